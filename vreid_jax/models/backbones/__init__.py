@@ -1,0 +1,1 @@
+"""Backbones: frames or clips in, named endpoints out."""

@@ -1,0 +1,148 @@
+"""The one door of convolutions over clips.
+
+XLA's CPU backend lowers a 3-D convolution far worse than the same sum written as 2-D convolutions over frames folded
+into the batch, above all in its gradients. So kernels without extent in time always fold, kernels without extent in
+space and full 3-D kernels are written as shifted sums on CPU and stay one native convolution elsewhere.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+Triple = tuple[int, int, int]
+Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+NO_PADDING: Padding = ((0, 0), (0, 0), (0, 0))
+
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def conv3d(
+    x: Float[Array, "B T H W C"],
+    kernel: Float[Array, "kt kh kw C D"],
+    strides: Triple = (1, 1, 1),
+    padding: Padding = NO_PADDING,
+    dilation: Triple = (1, 1, 1),
+) -> Float[Array, "B t h w D"]:
+    """Cross-correlation of clips with `kernel`, padding and dilation written out as (time, height, width)."""
+    x = _pad(x, padding)
+    kt, kh, kw = kernel.shape[:3]
+    if kh == kw == 1 and strides[1:] != (1, 1):
+        # A strided point kernel reads a subset: taking it first turns the gradients into plain matrix products.
+        x, strides = x[:, :, :: strides[1], :: strides[2]], (strides[0], 1, 1)
+    if kt == 1:
+        return _frames(x[:, :: strides[0]], kernel[0], strides[1:], dilation[1:])
+    spatial = _temporal_taps if kh == kw == 1 else _folded_taps
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=partial(spatial, strides=strides, dilation=dilation),
+        default=partial(_native, strides=strides, dilation=dilation),
+    )
+
+
+def _pad(x: Array, padding: Padding) -> Array:
+    if padding == NO_PADDING:
+        return x
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def _native(x: Array, kernel: Array, strides: Triple, dilation: Triple) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, "VALID", rhs_dilation=dilation, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+    )
+
+
+def _frames(x: Array, kernel: Array, strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
+    """A 2-D convolution of every frame."""
+    if kernel.shape[:2] == (1, 1):
+        return lax.dot_general(x, kernel[0, 0], (((4,), (0,)), ((), ())))
+    b, t = x.shape[:2]
+    y = lax.conv_general_dilated(
+        x.reshape(b * t, *x.shape[2:]),
+        kernel,
+        strides,
+        "VALID",
+        rhs_dilation=dilation,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y.reshape(b, t, *y.shape[1:])
+
+
+def _folded_taps(x: Array, kernel: Array, strides: Triple, dilation: Triple) -> Array:
+    """One 2-D convolution for each temporal tap, summed."""
+    return sum(
+        _frames(window, plane, strides[1:], dilation[1:])
+        for window, plane in zip(_windows(x, len(kernel), strides[0], dilation[0]), kernel, strict=True)
+    )
+
+
+def _temporal_taps(x: Array, kernel: Array, strides: Triple, dilation: Triple) -> Array:
+    """One matrix product for each temporal tap, summed."""
+    return sum(
+        lax.dot_general(window, plane[0, 0], (((4,), (0,)), ((), ())))
+        for window, plane in zip(_windows(x, len(kernel), strides[0], dilation[0]), kernel, strict=True)
+    )
+
+
+def _windows(x: Array, taps: int, stride: int, dilation: int) -> list[Array]:
+    """What each temporal tap reads: `taps` slices of equal length."""
+    length = (x.shape[1] - (taps - 1) * dilation - 1) // stride + 1
+    return [
+        lax.slice_in_dim(x, tap * dilation, tap * dilation + (length - 1) * stride + 1, stride, axis=1)
+        for tap in range(taps)
+    ]
+
+
+class Conv(nn.Module):
+    """A convolution without bias; a kernel of two extents is 2-D and acts on frames, one of three is 3-D.
+
+    Its parameter `kernel` is [kh, kw, C, D] or [kt, kh, kw, C, D], float32; the sum is computed in `dtype`.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...]
+    strides: Triple = (1, 1, 1)
+    padding: Padding = NO_PADDING
+    dilation: Triple = (1, 1, 1)
+    dtype: str = "float32"
+    kernel_init: nn.initializers.Initializer = he_fan_out
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
+        """Convolves clips channels last."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        if len(self.kernel_size) == 2:
+            kernel = kernel[None]
+        dtype = jnp.dtype(self.dtype)
+        return conv3d(x.astype(dtype), kernel.astype(dtype), self.strides, self.padding, self.dilation)
+
+
+def spatial_padding(size: int) -> Padding:
+    """The padding that keeps height and width under an odd kernel of `size` at stride 1, as PyTorch networks pad."""
+    half = size // 2
+    return ((0, 0), (half, half), (half, half))
+
+
+def max_pool_3x3_stride2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w C"]:
+    """Max-pooling of frames over 3x3 at stride 2 with padding 1: a maximum of shifted slices.
+
+    The gradient of the native pooling is a scatter that XLA's CPU backend runs one to two orders slower.
+    """
+    return _max_pool_axis(_max_pool_axis(x, 2), 3)
+
+
+def _max_pool_axis(x: Array, axis: int) -> Array:
+    size = x.shape[axis]
+    out = (size + 1) // 2
+    low = jnp.asarray(-jnp.inf, x.dtype)
+    config = [(0, 0, 0)] * x.ndim
+    config[axis] = (1, 2 * out - size, 0)
+    x = lax.pad(x, low, config)
+    slices = [lax.slice_in_dim(x, start, start + 2 * out - 1, 2, axis=axis) for start in range(3)]
+    return jnp.maximum(jnp.maximum(slices[0], slices[1]), slices[2])

@@ -1,0 +1,33 @@
+"""Heads: from pooled features to the vector that retrieval compares and the classifier that trains it."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from vreid_jax.models.layers.norm import BatchNorm
+
+
+class IdentityHead(nn.Module):
+    """Fully connected `feature`, then batch norm, ReLU, dropout and a classifier; all in float32.
+
+    `features` is the length of the feature, `num_classes` 0 leaves everything after it out.
+    """
+
+    features: int = 128
+    num_classes: int = 0
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, pooled: Float[Array, "B *T C"], train: bool = False) -> dict[str, Array]:
+        """`feature` [B, features] of the pooled backbone, averaged over T where there is one, and `logits`."""
+        feature = nn.Dense(self.features, name="feature")(pooled.astype(jnp.float32))
+        if feature.ndim == 3:
+            feature = feature.mean(1)
+        outputs = {"feature": feature}
+        if self.num_classes > 0:
+            x = nn.relu(BatchNorm(not train, name="bn")(feature))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
+        return outputs

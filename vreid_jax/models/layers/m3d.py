@@ -1,0 +1,67 @@
+"""The multi-scale 3-D layer of the two-stream M3D paper (Eq. 4-6)."""
+
+from __future__ import annotations
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from vreid_jax.errors import InputError
+from vreid_jax.models.layers.conv3d import Conv
+from vreid_jax.models.layers.norm import BatchNorm
+
+SCALE_RULES = ("paper", "log2")
+
+
+def num_scales(length: int, rule: str) -> int:
+    """The number n of temporal kernels for an input of `length` frames.
+
+    "paper": max(1, floor((T - 1) / 2)), Eq. 6 kept from vanishing where time is strided; "log2": floor(log2 T), as
+    released, likewise at least 1.
+    """
+    if rule not in SCALE_RULES:
+        raise InputError(f"temporal_scales is {rule!r}, expected one of {', '.join(SCALE_RULES)}")
+    return max(1, (length - 1) // 2 if rule == "paper" else length.bit_length() - 1)
+
+
+def mean_of_pairs(x: Float[Array, "B T H W C"]) -> Float[Array, "B t H W C"]:
+    """The mean of frames 0 and 1, 2 and 3, ...; the last frame of an odd number stands alone."""
+    even = x[:, ::2]
+    odd = x[:, 1::2]
+    pairs = odd.shape[1]
+    if pairs == even.shape[1]:
+        return (even + odd) * 0.5
+    return even.at[:, :pairs].set((even[:, :pairs] + odd) * 0.5)
+
+
+class M3D(nn.Module):
+    """Adds `scales` dilated temporal convolutions to what a spatial convolution gave: y = s + sum_i T_i(s) (Eq. 4, 5).
+
+    `T_i` is a 3x1x1 convolution of dilation i and a batch norm whose scale starts at zero, its weights at random: the
+    layer starts as the identity and every parameter learns. With `stride` 2 the sum is taken between the mean of
+    pairs of frames and strided `T_i`, whose taps centre on frames 0, 2, 4, ... `released` puts a ReLU behind each
+    batch norm; a scale of zero would then never learn, so there it starts at one.
+    """
+
+    scales: int
+    stride: int = 1
+    released: bool = False
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, s: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t H W C"]:
+        """The multi-scale sum; t = ceil(T / stride)."""
+        y = s if self.stride == 1 else mean_of_pairs(s)
+        scale_init = nn.initializers.ones if self.released else nn.initializers.zeros
+        for i in range(1, self.scales + 1):
+            branch = Conv(
+                s.shape[-1],
+                (3, 1, 1),
+                strides=(self.stride, 1, 1),
+                padding=((i, i), (0, 0), (0, 0)),
+                dilation=(i, 1, 1),
+                dtype=self.dtype,
+                name=f"conv{i}",
+            )(s)
+            branch = BatchNorm(not train, dtype=self.dtype, scale_init=scale_init, name=f"bn{i}")(branch)
+            y = y + (nn.relu(branch) if self.released else branch)
+        return y

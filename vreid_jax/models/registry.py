@@ -1,0 +1,76 @@
+"""The one list of models: what each is called, which fields it takes and what input it was made for."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from vreid_jax.errors import InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered model.
+
+    `mean` and `std` normalise RGB frames in [0, 1]; `input_size` is (height, width); `fields` are the names `create`
+    accepts; `fixed` are the fields of the module class that make this model what it is.
+    """
+
+    name: str
+    module: type[nn.Module]
+    fields: tuple[str, ...]
+    fixed: Mapping[str, Any]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    input_size: tuple[int, int] = (256, 128)
+    clip_length: int = 8
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(name: str, module: type[nn.Module], fields: tuple[str, ...], fixed: Mapping[str, Any], **meta) -> None:
+    """Adds a model; a module file calls it once for each name it defines. A name taken already is an error."""
+    if name in _ENTRIES:
+        raise ValueError(f"model {name!r} is registered twice")
+    known = {field.name for field in dataclasses.fields(module)}
+    unknown = (set(fields) | set(fixed)) - known
+    if unknown:
+        raise ValueError(f"{module.__name__} has no field {sorted(unknown)}")
+    _ENTRIES[name] = Entry(name, module, tuple(fields), dict(fixed), **meta)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all registered models, sorted."""
+    return tuple(sorted(_ENTRIES))
+
+
+def entry(name: str) -> Entry:
+    """The registry entry of a model; an unknown name is an `InputError` with the nearest one."""
+    if name not in _ENTRIES:
+        raise InputError(f"unknown model {name!r}{_nearest(name, names())}; known: {', '.join(names())}")
+    return _ENTRIES[name]
+
+
+def create(name: str, **fields) -> nn.Module:
+    """The module called `name`, its fields set; an unknown name or field is an `InputError` with the nearest one."""
+    found = entry(name)
+    for field in fields:
+        if field not in found.fields:
+            hint = _nearest(field, found.fields)
+            raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
+    if "stage_sizes" in fields:  # configurations and JSON bring lists, Linen wants something hashable
+        fields["stage_sizes"] = tuple(fields["stage_sizes"])
+    return found.module(**{**found.fixed, **fields})
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,1 @@
+"""Systems: one file a paper, backbone and head put together."""
