@@ -1,0 +1,19 @@
+"""What every dataset of this package stores for a tracklet."""
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+
+def features() -> tfds.features.FeaturesDict:
+    """A tracklet: encoded frames (decoded RGB uint8 `[T, H, W, 3]`), identity, camera and an id unique in the dataset.
+
+    pid 0 is a distractor, pid -1 junk; a query that is also in the gallery has the same `tracklet_id` there.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "frames": tfds.features.Sequence(tfds.features.Image(shape=(None, None, 3))),
+            "pid": tfds.features.Scalar(np.int64),
+            "camid": tfds.features.Scalar(np.int64),
+            "tracklet_id": tfds.features.Text(),
+        }
+    )

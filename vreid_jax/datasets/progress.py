@@ -1,0 +1,30 @@
+"""The one progress bar of a build: tracklets of a split."""
+
+import contextlib
+import contextvars
+from collections.abc import Iterable, Iterator, Sized
+
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import tqdm_utils
+from tqdm.auto import tqdm
+
+_shown = contextvars.ContextVar("vreid_jax_progress_shown", default=False)
+
+
+@contextlib.contextmanager
+def shown(wanted: bool) -> Iterator[None]:
+    """Shows the bars of `tracklets` inside, if wanted, in place of those of TFDS, which know no totals."""
+    token = _shown.set(wanted)
+    before = tqdm_utils._active
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tfds.display_progress_bar(before)
+        _shown.reset(token)
+
+
+def tracklets(items: Iterable, what: str) -> Iterable:
+    """Passes `items` on behind a bar labelled `what`."""
+    total = len(items) if isinstance(items, Sized) else None
+    return tqdm(items, desc=what, total=total, unit=" tracklets", disable=not _shown.get(), dynamic_ncols=True)

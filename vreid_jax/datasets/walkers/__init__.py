@@ -1,0 +1,1 @@
+"""Synthetic articulated pedestrians seen by several cameras, as a TFDS dataset."""

@@ -1,0 +1,106 @@
+"""Who walks: clothes, build and posture of an appearance, and the gait of an identity."""
+
+import colorsys
+import dataclasses
+
+import numpy as np
+
+from vreid_jax.datasets.walkers.anatomy import Body
+
+SLOWEST, FASTEST = 1 / 20, 1 / 6  # strides per frame; two steps a stride, so the picture repeats at most every 3 frames
+GAITS_PER_OUTFIT = 4  # in the training split
+
+Colour = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outfit:
+    """Clothes and hair; colours are RGB in 0…255."""
+
+    shirt: Colour
+    second: Colour  # of the shirt's pattern
+    trousers: Colour
+    shoes: Colour
+    skin: Colour
+    hair: Colour
+    bag_colour: Colour
+    pattern: str  # plain, stripes, block, zip
+    sleeves: str  # long, short
+    legs: str  # long, shorts
+    coat: float  # how far the upper garment falls down the thigh, 0 … 1
+    bag: str  # none, backpack, shoulder, hand
+    hairstyle: str  # short, long, bald, cap
+
+
+@dataclasses.dataclass(frozen=True)
+class Gait:
+    """Dynamics: strides per frame, and by how much the arms lead the legs, in radians."""
+
+    frequency: float
+    arm_offset: float
+
+
+def _cloth(rng: np.random.Generator) -> Colour:
+    if rng.random() < 0.35:  # black, grey, white
+        level = rng.choice([25, 60, 115, 170, 228]) + rng.integers(-12, 13)
+        return tuple(int(np.clip(level + d, 8, 250)) for d in rng.integers(-6, 7, 3))
+    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.25, 0.95))
+    return int(255 * red), int(255 * green), int(255 * blue)
+
+
+_SKIN = [(244, 208, 180), (224, 178, 142), (198, 146, 108), (150, 102, 72), (104, 70, 52)]
+_HAIR = [(28, 22, 20), (62, 42, 30), (112, 76, 44), (186, 148, 88), (150, 146, 142), (120, 50, 30)]
+
+
+def sample_outfit(rng: np.random.Generator) -> Outfit:
+    """Clothes drawn at random."""
+    return Outfit(
+        shirt=_cloth(rng),
+        second=_cloth(rng),
+        trousers=_cloth(rng),
+        shoes=_cloth(rng),
+        skin=_SKIN[rng.integers(len(_SKIN))],
+        hair=_HAIR[rng.integers(len(_HAIR))],
+        bag_colour=_cloth(rng),
+        pattern=str(rng.choice(["plain", "stripes", "block", "zip"], p=[0.45, 0.2, 0.2, 0.15])),
+        sleeves=str(rng.choice(["long", "short"], p=[0.6, 0.4])),
+        legs=str(rng.choice(["long", "shorts"], p=[0.8, 0.2])),
+        coat=float(rng.choice([0.12, 0.55, 0.9], p=[0.7, 0.2, 0.1])),
+        bag=str(rng.choice(["none", "backpack", "shoulder", "hand"], p=[0.5, 0.2, 0.15, 0.15])),
+        hairstyle=str(rng.choice(["short", "long", "bald", "cap"], p=[0.5, 0.3, 0.05, 0.15])),
+    )
+
+
+def sample_body(rng: np.random.Generator) -> Body:
+    """Build, posture and the amplitudes of limbs, all of which a single frame shows."""
+    return Body(
+        build=rng.uniform(0.82, 1.28),
+        leg_swing=rng.uniform(0.40, 0.60),
+        arm_swing=rng.uniform(0.25, 0.70),
+        knee_bend=rng.uniform(0.5, 0.9),
+        elbow_bend=rng.uniform(0.15, 0.9),
+        lean=rng.uniform(-0.02, 0.16),
+        arms_out=rng.uniform(0.05, 0.3),
+        head=rng.uniform(0.060, 0.072),
+    )
+
+
+def sample_gait(rng: np.random.Generator) -> Gait:
+    """The gait of somebody who has no twin."""
+    frequency = np.exp(rng.uniform(np.log(SLOWEST), np.log(FASTEST)))
+    return Gait(float(frequency), float(rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.2)))
+
+
+def sample_twin_gaits(rng: np.random.Generator, count: int) -> list[Gait]:
+    """Gaits of one group of twins: frequencies at least a factor 2 apart for a pair, 1.4 in a group of four.
+
+    Neighbouring frequencies get opposite signs of the arm offset; its size, which a frame shows, is the same in all.
+    """
+    spread = np.log(FASTEST / SLOWEST)
+    steps = np.linspace(0.0, 1.0, count) if count > 2 else np.array([0.0, rng.uniform(0.62, 0.8)])
+    room = 1.0 - steps[-1]
+    steps = steps + rng.uniform(0.0, room) if room > 0 else steps
+    offset = rng.uniform(0.3, 1.2)
+    sign = rng.choice([-1.0, 1.0])
+    gaits = [Gait(float(SLOWEST * np.exp(spread * s)), float(sign * offset * (-1) ** i)) for i, s in enumerate(steps)]
+    return [gaits[i] for i in rng.permutation(count)]
