@@ -18,11 +18,11 @@ ArrayLike = Array | np.ndarray
 
 def batch_hard_triplet(
     features: Float[ArrayLike, "N D"],
-    labels: Int[ArrayLike, "N"],
+    labels: Int[ArrayLike, " N"],
     margin: float = 0.3,
     distance: str = "euclidean",
     reduction: str = "mean",
-    valid: Bool[ArrayLike, "N"] | None = None,
+    valid: Bool[ArrayLike, " N"] | None = None,
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss of `features` [N, D] with identities `labels` [N] (Hermans et al. 2017, equation 5).
 
@@ -38,10 +38,10 @@ def batch_hard_triplet(
 
 def batch_hard_triplet_from_distances(
     distances: Float[ArrayLike, "N N"],
-    labels: Int[ArrayLike, "N"],
+    labels: Int[ArrayLike, " N"],
     margin: float = 0.3,
     reduction: str = "mean",
-    valid: Bool[ArrayLike, "N"] | None = None,
+    valid: Bool[ArrayLike, " N"] | None = None,
 ) -> Float[Array, ""]:
     """Batch-hard triplet loss of any matrix of distances, row = anchor (a learned similarity enters negated).
 

@@ -1,0 +1,7 @@
+"""Retrieval: distances, rankings and their scores. Pure functions of arrays; NumPy or JAX in, NumPy out."""
+
+from vreid_jax.retrieval import protocols
+from vreid_jax.retrieval.distances import pairwise_distance
+from vreid_jax.retrieval.ranking import Ranking, rank
+
+__all__ = ["Ranking", "pairwise_distance", "protocols", "rank"]

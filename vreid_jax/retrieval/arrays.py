@@ -1,0 +1,64 @@
+"""Arrays at the door of this room: everything comes in as NumPy or JAX, is checked once, and leaves as NumPy."""
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+
+
+def features(name: str, values, dtype=np.float32) -> np.ndarray:
+    """`values` as a finite array [N, D] of `dtype` with N, D > 0; else an `InputError` that calls it `name`."""
+    array = np.asarray(values)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{name} must be a [N, D] array with at least one row and column, not of shape {array.shape}.")
+    array = array.astype(dtype, copy=False)
+    # One pass without a temporary: a NaN or an infinity anywhere makes the sum of squares of its row not finite.
+    bad = ~np.isfinite(np.einsum("nd,nd->n", array, array, dtype=np.float64 if array.size < 1 << 20 else None))
+    if bad.any() and not np.isfinite(array[bad]).all():
+        rows = np.flatnonzero(bad)
+        rows = rows[[not np.isfinite(array[row]).all() for row in rows]]
+        raise InputError(
+            f"{name} has NaN or infinite values in {len(rows)} of {len(array)} rows, first in row {rows[0]}."
+        )
+    return array
+
+
+def pair_of_features(name_a: str, a, name_b: str, b, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
+    """Both as `features`, and of the same dimension."""
+    a, b = features(name_a, a, dtype), features(name_b, b, dtype)
+    if a.shape[1] != b.shape[1]:
+        raise InputError(f"{name_a} has {a.shape[1]} dimensions and {name_b} has {b.shape[1]}; they must agree.")
+    return a, b
+
+
+def distances(name: str, values) -> np.ndarray:
+    """`values` as a matrix [Q, G] without NaN, Q, G > 0, in a dtype that orders it as given: float32 or float64."""
+    array = np.asarray(values)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{name} must be a [Q, G] array with at least one row and column, not of shape {array.shape}.")
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    elif array.dtype not in (np.float32, np.float64):  # float16 and bfloat16 are exact in float32
+        array = array.astype(np.float32)
+    # The sum is NaN if any value is; that it may also come from ±inf costs only the second look.
+    with np.errstate(invalid="ignore", over="ignore"):
+        suspicious = np.isnan(array.sum())
+    if suspicious and np.isnan(array).any():
+        row, column = np.argwhere(np.isnan(array))[0]
+        raise InputError(f"{name} has NaN values, the first at row {row}, column {column}; check the features.")
+    return array
+
+
+def identities(name: str, values, length: int) -> np.ndarray:
+    """`values` as int64 [length]; whole numbers only."""
+    array = np.asarray(values)
+    if array.shape != (length,):
+        raise InputError(f"{name} must have one entry for each of {length} rows, not shape {array.shape}.")
+    if array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be whole numbers, not {array.dtype}.")
+    return array.astype(np.int64)
+
+
+def tracklet_ids(name: str, values) -> np.ndarray:
+    """`values`, texts or bytes, as an array of texts [N]."""
+    array = np.asarray([value.decode() if isinstance(value, bytes) else str(value) for value in values])
+    return array.reshape(-1)

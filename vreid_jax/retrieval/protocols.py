@@ -1,0 +1,161 @@
+"""Evaluation protocols by name: which of a dataset's tracklets are queries and which are the gallery.
+
+What is good and what is ignored for a query is the same everywhere (`matching`); protocols differ in the two sets.
+"""
+
+import dataclasses
+import difflib
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.retrieval import arrays, matching
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A protocol: in words for tables and reports, and as a rule that selects rows."""
+
+    name: str
+    query: str
+    gallery: str
+    ignored: str
+    queries_in_gallery: str = "as given"
+    """"required", "removed" (from the gallery) or "as given"."""
+    two_cameras: bool = False
+    """Queries come from one camera, the gallery from another."""
+    num_splits: int = 1
+
+    def select(
+        self, query_ids, query_pids, query_camids, gallery_ids, gallery_pids, gallery_camids
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the query arrays [Q] and of the gallery arrays [G] that this protocol uses: two int64 vectors.
+
+        `*_ids` are tracklet ids (texts), `*_pids` and `*_camids` whole numbers. Order is kept. Junk (pid -1) is left
+        out of the gallery: it is ignored for every query, so its features are not needed. Raises `InputError` for a
+        tracklet listed twice, queries that the protocol wants in the gallery and that are not there, or cameras that
+        do not fit a two-camera protocol.
+        """
+        query_ids = arrays.tracklet_ids("query_ids", query_ids)
+        gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
+        arrays.identities("query_pids", query_pids, len(query_ids))
+        query_camids = arrays.identities("query_camids", query_camids, len(query_ids))
+        gallery_pids = arrays.identities("gallery_pids", gallery_pids, len(gallery_ids))
+        gallery_camids = arrays.identities("gallery_camids", gallery_camids, len(gallery_ids))
+        for name, ids in (("query", query_ids), ("gallery", gallery_ids)):
+            distinct, counts = np.unique(ids, return_counts=True)
+            if len(distinct) < len(ids):
+                raise InputError(f"Protocol {self.name}: tracklet {distinct[counts > 1][0]!r} is twice in the {name}.")
+        keep = gallery_pids != matching.JUNK
+        if self.queries_in_gallery == "required":
+            missing = query_ids[~np.isin(query_ids, gallery_ids)]
+            if len(missing):
+                raise InputError(
+                    f"Protocol {self.name}: {len(missing)} of {len(query_ids)} query tracklets are not in the gallery, "
+                    f"the first is {missing[0]!r}; the gallery must hold every test tracklet."
+                )
+        elif self.queries_in_gallery == "removed":
+            keep &= ~np.isin(gallery_ids, query_ids)
+        if self.two_cameras:
+            both = np.intersect1d(query_camids, gallery_camids[keep])
+            if len(both):
+                raise InputError(
+                    f"Protocol {self.name}: camera {both[0]} is in the query and in the gallery; "
+                    "queries must come from one camera and the gallery from the other."
+                )
+        return np.arange(len(query_ids)), np.flatnonzero(keep)
+
+
+_SAME_CAMERA = "same person in the same camera"
+_WITH_JUNK = f"{_SAME_CAMERA}; junk (pid -1)"
+
+_PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "mars",
+            query="the 1,980 tracklets of query_IDX, one per person and camera",
+            gallery="all 12,180 test tracklets, the queries among them",
+            ignored=f"{_WITH_JUNK}, which leaves 11,310",
+            queries_in_gallery="required",
+        ),
+        Protocol(
+            "mars_query_free",
+            query="the 1,980 tracklets of query_IDX, of which 1,840 stay valid",
+            gallery="test tracklets without queries and junk: 9,330",
+            ignored=_WITH_JUNK,
+            queries_in_gallery="removed",
+        ),
+        Protocol(
+            "ilids_vid",
+            query="camera 1 of the split's 150 test persons",
+            gallery="camera 2 of the same persons",
+            ignored="nothing",
+            two_cameras=True,
+            num_splits=10,
+        ),
+        Protocol(
+            "prid2011",
+            query="camera A of the split's 89 test persons",
+            gallery="camera B of the same persons",
+            ignored="nothing",
+            two_cameras=True,
+            num_splits=10,
+        ),
+        Protocol(
+            "duke_video",
+            query="the tracklets of the query folder",
+            gallery="the tracklets of the gallery folder, 408 distractor persons among them",
+            ignored=_SAME_CAMERA,
+        ),
+        Protocol(
+            "walkers",
+            query="one tracklet per test person and camera",
+            gallery="all test tracklets, distractors and the queries among them",
+            ignored=_WITH_JUNK,
+        ),
+        Protocol(
+            "folder",
+            query="the tracklets of the query folder",
+            gallery="the tracklets of the gallery folder",
+            ignored=_WITH_JUNK,
+        ),
+    )
+}
+
+_OF_DATASET = {"mars": ("mars", "mars_query_free")}
+
+
+def names() -> tuple[str, ...]:
+    """All protocol names."""
+    return tuple(_PROTOCOLS)
+
+
+def get(name: str) -> Protocol:
+    """The protocol called `name`; `InputError` with the nearest name for one that does not exist."""
+    if name not in _PROTOCOLS:
+        near = difflib.get_close_matches(name, _PROTOCOLS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PROTOCOLS)}."
+        raise InputError(f"Unknown protocol {name!r}: {hint}")
+    return _PROTOCOLS[name]
+
+
+def for_dataset(dataset: str) -> tuple[str, ...]:
+    """Names of the protocols to report for a dataset, the main one first."""
+    return _OF_DATASET.get(dataset) or (get(dataset).name,)
+
+
+def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What to embed when query tracklets are repeated in the gallery: each distinct `tracklet_id` once.
+
+    Returns `(rows, query_rows, gallery_rows)`: `rows` [N] index the concatenation of queries [Q] and gallery [G] at the
+    first appearance of each id, in that order; `features[query_rows]` [Q] and `features[gallery_rows]` [G] then are the
+    features of both sets from the table `features` [N, D] of those rows.
+    """
+    ids = np.concatenate([arrays.tracklet_ids("query_ids", query_ids), arrays.tracklet_ids("gallery_ids", gallery_ids)])
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    position = np.empty(len(first), np.int64)
+    position[order] = np.arange(len(first))
+    table = position[inverse]
+    return first[order], table[: len(query_ids)], table[len(query_ids) :]
