@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 
 CANVAS = (256, 128)  # everything is drawn at this size (height, width) and then reduced, so all sizes show the same
+MARGIN = 24  # rows of the panorama above and below the canvas, for boxes that shake
 _PANORAMA = 1024
 _CAMERA = 101  # its stream of random numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Camera:
-    """One camera; angles in radians, `panorama` uint8 `[256, W, 3]` RGB repeating every W - 128 columns."""
+    """One camera; angles in radians, `panorama` uint8 `[256 + 2 MARGIN, W, 3]` RGB repeating every W - 128 columns."""
 
     yaw: float  # of somebody walking to the right: 0 is a side view, π/2 frontal
     pitch: float
@@ -53,7 +54,7 @@ def make_camera(seed: int, camid: int, height: int, width: int) -> Camera:
 
 def _panorama(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A street: ground with slabs, and behind it walls, windows, hedges and posts."""
-    height, width = CANVAS
+    height, width = CANVAS[0] + 2 * MARGIN, CANVAS[1]
     horizon = int(rng.uniform(0.3, 0.55) * height)
     ground = rng.uniform(90, 180) + rng.uniform(-18, 18, 3)
     wall = rng.uniform(80, 205) + rng.uniform(-40, 40, 3)

@@ -92,14 +92,13 @@ def sample_gait(rng: np.random.Generator) -> Gait:
 
 
 def sample_twin_gaits(rng: np.random.Generator, count: int) -> list[Gait]:
-    """Gaits of one group of twins: frequencies at least a factor 2 apart for a pair, 1.4 in a group of four.
+    """Gaits of one group of twins: frequencies at least a factor 2.1 apart for a pair, 1.4 in a group of four.
 
     Neighbouring frequencies get opposite signs of the arm offset; its size, which a frame shows, is the same in all.
     """
     spread = np.log(FASTEST / SLOWEST)
-    steps = np.linspace(0.0, 1.0, count) if count > 2 else np.array([0.0, rng.uniform(0.62, 0.8)])
-    room = 1.0 - steps[-1]
-    steps = steps + rng.uniform(0.0, room) if room > 0 else steps
+    span = rng.uniform(0.86, 1.0) if count > 2 else rng.uniform(0.62, 0.8)
+    steps = np.linspace(0.0, span, count) + rng.uniform(0.0, 1.0 - span)
     offset = rng.uniform(0.3, 1.2)
     sign = rng.choice([-1.0, 1.0])
     gaits = [Gait(float(SLOWEST * np.exp(spread * s)), float(sign * offset * (-1) ** i)) for i, s in enumerate(steps)]

@@ -20,7 +20,7 @@ class Size:
     train_identities: int = 128
     test_identities: int = 64
     cameras: int = 6
-    cameras_per_identity: tuple[int, int] = (2, 4)
+    cameras_per_identity: tuple[int, int] = (3, 4)
     train_tracklets: int = 0  # 0: one to `per_camera` for every identity and camera
     test_tracklets: int = 0
     per_camera: int = 1

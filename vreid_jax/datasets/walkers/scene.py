@@ -66,7 +66,7 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
 
     speed = rng.uniform(1.5, 5.0) * np.cos(yaw) + rng.normal(0, 0.3)
     scroll = rng.uniform(0, 1024) + speed * time - (centre - _WIDTH / 2)
-    shake = floor - floor.mean()
+    shake = np.clip(np.rint(floor - floor.mean()), -cameras.MARGIN, cameras.MARGIN).astype(int)
     if tracklet.lost:  # for some frames the tracker holds on to the wrong place
         count = min(int(rng.integers(2, 6)), max(1, length // 3))
         first = int(rng.integers(0, length - count + 1))
@@ -84,9 +84,8 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
     span = camera.panorama.shape[1] - _WIDTH
     for t in range(length):
         x = int(scroll[t] % span)
-        image = np.ascontiguousarray(camera.panorama[:, x : x + _WIDTH])
-        if abs(shake[t]) >= 1:
-            image = np.roll(image, int(shake[t]), axis=0)
+        y = cameras.MARGIN - shake[t]
+        image = np.ascontiguousarray(camera.panorama[y : y + _HEIGHT, x : x + _WIDTH])
         cv2.fillConvexPoly(image, shadow[t], (0.62 * camera.ground).tolist(), cv2.LINE_AA, figures.SHIFT)
         crosses = crossed[0] <= t < crossed[1]
         if crosses and crossing_behind:

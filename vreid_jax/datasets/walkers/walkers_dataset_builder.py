@@ -38,6 +38,7 @@ CONFIGS = {
     "mars_scale": Size(
         train_identities=625,
         test_identities=634,
+        cameras_per_identity=(2, 4),
         train_tracklets=8298,
         test_tracklets=12180,
         distractors=3248,
