@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 
 from vreid_jax.datasets import progress as bars
+from vreid_jax.datasets.tracklet_folder import folder_dataset_builder as folder
 from vreid_jax.datasets.walkers import walkers_dataset_builder as walkers
 from vreid_jax.errors import InputError
 
@@ -26,8 +27,8 @@ def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress:
     interrupted leaves nothing behind that looks like a dataset.
 
     Args:
-      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/bench", "walkers/mars_scale", or a dataset prepared
-        by a command of data_prep.
+      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/bench", "walkers/mars_scale", "folder", or a
+        dataset prepared by a command of data_prep.
       data_dir: where datasets are; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
       **fields: fields of the dataset, e.g. `path` and `bad_frames` of "folder".
@@ -65,7 +66,14 @@ def _walkers(config: str, root: Path, fields: dict):
     return walkers.Builder(config=config, data_dir=root)
 
 
-_ON_DEMAND = {"walkers": _walkers}
+def _folder(config: str, root: Path, fields: dict):
+    _refuse_unknown("folder", fields, ("path", "bad_frames"))
+    if config or not fields.get("path"):
+        raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
+    return folder.Builder(config=folder.folder_config(**fields), data_dir=root)
+
+
+_ON_DEMAND = {"walkers": _walkers, "folder": _folder}
 
 
 def _make(name: str, root: Path, fields: dict):

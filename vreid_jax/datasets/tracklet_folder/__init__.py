@@ -1,0 +1,1 @@
+"""A folder of tracklets as a TFDS dataset."""

@@ -1,0 +1,77 @@
+"""TFDS builder of the dataset `folder`: tracklets that somebody has as folders of pictures."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from vreid_jax.datasets import example, progress
+from vreid_jax.datasets.tracklet_folder import layout
+from vreid_jax.errors import InputError
+
+
+@dataclasses.dataclass
+class FolderConfig(tfds.core.BuilderConfig):
+    """A folder and how its unreadable frames are treated; the name follows the contents, so a change is built anew."""
+
+    path: str = ""
+    bad_frames: str = "error"
+
+
+def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderConfig:
+    """The configuration of a folder.
+
+    Args:
+      path: folder with train, query and gallery.
+      bad_frames: "error", or "skip" to leave unreadable frames out and count them in the metadata.
+
+    Raises:
+      InputError: the folder or a split is not there, a name does not parse, a tracklet has no frames.
+    """
+    if bad_frames not in layout.BAD_FRAMES:
+        raise InputError(f"bad_frames={bad_frames!r} must be one of {', '.join(layout.BAD_FRAMES)}")
+    root = layout.find(path)
+    for split in layout.SPLITS:
+        layout.list_split(root, split)
+    return FolderConfig(name=layout.fingerprint(root, bad_frames), path=str(root), bad_frames=bad_frames)
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
+
+    def __init__(self, *, file_format: str | None = None, **kwargs):
+        # Only array records can be read by index.
+        super().__init__(file_format=file_format or "array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(features=example.features(), metadata=tfds.core.MetadataDict())
+
+    def _split_generators(self, dl_manager):
+        config = self.builder_config
+        if not isinstance(config, FolderConfig):
+            raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
+        root, splits, skipped = Path(config.path), {}, 0
+        for split in layout.SPLITS:
+            listed = progress.tracklets(layout.list_split(root, split), f"checking {split}")
+            splits[split], bad = layout.check_frames(listed, config.bad_frames)
+            skipped += bad
+        self.info.metadata.update(skipped_frames=skipped, path=config.path)
+        return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
+
+    def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:
+        for tracklet in progress.tracklets(tracklets, f"folder {split}"):
+            yield (
+                tracklet.tracklet_id,
+                {
+                    "frames": [io.BytesIO(frame.read_bytes()) for frame in tracklet.frames],
+                    "pid": tracklet.pid,
+                    "camid": tracklet.camid,
+                    "tracklet_id": tracklet.tracklet_id,
+                },
+            )
