@@ -36,7 +36,7 @@ class Stream(nn.Module):
         outputs = self.backbone(clips, train)
         pooled = outputs["pooled"]
         if self.lstm:
-            pooled = nn.RNN(nn.OptimizedLSTMCell(self.lstm), name="lstm")(pooled)
+            pooled = nn.RNN(nn.OptimizedLSTMCell(self.lstm, name="lstm"))(pooled)
             pooled = pooled.mean(1)
         head = IdentityHead(self.feature_size, self.num_classes, self.dropout, name="head")
         return {**outputs, **head(pooled, train)}
