@@ -7,19 +7,30 @@ from vreid_jax.errors import InputError
 
 def features(name: str, values, dtype=np.float32) -> np.ndarray:
     """`values` as a finite array [N, D] of `dtype` with N, D > 0; else an `InputError` that calls it `name`."""
-    array = np.asarray(values)
+    array = table(name, values).astype(dtype, copy=False)
+    finite(name, array)
+    return array
+
+
+def table(name: str, values) -> np.ndarray:
+    """`values` as an array [N, D] with N, D > 0, its numbers not looked at (they may lie on disk)."""
+    array = values if isinstance(values, np.memmap) else np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must be a [N, D] array with at least one row and column, not of shape {array.shape}.")
-    array = array.astype(dtype, copy=False)
-    # One pass without a temporary: a NaN or an infinity anywhere makes the sum of squares of its row not finite.
-    bad = ~np.isfinite(np.einsum("nd,nd->n", array, array, dtype=np.float64 if array.size < 1 << 20 else None))
-    if bad.any() and not np.isfinite(array[bad]).all():
-        rows = np.flatnonzero(bad)
-        rows = rows[[not np.isfinite(array[row]).all() for row in rows]]
-        raise InputError(
-            f"{name} has NaN or infinite values in {len(rows)} of {len(array)} rows, first in row {rows[0]}."
-        )
     return array
+
+
+def finite(name: str, array: np.ndarray, first_row: int = 0) -> None:
+    """`InputError` if `array` [N, D] has a value that is not finite; `first_row` is what its row 0 is called."""
+    # The sum of squares of a row is not finite if a value is not: one pass, no temporary. It may also overflow, hence
+    # the second look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspicious = np.flatnonzero(~np.isfinite(np.einsum("nd,nd->n", array, array)))
+    bad = [row for row in suspicious if not np.isfinite(array[row]).all()]
+    if bad:
+        raise InputError(
+            f"{name} has NaN or infinite values in {len(bad)} rows, the first is row {first_row + bad[0]}."
+        )
 
 
 def pair_of_features(name_a: str, a, name_b: str, b, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:

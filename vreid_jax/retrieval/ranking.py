@@ -35,12 +35,12 @@ class Ranking:
     """[M] its rank among the rows that are not ignored, ascending within a query."""
 
     @property
-    def mAP(self) -> float:  # noqa: N802
+    def mAP(self) -> float:
         """Mean of `average_precision` over valid queries; NaN without any."""
         return _mean(self.average_precision[self.valid])
 
     @property
-    def mAP_trapezoid(self) -> float:  # noqa: N802
+    def mAP_trapezoid(self) -> float:
         """Mean of `average_precision_trapezoid` over valid queries; NaN without any."""
         return _mean(self.average_precision_trapezoid[self.valid])
 
