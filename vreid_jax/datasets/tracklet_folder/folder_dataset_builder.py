@@ -49,6 +49,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         # Only array records can be read by index.
         super().__init__(file_format=file_format or "array_record", **kwargs)
 
+    def _create_builder_config(self, builder_config, *args, **kwargs):
+        if isinstance(builder_config, FolderConfig):
+            return builder_config  # TFDS would warn that it is not listed, as no folder's can be
+        return super()._create_builder_config(builder_config, *args, **kwargs)
+
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(features=example.features(), metadata=tfds.core.MetadataDict())
 

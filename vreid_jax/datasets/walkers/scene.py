@@ -40,45 +40,46 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
       uint8 `[T, H, W, 3]`, RGB; a pure function of (seed, split, index) and of the library versions.
     """
     size, length = plan.size, tracklet.length
-    rng = tracklet_stream(size.seed, tracklet)
+    # Four generators, so that an occlusion, say, leaves everything else as it is.
+    walk, box, events, film = tracklet_stream(size.seed, tracklet).spawn(4)
     camera = cameras.make_camera(size.seed, tracklet.camid, size.height, size.width)
     outfit, body = outfit_and_body(size.seed, tracklet.outfit)
     time = np.arange(length)
 
-    gait = plan.gaits.get(tracklet.pid) or people.sample_gait(rng)
-    start = rng.uniform(0, 2 * np.pi)
-    pace = np.exp(0.03 * rng.standard_normal())
+    gait = plan.gaits.get(tracklet.pid) or people.sample_gait(walk)
+    start = walk.uniform(0, 2 * np.pi)
+    pace = np.exp(0.03 * walk.standard_normal())
     if phase is None:
         phase = start + 2 * np.pi * gait.frequency * pace * time
-    yaw = camera.yaw + rng.uniform(-0.12, 0.12)
-    leftwards = rng.random() < 0.5
+    yaw = camera.yaw + walk.uniform(-0.12, 0.12)
+    leftwards = walk.random() < 0.5
     if leftwards:
         yaw = np.pi - yaw
 
     # The box follows the person badly: slow drift, some shake, and a constant error.
-    scale = _HEIGHT * rng.uniform(0.80, 0.93) * np.exp(_drift(rng, length, 0.02))
-    centre = _WIDTH / 2 + rng.normal(0, 5.0) + _drift(rng, length, 3.0) + rng.normal(0, 0.4, length)
-    floor = _HEIGHT - 0.5 * (_HEIGHT - scale) - 4 + rng.normal(0, 4.0) + _drift(rng, length, 2.5)
+    scale = _HEIGHT * box.uniform(0.80, 0.93) * np.exp(_drift(box, length, 0.02))
+    centre = _WIDTH / 2 + box.normal(0, 5.0) + _drift(box, length, 3.0) + box.normal(0, 0.4, length)
+    floor = _HEIGHT - 0.5 * (_HEIGHT - scale) - 4 + box.normal(0, 4.0) + _drift(box, length, 2.5)
     if tracklet.pid == -1:  # junk: boxes that miss most of the person
-        scale = scale * rng.choice([0.55, 1.7])
-        centre = centre + rng.choice([-1, 1]) * rng.uniform(45, 75)
-        floor = floor + rng.choice([-1, 1]) * rng.uniform(60, 130)
+        scale = scale * box.choice([0.55, 1.7])
+        centre = centre + box.choice([-1, 1]) * box.uniform(45, 75)
+        floor = floor + box.choice([-1, 1]) * box.uniform(60, 130)
 
-    speed = rng.uniform(1.5, 5.0) * np.cos(yaw) + rng.normal(0, 0.3)
-    scroll = rng.uniform(0, 1024) + speed * time - (centre - _WIDTH / 2)
+    speed = box.uniform(1.5, 5.0) * np.cos(yaw) + box.normal(0, 0.3)
+    scroll = box.uniform(0, 1024) + speed * time - (centre - _WIDTH / 2)
     shake = np.clip(np.rint(floor - floor.mean()), -cameras.MARGIN, cameras.MARGIN).astype(int)
     if tracklet.lost:  # for some frames the tracker holds on to the wrong place
-        count = min(int(rng.integers(2, 6)), max(1, length // 3))
-        first = int(rng.integers(0, length - count + 1))
-        away = rng.choice([-1, 1]) * rng.uniform(65, 100)
+        count = min(int(events.integers(2, 6)), max(1, length // 3))
+        first = int(events.integers(0, length - count + 1))
+        away = events.choice([-1, 1]) * events.uniform(65, 100)
         centre[first : first + count] += away
         scroll[first : first + count] -= away
 
     feet = np.stack([centre, floor], -1)
     walker = figures.place(figures.person(outfit, body, yaw, camera.pitch, phase, gait.arm_offset), scale, feet)
     shadow = _shadow(camera, scale, feet)
-    crossing, crossing_behind, crossed = _crossing(rng, tracklet, camera, scale, floor, plan)
-    thing, hidden = _occluder(rng, tracklet, speed)
+    crossing, crossing_behind, crossed = _crossing(events, tracklet, camera, scale, floor, plan)
+    thing, hidden = _occluder(events, tracklet, speed)
 
     frames = np.empty((length, size.height, size.width, 3), np.uint8)
     span = camera.panorama.shape[1] - _WIDTH
@@ -100,7 +101,7 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
         if (size.height, size.width) != cameras.CANVAS:
             image = cv2.resize(image, (size.width, size.height), interpolation=cv2.INTER_AREA)
         frames[t] = image
-    return _develop(rng, camera, frames)
+    return _develop(film, camera, frames)
 
 
 def _develop(rng: np.random.Generator, camera: cameras.Camera, frames: np.ndarray) -> np.ndarray:

@@ -1,0 +1,104 @@
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from vreid_jax.datasets.walkers.people import FASTEST, SLOWEST
+from vreid_jax.datasets.walkers.plan import make_plan
+from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS
+
+PLANS = {name: make_plan(size) for name, size in CONFIGS.items()}
+
+
+def _by_pid(tracklets):
+    groups = defaultdict(list)
+    for t in tracklets:
+        groups[t.pid].append(t)
+    return groups
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_half_of_the_identities_are_twins(name):
+    plan, size = PLANS[name], CONFIGS[name]
+    in_pairs = [pid for pair in plan.twins for pid in pair]
+    assert len(set(in_pairs)) == len(in_pairs) == 2 * (size.test_identities // 4)
+    assert {len(group) for group in plan.twin_groups} == {4}
+    assert abs(4 * len(plan.twin_groups) - size.train_identities / 2) < 4
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_twins_share_everything_but_their_dynamics(name):
+    plan = PLANS[name]
+    train, test = _by_pid(plan.train), _by_pid(plan.test)
+    for tracklets, groups in ((train, plan.twin_groups), (test, plan.twins)):
+        for group in groups:
+            cameras = [[t.camid for t in tracklets[pid]] for pid in group]
+            assert all(c == cameras[0] for c in cameras)
+            assert len({t.outfit for pid in group for t in tracklets[pid]}) == 1
+            assert len({round(abs(plan.gaits[pid].arm_offset), 9) for pid in group}) == 1
+    for a, b in plan.twins:
+        low, high = sorted((plan.gaits[a].frequency, plan.gaits[b].frequency))
+        assert SLOWEST <= low
+        assert 2.1 * low <= high <= FASTEST * (1 + 1e-9)
+        assert plan.gaits[a].arm_offset == -plan.gaits[b].arm_offset
+    for group in plan.twin_groups:
+        frequencies = np.sort([plan.gaits[pid].frequency for pid in group])
+        assert (frequencies[1:] / frequencies[:-1] >= 1.39).all()
+
+
+def test_which_twin_is_faster_is_not_in_the_order_of_pids():
+    faster = [plan.gaits[a].frequency > plan.gaits[b].frequency for plan in PLANS.values() for a, b in plan.twins]
+    assert 0.35 < np.mean(faster) < 0.65
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_test_identities_and_clothes_are_not_those_of_training(name):
+    plan = PLANS[name]
+    assert not {t.pid for t in plan.train} & {t.pid for t in plan.test}
+    assert not {t.outfit for t in plan.train} & {t.outfit for t in plan.test}
+    assert min(t.pid for t in plan.train) == 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_query_has_one_tracklet_for_each_identity_and_camera(name):
+    plan = PLANS[name]
+    asked = Counter((t.pid, t.camid) for t in plan.query)
+    assert set(asked.values()) == {1}
+    assert set(asked) == {(t.pid, t.camid) for t in plan.test if t.pid > 0}
+    assert set(plan.query) <= set(plan.test)
+    # Every query has a right answer under another camera.
+    assert min(len({t.camid for t in own}) for pid, own in _by_pid(plan.test).items() if pid > 0) >= 2
+
+
+def test_distractors_and_junk_are_in_the_gallery():
+    size, count = CONFIGS["small"], Counter(t.pid for t in PLANS["small"].test)
+    assert (count[0], count[-1]) == (size.distractors, size.junk) == (32, 16)
+
+
+def test_mars_scale_has_as_many_tracklets_as_mars():
+    plan = PLANS["mars_scale"]
+    assert (len(plan.train), len(plan.test)) == (8298, 12180)
+    assert Counter(t.pid for t in plan.test)[0] == 3248
+    assert Counter(t.pid for t in plan.test)[-1] == 870
+    assert len({t.pid for t in plan.test if t.pid > 0}) == 634
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_lengths_are_within_bounds_with_a_long_tail(name):
+    size = CONFIGS[name]
+    lengths = np.array([t.length for t in PLANS[name].train])
+    assert lengths.min() >= size.shortest
+    assert lengths.max() <= size.longest
+    assert lengths.mean() > np.median(lengths)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tracklet_ids_are_unique(name):
+    plan = PLANS[name]
+    ids = [t.tracklet_id for t in plan.train + plan.test]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_plan_is_a_function_of_its_size_alone():
+    make_plan.cache_clear()
+    assert make_plan(CONFIGS["tiny"]) == PLANS["tiny"]
