@@ -1,0 +1,72 @@
+"""Which frames of a tracklet make a clip, in training and at test."""
+
+import numpy as np
+from jaxtyping import Int
+
+from vreid_jax.errors import InputError
+
+TRAIN_KINDS = ("consecutive", "strided", "random", "evenly")
+TEST_KINDS = ("all", "evenly")
+
+
+def sample_clip(kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator) -> Int[np.ndarray, "T"]:
+    """Draw the frame numbers of one training clip, always in temporal order; short tracklets wrap around.
+
+    Args:
+      kind: `consecutive`: `length` adjacent frames from a random start; `strided`: every `stride`-th of
+        `length * stride` adjacent frames from a random start; `random`: `length` frames at random, in order;
+        `evenly`: one frame at random from each of `length` equal parts of the tracklet.
+      num_frames: frames in the tracklet, at least 1.
+      length: frames in the clip, `T`.
+      stride: distance of neighbouring frames, for `strided`.
+      rng: the only source of randomness.
+
+    Returns:
+      `[T]` frame numbers in `[0, num_frames)`.
+
+    Raises:
+      InputError: for a kind that does not exist.
+    """
+    if kind not in TRAIN_KINDS:
+        raise InputError(f"clip.kind is {kind!r}; training clips are one of {', '.join(TRAIN_KINDS)}")
+    if kind in ("consecutive", "strided"):
+        step = stride if kind == "strided" else 1
+        start = rng.integers(max(num_frames - length * step, 0) + 1)
+        return (start + step * np.arange(length)) % num_frames
+    if num_frames < length:
+        return np.arange(length) % num_frames
+    if kind == "random":
+        return np.sort(rng.choice(num_frames, length, replace=False))
+    edges = np.linspace(0, num_frames, length + 1).astype(int)
+    return rng.integers(edges[:-1], edges[1:])
+
+
+def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, stride: int = 1) -> Int[np.ndarray, "M T"]:
+    """List the clips of a tracklet at test, without randomness.
+
+    Args:
+      kind: `all`: the `floor(num_frames / (length * stride))` consecutive, non-overlapping clips, at least one
+        (a short tracklet repeats its frames); `evenly`: `num_clips` clips whose starts are spread evenly from the
+        first frame to the last possible one, overlapping when the tracklet is short.
+      num_frames: frames in the tracklet, at least 1.
+      length: frames in a clip, `T`.
+      num_clips: `M`, for `evenly`.
+      stride: distance of neighbouring frames of a clip. With `all`, the `stride` interleaved clips of a window of
+        `length * stride` frames count as consecutive clips, so that every frame of the window is used once.
+
+    Returns:
+      `[M, T]` frame numbers in `[0, num_frames)`.
+
+    Raises:
+      InputError: for a kind that does not exist.
+    """
+    if kind not in TEST_KINDS:
+        raise InputError(f"clip.kind is {kind!r}; test clips are one of {', '.join(TEST_KINDS)}")
+    offsets = stride * np.arange(length)
+    span = length * stride
+    if kind == "evenly":
+        starts = np.round(np.linspace(0, max(num_frames - span, 0), num_clips)).astype(int)
+    else:
+        windows = span * np.arange(max(num_frames // span, 1))
+        starts = (windows[:, None] + np.arange(stride)).reshape(-1)
+    return (starts[:, None] + offsets) % num_frames

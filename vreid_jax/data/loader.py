@@ -1,0 +1,136 @@
+"""Grain pipelines: training batches that can be resumed anywhere, and the clips of every tracklet at test."""
+
+import functools
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from vreid_jax.data.augment import augment, resize
+from vreid_jax.data.clips import sample_clip, split_clips
+from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
+from vreid_jax.data.source import TrackletSource
+from vreid_jax.errors import InputError
+
+FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of about this many frames
+
+
+def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | IdentitySampler:
+    """Build the sampler a phase names: `shuffle` with `batch_size`, or `identity` with P x K = `batch_size`.
+
+    Raises:
+      InputError: when the training split is too small for it, or the numbers do not fit.
+    """
+    labelled = source.pids >= 0
+    if not labelled.all():
+        raise InputError("the training split holds tracklets of pid -1, which only an unlabelled loss can use")
+    if phase.sampler == "shuffle":
+        return ShuffleSampler(source.pids, phase.batch_size, seed)
+    if phase.sampler == "identity":
+        clips_per_identity, rest = divmod(phase.batch_size, phase.identities_per_batch)
+        if rest:
+            raise InputError(
+                f"batch_size = {phase.batch_size} is no multiple of identities_per_batch = {phase.identities_per_batch}"
+            )
+        return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
+    raise InputError(f"sampler is {phase.sampler!r}; it is one of identity, shuffle")
+
+
+def num_batches_per_epoch(source: TrackletSource, phase) -> int:
+    """Return how many batches of this phase make one epoch of its sampler."""
+    return make_sampler(source, phase, seed=0).batches_per_epoch
+
+
+def train_batches(
+    source: TrackletSource,
+    phase,
+    *,
+    size: tuple[int, int],
+    seed: int,
+    num_batches: int,
+    num_threads: int,
+    shard: tuple[int, int] = (0, 1),
+) -> grain.DatasetIterator:
+    """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
+
+    Args:
+      source: the training split.
+      phase: the phase's configuration: sampler, clip sampling and augmentation.
+      size: height and width of the frames, in pixels.
+      seed: of this run and phase.
+      num_batches: length of the iteration.
+      num_threads: decoding threads.
+      shard: (process index, number of processes): each process gets its contiguous part of the global batch.
+
+    Returns:
+      An iterator with `get_state` and `set_state` over `{"frames": uint8 [B, T, H, W, 3], "label": int32 [B],
+      "pid": int32 [B], "camid": int32 [B]}`; the label is the rank of the pid among the split's sorted pids.
+
+    Raises:
+      InputError: when the split is too small for the sampler, or the batch does not divide among the processes.
+    """
+    sampler = make_sampler(source, phase, seed)
+    process, num_processes = shard
+    local, rest = divmod(sampler.batch_size, num_processes)
+    if rest:
+        raise InputError(f"batch_size = {sampler.batch_size} does not divide among {num_processes} processes")
+    labels = {pid: label for label, pid in enumerate(np.unique(source.pids))}
+    plan = functools.lru_cache(maxsize=64)(sampler.batch)
+    clip = phase.clip.to_dict()
+    transform = phase.augment.to_dict()
+
+    def load(element: int) -> dict[str, np.ndarray]:
+        batch, slot = divmod(element, local)
+        slot += process * local
+        row = plan(batch)[slot]
+        rng = np.random.default_rng((seed, 4, batch, slot))
+        numbers = sample_clip(clip["kind"], source.num_frames[row], clip["length"], clip["stride"], rng)
+        return {
+            "frames": augment(source.read(row, numbers), *size, rng, **transform),
+            "label": np.int32(labels[source.pids[row]]),
+            "pid": np.int32(source.pids[row]),
+            "camid": np.int32(source.camids[row]),
+        }
+
+    dataset = grain.MapDataset.range(num_batches * local).map(load).batch(local)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
+    return iter(dataset.to_iter_dataset(options))
+
+
+def evaluation_items(
+    source: TrackletSource,
+    clip,
+    *,
+    size: tuple[int, int],
+    num_threads: int,
+    shuffle_seed: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Iterate over `(row, clips)`: uint8 `[M, T, H, W, 3]` clips of tracklet `row`, long tracklets in pieces.
+
+    Args:
+      source: the split to read.
+      clip: `kind`, `length`, `num_clips` and `stride` of `split_clips`.
+      size: height and width of the frames, in pixels.
+      num_threads: decoding threads.
+      shuffle_seed: a number shuffles the frames of every tracklet before clips are cut, a control that destroys
+        dynamics and nothing else.
+      shard: (process index, number of processes): a process gets every n-th piece.
+    """
+    items = []
+    for row, num_frames in enumerate(source.num_frames):
+        clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride)
+        if shuffle_seed is not None:
+            clips = np.random.default_rng((shuffle_seed, row)).permutation(int(num_frames))[clips]
+        pieces = -(-clips.size // FRAMES_PER_ITEM)
+        items.extend((row, piece) for piece in np.array_split(clips, min(pieces, len(clips))))
+    items = items[shard[0] :: shard[1]]
+
+    def load(index: int) -> tuple[int, np.ndarray]:
+        row, numbers = items[index]
+        frames = resize(source.read(row, numbers.reshape(-1)), *size)
+        return row, frames.reshape(*numbers.shape, *frames.shape[1:])
+
+    dataset = grain.MapDataset.range(len(items)).map(load)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+    return iter(dataset.to_iter_dataset(options))

@@ -1,0 +1,96 @@
+"""Random access to the tracklets of a built dataset, decoding only the frames that are asked for."""
+
+import threading
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import Int, UInt8
+from tqdm import tqdm
+
+from vreid_jax.errors import InputError
+
+
+def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H W 3"]:
+    """Decode JPEG or PNG bytes to `[T, H, W, 3]` uint8 RGB; frames of another size than the first are resized to it.
+
+    Raises:
+      InputError: for a frame that is no readable picture, naming `name`.
+    """
+    frames = []
+    for data in encoded:
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if frame is None:
+            raise InputError(f"{name}: a frame is no readable JPEG or PNG; rebuild the dataset without it")
+        if frames and frame.shape != frames[0].shape:
+            frame = cv2.resize(frame, frames[0].shape[1::-1])
+        frames.append(frame)
+    return np.ascontiguousarray(np.stack(frames)[..., ::-1])
+
+
+class TrackletSource:
+    """The tracklets of one split, by number.
+
+    Attributes:
+      pids: `[N]` int64 identities (0 distractor, -1 junk).
+      camids: `[N]` int64 cameras.
+      tracklet_ids: `[N]` text, unique within a split.
+      num_frames: `[N]` int64.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, progress: bool = False):
+        # The undecoded record is parsed by TFDS's NumPy parser: its decoding readers import TensorFlow.
+        self._records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        self._parser = tfds.core.example_parser.ExampleParserNp(builder.info.features.get_serialized_info())
+        self.split = split
+        self._last = threading.local()
+        self._read_index(builder.data_path / f"index-{split}.npz", progress)
+
+    def _read_index(self, path, progress: bool) -> None:
+        if path.exists():
+            with path.open("rb") as file, np.load(file) as table:
+                index = dict(table)
+        else:
+            index = self._scan(progress)
+            try:  # the next start is then instant; a read-only dataset folder is no error
+                with path.open("wb") as file:
+                    np.savez(file, **index)
+            except OSError:
+                pass
+        self.pids, self.camids = index["pids"], index["camids"]
+        self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]
+
+    def _scan(self, progress: bool) -> dict[str, np.ndarray]:
+        rows = tqdm(range(len(self)), f"indexing {self.split}", unit="tracklet", disable=not progress, leave=False)
+        records = [self._record(row) for row in rows]
+        return {
+            "pids": np.array([record["pid"] for record in records], np.int64),
+            "camids": np.array([record["camid"] for record in records], np.int64),
+            "tracklet_ids": np.array([record["tracklet_id"].decode() for record in records], np.str_),
+            "num_frames": np.array([record["num_frames"] for record in records], np.int64),
+        }
+
+    def _record(self, row: int) -> dict:
+        example = self._parse(row)
+        return {
+            "pid": int(example["pid"]),
+            "camid": int(example["camid"]),
+            "tracklet_id": bytes(example["tracklet_id"]),
+            "num_frames": len(example["frames"]),
+        }
+
+    def _parse(self, row: int) -> dict:
+        return self._parser.parse_example(self._records[row])
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self, row: int, frame_numbers: Int[np.ndarray, "..."]) -> UInt8[np.ndarray, "... H W 3"]:
+        """Decode the named frames of tracklet `row`, each once: `frame_numbers.shape + [H, W, 3]` uint8 RGB."""
+        if getattr(self._last, "row", None) != row:  # the chunks of a long tracklet follow each other
+            self._last.row, self._last.frames = row, self._parse(row)["frames"]
+        unique, where = np.unique(frame_numbers, return_inverse=True)
+        name = f"{self.split}/{self.tracklet_ids[row]}"
+        frames = decode_frames([self._last.frames[number] for number in unique], name)
+        return frames[where.reshape(frame_numbers.shape)]
