@@ -1,0 +1,61 @@
+"""What learned metrics share: a projection and a matrix in the projected space, distances with them, a file."""
+
+import os
+from typing import Self
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.retrieval import arrays
+
+
+class LearnedMetric:
+    """A squared distance (a - b)ᵀ W M Wᵀ (a - b), from `fit`; W [D, R] is `projection`, M [R, R] `matrix`."""
+
+    projection: np.ndarray | None = None
+    matrix: np.ndarray | None = None
+
+    def fit(self, gallery_view, probe_view, gallery_pids, probe_pids) -> Self:
+        """Learns from `gallery_view` [N, D] and `probe_view` [M, D] with their identities; returns this object."""
+        gallery, probe = arrays.pair_of_features("gallery_view", gallery_view, "probe_view", probe_view, np.float64)
+        gallery_pids = arrays.identities("gallery_pids", gallery_pids, len(gallery))
+        probe_pids = arrays.identities("probe_pids", probe_pids, len(probe))
+        self.projection, self.matrix = self._learn(gallery, probe, gallery_pids, probe_pids)
+        return self
+
+    def _learn(self, gallery, probe, gallery_pids, probe_pids) -> tuple[np.ndarray, np.ndarray]:
+        raise NotImplementedError
+
+    def distance(self, a, b) -> np.ndarray:
+        """Squared distances [len(a), len(b)], float32, computed in float64 from `a` [Q, D] and `b` [G, D]."""
+        self._fitted()
+        a, b = arrays.pair_of_features("a", a, "b", b, np.float64)
+        if a.shape[1] != len(self.projection):
+            raise InputError(f"a and b have {a.shape[1]} dimensions; the metric was fitted on {len(self.projection)}.")
+        a, b = a @ self.projection, b @ self.projection
+        own_a, own_b = (np.einsum("nr,nr->n", values @ self.matrix, values) for values in (a, b))
+        result = a @ (-2.0 * self.matrix) @ b.T
+        result += own_a[:, None]
+        result += own_b[None, :]
+        return result.astype(np.float32)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the fitted metric to `path` (.npz)."""
+        self._fitted()
+        with open(path, "wb") as file:
+            np.savez(file, kind=type(self).__name__, projection=self.projection, matrix=self.matrix)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """The metric that `save` wrote to `path`; `InputError` if the file holds something else."""
+        with np.load(path) as stored:
+            kind = str(stored["kind"]) if "kind" in stored else "no metric"
+            if kind != cls.__name__:
+                raise InputError(f"{os.fspath(path)} holds {kind}, not {cls.__name__}.")
+            metric = cls()
+            metric.projection, metric.matrix = stored["projection"], stored["matrix"]
+        return metric
+
+    def _fitted(self) -> None:
+        if self.projection is None:
+            raise InputError(f"{type(self).__name__} has not been fitted: call fit(…) or load(…) first.")
