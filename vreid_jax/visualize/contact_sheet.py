@@ -78,7 +78,9 @@ def walkers_rows(plan: Plan, seed: int = 0, identities: int = 3, pairs: int = 3)
     def add(what: str, tracklet: Tracklet) -> None:
         gait = plan.gaits.get(tracklet.pid)
         stride = f", a stride in {1 / gait.frequency:.1f} frames" if gait else ""
-        rows.append((f"{what}: pid {tracklet.pid}, camera {tracklet.camid}{stride}", draw_tracklet(plan, tracklet)))
+        rows.append(
+            (f"{what}: pid {tracklet.pid}, camera {tracklet.camid}{stride}", list(draw_tracklet(plan, tracklet)))
+        )
 
     single = sorted({t.pid for t in clean} - paired)
     for pid in rng.permutation(single)[:identities]:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -111,7 +112,7 @@ def is_readable(path: Path) -> bool:
     return data.size > 0 and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
 
 
-def check_frames(tracklets: list[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
+def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
     """Decodes every frame once.
 
     Args:
