@@ -7,6 +7,7 @@ space and full 3-D kernels are written as shifted sums on CPU and stay one nativ
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax.numpy as jnp
@@ -61,16 +62,38 @@ def _frames(x: Array, kernel: Array, strides: tuple[int, int], dilation: tuple[i
     """A 2-D convolution of every frame."""
     if kernel.shape[:2] == (1, 1):
         return lax.dot_general(x, kernel[0, 0], (((4,), (0,)), ((), ())))
-    b, t = x.shape[:2]
-    y = lax.conv_general_dilated(
-        x.reshape(b * t, *x.shape[2:]),
-        kernel,
-        strides,
-        "VALID",
-        rhs_dilation=dilation,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    b, t, h, w = x.shape[:4]
+    extents = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape[:2], dilation, strict=True)]
+    size = [(n - extent) // stride + 1 for n, extent, stride in zip((h, w), extents, strides, strict=True)]
+    folded = x.reshape(b * t, h, w, x.shape[4])
+    native = partial(_native_frames, strides=strides, dilation=dilation)
+    if math.prod(size) < math.prod(kernel.shape[:2]):
+        patches = partial(_patches, size=size, strides=strides, dilation=dilation)
+        y = lax.platform_dependent(folded, kernel, cpu=patches, default=native)
+    else:
+        y = native(folded, kernel)
     return y.reshape(b, t, *y.shape[1:])
+
+
+def _native_frames(x: Array, kernel: Array, strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, "VALID", rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _patches(x: Array, kernel: Array, size: list[int], strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
+    """The convolution as one matrix product of gathered patches.
+
+    On CPU a map smaller than its kernel (3x3 over 4x2, the end of a small network) is 10-100x slower natively: 37 ms
+    against 1 ms for [128, 4, 2, 128] to 128 channels.
+    """
+    columns = []
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            starts = (i * dilation[0], j * dilation[1])
+            stops = [s + (n - 1) * stride + 1 for s, n, stride in zip(starts, size, strides, strict=True)]
+            columns.append(x[:, starts[0] : stops[0] : strides[0], starts[1] : stops[1] : strides[1]])
+    return jnp.concatenate(columns, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _folded_taps(x: Array, kernel: Array, strides: Triple, dilation: Triple) -> Array:
