@@ -1,0 +1,53 @@
+"""Equality with the outputs of the original PyTorch code."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from vreid_jax import models, pretrained
+
+_spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parents[1] / "golden" / "golden_state.py")
+golden = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(golden)
+
+
+def relative(actual, expected):
+    return np.abs(np.asarray(actual) - expected).max() / np.abs(expected).max()
+
+
+def mean_hw(x):
+    """[N, T, H, W, C] → [N T, C], as the vectors have it."""
+    return np.asarray(x).mean((2, 3)).reshape(-1, x.shape[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+def test_m3d_with_attention_as_released(jit):
+    state = golden.state_dict("m3d_resnet50_attention")
+    expected = golden.vectors("m3d_resnet50_attention")
+    fields = {"released": True, "ral": "sct", "clip_length": 8}
+    variables = pretrained.from_torch("resnet50_m3d", state, **fields)
+    module = models.create("resnet50_m3d", **fields)
+    clips = golden.clip(expected["0/input_shape"], 0).transpose(0, 1, 3, 4, 2)
+    apply = jax.jit(module.apply) if jit else module.apply
+    outputs = apply(variables, clips)
+    feature = np.asarray(outputs["pooled"]) @ state["feat.weight"].T + state["feat.bias"]
+    assert relative(mean_hw(outputs["res2"]), expected["0/layer1.mean_hw"]) < 1e-4
+    assert relative(mean_hw(outputs["res4"]), expected["0/layer3.mean_hw"]) < 1e-4
+    assert relative(outputs["pooled"], expected["0/pooled"]) < 1e-4
+    assert relative(feature, expected["0/feat"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+def test_resnet50(jit):
+    expected = golden.vectors("resnet50_2d")
+    variables = pretrained.from_torch("resnet50", golden.state_dict("resnet50_2d"))
+    module = models.create("resnet50")
+    clips = golden.clip(expected["0/input_shape"], 0).transpose(0, 2, 3, 1)[:, None]
+    apply = jax.jit(module.apply) if jit else module.apply
+    outputs = apply(variables, clips)
+    assert relative(outputs["pooled"][:, 0], expected["0/pooled"]) < 1e-4

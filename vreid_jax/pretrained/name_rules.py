@@ -1,0 +1,57 @@
+"""Tables that translate PyTorch tensor names into the paths of this library's modules.
+
+A table is a sequence of (pattern, replacement): the first pattern that matches the whole name of a PyTorch *module*
+(the tensor's name without its last part) gives the path of the Linen module, parts separated by "/".
+"""
+
+from __future__ import annotations
+
+import re
+
+Rules = tuple[tuple[str, str], ...]
+
+RESNET: Rules = (
+    (r"(conv1|bn1)", r"\1"),
+    (r"layer(\d)\.(\d+)\.((?:conv|bn)\d)", r"layer\1_\2/\3"),
+    (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1_\2/downsample_conv"),
+    (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1_\2/downsample_bn"),
+)
+RESNET_M3D: Rules = (
+    *RESNET,
+    (r"conv1_t\.((?:conv|bn)\d)", r"m3d/\1"),
+    (r"layer(\d)\.(\d+)\.conv2_t\.((?:conv|bn)\d)", r"layer\1_\2/m3d/\3"),
+    (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
+)
+RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D}
+
+# Module paths that a state dict without any of them (a 2-D ImageNet network) may leave at their initialisation.
+TEMPORAL: dict[str, str] = {"resnet50_m3d": r"(.*/)?(m3d|attention\d)/.*"}
+
+HEADS = r"(fc|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
+
+_NORM_LEAVES = {
+    "weight": ("params", "scale"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+
+
+def is_head(name: str) -> bool:
+    """Whether a tensor belongs to a head, or is PyTorch's batch counter: a backbone has no place for it."""
+    return re.fullmatch(HEADS, name) is not None
+
+
+def translate(name: str, ndim: int, rules: Rules) -> tuple[str, ...] | None:
+    """The path (collection, modules ..., leaf) of a tensor of `ndim` axes, None if no rule knows its name."""
+    module, _, leaf = name.rpartition(".")
+    for pattern, replacement in rules:
+        match = re.fullmatch(pattern, module)
+        if match:
+            path = tuple(match.expand(replacement).split("/"))
+            if leaf == "weight" and ndim > 1:
+                return ("params", *path, "kernel")
+            if leaf in _NORM_LEAVES:
+                collection, ours = _NORM_LEAVES[leaf]
+                return (collection, *path, ours)
+    return None

@@ -1,0 +1,57 @@
+"""Reading a PyTorch state dict into NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+
+
+def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
+    """Name → array out of a mapping, a `.pt`/`.pth` file (needs PyTorch, reads weights only) or a `.safetensors` file.
+
+    A `state_dict` entry around the tensors and the prefix `module.` that PyTorch's data parallelism puts before every
+    name are taken off. A file that is not there or of another kind is an `InputError`.
+    """
+    if isinstance(source, Mapping):
+        tensors = source
+    else:
+        tensors = _read_file(Path(source))
+    if isinstance(tensors.get("state_dict"), Mapping):
+        tensors = tensors["state_dict"]
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return {name: _to_numpy(name, value) for name, value in tensors.items()}
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise InputError(f"the weights file {path} is not there")
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        return load_file(path)
+    if path.suffix in (".pt", ".pth"):
+        try:
+            import torch
+        except ImportError as error:
+            raise InputError(f"reading {path} needs PyTorch: pip install 'vreid_jax[torch]'") from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, Mapping):
+            raise InputError(f"{path} holds a {type(content).__name__}, expected a state dict")
+        return content
+    raise InputError(f"{path} ends in {path.suffix!r}, expected .pt, .pth or .safetensors")
+
+
+def _to_numpy(name: str, value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value  # NumPy has no bfloat16
+        return value.numpy()
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
+        return np.asarray(value)
+    raise InputError(f"the entry {name!r} of the state dict is a {type(value).__name__}, expected an array")
