@@ -1,3 +1,4 @@
+import hashlib
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from vreid_jax.datasets.walkers.people import FASTEST, SLOWEST
 from vreid_jax.datasets.walkers.plan import make_plan
-from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS
+from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS, Builder
 
 PLANS = {name: make_plan(size) for name, size in CONFIGS.items()}
 
@@ -97,6 +98,15 @@ def test_tracklet_ids_are_unique(name):
     plan = PLANS[name]
     ids = [t.tracklet_id for t in plan.train + plan.test]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_plan_belongs_to_the_version():
+    plan = PLANS["tiny"]
+    content = [(t.pid, t.camid, t.length, t.outfit, t.occluded, t.crossed, t.lost) for t in plan.train + plan.test]
+    content += [(pid, round(gait.frequency, 6), round(gait.arm_offset, 6)) for pid, gait in plan.gaits.items()]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
+    # A new digest needs a new version: without it, copies built earlier would be taken for the new dataset.
+    assert (str(Builder.VERSION), digest) == ("1.0.0", "efc588fc9b41")
 
 
 def test_a_plan_is_a_function_of_its_size_alone():

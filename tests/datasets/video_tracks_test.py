@@ -31,6 +31,7 @@ def tracks(tmp_path):
 
 def test_a_video_is_cut_into_halves(video, tracks, tmp_path):
     out = tmp_path / "out"
+    out.mkdir()  # an empty folder is welcome
     done = cut_tracklets(video, tracks, out, progress=False)
     assert (done.train_identities, done.test_identities, done.tracklets, done.frames) == (2, 2, 8, 40)
     assert done.left_out == 1

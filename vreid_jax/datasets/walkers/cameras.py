@@ -35,9 +35,9 @@ def make_camera(seed: int, camid: int, height: int, width: int) -> Camera:
     yaw = _VIEWS[(camid - 1) % len(_VIEWS)] + rng.uniform(-0.08, 0.08)
     pitch = rng.uniform(0.08, 0.24)
     panorama, ground = _panorama(rng)
-    gamma = np.exp(rng.uniform(-0.3, 0.3))
-    cast = np.exp(rng.uniform(-0.13, 0.13, 3))
-    gain, lift = rng.uniform(0.78, 1.12), rng.uniform(0.0, 22.0)
+    gamma = np.exp(rng.uniform(-0.18, 0.18))
+    cast = np.exp(rng.uniform(-0.08, 0.08, 3))
+    gain, lift = rng.uniform(0.84, 1.1), rng.uniform(0.0, 14.0)
     level = np.arange(256) / 255.0
     tone = lift + (255.0 - lift) * gain * cast[None] * (level[:, None] ** gamma)
     noise = rng.normal(0.0, rng.uniform(1.5, 5.0), (2 * height, 2 * width, 3)).round().astype(np.int16)

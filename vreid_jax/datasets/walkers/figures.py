@@ -83,7 +83,6 @@ class _Figure:
             c, d = across(bottom, width(bottom))
             return np.stack([a, b, d, c], 1)
 
-        hem = []
         thighs = [at[f"{s}_hip"] + o.coat * (at[f"{s}_knee"] - at[f"{s}_hip"]) for s in ("left", "right")]
         left = np.minimum(thighs[0], thighs[1])[:, 0] - 0.05 * self.body.build
         right = np.maximum(thighs[0], thighs[1])[:, 0] + 0.05 * self.body.build
@@ -106,10 +105,10 @@ class _Figure:
             a, b = across(0.02, 0.14 * self.shoulder)
             c, d = across(1.0, 0.14 * self.shoulder)
             parts.append((np.stack([a, b, d, c], 1), o.second))
-        # The side away from the light, so that the trunk looks round.
-        c, d = across(0.1, width(0.1)), across(1.0, self.hip)
-        edge = np.stack([c[0], 0.72 * c[0] + 0.28 * c[1], 0.72 * d[0] + 0.28 * d[1], d[0]], 1)
-        parts.append((edge, _dim(o.shirt if o.pattern == "plain" else o.second, 0.80)))
+        if o.pattern in ("plain", "zip"):  # the side away from the light, so that the trunk looks round
+            c, d = across(0.1, width(0.1)), across(1.0, self.hip)
+            edge = np.stack([c[0], 0.72 * c[0] + 0.28 * c[1], 0.72 * d[0] + 0.28 * d[1], d[0]], 1)
+            parts.append((edge, _dim(o.shirt, 0.80)))
         return parts
 
     def head(self) -> list[Part]:

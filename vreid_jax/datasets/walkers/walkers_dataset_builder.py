@@ -60,6 +60,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Synthetic articulated pedestrians with gait twins."""
 
     DEFAULT_BUILDER_CONFIG_NAME = "small"
+    # A change of what is drawn or planned is a new version, or copies built earlier would pass for it.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
     BUILDER_CONFIGS = [  # noqa: RUF012
