@@ -136,7 +136,7 @@ def _crossing(rng, tracklet: Tracklet, camera, scale, floor, plan: Plan):
     direction = rng.choice([-1, 1])
     behind = bool(rng.random() < 0.4)
     yaw = camera.yaw if direction > 0 else np.pi - camera.yaw
-    along = np.interp(time, [first, last - 1], [-0.75, 0.75]) * direction
+    along = np.interp(time, [first, last - 1], [-0.5, 0.5]) * direction
     feet = np.stack([_WIDTH / 2 + along * 1.25 * _WIDTH, floor + (-10 if behind else 12)], -1)
     parts = figures.person(stranger, body, yaw, camera.pitch, phase, gait.arm_offset)
     return figures.place(parts, scale * (0.93 if behind else 1.05), feet), behind, (first, last)
