@@ -17,10 +17,7 @@ def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndar
     A `state_dict` entry around the tensors and the prefix `module.` that PyTorch's data parallelism puts before every
     name are taken off. A file that is not there or of another kind is an `InputError`.
     """
-    if isinstance(source, Mapping):
-        tensors = source
-    else:
-        tensors = _read_file(Path(source))
+    tensors = source if isinstance(source, Mapping) else _read_file(Path(source))
     if isinstance(tensors.get("state_dict"), Mapping):
         tensors = tensors["state_dict"]
     if tensors and all(name.startswith("module.") for name in tensors):
