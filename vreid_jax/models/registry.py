@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import linen as nn
@@ -31,6 +31,12 @@ class Entry:
     std: tuple[float, float, float] = IMAGENET_STD
     input_size: tuple[int, int] = (256, 128)
     clip_length: int = 8
+    prepare: Callable | None = None
+    """`prepare(phase, state, batches) -> state`, once before the first step of the phase of that name."""
+    update: Callable | None = None
+    """`update(state, outputs, batch) -> state`, inside the jitted step after the optimizer."""
+    similarity: Callable | None = None
+    """`similarity(query, gallery) -> [Q, G]`, in evaluation instead of the distance of features."""
 
 
 _ENTRIES: dict[str, Entry] = {}

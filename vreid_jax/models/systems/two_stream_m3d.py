@@ -149,9 +149,19 @@ def _is_temporal(path: tuple[str, ...], recurrent: bool) -> bool:
     return any(part == "m3d" or part.startswith("attention") for part in path)
 
 
+def prepare(phase: str, state, batches):
+    """Start the phase `temporal` from what the phase before it taught the spatial stream; `state` is a train state."""
+    if phase != "temporal":
+        return state
+    return state.replace(
+        **init_temporal_from_spatial({"params": state.params, "batch_stats": state.batch_stats}),
+    )
+
+
 registry.register(
     "two_stream_m3d",
     TwoStreamM3D,
     tuple(field for field in TwoStreamM3D.__dataclass_fields__ if field not in ("parent", "name")),
     {},
+    prepare=prepare,
 )

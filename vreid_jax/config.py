@@ -1,0 +1,196 @@
+"""Configurations: their fields, the datasets they can name, and the checks that no misspelt field survives."""
+
+import ast
+import difflib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vreid_jax.errors import InputError
+
+DATASETS = {
+    "walkers": "walkers/small",
+    "mars": "mars_video",
+    "ilids_vid": "ilids_vid",
+    "prid2011": "prid2011_video",
+    "duke_video": "duke_video",
+    "folder": "folder",
+}
+SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
+
+
+def default(system: str, dataset: str) -> ConfigDict:
+    """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
+    if dataset not in DATASETS:
+        raise InputError(f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}")
+    return ConfigDict(
+        {
+            "system": system,
+            "dataset": dataset,
+            "split": 0,
+            "seed": 0,
+            "init_from": "",  # a workdir, or a file of pretrained weights
+            "dtype": "auto",  # of the computation: float32, bfloat16, or auto: bfloat16 where the device has it
+            "data": {
+                "name": DATASETS[dataset],
+                "data_dir": "",  # empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+                "path": "",  # of the dataset `folder`
+                "bad_frames": "error",  # or "skip": unreadable pictures of `folder` are left out and counted
+                "height": 256,
+                "width": 128,
+                "num_threads": 8,
+            },
+            "model": {},
+            "phase_order": (),
+            "phases": {},
+            "evaluation": {
+                "streams": {},
+                "batch_frames": 256,  # frames in one batch of the feature extraction
+                "metric": "euclidean",
+                "protocols": (),  # empty: those of the dataset
+                "baselines": ("untrained", "color_histogram"),
+                "shuffle_frames": False,  # the control that destroys dynamics and nothing else
+            },
+            "logging": {"every_steps": 10, "tensorboard": True, "progress": True},
+            "checkpoint": {"every_steps": 100, "keep": 2},
+        }
+    )
+
+
+def phase(**changes) -> ConfigDict:
+    """Return a phase: what is sampled, what is minimised, how, and for how long. Unknown names are an error.
+
+    Fields:
+      sampler: `shuffle`, every tracklet once an epoch, or `identity`, `identities_per_batch` x K clips.
+      clip: `kind`, `length` and `stride` of `data.sample_clip`.
+      augment: probabilities of `data.augment`.
+      apply: keyword arguments of the module in this phase, e.g. which stream.
+      losses: terms by name, each with a weight (0 leaves it out).
+      train: patterns of the parameters that learn, e.g. `spatial/.*`; the others stay as they are.
+      lr_multipliers: pairs (pattern, factor); the first pattern that matches a parameter counts.
+      schedule: `constant`, `step` (times `factor` at each of `boundaries`), or `exponential` (from `start` on down to
+        `final_factor`); positions are fractions of the phase.
+      total_epochs, total_steps: the length; one of the two is 0.
+      accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
+    """
+    fields = ConfigDict(
+        {
+            "sampler": "shuffle",
+            "batch_size": 32,
+            "identities_per_batch": 8,
+            "clip": {"kind": "consecutive", "length": 8, "stride": 1},
+            "augment": {"flip": 0.0, "enlarge_crop": 0.0},
+            "apply": {},
+            "losses": {
+                "softmax": {"weight": 1.0, "smoothing": 0.0},
+                "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
+            },
+            "optimizer": {
+                "name": "sgd",
+                "learning_rate": 0.01,
+                "momentum": 0.9,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+                "weight_decay": 5e-4,
+            },
+            "schedule": {
+                "name": "constant",
+                "boundaries": (),
+                "factor": 0.1,
+                "start": 0.5,
+                "final_factor": 0.001,
+                "warmup_steps": 0,
+            },
+            "train": (".*",),
+            "lr_multipliers": (),
+            "total_epochs": 0,
+            "total_steps": 0,
+            "accumulation_steps": 1,
+        }
+    )
+    apply = changes.pop("apply", {})
+    fields.lock()
+    fields.update(changes)
+    with fields.unlocked():
+        fields.apply = ConfigDict(apply)
+    return fields
+
+
+def test_clips(kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1) -> ConfigDict:
+    """Return an evaluation stream: the clips of a tracklet at test and the module's keyword arguments for them."""
+    return ConfigDict(
+        {"clip": {"kind": kind, "length": length, "num_clips": num_clips, "stride": stride}, "apply": apply}
+    )
+
+
+def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
+    """Split `DATASET[,key=value…]` of `--config=FILE:DATASET,…` into the dataset and the fields it sets.
+
+    Raises:
+      InputError: for a part that is no `key=value`.
+    """
+    dataset, *assignments = (argument or "walkers").split(",")
+    fields = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"{assignment!r} behind the configuration is no key=value")
+        fields[SHORT_NAMES.get(key, key)] = _literal(value)
+    return dataset, fields
+
+
+def finish(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
+    """Set `fields` (dotted names) in the configuration and lock it.
+
+    Raises:
+      InputError: for a field that does not exist, with the nearest one that does.
+    """
+    config.lock()
+    for name, value in fields.items():
+        set_field(config, name, value)
+    return config
+
+
+def set_field(config: ConfigDict, name: str, value: Any) -> None:
+    """Set one field by its dotted name; an unknown name or a value of another type is an `InputError`."""
+    known = field_names(config)
+    if name not in known:
+        raise InputError(unknown_field(name, known))
+    try:
+        config.update_from_flattened_dict({name: value})
+    except TypeError as error:
+        raise InputError(f"config.{name} = {value!r} is of the wrong type; its default is {known[name]!r}") from error
+
+
+def unknown_field(name: str, known) -> str:
+    """Say in one sentence that there is no such field, and which one is nearest."""
+    tail = {field.rpartition(".")[2]: field for field in known}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = close or [tail[last] for last in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.6)]
+    hint = f"; did you mean config.{close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+    return f"there is no field config.{name}{hint}"
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Return every field by its dotted name, with its value; an empty group counts as a field."""
+    fields = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and len(value):
+            fields.update(field_names(value, f"{prefix}{key}."))
+        else:
+            fields[f"{prefix}{key}"] = value
+    return fields
+
+
+def nearest(name: str, known) -> str:
+    """Return `, did you mean …?` when a known name is close, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,105 @@
+"""Checkpoints: train state, place in the run and data iterator, written together by Orbax; the only file that knows it."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
+
+from vreid_jax.errors import InputError
+
+
+class Checkpoints:
+    """The checkpoints of one workdir, numbered by the steps of the whole run.
+
+    A checkpoint appears under its name only when it is complete, so a run killed at any moment leaves the one before.
+    """
+
+    def __init__(self, workdir: Path, keep: int):
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+
+    def latest(self) -> int | None:
+        """Return the newest complete checkpoint, if there is one."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, place: dict[str, Any]) -> None:
+        """Write the state and `place` (JSON: phase, seconds, data iterator); returns before the disk has it all."""
+        if step != self.latest():
+            self._manager.save(
+                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), place=ocp.args.JsonSave(place))
+            )
+
+    def place(self, step: int) -> dict[str, Any]:
+        """Read where in the run checkpoint `step` was written."""
+        return self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Read the state of checkpoint `step` into the structure, shapes and shardings of `like`.
+
+        Raises:
+          InputError: when the checkpoint is of another model; both sides of the mismatch are listed.
+        """
+        stored = self._manager.item_metadata(step)["state"]
+        found = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(getattr(stored, "tree", stored))}
+        wanted = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(like)}
+        if found != wanted:
+            raise InputError(f"checkpoint {step} is of another model: {_difference(found, wanted)}")
+        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+
+    def wait(self) -> None:
+        """Return when everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait, and let go of the folder."""
+        self._manager.close()
+
+
+def load_variables(workdir: Path) -> dict[str, Any]:
+    """Read parameters and batch statistics of a workdir's newest checkpoint, as NumPy arrays.
+
+    Raises:
+      InputError: when the folder holds no checkpoint.
+    """
+    folder = Path(workdir) / "checkpoints"
+    if not folder.is_dir():
+        raise InputError(f"{workdir} holds no checkpoints")
+    with ocp.CheckpointManager(folder.absolute()) as manager:
+        if manager.latest_step() is None:
+            raise InputError(f"{workdir} holds no complete checkpoint")
+        path = folder / str(manager.latest_step()) / "state"
+        with ocp.StandardCheckpointer() as reader:
+            meta = reader.metadata(path.absolute())
+            tree = getattr(getattr(meta, "item_metadata", meta), "tree", None) or meta
+            host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), tree)
+            state = reader.restore(path.absolute(), like)
+    return jax.device_get({"params": state["params"], "batch_stats": state["batch_stats"]})
+
+
+def _leaves(tree):
+    return jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: hasattr(x, "shape"))
+
+
+def _name(path) -> str:
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def _difference(found: dict, wanted: dict, most: int = 5) -> str:
+    def some(names, table):
+        names = sorted(names)
+        rest = f" and {len(names) - most} more" if len(names) > most else ""
+        return ", ".join(f"{name} {table[name]}" for name in names[:most]) + rest or "nothing"
+
+    differing = {name for name in found if name in wanted and found[name] != wanted[name]}
+    return (
+        f"it has {some((found.keys() - wanted.keys()) | differing, found)}; "
+        f"this configuration has {some((wanted.keys() - found.keys()) | differing, wanted)}"
+    )
+
+
+def flat_variables(variables: dict[str, Any]) -> dict[str, Any]:
+    """Return variables as one flat mapping `collection/module/…/name` -> array."""
+    return flatten_dict(variables, sep="/")

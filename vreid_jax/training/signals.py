@@ -1,0 +1,42 @@
+"""SIGINT and SIGTERM ask a run to stop at the next step; a second one stops it at once."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Interrupted(Exception):
+    """A run was asked to stop, and has; carries the exit code, 128 + the signal's number."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Which signal has arrived, 0 for none."""
+
+    number = 0
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Catch SIGINT and SIGTERM while the block runs, in the main thread; elsewhere nothing is caught."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def remember(number, frame):
+        del frame
+        if request.number:
+            raise KeyboardInterrupt
+        request.number = number
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,44 @@
+"""What training changes: parameters, batch statistics, optimizer state, and a system's own arrays."""
+
+import re
+from typing import Any
+
+import flax
+import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step reads and writes.
+
+    Attributes:
+      step: int32, steps done in this phase.
+      params: parameters, nested by module.
+      batch_stats: running statistics of the batch norms, nested by module.
+      opt_state: the optimizer's state, over the parameters that train in this phase.
+      extra: arrays of a system's own (a look-up table, a queue), empty for most.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    extra: Any = flax.struct.field(default_factory=dict)
+
+
+def matching(names, patterns) -> list[str]:
+    """Return the names that one of the regular expressions matches as a whole."""
+    return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
+
+
+def split_params(params, patterns) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Part parameters into those that train and those that stay, both flat: `a/b/kernel` -> array."""
+    flat = flatten_dict(params, sep="/")
+    chosen = set(matching(flat, patterns))
+    return {k: v for k, v in flat.items() if k in chosen}, {k: v for k, v in flat.items() if k not in chosen}
+
+
+def join_params(*parts: dict[str, jax.Array]):
+    """Put flat parts back together into nested parameters."""
+    return unflatten_dict({name: value for part in parts for name, value in part.items()}, sep="/")

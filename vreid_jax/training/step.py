@@ -1,0 +1,121 @@
+"""The jitted training step: gradient, optimizer, the system's own update; the same for every system."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from vreid_jax.errors import InputError
+from vreid_jax.training.objective import objective
+from vreid_jax.training.state import TrainState, join_params, split_params
+
+
+def make_mesh(devices=None) -> Mesh:
+    """Return the one mesh of a run: every device on the axis `data`."""
+    devices = jax.devices() if devices is None else devices
+    # Explicit axes, the default of newer versions, would make `x @ x.T` of a sharded batch an error.
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def put_batch(batch, mesh: Mesh):
+    """Lay this process's part of a batch over the mesh, axis 0 over `data`."""
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def put_replicated(tree, mesh: Mesh):
+    """Copy a tree of arrays that every process holds in full to every device of the mesh."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
+
+
+def normalise(frames, mean, std):
+    """Turn uint8 frames into the floats a model wants: `(frames / 255 - mean) / std`, float32."""
+    shape = (1,) * (frames.ndim - 1) + (3,)
+    return (frames.astype(jnp.float32) / 255 - jnp.reshape(jnp.array(mean), shape)) / jnp.reshape(jnp.array(std), shape)
+
+
+def make_train_step(
+    module: nn.Module,
+    phase,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    seed: int,
+    update: Callable | None = None,
+) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
+    """Build `step(state, batch) -> (state, metrics)`; the state is donated.
+
+    Dropout is a function of (`seed`, step). With `accumulation_steps` A, the batch is cut into A microbatches of
+    whole identities in order; batch norm and hard mining see one microbatch at a time, gradients are averaged.
+
+    Raises:
+      InputError: when no parameter matches the phase's patterns, or the batch does not divide.
+    """
+    key = jax.random.key(seed)
+    microbatches = phase.accumulation_steps
+    per_device, rest = divmod(phase.batch_size, microbatches * mesh.size)
+    if rest or not per_device:
+        raise InputError(
+            f"batch_size = {phase.batch_size} does not divide into {microbatches} microbatches on {mesh.size} devices"
+        )
+    sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
+    apply = phase.apply.to_dict()
+
+    def loss(trainable, frozen, batch_stats, batch, key):
+        outputs, changed = module.apply(
+            {"params": join_params(trainable, frozen), "batch_stats": batch_stats},
+            normalise(batch["frames"], mean, std),
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+            **apply,
+        )
+        total, terms = objective(outputs, batch, phase.losses)
+        if "logits" in outputs:
+            terms["accuracy"] = (outputs["logits"].argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
+        return total, ({"loss": total, **terms}, changed.get("batch_stats", {}), outputs)
+
+    def step(state: TrainState, batch):
+        trainable, frozen = split_params(state.params, phase.train)
+        if not trainable:
+            raise InputError(f"no parameter matches the phase's train = {tuple(phase.train)}")
+        keys = jax.random.split(jax.random.fold_in(key, state.step), microbatches)
+        gradient = jax.grad(loss, has_aux=True)
+
+        def micro(carry, part):
+            total, batch_stats = carry
+            batch, key = part
+            grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, batch_stats, batch, key)
+            kept = {"feature": outputs["feature"]} if update else {}
+            return (jax.tree.map(jnp.add, total, grads), batch_stats), (metrics, kept)
+
+        if microbatches == 1:
+            grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, state.batch_stats, batch, keys[0])
+        else:
+            parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
+            parts = jax.lax.with_sharding_constraint(parts, sharded)
+            start = (jax.tree.map(jnp.zeros_like, trainable), state.batch_stats)
+            (grads, batch_stats), (metrics, outputs) = jax.lax.scan(micro, start, (parts, keys))
+            grads = jax.tree.map(lambda g: g / microbatches, grads)
+            metrics = jax.tree.map(lambda m: m.mean(), metrics)
+            outputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        changes, opt_state = optimizer.update(grads, state.opt_state, trainable)
+        metrics["gradient_norm"] = optax.global_norm(grads)
+        state = state.replace(
+            step=state.step + 1,
+            params=join_params(optax.apply_updates(trainable, changes), frozen),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        if update:
+            state = update(state, outputs, batch)
+        return state, metrics
+
+    replicated = NamedSharding(mesh, PartitionSpec())
+    return jax.jit(step, donate_argnums=0, out_shardings=(replicated, replicated))
