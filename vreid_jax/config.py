@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import os
+import runpy
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -194,3 +196,22 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def explain_flag_error(arguments: list[str], error: Exception) -> str:
+    """Say in one sentence what is wrong with a command line that could not be parsed."""
+    flags = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
+    files = [flag.partition("=")[2] for flag in flags if flag.startswith("config=")]
+    if files:
+        path, _, argument = files[0].partition(":")
+        if not os.path.isfile(path):
+            return f"there is no configuration file {path}"
+        try:
+            known = field_names(runpy.run_path(path)["get_config"](argument or None))
+        except InputError as wrong:
+            return str(wrong)
+        for flag in flags:
+            name = flag.partition("=")[0].removeprefix("config.")
+            if flag.startswith("config.") and name not in known:
+                return unknown_field(name, known)
+    return " ".join(str(error).split())

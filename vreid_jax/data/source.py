@@ -94,3 +94,27 @@ class TrackletSource:
         name = f"{self.split}/{self.tracklet_ids[row]}"
         frames = decode_frames([self._last.frames[number] for number in unique], name)
         return frames[where.reshape(frame_numbers.shape)]
+
+
+class JoinedSource:
+    """Chosen tracklets of several splits as one source, e.g. the distinct tracklets of query and gallery.
+
+    Args:
+      sources: the splits, in order.
+      rows: `[N]` numbers into their concatenation.
+    """
+
+    def __init__(self, sources: Sequence[TrackletSource], rows: Int[np.ndarray, "N"]):
+        starts = np.cumsum([0, *(len(source) for source in sources)])
+        which = np.searchsorted(starts, rows, side="right") - 1
+        self._sources, self._where = sources, list(zip(which, rows - starts[which], strict=True))
+        for name in ("pids", "camids", "tracklet_ids", "num_frames"):
+            setattr(self, name, np.concatenate([getattr(source, name) for source in sources])[rows])
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def read(self, row: int, frame_numbers: Int[np.ndarray, "..."]) -> UInt8[np.ndarray, "... H W 3"]:
+        """Decode the named frames of tracklet `row`, as `TrackletSource.read`."""
+        which, own = self._where[row]
+        return self._sources[which].read(own, frame_numbers)

@@ -1,0 +1,236 @@
+"""From tracklets to scores: features of every distinct tracklet, then each protocol over one table of features."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from vreid_jax import data, retrieval
+from vreid_jax.errors import InputError
+from vreid_jax.training.step import make_mesh, normalise, put_batch, put_replicated
+
+Features = np.ndarray  # [N, D] float32, a row a tracklet
+
+
+@dataclasses.dataclass(frozen=True)
+class TestSet:
+    """The distinct tracklets of query and gallery, without junk, and where each set finds its own among them."""
+
+    __test__ = False  # no test case, whatever its name says
+
+    tracklets: data.JoinedSource
+    query: data.TrackletSource
+    gallery: data.TrackletSource
+    query_rows: np.ndarray
+    gallery_rows: np.ndarray
+
+
+def make_test_set(query: data.TrackletSource, gallery: data.TrackletSource) -> TestSet:
+    """Join the two splits; a tracklet that is in both is embedded once, junk (pid -1) not at all.
+
+    Raises:
+      InputError: when there is nothing to ask or nothing to find.
+    """
+    for split in (query, gallery):
+        if not len(split):
+            raise InputError(f"the split {split.split} is empty, so there is nothing to rank")
+    rows, query_rows, gallery_rows = retrieval.protocols.distinct_tracklets(query.tracklet_ids, gallery.tracklet_ids)
+    pids = np.concatenate([query.pids, gallery.pids])[rows]
+    kept = pids != -1
+    number = np.where(kept, np.cumsum(kept) - 1, -1)
+    joined = data.JoinedSource((query, gallery), rows[kept])
+    return TestSet(joined, query, gallery, number[query_rows], number[gallery_rows])
+
+
+def extract_stream(
+    module: nn.Module,
+    variables,
+    tracklets,
+    stream,
+    *,
+    config,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    name: str = "features",
+) -> Features:
+    """Average the module's `feature` over the clips of every tracklet: `[N, D]` float32, not normalised.
+
+    Clips are batched across tracklets and padded to one shape, so that there is one compilation. Every process
+    embeds a part of the tracklets on its own devices; all of them get the whole table.
+
+    Args:
+      module: the network.
+      variables: its parameters and batch statistics.
+      tracklets: a source of N tracklets.
+      stream: `clip` (see `data.split_clips`) and `apply`, keyword arguments of the module.
+      config: the run's configuration.
+      mean: of the frames in [0, 1], as the model's registry entry names it.
+      std: likewise.
+      name: what the progress bar says.
+    """
+    mesh = make_mesh(jax.local_devices())
+    per_device = max(config.evaluation.batch_frames // stream.clip.length // mesh.size, 1)
+    batch_size = per_device * mesh.size
+    variables = put_replicated(variables, mesh)
+    embed = _embedder(module, mesh, mean, std, tuple(stream.apply.items()))
+    sums = None
+    counts = np.zeros(len(tracklets), np.int64)
+    items = data.evaluation_items(
+        tracklets,
+        stream.clip,
+        size=(config.data.height, config.data.width),
+        num_threads=config.data.num_threads,
+        shuffle_seed=config.seed if config.evaluation.shuffle_frames else None,
+        shard=(jax.process_index(), jax.process_count()),
+    )
+    show = config.logging.progress and jax.process_index() == 0
+    bar = tqdm(total=len(tracklets), desc=name, unit="tracklet", disable=not show, leave=False)
+    # One batch is on the device while the next is read; the bar moves when a batch has really come back.
+    running: list[tuple[jax.Array, np.ndarray]] = []
+
+    def collect() -> None:
+        nonlocal sums
+        values, rows = running.pop(0)
+        values = np.asarray(values, np.float64)[: len(rows)]
+        if sums is None:
+            sums = np.zeros((len(tracklets), values.shape[1]))
+        np.add.at(sums, rows, values)
+        np.add.at(counts, rows, 1)
+        bar.update(int(np.count_nonzero(counts)) - bar.n)
+
+    for clips, rows in _batches(items, batch_size):
+        running.append((embed(variables, put_batch(clips, mesh)), rows))
+        if len(running) > 1:
+            collect()
+    while running:
+        collect()
+    bar.close()
+    if jax.process_count() > 1:
+        width = int(np.max(multihost_utils.process_allgather(np.int32(0 if sums is None else sums.shape[1]))))
+        sums = np.zeros((len(tracklets), width)) if sums is None else sums
+        # Halves of float64 sums: JAX would cut them to float32 on the way.
+        high = sums.astype(np.float32)
+        low = (sums - high).astype(np.float32)
+        sums = sum(np.float64(multihost_utils.process_allgather(part)).sum(0) for part in (high, low))
+        counts = multihost_utils.process_allgather(counts.astype(np.int32)).sum(0)
+    return (sums / counts[:, None]).astype(np.float32)
+
+
+def _embedder(module: nn.Module, mesh: Mesh, mean, std, apply: tuple) -> Callable:
+    @jax.jit
+    def embed(variables, frames):
+        outputs = module.apply(variables, normalise(frames, mean, std), train=False, **dict(apply))
+        return outputs["feature"].astype(jnp.float32)
+
+    return embed
+
+
+def _batches(items, batch_size: int):
+    """Cut a stream of (row, clips [M, ...]) into batches of exactly `batch_size` clips, the last one padded."""
+    clips, rows, held = [], [], 0
+    for row, part in items:
+        clips.append(part)
+        rows.append(np.full(len(part), row))
+        held += len(part)
+        if held >= batch_size:
+            all_clips, all_rows = np.concatenate(clips), np.concatenate(rows)
+            for start in range(0, held - batch_size + 1, batch_size):
+                yield all_clips[start : start + batch_size], all_rows[start : start + batch_size]
+            held %= batch_size
+            cut = len(all_rows) - held
+            clips, rows = ([all_clips[cut:]], [all_rows[cut:]]) if held else ([], [])
+    if held:
+        last, last_rows = np.concatenate(clips), np.concatenate(rows)
+        yield np.concatenate([last, np.repeat(last[-1:], batch_size - held, axis=0)]), last_rows
+
+
+def fuse(streams: Mapping[str, Features]) -> Features:
+    """Concatenate the L2-normalised features of the streams (M3D, Eq. 1); a single stream stays as it is."""
+    if len(streams) == 1:
+        return next(iter(streams.values()))
+    units = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in streams.values()]
+    return np.concatenate(units, axis=1)
+
+
+def color_histogram(tracklets, config, num_frames: int = 4, bins: int = 4, stripes: int = 6) -> Features:
+    """Describe tracklets without learning: square roots of RGB histograms of horizontal stripes, `[N, S * bins³]`.
+
+    The mean over `num_frames` evenly spaced frames; only the central half of the width counts, where the person is.
+    """
+    clip = data.split_clips
+    features = np.zeros((len(tracklets), stripes, bins**3), np.float32)
+    quarter = config.data.width // 4
+    for row, length in enumerate(tracklets.num_frames):
+        frames = tracklets.read(row, clip("evenly", int(length), 1, num_frames)[:, 0])
+        frames = data.resize(frames, config.data.height, config.data.width)[:, :, quarter : config.data.width - quarter]
+        codes = (frames.astype(np.int64) * bins // 256) @ np.array([bins * bins, bins, 1])
+        for stripe, part in enumerate(np.array_split(codes, stripes, axis=1)):
+            features[row, stripe] = np.bincount(part.reshape(-1), minlength=bins**3) / part.size
+    return np.sqrt(features).reshape(len(tracklets), -1)
+
+
+def score(test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols) -> dict[str, dict]:
+    """Rank under every protocol: `{protocol: summary}` as in `results.json`.
+
+    `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`.
+    """
+    scores = {}
+    for name in protocols:
+        query, gallery = retrieval.protocols.get(name).select(
+            test.query.tracklet_ids,
+            test.query.pids,
+            test.query.camids,
+            test.gallery.tracklet_ids,
+            test.gallery.pids,
+            test.gallery.camids,
+        )
+        ranking = retrieval.rank(
+            distances(test.query_rows[query], test.gallery_rows[gallery]),
+            test.query.pids[query],
+            test.gallery.pids[gallery],
+            test.query.camids[query],
+            test.gallery.camids[gallery],
+        )
+        scores[name] = ranking.summary()
+    return scores
+
+
+def twin_scores(test: TestSet, distances, twins) -> dict:
+    """Rank-1 between gait twins: of the query's identity and its twin, both in one other camera, who is nearer?
+
+    Every query and every other camera in which both of a pair are seen is one comparison, so chance is one half
+    whatever the cameras look like; equal distances count half.
+    """
+    twin = {int(a): int(b) for pair in twins for a, b in (pair, pair[::-1])}
+    right = []
+    for number, (pid, camid) in enumerate(zip(test.query.pids, test.query.camids, strict=True)):
+        if int(pid) not in twin:
+            continue
+        for other in np.unique(test.gallery.camids[test.gallery.camids != camid]):
+            there = test.gallery.camids == other
+            own, others = (
+                test.gallery_rows[there & (test.gallery.pids == who)] for who in (int(pid), twin[int(pid)])
+            )
+            if len(own) and len(others):
+                query = test.query_rows[number : number + 1]
+                mine, theirs = distances(query, own).min(), distances(query, others).min()
+                right.append(0.5 if mine == theirs else float(mine < theirs))
+    return {"rank1": float(np.mean(right)) if right else float("nan"), "num_pairs": len(right)}
+
+
+def feature_distances(features: Features, metric: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return `distances(query_rows, gallery_rows)` over a table of features."""
+    whole = retrieval.pairwise_distance(features, features, metric=metric) if len(features) <= 4096 else None
+
+    def distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+        if whole is not None:
+            return np.asarray(whole)[np.ix_(query, gallery)]
+        return np.asarray(retrieval.pairwise_distance(features[query], features[gallery], metric=metric))
+
+    return distances

@@ -1,0 +1,288 @@
+"""A whole run: data, model, phases, evaluation; what the command line, the tests and the notebooks call."""
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax.datasets import load_builder
+from vreid_jax.errors import InputError
+from vreid_jax.initialisation import initial_variables
+from vreid_jax.results import Results
+from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.loop import Place, phase_length, run_phase
+from vreid_jax.training.metrics import MetricsWriter
+from vreid_jax.training.optimizers import make_optimizer
+from vreid_jax.training.signals import StopRequest, stop_requests
+from vreid_jax.training.state import TrainState, split_params
+from vreid_jax.training.step import make_mesh, make_train_step, put_replicated
+from vreid_jax.workdir import open_workdir
+
+MODES = ("train_and_evaluate", "train", "evaluate")
+log = logging.getLogger(__name__)
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "train_and_evaluate") -> Results | None:
+    """Run a configuration in `workdir`: build or find the data, train what is left to train, evaluate.
+
+    An empty or new folder is a new run; one with a checkpoint is resumed; a finished one is evaluated again.
+
+    Args:
+      config: a configuration as `get_config` of a file in `configs/` returns it.
+      workdir: gets `config.json`, `metrics.jsonl`, TensorBoard events, `checkpoints/`, `features/`, `results.json`.
+      mode: `train_and_evaluate`, `train` (returns nothing) or `evaluate` (needs a checkpoint).
+
+    Returns:
+      The results, also in `results.json`.
+
+    Raises:
+      InputError: for anything the user can mend, before any training.
+      NonFiniteLoss: when the loss is no number any more.
+      Interrupted: after SIGINT or SIGTERM, when the state is saved.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
+    workdir = Path(workdir).expanduser()
+    run = Run(config, workdir, mode)
+    with stop_requests() as stop:
+        state, place = run.train(stop) if mode != "evaluate" else run.restored()
+    return None if mode == "train" else run.evaluate(state, place)
+
+
+class Run:
+    """One configuration in one workdir: what training and evaluation of it share."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, mode: str):
+        self.config, self.workdir = config, workdir
+        if mode == "evaluate" and not (workdir / "checkpoints").is_dir():
+            raise InputError(f"workdir {workdir} holds no checkpoint to evaluate; train first")
+        for name in config.phase_order:
+            if name not in config.phases:
+                raise InputError(f"phase_order names {name!r}, but the phases are {', '.join(config.phases)}")
+        if not config.phase_order:
+            raise InputError("phase_order is empty; name at least one phase")
+        self.entry = models.entry(config.model.name)
+        open_workdir(workdir, config, write=False)
+        self.builder = load_builder(
+            config.data.name,
+            config.data.data_dir or None,
+            progress=config.logging.progress,
+            **({"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}),
+        )
+        show = config.logging.progress
+        self.train_source = data.TrackletSource(self.builder, "train", show)
+        self.test = evaluation.make_test_set(*(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery")))
+        self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(config.dataset)
+        fields = {k: v for k, v in config.model.items() if k != "name"}
+        if "dtype" in self.entry.fields:
+            fields["dtype"] = compute_dtype(config.dtype)
+        num_classes = len(np.unique(self.train_source.pids))
+        self.module = models.create(config.model.name, num_classes=num_classes, **fields)
+        self.mesh = make_mesh()
+        self.seeds = {name: 1000 * config.seed + number for number, name in enumerate(config.phase_order)}
+        # Everything that can be wrong with a phase is found before the first one starts.
+        self.lengths = {}
+        for name in config.phase_order:
+            phase = config.phases[name]
+            self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
+            self._train_step(name)
+        open_workdir(workdir, config)
+        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+
+    def train(self, stop: StopRequest) -> tuple[TrainState, Place]:
+        """Do what is left of the phases."""
+        config = self.config
+        order = list(config.phase_order)
+        state, place = self.restored() if self.checkpoints.latest() is not None else (None, None)
+        writer = MetricsWriter(self.workdir, place.step if place else 0, config.logging.tensorboard)
+        try:
+            for name in order[order.index(place.phase) if place else 0 :]:
+                total = self.lengths[name]
+                if place is None or place.phase != name:
+                    state, place = self._begin_phase(name, state, place)
+                if place.phase_step >= total:
+                    continue
+                batches = self._batches(name, total)
+                if place.iterator is not None:
+                    batches.set_state(place.iterator)
+                state, place = run_phase(
+                    state,
+                    place,
+                    self._train_step(name),
+                    batches,
+                    total,
+                    mesh=self.mesh,
+                    checkpoints=self.checkpoints,
+                    writer=writer,
+                    config=config,
+                    stop=stop,
+                )
+            self.checkpoints.wait()
+            return state, place
+        finally:
+            writer.close()
+
+    def restored(self) -> tuple[TrainState, Place]:
+        """Read the newest checkpoint."""
+        step = self.checkpoints.latest()
+        if step is None:
+            raise InputError(f"workdir {self.workdir} holds no complete checkpoint; train first")
+        place = Place(**self.checkpoints.place(step))
+        if place.phase not in self.lengths:
+            raise InputError(f"the checkpoint is of phase {place.phase!r}, which phase_order does not name")
+        like = jax.eval_shape(lambda: self._new_state(place.phase, self._init()))
+        sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+        return self.checkpoints.restore(step, like), place
+
+    def evaluate(self, state: TrainState, place: Place) -> Results:
+        """Score the state and the baselines, write `features/` and `results.json`, print the table."""
+        config = self.config
+        started = time.perf_counter()
+        streams = self._features({"params": state.params, "batch_stats": state.batch_stats}, "")
+        results = Results(
+            system=config.system,
+            dataset=config.dataset,
+            split=config.split,
+            seed=config.seed,
+            step=place.step,
+            protocols={},
+            skipped_frames=int((self.builder.info.metadata or {}).get("skipped_frames", 0)),
+            extra={"dataset_config": config.data.name, "shuffled_frames": config.evaluation.shuffle_frames},
+        )
+        twins = (self.builder.info.metadata or {}).get("twins", ())
+        tables = {"system": evaluation.fuse(streams), **(streams if len(streams) > 1 else {})}
+        for name, features in tables.items():
+            distances = evaluation.feature_distances(features, config.evaluation.metric)
+            scores = evaluation.score(self.test, distances, self.protocols)
+            if name == "system":
+                results.protocols = scores
+            else:
+                results.streams[name] = scores
+            if twins:
+                results.twins[name] = evaluation.twin_scores(self.test, distances, twins)
+        for name in config.evaluation.baselines:
+            distances = evaluation.feature_distances(self._baseline(name), config.evaluation.metric)
+            results.baselines[name] = evaluation.score(self.test, distances, self.protocols)
+        main = next(iter(results.protocols.values()))
+        results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
+        results.extra |= {"train_seconds": place.seconds, "evaluation_seconds": time.perf_counter() - started}
+        if jax.process_index() == 0:
+            results.save(self.workdir / "results.json")
+            print(results.table(), flush=True)
+        return results
+
+    def _baseline(self, name: str) -> np.ndarray:
+        if name == "untrained":
+            return evaluation.fuse(self._features(self._init(), "untrained-"))
+        if name == "color_histogram":
+            features = evaluation.color_histogram(self.test.tracklets, self.config)
+            self._write_features(name, features)
+            return features
+        raise InputError(f"evaluation.baselines names {name!r}; they are untrained and color_histogram")
+
+    def _features(self, variables, prefix: str) -> dict[str, np.ndarray]:
+        tables = {}
+        for name, stream in self.config.evaluation.streams.items():
+            tables[name] = evaluation.extract_stream(
+                self.module,
+                variables,
+                self.test.tracklets,
+                stream,
+                config=self.config,
+                mean=self.entry.mean,
+                std=self.entry.std,
+                name=f"{prefix}{name}",
+            )
+            self._write_features(f"{prefix}{name}", tables[name])
+        return tables
+
+    def _write_features(self, name: str, features: np.ndarray) -> None:
+        if jax.process_index():
+            return
+        folder = self.workdir / "features"
+        folder.mkdir(exist_ok=True)
+        tracklets = self.test.tracklets
+        np.savez(
+            folder / f"{name}.npz",
+            features=features,
+            tracklet_ids=tracklets.tracklet_ids,
+            pids=tracklets.pids,
+            camids=tracklets.camids,
+        )
+
+    def _init(self):
+        size = (self.config.data.height, self.config.data.width)
+        clip = jnp.zeros((1, self._init_length(), *size, 3))
+        return dict(jax.jit(lambda key: self.module.init(key, clip))(jax.random.key(self.config.seed)))
+
+    def _init_length(self) -> int:
+        return max(phase.clip.length for phase in self.config.phases.values())
+
+    def _new_state(self, phase: str, variables, extra=None) -> TrainState:
+        trainable, _ = split_params(variables["params"], self.config.phases[phase].train)
+        optimizer = make_optimizer(self.config.phases[phase], self.lengths[phase])
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=optimizer.init(trainable),
+            extra=extra or {},
+        )
+
+    def _begin_phase(self, name: str, state: TrainState | None, place: Place | None) -> tuple[TrainState, Place]:
+        if state is None:
+            variables = self._init()
+            if self.config.init_from:
+                variables = initial_variables(self.config, variables, self.module)
+            state = self._new_state(name, variables)
+        if self.entry.prepare:
+            state = self.entry.prepare(name, state, lambda count: self._batches(name, count))
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        state = put_replicated(self._new_state(name, variables, state.extra), self.mesh)
+        before = place or Place(name, 0, 0, 0.0, None)
+        place = dataclasses.replace(before, phase=name, phase_step=0, steps_before=before.step, iterator=None)
+        return state, place
+
+    def _batches(self, name: str, count: int):
+        return data.train_batches(
+            self.train_source,
+            self.config.phases[name],
+            size=(self.config.data.height, self.config.data.width),
+            seed=self.seeds[name],
+            num_batches=count,
+            num_threads=self.config.data.num_threads,
+            shard=(jax.process_index(), jax.process_count()),
+        )
+
+    def _train_step(self, name: str):
+        phase = self.config.phases[name]
+        return make_train_step(
+            self.module,
+            phase,
+            make_optimizer(phase, self.lengths[name]),
+            self.mesh,
+            mean=self.entry.mean,
+            std=self.entry.std,
+            seed=self.seeds[name],
+            update=self.entry.update,
+        )
+
+
+def compute_dtype(wanted: str) -> str:
+    """Resolve `auto`: bfloat16 on TPU and on GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions)."""
+    if wanted not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"dtype is {wanted!r}; it is one of auto, float32, bfloat16")
+    if wanted != "auto":
+        return wanted
+    device = jax.devices()[0]
+    capable = device.platform == "tpu" or (
+        device.platform == "gpu" and float(getattr(device, "compute_capability", 0) or 0) >= 8.0
+    )
+    return "bfloat16" if capable else "float32"

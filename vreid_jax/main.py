@@ -1,0 +1,68 @@
+"""The command line: `python -m vreid_jax.main --config=configs/m3d.py[:DATASET,…] [--workdir=DIR]`."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from vreid_jax import config as fields
+from vreid_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "File of a system, e.g. configs/m3d.py or configs/m3d.py:mars.")
+flags.DEFINE_string("workdir", None, "Folder of the run; default runs/<system>-<dataset>.")
+flags.DEFINE_string("mode", "train_and_evaluate", "train_and_evaluate, train or evaluate.")
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"vreid_jax: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Parse the command line; what is wrong with it is one sentence and exit code 2, never a traceback."""
+    try:
+        rest = FLAGS(argv)
+        config = FLAGS.config
+    except InputError as error:
+        _fail(str(error))
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, ImportError, OSError) as error:
+        _fail(fields.explain_flag_error(argv[1:], error))
+    if config is None:
+        _fail("give --config, e.g. --config=configs/m3d.py")
+    if len(rest) > 1:
+        _fail(f"{rest[1]!r} is no flag; fields are set as --config.field=value")
+    return rest
+
+
+def main(argv: list[str]) -> None:
+    """Run the configuration that the flags name."""
+    del argv
+    from vreid_jax import experiment
+    from vreid_jax.training.loop import NonFiniteLoss
+    from vreid_jax.training.signals import Interrupted
+
+    config = FLAGS.config
+    workdir = Path(FLAGS.workdir or Path("runs") / f"{config.system}-{config.dataset}")
+    # While no step runs, SIGTERM is what Ctrl-C is; the training loop has its own way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        experiment.train_and_evaluate(config, workdir, FLAGS.mode)
+    except InputError as error:
+        _fail(str(error))
+    except NonFiniteLoss as error:
+        _fail(str(error), 1)
+    except Interrupted as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on from the last checkpoint", 130)
+
+
+if __name__ == "__main__":
+    logging.getLogger().setLevel(logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    app.run(main, flags_parser=parse_flags)

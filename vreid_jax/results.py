@@ -1,0 +1,70 @@
+"""results.json and the table on the terminal: every number with its dataset, protocol, queries and gallery."""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass
+class Results:
+    """What a run found out: the content of `results.json`, fractions throughout."""
+
+    system: str
+    dataset: str
+    split: int
+    seed: int
+    step: int
+    protocols: dict[str, dict]
+    streams: dict[str, dict] = dataclasses.field(default_factory=dict)
+    baselines: dict[str, dict] = dataclasses.field(default_factory=dict)
+    twins: dict[str, dict] = dataclasses.field(default_factory=dict)
+    skipped_frames: int = 0
+    invalid_queries: int = 0
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the file in one piece; a reader never sees half of it."""
+        content = dataclasses.asdict(self)
+        content.update(content.pop("extra"))
+        if not self.twins:
+            del content["twins"]
+        half = path.with_suffix(".tmp")
+        half.write_text(json.dumps(_without_nan(content), indent=1) + "\n")
+        os.replace(half, path)
+
+    def table(self) -> str:
+        """Return the scores as text, in percent, one row for each system, stream and baseline and protocol."""
+        name, main = next(iter(self.protocols.items()))
+        head = (
+            f"{self.system} on {self.dataset}, split {self.split}, seed {self.seed}, step {self.step}. "
+            f"Protocol {name}: {main['num_queries']} queries, {main['num_valid_queries']} valid, "
+            f"gallery {main['num_gallery']}."
+        )
+        lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
+        rows = [(self.system, self.protocols)]
+        rows += [(f"stream {stream}", scores) for stream, scores in self.streams.items()]
+        rows += [(baseline.replace("_", " "), scores) for baseline, scores in self.baselines.items()]
+        for title, protocols in rows:
+            for protocol, scores in protocols.items():
+                label = title if protocol == name else f"{title} ({protocol})"
+                cells = [scores.get(key, math.nan) for key in ("rank1", "rank5", "mAP", "mAP_trapezoid")]
+                lines.append(f"{label:32}" + "".join(f"{100 * x:{w}.1f}" for x, w in zip(cells, (8, 8, 8, 11), strict=True)))
+        for title, scores in self.twins.items():
+            pairs = f"{scores['num_pairs']} comparisons"
+            lines.append(f"{f'twins, {title}':32}{100 * scores['rank1']:8.1f}   the right one of two ({pairs})")
+        if self.invalid_queries:
+            lines.append(f"{self.invalid_queries} queries have no match in the gallery and are left out.")
+        if self.skipped_frames:
+            lines.append(f"{self.skipped_frames} unreadable frames were skipped.")
+        return "\n".join(lines)
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,144 @@
+"""One phase of training, from whatever step it has reached to its end."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from vreid_jax.errors import InputError
+from vreid_jax.training import metrics as logs
+from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.signals import Interrupted, StopRequest
+from vreid_jax.training.state import TrainState
+from vreid_jax.training.step import put_batch
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the last checkpoint is from before that."""
+
+
+@dataclasses.dataclass
+class Place:
+    """Where a run stands, beside its state: stored in every checkpoint."""
+
+    phase: str
+    phase_step: int
+    steps_before: int  # of the earlier phases
+    seconds: float  # of training so far
+    iterator: Any  # state of the data iterator
+    finished: bool = False
+
+    @property
+    def step(self) -> int:
+        """The number of steps of the whole run."""
+        return self.steps_before + self.phase_step
+
+
+def run_phase(
+    state: TrainState,
+    place: Place,
+    train_step: Callable,
+    batches,
+    total_steps: int,
+    *,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    writer: logs.MetricsWriter,
+    config,
+    stop: StopRequest,
+) -> tuple[TrainState, Place]:
+    """Train until `total_steps` of this phase are done, and leave a checkpoint of the end.
+
+    The order within a step: fetch a batch, step, count, log, then save if it is time or if a signal asked to stop.
+    Values are fetched one interval late, so that the device never waits for the log; before anything is saved, every
+    loss up to then has been fetched and found finite.
+
+    Raises:
+      NonFiniteLoss: naming the step; nothing is saved after it.
+      Interrupted: after a signal, once the state is saved.
+    """
+    pending: list[tuple[int, dict]] = []
+    bar = logs.progress_bar(total_steps, place.phase_step, place.phase, config.logging.progress)
+    last_time, last_step = time.perf_counter(), place.phase_step
+    clips = 0
+
+    def settle(count: int) -> None:
+        """Fetch the oldest `count` metrics, check them all and log the newest."""
+        if not count:
+            return
+        fetched = jax.device_get(pending[:count])
+        del pending[:count]
+        for step, values in fetched:
+            if not math.isfinite(values["loss"]):
+                raise NonFiniteLoss(
+                    f"the loss is {values['loss']} at step {step} of phase {place.phase}; the last good checkpoint is "
+                    f"step {checkpoints.latest() or 0}. A smaller learning rate is the usual remedy"
+                )
+        step, values = fetched[-1]
+        now = time.perf_counter()
+        nonlocal last_time, last_step
+        rate = clips * (step - place.steps_before - last_step) / max(now - last_time, 1e-9)
+        last_time, last_step = now, step - place.steps_before
+        values = {name: float(value) for name, value in values.items()}
+        writer.write(step, {"phase": place.phase, **values, "clips_per_second": rate})
+        bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} clips/s")
+
+    def save() -> None:
+        settle(len(pending))
+        place.iterator = batches.get_state()
+        checkpoints.save(place.step, state, dataclasses.asdict(place))
+
+    try:
+        while place.phase_step < total_steps:
+            started = time.perf_counter()
+            batch = next(batches)
+            clips = len(batch["label"]) * jax.process_count()
+            state, values = train_step(state, put_batch(batch, mesh))
+            place.phase_step += 1
+            pending.append((place.step, values))
+            bar.update()
+            log = place.phase_step % config.logging.every_steps == 0
+            if log:
+                settle(len(pending) - config.logging.every_steps)
+            place.seconds += time.perf_counter() - started
+            if _stopped(stop, at_interval=log):
+                save()
+                checkpoints.wait()
+                raise Interrupted(
+                    f"stopped at step {place.step} ({place.phase}, {place.phase_step} of {total_steps}) and saved; "
+                    "run the same command again to go on",
+                    stop.number or 15,
+                )
+            if place.phase_step % config.checkpoint.every_steps == 0 and place.phase_step < total_steps:
+                save()
+        save()
+        return state, place
+    finally:
+        bar.close()
+
+
+def _stopped(stop: StopRequest, at_interval: bool) -> bool:
+    """Whether to stop now. Several processes agree on it, at the steps that are logged, so that all save the same one."""
+    if jax.process_count() == 1:
+        return bool(stop.number)
+    return at_interval and bool(np.any(multihost_utils.process_allgather(np.int32(stop.number))))
+
+
+def phase_length(phase, batches_per_epoch: int) -> int:
+    """Return the number of steps of a phase.
+
+    Raises:
+      InputError: unless exactly one of `total_epochs` and `total_steps` is set.
+    """
+    if bool(phase.total_epochs) == bool(phase.total_steps) or min(phase.total_epochs, phase.total_steps) < 0:
+        raise InputError(
+            f"a phase needs one of total_epochs and total_steps, the other 0; "
+            f"they are {phase.total_epochs} and {phase.total_steps}"
+        )
+    return phase.total_steps or phase.total_epochs * batches_per_epoch

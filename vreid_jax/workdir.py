@@ -1,0 +1,61 @@
+"""The folder of a run: whose it is, and whether this configuration may go on in it."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vreid_jax import config as fields
+from vreid_jax.errors import InputError
+
+# What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
+FREE_FIELDS = (
+    r"phases\.\w+\.total_(steps|epochs)",
+    r"(logging|checkpoint|evaluation)\..*",
+    r"data\.(num_threads|data_dir)",
+)
+
+
+def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
+    """Make the folder a new run's, or check that the run in it is this one.
+
+    Raises:
+      InputError: when the folder holds something else, or a run of another configuration (naming what differs).
+    """
+    file = path / "config.json"
+    if path.exists() and not path.is_dir():
+        raise InputError(f"workdir {path} is a file; give a folder")
+    if file.exists():
+        try:
+            stored = json.loads(file.read_text())
+        except ValueError as error:
+            raise InputError(f"{file} is no JSON ({error}); it was not written by a run, give another workdir") from error
+        different = _differences(stored, json.loads(config.to_json()))
+        if different:
+            raise InputError(
+                f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
+                f"Give another workdir, or the same fields"
+            )
+    elif path.is_dir() and any(path.iterdir()):
+        raise InputError(f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder")
+    if write:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            half = file.with_suffix(".tmp")
+            half.write_text(config.to_json(indent=1) + "\n")
+            os.replace(half, file)
+        except OSError as error:
+            raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+
+
+def _differences(stored: dict, now: dict) -> list[str]:
+    old, new = (fields.field_names(ConfigDict(tree)) for tree in (stored, now))
+    names = sorted(old.keys() | new.keys())
+    missing = "nothing"
+    return [
+        f"{name} was {old.get(name, missing)!r}, is {new.get(name, missing)!r}"
+        for name in names
+        if old.get(name, missing) != new.get(name, missing) and not any(re.fullmatch(f, name) for f in FREE_FIELDS)
+    ]
