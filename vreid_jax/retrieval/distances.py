@@ -62,8 +62,8 @@ def prepare(features: np.ndarray, metric: str) -> np.ndarray:
     """`features` as `distance_block` wants them: of unit length for the cosine, as they are otherwise."""
     if metric != "cosine":
         return features
-    norm = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    return (features / np.where(norm > 0, norm, 1.0)).astype(np.float32)
+    norm = np.sqrt(np.einsum("nd,nd->n", features, features, dtype=np.float64))[:, None]
+    return features / np.where(norm > 0, norm, 1.0).astype(np.float32)
 
 
 def pad_rows(features: np.ndarray, length: int) -> np.ndarray:

@@ -159,3 +159,22 @@ def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, 
     position[order] = np.arange(len(first))
     table = position[inverse]
     return first[order], table[: len(query_ids)], table[len(query_ids) :]
+
+
+def query_index(query_ids, gallery_ids) -> np.ndarray | None:
+    """The gallery row [Q] that each query is, for `rerank`; None where no query is in the gallery.
+
+    Raises `InputError` when only some are: re-ranking then has no single problem to be built on.
+    """
+    query_ids = arrays.tracklet_ids("query_ids", query_ids)
+    gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
+    row = {tracklet: number for number, tracklet in enumerate(gallery_ids.tolist())}
+    found = np.array([row.get(tracklet, -1) for tracklet in query_ids.tolist()], np.int64)
+    if (found >= 0).all():
+        return found
+    if (found < 0).all():
+        return None
+    raise InputError(
+        f"{(found < 0).sum()} of {len(found)} query tracklets are not in the gallery, the first is "
+        f"{query_ids[found < 0][0]!r}; for re-ranking all queries must be in it, or none."
+    )
