@@ -27,12 +27,12 @@ def parse_flags(argv: list[str]) -> list[str]:
     """Parse the command line; what is wrong with it is one sentence and exit code 2, never a traceback."""
     try:
         rest = FLAGS(argv)
-        config = FLAGS.config
+        given = FLAGS.config is not None and bool(FLAGS.config.system)  # reading a field is what loads the file
     except InputError as error:
         _fail(str(error))
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, ImportError, OSError) as error:
         _fail(fields.explain_flag_error(argv[1:], error))
-    if config is None:
+    if not given:
         _fail("give --config, e.g. --config=configs/m3d.py")
     if len(rest) > 1:
         _fail(f"{rest[1]!r} is no flag; fields are set as --config.field=value")
