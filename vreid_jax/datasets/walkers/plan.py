@@ -21,9 +21,10 @@ class Size:
     test_identities: int = 64
     cameras: int = 6
     cameras_per_identity: tuple[int, int] = (3, 4)
-    train_tracklets: int = 0  # 0: one to `per_camera` for every identity and camera
+    train_tracklets: int = 0  # 0: one to `train_per_camera` for every identity and camera
     test_tracklets: int = 0
-    per_camera: int = 1
+    train_per_camera: int = 1
+    test_per_camera: int = 1
     distractors: int = 32
     junk: int = 16
     shortest: int = 8
@@ -98,12 +99,12 @@ def _length(rng: np.random.Generator, size: Size) -> int:
     return int(np.clip(np.rint(size.typical * np.exp(0.62 * rng.standard_normal())), size.shortest, size.longest))
 
 
-def _camera_counts(rng: np.random.Generator, size: Size, tracklets: int) -> list[int]:
+def _camera_counts(rng: np.random.Generator, size: Size, tracklets: int, per_camera: int) -> list[int]:
     """The cameras (1-based) that see an identity, one entry a tracklet; equal for a group of twins."""
     low, high = size.cameras_per_identity
     seen = rng.permutation(size.cameras)[: rng.integers(low, min(high, size.cameras) + 1)] + 1
     if not tracklets:
-        return [int(c) for c in seen for _ in range(rng.integers(1, size.per_camera + 1))]
+        return [int(c) for c in seen for _ in range(rng.integers(1, per_camera + 1))]
     return [int(seen[i % len(seen)]) for i in range(tracklets)]
 
 
@@ -119,16 +120,22 @@ def make_plan(size: Size) -> Plan:
     splits: dict[str, list[Tracklet]] = {"train": [], "test": []}
     twin_groups: dict[str, list[tuple[int, ...]]] = {"train": [], "test": []}
     next_pid, outfit = 1, 0
-    for split, identities, group, total in (
-        ("train", size.train_identities, people.GAITS_PER_OUTFIT, size.train_tracklets),
-        ("test", size.test_identities, 2, max(size.test_tracklets - size.distractors - size.junk, 0)),
+    for split, identities, group, total, per_camera in (
+        ("train", size.train_identities, people.GAITS_PER_OUTFIT, size.train_tracklets, size.train_per_camera),
+        (
+            "test",
+            size.test_identities,
+            2,
+            max(size.test_tracklets - size.distractors - size.junk, 0),
+            size.test_per_camera,
+        ),
     ):
         done = 0
         for members in _groups(identities, group):
             rng = stream(size.seed, _IDENTITY, outfit)
             # A total is dealt out evenly; twins get the same number and the same cameras.
             share = total // identities if total else 0
-            cameras = _camera_counts(rng, size, share)
+            cameras = _camera_counts(rng, size, share, per_camera)
             gait_rng = stream(size.seed, _GAIT, outfit)
             twins = members > 1
             pids = tuple(range(next_pid, next_pid + members))

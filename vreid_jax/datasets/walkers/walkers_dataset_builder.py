@@ -30,9 +30,9 @@ CONFIGS = {
         typical=8,
         longest=16,
     ),
-    "small": Size(),
+    "small": Size(train_identities=256, train_per_camera=3),
     "bench": Size(
-        height=256, width=128, train_identities=256, test_identities=128, per_camera=2, distractors=64, junk=32,
+        height=256, width=128, train_identities=256, test_identities=128, train_per_camera=2, test_per_camera=2, distractors=64, junk=32,
         typical=26, longest=96,
     ),
     "mars_scale": Size(
