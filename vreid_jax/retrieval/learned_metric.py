@@ -1,7 +1,6 @@
 """What learned metrics share: a projection and a matrix in the projected space, distances with them, a file."""
 
 import os
-from typing import Self
 
 import numpy as np
 
@@ -15,7 +14,7 @@ class LearnedMetric:
     projection: np.ndarray | None = None
     matrix: np.ndarray | None = None
 
-    def fit(self, gallery_view, probe_view, gallery_pids, probe_pids) -> Self:
+    def fit(self, gallery_view, probe_view, gallery_pids, probe_pids) -> "LearnedMetric":
         """Learns from `gallery_view` [N, D] and `probe_view` [M, D] with their identities; returns this object."""
         gallery, probe = arrays.pair_of_features("gallery_view", gallery_view, "probe_view", probe_view, np.float64)
         gallery_pids = arrays.identities("gallery_pids", gallery_pids, len(gallery))
@@ -46,7 +45,7 @@ class LearnedMetric:
             np.savez(file, kind=type(self).__name__, projection=self.projection, matrix=self.matrix)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike) -> "LearnedMetric":
         """The metric that `save` wrote to `path`; `InputError` if the file holds something else."""
         with np.load(path) as stored:
             kind = str(stored["kind"]) if "kind" in stored else "no metric"
