@@ -58,7 +58,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         ),
     }
     config.evaluation.streams = {
-        "spatial": fields.test_clips("all", 1, {"stream": "spatial"}),
-        "temporal": fields.test_clips("all", length, {"stream": "temporal"}),
+        "spatial": fields.evaluation_stream("all", 1, {"stream": "spatial"}),
+        "temporal": fields.evaluation_stream("all", length, {"stream": "temporal"}),
     }
     return fields.finish(config, changes)

@@ -24,14 +24,17 @@ SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "
 def default(system: str, dataset: str) -> ConfigDict:
     """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
     if dataset not in DATASETS:
-        raise InputError(f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}")
+        raise InputError(
+            f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}"
+        )
     return ConfigDict(
         {
             "system": system,
             "dataset": dataset,
             "split": 0,
             "seed": 0,
-            "init_from": "",  # a workdir, or a file of pretrained weights
+            "init_from": "",  # the workdir of another run, whose parameters this one starts from
+            "init_patterns": (".*",),  # which of them, e.g. "spatial/.*"
             "dtype": "auto",  # of the computation: float32, bfloat16, or auto: bfloat16 where the device has it
             "data": {
                 "name": DATASETS[dataset],
@@ -119,7 +122,7 @@ def phase(**changes) -> ConfigDict:
     return fields
 
 
-def test_clips(kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1) -> ConfigDict:
+def evaluation_stream(kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1) -> ConfigDict:
     """Return an evaluation stream: the clips of a tracklet at test and the module's keyword arguments for them."""
     return ConfigDict(
         {"clip": {"kind": kind, "length": length, "num_clips": num_clips, "stride": stride}, "apply": apply}

@@ -214,9 +214,7 @@ def twin_scores(test: TestSet, distances, twins) -> dict:
             continue
         for other in np.unique(test.gallery.camids[test.gallery.camids != camid]):
             there = test.gallery.camids == other
-            own, others = (
-                test.gallery_rows[there & (test.gallery.pids == who)] for who in (int(pid), twin[int(pid)])
-            )
+            own, others = (test.gallery_rows[there & (test.gallery.pids == who)] for who in (int(pid), twin[int(pid)]))
             if len(own) and len(others):
                 query = test.query_rows[number : number + 1]
                 mine, theirs = distances(query, own).min(), distances(query, others).min()

@@ -71,11 +71,15 @@ class Run:
             config.data.name,
             config.data.data_dir or None,
             progress=config.logging.progress,
-            **({"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}),
+            **(
+                {"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}
+            ),
         )
         show = config.logging.progress
         self.train_source = data.TrackletSource(self.builder, "train", show)
-        self.test = evaluation.make_test_set(*(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery")))
+        self.test = evaluation.make_test_set(
+            *(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery"))
+        )
         self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(config.dataset)
         fields = {k: v for k, v in config.model.items() if k != "name"}
         if "dtype" in self.entry.fields:
@@ -243,7 +247,7 @@ class Run:
         if state is None:
             variables = self._init()
             if self.config.init_from:
-                variables = initial_variables(self.config, variables, self.module)
+                variables = initial_variables(self.config, variables)
             state = self._new_state(name, variables)
         if self.entry.prepare:
             state = self.entry.prepare(name, state, lambda count: self._batches(name, count))

@@ -8,12 +8,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.errors import InputError
 from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.state import matching
 
 log = logging.getLogger(__name__)
 
 
-def initial_variables(config, variables, module):
-    """Return `variables` with those of the workdir `config.init_from` in their place.
+def initial_variables(config, variables):
+    """Return `variables` with those of the workdir `config.init_from` that `config.init_patterns` name in their place.
 
     A classifier for another number of identities is left as it is and named; anything else that does not fit is an
     error that lists both sides.
@@ -21,9 +22,11 @@ def initial_variables(config, variables, module):
     Raises:
       InputError: when the workdir holds no checkpoint or that of another model.
     """
-    del module
-    found = flatten_dict(load_variables(Path(config.init_from).expanduser()), sep="/")
-    wanted = flatten_dict(variables, sep="/")
+    found = _chosen(load_variables(Path(config.init_from).expanduser()), config.init_patterns)
+    everything = flatten_dict(variables, sep="/")
+    wanted = _chosen(variables, config.init_patterns)
+    if not wanted:
+        raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
     left_out = [n for n in wanted if "/classifier/" in n and n in found and found[n].shape != wanted[n].shape]
     missing = [name for name in wanted if name not in found]
     unexpected = [name for name in found if name not in wanted]
@@ -35,4 +38,11 @@ def initial_variables(config, variables, module):
         )
     if left_out:
         log.info("init_from: left out %s, of another number of identities", ", ".join(left_out))
-    return unflatten_dict({n: v if n in left_out else jnp.asarray(found[n]) for n, v in wanted.items()}, sep="/")
+    taken = {name: jnp.asarray(found[name]) for name in wanted if name not in left_out}
+    return unflatten_dict(everything | taken, sep="/")
+
+
+def _chosen(variables, patterns) -> dict:
+    """The tensors, flat, whose name without its collection matches one of the patterns."""
+    flat = flatten_dict(variables, sep="/")
+    return {name: flat[name] for name in flat if matching([name.partition("/")[2]], patterns)}

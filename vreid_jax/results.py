@@ -51,7 +51,9 @@ class Results:
             for protocol, scores in protocols.items():
                 label = title if protocol == name else f"{title} ({protocol})"
                 cells = [scores.get(key, math.nan) for key in ("rank1", "rank5", "mAP", "mAP_trapezoid")]
-                lines.append(f"{label:32}" + "".join(f"{100 * x:{w}.1f}" for x, w in zip(cells, (8, 8, 8, 11), strict=True)))
+                lines.append(
+                    f"{label:32}" + "".join(f"{100 * x:{w}.1f}" for x, w in zip(cells, (8, 8, 8, 11), strict=True))
+                )
         for title, scores in self.twins.items():
             pairs = f"{scores['num_pairs']} comparisons"
             lines.append(f"{f'twins, {title}':32}{100 * scores['rank1']:8.1f}   the right one of two ({pairs})")

@@ -31,7 +31,9 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
         try:
             stored = json.loads(file.read_text())
         except ValueError as error:
-            raise InputError(f"{file} is no JSON ({error}); it was not written by a run, give another workdir") from error
+            raise InputError(
+                f"{file} is no JSON ({error}); it was not written by a run, give another workdir"
+            ) from error
         different = _differences(stored, json.loads(config.to_json()))
         if different:
             raise InputError(
@@ -39,7 +41,9 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
                 f"Give another workdir, or the same fields"
             )
     elif path.is_dir() and any(path.iterdir()):
-        raise InputError(f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder")
+        raise InputError(
+            f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
+        )
     if write:
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from vreid_jax.errors import InputError
 class ShuffleSampler:
     """Every tracklet once per epoch, in an order drawn anew each epoch; the last, smaller batch is left out."""
 
-    def __init__(self, pids: Int[np.ndarray, "N"], batch_size: int, seed: int):
+    def __init__(self, pids: Int[np.ndarray, " N"], batch_size: int, seed: int):
         if len(pids) < batch_size:
             raise InputError(
                 f"the training split has {len(pids)} tracklets, fewer than batch_size = {batch_size}; lower batch_size"
@@ -23,7 +23,7 @@ class ShuffleSampler:
             lambda epoch: np.random.default_rng((seed, 1, epoch)).permutation(self._rows)
         )
 
-    def batch(self, index: int) -> Int[np.ndarray, "B"]:
+    def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[B]` tracklets of batch `index`."""
         epoch, position = divmod(index, self.batches_per_epoch)
         return self._order(epoch)[position * self.batch_size :][: self.batch_size]
@@ -53,7 +53,7 @@ class IdentitySampler:
             lambda epoch: np.random.default_rng((seed, 2, epoch)).permutation(self._pids)
         )
 
-    def batch(self, index: int) -> Int[np.ndarray, "B"]:
+    def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[P * K]` tracklets of batch `index`, identity by identity."""
         epoch, position = divmod(index, self.batches_per_epoch)
         chosen = self._order(epoch)[position * self._p :][: self._p]

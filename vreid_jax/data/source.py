@@ -104,7 +104,7 @@ class JoinedSource:
       rows: `[N]` numbers into their concatenation.
     """
 
-    def __init__(self, sources: Sequence[TrackletSource], rows: Int[np.ndarray, "N"]):
+    def __init__(self, sources: Sequence[TrackletSource], rows: Int[np.ndarray, " N"]):
         starts = np.cumsum([0, *(len(source) for source in sources)])
         which = np.searchsorted(starts, rows, side="right") - 1
         self._sources, self._where = sources, list(zip(which, rows - starts[which], strict=True))
