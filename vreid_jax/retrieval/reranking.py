@@ -141,7 +141,7 @@ def _rerank(
         weights = (_pattern(nearest.indices[:, :k2]) @ weights) / min(k2, nearest.indices.shape[1])
     result = np.empty(squared.shape, np.float32)
     inverted = weights[columns].tocsc()
-    for row, query in enumerate(queries):
+    for row, query in enumerate(queries.tolist()):
         overlap = _overlap(weights, query, inverted)
         jaccard = 1.0 - overlap / (2.0 - overlap)
         result[row] = (1.0 - lambda_value) * jaccard + (lambda_value / scale[query]) * squared[row]
