@@ -37,6 +37,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.phase_order = ("spatial", "temporal")
     config.phases = {
         "spatial": fields.phase(
+            sampler="frames",
             batch_size=64 if small else 128,
             clip={"kind": "random", "length": 1, "stride": 1},
             apply={"stream": "spatial"},

@@ -66,7 +66,8 @@ def phase(**changes) -> ConfigDict:
     """Return a phase: what is sampled, what is minimised, how, and for how long. Unknown names are an error.
 
     Fields:
-      sampler: `shuffle`, every tracklet once an epoch, or `identity`, `identities_per_batch` x K clips.
+      sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
+        `identity`, `identities_per_batch` x K clips.
       clip: `kind`, `length` and `stride` of `data.sample_clip`.
       augment: probabilities of `data.augment`.
       apply: keyword arguments of the module in this phase, e.g. which stream.

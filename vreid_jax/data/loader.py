@@ -16,7 +16,7 @@ FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of abou
 
 
 def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | IdentitySampler:
-    """Build the sampler a phase names: `shuffle` with `batch_size`, or `identity` with P x K = `batch_size`.
+    """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
       InputError: when the training split is too small for it, or the numbers do not fit.
@@ -25,7 +25,9 @@ def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | I
     if not labelled.all():
         raise InputError("the training split holds tracklets of pid -1, which only an unlabelled loss can use")
     if phase.sampler == "shuffle":
-        return ShuffleSampler(source.pids, phase.batch_size, seed)
+        return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
+    if phase.sampler == "frames":
+        return ShuffleSampler(source.num_frames, phase.batch_size, seed)
     if phase.sampler == "identity":
         clips_per_identity, rest = divmod(phase.batch_size, phase.identities_per_batch)
         if rest:
@@ -33,7 +35,7 @@ def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | I
                 f"batch_size = {phase.batch_size} is no multiple of identities_per_batch = {phase.identities_per_batch}"
             )
         return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
-    raise InputError(f"sampler is {phase.sampler!r}; it is one of identity, shuffle")
+    raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")
 
 
 def num_batches_per_epoch(source: TrackletSource, phase) -> int:

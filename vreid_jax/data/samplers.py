@@ -9,16 +9,20 @@ from vreid_jax.errors import InputError
 
 
 class ShuffleSampler:
-    """Every tracklet once per epoch, in an order drawn anew each epoch; the last, smaller batch is left out."""
+    """Every tracklet `times` times per epoch, in an order drawn anew each epoch; the last, smaller batch is left out.
 
-    def __init__(self, pids: Int[np.ndarray, " N"], batch_size: int, seed: int):
-        if len(pids) < batch_size:
+    With its number of frames as `times`, an epoch draws as many single frames as there are.
+    """
+
+    def __init__(self, times: Int[np.ndarray, " N"], batch_size: int, seed: int):
+        self._rows = np.repeat(np.arange(len(times)), times)
+        if len(self._rows) < batch_size:
             raise InputError(
-                f"the training split has {len(pids)} tracklets, fewer than batch_size = {batch_size}; lower batch_size"
+                f"an epoch of the training split has {len(self._rows)} samples, fewer than batch_size = {batch_size}; "
+                f"lower batch_size"
             )
-        self._rows = np.arange(len(pids))
         self.batch_size = batch_size
-        self.batches_per_epoch = len(pids) // batch_size
+        self.batches_per_epoch = len(self._rows) // batch_size
         self._order = functools.lru_cache(maxsize=4)(
             lambda epoch: np.random.default_rng((seed, 1, epoch)).permutation(self._rows)
         )
