@@ -19,7 +19,7 @@ ArrayLike = Array | np.ndarray
 def batch_hard_triplet(
     features: Float[ArrayLike, "N D"],
     labels: Int[ArrayLike, " N"],
-    margin: float = 0.3,
+    margin: float | int = 0.3,
     distance: str = "euclidean",
     reduction: str = "mean",
     valid: Bool[ArrayLike, " N"] | None = None,
@@ -39,7 +39,7 @@ def batch_hard_triplet(
 def batch_hard_triplet_from_distances(
     distances: Float[ArrayLike, "N N"],
     labels: Int[ArrayLike, " N"],
-    margin: float = 0.3,
+    margin: float | int = 0.3,
     reduction: str = "mean",
     valid: Bool[ArrayLike, " N"] | None = None,
 ) -> Float[Array, ""]:

@@ -13,7 +13,7 @@ ArrayLike = Array | np.ndarray
 def softmax_cross_entropy(
     logits: Float[ArrayLike, "B N"],
     labels: Int[ArrayLike, " B"],
-    smoothing: float = 0.0,
+    smoothing: float | int = 0.0,
     valid: Bool[ArrayLike, " B"] | None = None,
 ) -> Float[Array, ""]:
     """Mean cross-entropy in nats of `logits` [B, N] against `labels` [B] in [0, N), computed in float32.

@@ -14,7 +14,7 @@ ArrayLike = Array | np.ndarray
 
 
 def top_t_similarity(
-    similarities: Float[ArrayLike, "*batch M N"], t: float, valid: Bool[ArrayLike, "*batch M N"] | None = None
+    similarities: Float[ArrayLike, "*batch M N"], t: float | int, valid: Bool[ArrayLike, "*batch M N"] | None = None
 ) -> Float[Array, "*batch"]:
     """Mean of the `ceil(t·n/100)` highest of the n clip-pair similarities [..., M, N] (clip similarity, equation 9).
 
@@ -32,7 +32,7 @@ def top_t_similarity(
 
 
 def top_t_distance(
-    query_clips, gallery_clips, t: float, query_valid=None, gallery_valid=None, *, max_bytes: int = MAX_BYTES
+    query_clips, gallery_clips, t: float | int, query_valid=None, gallery_valid=None, *, max_bytes: int = MAX_BYTES
 ) -> np.ndarray:
     """1 - top-t % cosine similarity, [Q, G] float32, of tracklets as clips [Q, M, D] and [G, N, D].
 
@@ -78,6 +78,6 @@ def _clips(name: str, values, valid) -> tuple[np.ndarray, np.ndarray]:
     return clips / np.where(norm > 0, norm, 1.0), valid
 
 
-def _check(t: float) -> None:
+def _check(t: float | int) -> None:
     if not 0.0 < t <= 100.0:
         raise InputError(f"t is a percentage in (0, 100], not {t}.")

@@ -18,7 +18,7 @@ class KISSME(LearnedMetric):
     positive semi-definite matrices, as the paper does, so that distances are never negative.
     """
 
-    def __init__(self, dimensions: int | None = None, regularizer: float = 1e-3):
+    def __init__(self, dimensions: int | None = None, regularizer: float | int = 1e-3):
         if dimensions is not None and dimensions < 1:
             raise InputError(f"KISSME: dimensions must be at least 1, not {dimensions}.")
         if regularizer < 0:

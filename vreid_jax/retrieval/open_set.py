@@ -28,7 +28,7 @@ class AcceptCurve:
         """Share of impostor attempts accepted at `threshold`, a number or an array of them."""
         return self._share(self.impostor, threshold)
 
-    def threshold_at(self, false_accept_rate: float) -> float:
+    def threshold_at(self, false_accept_rate: float | int) -> float:
         """The largest threshold whose false-accept rate is at most the one given, a fraction in [0, 1]."""
         if not 0.0 <= false_accept_rate <= 1.0:
             raise InputError(f"A false-accept rate is a fraction in [0, 1], not {false_accept_rate}.")
@@ -38,7 +38,7 @@ class AcceptCurve:
         # Just below the first that must be rejected, in the dtype of the distances: ties are rejected together.
         return float(np.nextafter(self.impostor[allowed], self.impostor.dtype.type(-np.inf)))
 
-    def true_accept_rate_at(self, false_accept_rate: float) -> float:
+    def true_accept_rate_at(self, false_accept_rate: float | int) -> float:
         """True-accept rate at `threshold_at(false_accept_rate)`."""
         return float(self.true_accept_rate(self.threshold_at(false_accept_rate)))
 

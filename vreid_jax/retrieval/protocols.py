@@ -45,14 +45,16 @@ class Protocol:
         for name, ids in (("query", query_ids), ("gallery", gallery_ids)):
             distinct, counts = np.unique(ids, return_counts=True)
             if len(distinct) < len(ids):
-                raise InputError(f"Protocol {self.name}: tracklet {distinct[counts > 1][0]!r} is twice in the {name}.")
+                raise InputError(
+                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} is twice in the {name}."
+                )
         keep = gallery_pids != matching.JUNK
         if self.queries_in_gallery == "required":
             missing = query_ids[~np.isin(query_ids, gallery_ids)]
             if len(missing):
                 raise InputError(
                     f"Protocol {self.name}: {len(missing)} of {len(query_ids)} query tracklets are not in the gallery, "
-                    f"the first is {missing[0]!r}; the gallery must hold every test tracklet."
+                    f"the first is {str(missing[0])!r}; the gallery must hold every test tracklet."
                 )
         elif self.queries_in_gallery == "removed":
             keep &= ~np.isin(gallery_ids, query_ids)
@@ -176,5 +178,5 @@ def query_index(query_ids, gallery_ids) -> np.ndarray | None:
         return None
     raise InputError(
         f"{(found < 0).sum()} of {len(found)} query tracklets are not in the gallery, the first is "
-        f"{query_ids[found < 0][0]!r}; for re-ranking all queries must be in it, or none."
+        f"{str(query_ids[found < 0][0])!r}; for re-ranking all queries must be in it, or none."
     )

@@ -29,7 +29,7 @@ def rerank(
     gallery_features,
     k1: int = 20,
     k2: int = 6,
-    lambda_value: float = 0.3,
+    lambda_value: float | int = 0.3,
     query_index=None,
     *,
     mesh: Mesh | None = None,
@@ -62,7 +62,7 @@ def rerank_distances(
     gallery_gallery,
     k1: int = 20,
     k2: int = 6,
-    lambda_value: float = 0.3,
+    lambda_value: float | int = 0.3,
     query_index=None,
     *,
     squared: bool = False,
@@ -131,7 +131,7 @@ def _rerank(
     columns: np.ndarray,
     k1: int,
     k2: int,
-    lambda_value: float,
+    lambda_value: float | int,
 ) -> np.ndarray:
     """The algorithm, from squared distances: the `nearest` of all N rows, others by `lookup`, and [Q, G] `squared`."""
     nearest = _self_first(nearest)
@@ -232,7 +232,7 @@ def _places(num_queries: int, num_gallery: int, query_index) -> tuple[np.ndarray
     return query_index, np.arange(num_gallery)
 
 
-def _check(k1: int, k2: int, lambda_value: float) -> None:
+def _check(k1: int, k2: int, lambda_value: float | int) -> None:
     if k1 < 1 or k2 < 1:
         raise InputError(f"k1 and k2 must be at least 1, not {k1} and {k2}.")
     if not 0.0 <= lambda_value <= 1.0:

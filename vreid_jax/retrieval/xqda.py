@@ -15,7 +15,7 @@ class XQDA(LearnedMetric):
     semi-definite: distances can be negative, and rank as they are.
     """
 
-    def __init__(self, regularizer: float = 1e-3, max_dimensions: int | None = None):
+    def __init__(self, regularizer: float | int = 1e-3, max_dimensions: int | None = None):
         if regularizer <= 0:
             raise InputError(f"XQDA: regularizer must be above 0, not {regularizer}.")
         if max_dimensions is not None and max_dimensions < 1:
