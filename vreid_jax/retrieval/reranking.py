@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.distances import MAX_BYTES, pairwise_distance
-from vreid_jax.retrieval.neighbours import Nearest, nearest_rows
+from vreid_jax.retrieval.neighbours import Nearest, nearest_among
 
 
 def rerank(
@@ -46,7 +46,7 @@ def rerank(
     queries, columns = _places(len(query), len(gallery), query_index)
     everything = gallery if query_index is not None else np.concatenate([query, gallery])
     k = min(max(k1 + 1, k2), len(everything))
-    nearest = nearest_rows(everything, everything, k, "sqeuclidean", mesh=mesh, max_bytes=max_bytes)
+    nearest = nearest_among(everything, k, "sqeuclidean", mesh=mesh, max_bytes=max_bytes)
     squared = pairwise_distance(everything[queries], gallery, "sqeuclidean", mesh=mesh, max_bytes=max_bytes)
 
     def lookup(row: int, others: np.ndarray) -> np.ndarray:
