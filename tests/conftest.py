@@ -1,4 +1,8 @@
-"""What every test runs under: strict shapes, strict promotion, four virtual CPU devices, no network and no GPU."""
+"""What every test runs under: strict shapes, strict promotion, four virtual CPU devices, no network and no GPU.
+
+Besides, the fixtures that several test files share: the smallest dataset, built once, and a configuration that trains
+on it in a second.
+"""
 
 import os
 
@@ -8,6 +12,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 from jaxtyping import install_import_hook
 
 install_import_hook("vreid_jax", "beartype.beartype").__enter__()
+
+import importlib.util
+from pathlib import Path
 
 import jax
 import pytest
@@ -22,3 +29,42 @@ def _parsed_flags():
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["pytest"])
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory) -> Path:
+    """A folder of datasets with `walkers/tiny` in it."""
+    from vreid_jax import datasets
+
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    datasets.load_builder("walkers/tiny", data_dir=folder, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_builder(data_dir):
+    from vreid_jax import datasets
+
+    return datasets.load_builder("walkers/tiny", data_dir=data_dir, progress=False)
+
+
+@pytest.fixture(scope="session")
+def toy_file() -> Path:
+    """The configuration file of the toy system, for `--config`."""
+    return Path(__file__).with_name("toy_config.py")
+
+
+@pytest.fixture(scope="session")
+def _toy_module(toy_file):
+    spec = importlib.util.spec_from_file_location("toy_config", toy_file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def toy(_toy_module, data_dir):
+    """A fresh configuration of the toy system on `walkers/tiny`."""
+    config = _toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    return config

@@ -5,11 +5,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 Clip = UInt8[np.ndarray, "T H W 3"]
+Resized = UInt8[np.ndarray, "T {height} {width} 3"]
 
 ENLARGE = 9 / 8  # 288x144 around a crop of 256x128, as in the papers with random crops
 
 
-def resize(frames: Clip, height: int, width: int) -> Clip:
+def resize(frames: Clip, height: int, width: int) -> Resized:
     """Resize every frame to `height` x `width` (bilinear; area averaging when it shrinks); `[T, H, W, 3]` uint8."""
     if frames.shape[1:3] == (height, width):
         return frames
@@ -20,7 +21,7 @@ def resize(frames: Clip, height: int, width: int) -> Clip:
 
 def augment(
     frames: Clip, height: int, width: int, rng: np.random.Generator, *, flip: float = 0.0, enlarge_crop: float = 0.0
-) -> Clip:
+) -> Resized:
     """Resize a clip and, with the given probabilities, mirror it and crop it out of a 9/8 larger picture.
 
     Args:

@@ -9,7 +9,9 @@ TRAIN_KINDS = ("consecutive", "strided", "random", "evenly")
 TEST_KINDS = ("all", "evenly")
 
 
-def sample_clip(kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator) -> Int[np.ndarray, " T"]:
+def sample_clip(
+    kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator
+) -> Int[np.ndarray, " T"]:
     """Draw the frame numbers of one training clip, always in temporal order; short tracklets wrap around.
 
     Args:

@@ -84,9 +84,9 @@ def train_batches(
     def load(element: int) -> dict[str, np.ndarray]:
         batch, slot = divmod(element, local)
         slot += process * local
-        row = plan(batch)[slot]
+        row = int(plan(batch)[slot])
         rng = np.random.default_rng((seed, 4, batch, slot))
-        numbers = sample_clip(clip["kind"], source.num_frames[row], clip["length"], clip["stride"], rng)
+        numbers = sample_clip(clip["kind"], int(source.num_frames[row]), clip["length"], clip["stride"], rng)
         return {
             "frames": augment(source.read(row, numbers), *size, rng, **transform),
             "label": np.int32(labels[source.pids[row]]),

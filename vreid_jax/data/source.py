@@ -1,6 +1,9 @@
 """Random access to the tracklets of a built dataset, decoding only the frames that are asked for."""
 
+import contextlib
+import os
 import threading
+import zipfile
 from collections.abc import Sequence
 
 import cv2
@@ -20,7 +23,7 @@ def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H
     """
     frames = []
     for data in encoded:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if frame is None:
             raise InputError(f"{name}: a frame is no readable JPEG or PNG; rebuild the dataset without it")
         if frames and frame.shape != frames[0].shape:
@@ -48,16 +51,17 @@ class TrackletSource:
         self._read_index(builder.data_path / f"index-{split}.npz", progress)
 
     def _read_index(self, path, progress: bool) -> None:
-        if path.exists():
+        try:
             with path.open("rb") as file, np.load(file) as table:
                 index = dict(table)
-        else:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or cut short by a full disk
             index = self._scan(progress)
-            try:  # the next start is then instant; a read-only dataset folder is no error
-                with path.open("wb") as file:
+            # The next start is then instant. In one piece, since others may read it meanwhile or this process be killed.
+            half = path.with_suffix(f".{os.getpid()}.tmp")
+            with contextlib.suppress(OSError):  # a read-only dataset folder is no error
+                with half.open("wb") as file:
                     np.savez(file, **index)
-            except OSError:
-                pass
+                os.replace(half, path)
         self.pids, self.camids = index["pids"], index["camids"]
         self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]
 
@@ -107,7 +111,7 @@ class JoinedSource:
     def __init__(self, sources: Sequence[TrackletSource], rows: Int[np.ndarray, " N"]):
         starts = np.cumsum([0, *(len(source) for source in sources)])
         which = np.searchsorted(starts, rows, side="right") - 1
-        self._sources, self._where = sources, list(zip(which, rows - starts[which], strict=True))
+        self._sources, self._where = sources, list(zip(which.tolist(), (rows - starts[which]).tolist(), strict=True))
         for name in ("pids", "camids", "tracklet_ids", "num_frames"):
             setattr(self, name, np.concatenate([getattr(source, name) for source in sources])[rows])
 

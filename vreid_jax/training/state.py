@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 import flax
-import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 
@@ -20,7 +19,7 @@ class TrainState:
       extra: arrays of a system's own (a look-up table, a queue), empty for most.
     """
 
-    step: jax.Array
+    step: Any  # an array; any leaf inside tree transformations, as for the other fields
     params: Any
     batch_stats: Any
     opt_state: Any
@@ -32,13 +31,13 @@ def matching(names, patterns) -> list[str]:
     return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
 
 
-def split_params(params, patterns) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+def split_params(params, patterns) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part parameters into those that train and those that stay, both flat: `a/b/kernel` -> array."""
     flat = flatten_dict(params, sep="/")
     chosen = set(matching(flat, patterns))
     return {k: v for k, v in flat.items() if k in chosen}, {k: v for k, v in flat.items() if k not in chosen}
 
 
-def join_params(*parts: dict[str, jax.Array]):
+def join_params(*parts: dict[str, Any]):
     """Put flat parts back together into nested parameters."""
     return unflatten_dict({name: value for part in parts for name, value in part.items()}, sep="/")

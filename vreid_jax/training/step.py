@@ -106,7 +106,8 @@ def make_train_step(
             metrics = jax.tree.map(lambda m: m.mean(), metrics)
             outputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
         changes, opt_state = optimizer.update(grads, state.opt_state, trainable)
-        metrics["gradient_norm"] = optax.global_norm(grads)
+        # Written out: the name of optax for it has changed between the versions supported.
+        metrics["gradient_norm"] = jnp.sqrt(sum(jnp.vdot(g, g) for g in grads.values()))
         state = state.replace(
             step=state.step + 1,
             params=join_params(optax.apply_updates(trainable, changes), frozen),

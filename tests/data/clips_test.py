@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from vreid_jax.data import sample_clip, split_clips
+from vreid_jax.errors import InputError
+
+
+def draws(kind, num_frames, length, stride=1, count=300):
+    return np.stack([sample_clip(kind, num_frames, length, stride, np.random.default_rng(s)) for s in range(count)])
+
+
+def test_consecutive_clips_are_adjacent_frames_from_every_possible_start():
+    clips = draws("consecutive", 6, 4)
+    np.testing.assert_array_equal(np.diff(clips), 1)
+    assert set(clips[:, 0]) == {0, 1, 2}  # 6 - 4 + 1 starts, the last one reaching frame 5
+
+
+def test_strided_clips_take_every_stride_th_frame_of_a_window():
+    clips = draws("strided", 8, 3, stride=2)
+    np.testing.assert_array_equal(np.diff(clips), 2)
+    assert set(clips[:, 0]) == {0, 1, 2}  # the window of 3 * 2 frames has 8 - 6 + 1 places
+
+
+def test_stride_is_of_strided_clips_only():
+    np.testing.assert_array_equal(np.diff(draws("consecutive", 9, 3, stride=3)), 1)
+
+
+def test_random_clips_are_distinct_frames_in_temporal_order_and_reach_every_frame():
+    clips = draws("random", 5, 3)
+    assert (np.diff(clips) > 0).all()
+    np.testing.assert_array_equal(np.unique(clips), np.arange(5))
+    assert len({tuple(clip) for clip in clips}) == 10  # 5 over 3
+
+
+def test_evenly_clips_have_one_frame_of_each_equal_part():
+    clips = draws("evenly", 9, 3)
+    for part, frames in enumerate(clips.T):
+        assert set(frames) == {3 * part, 3 * part + 1, 3 * part + 2}
+
+
+def test_evenly_with_parts_of_unequal_size():
+    clips = draws("evenly", 5, 2)  # edges 0, 2.5, 5: frames 0-1 and 2-4
+    assert set(clips[:, 0]) == {0, 1}
+    assert set(clips[:, 1]) == {2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", ["consecutive", "strided", "random", "evenly"])
+def test_short_tracklets_wrap_around(kind):
+    np.testing.assert_array_equal(sample_clip(kind, 3, 8, 1, np.random.default_rng(0)), [0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def test_strided_clips_of_short_tracklets_wrap_around_with_their_stride():
+    np.testing.assert_array_equal(sample_clip("strided", 5, 4, 2, np.random.default_rng(0)), [0, 2, 4, 1])
+
+
+@pytest.mark.parametrize("kind", ["consecutive", "strided", "random", "evenly"])
+def test_a_clip_as_long_as_its_tracklet_is_the_tracklet(kind):
+    np.testing.assert_array_equal(sample_clip(kind, 4, 4, 1, np.random.default_rng(5)), np.arange(4))
+
+
+@pytest.mark.parametrize(("num_frames", "length"), [(8, 4), (11, 4), (4, 4), (31, 8)])
+def test_all_covers_the_floor_of_length_over_t(num_frames, length):
+    clips = split_clips("all", num_frames, length)
+    count = num_frames // length
+    np.testing.assert_array_equal(clips, np.arange(count * length).reshape(count, length))
+
+
+def test_all_of_a_short_tracklet_is_one_clip_that_repeats_frames():
+    np.testing.assert_array_equal(split_clips("all", 3, 4), [[0, 1, 2, 0]])
+
+
+def test_all_with_a_stride_uses_every_frame_of_a_window_once():
+    np.testing.assert_array_equal(split_clips("all", 9, 2, stride=2), [[0, 2], [1, 3], [4, 6], [5, 7]])
+
+
+def test_all_with_a_stride_wraps_around_when_short():
+    np.testing.assert_array_equal(split_clips("all", 3, 2, stride=2), [[0, 2], [1, 0]])
+
+
+def test_evenly_spreads_the_starts_from_the_first_to_the_last_place():
+    np.testing.assert_array_equal(split_clips("evenly", 10, 2, num_clips=3), [[0, 1], [4, 5], [8, 9]])
+    np.testing.assert_array_equal(split_clips("evenly", 5, 2, num_clips=4), [[0, 1], [1, 2], [2, 3], [3, 4]])
+    np.testing.assert_array_equal(split_clips("evenly", 8, 2, num_clips=2, stride=3), [[0, 3], [2, 5]])
+
+
+def test_evenly_of_a_short_tracklet_repeats_the_only_clip():
+    np.testing.assert_array_equal(split_clips("evenly", 2, 3, num_clips=2), [[0, 1, 0], [0, 1, 0]])
+
+
+def test_a_kind_that_does_not_exist_is_named():
+    with pytest.raises(InputError, match=r"clip.kind is 'all'; training clips are one of consecutive, strided"):
+        sample_clip("all", 5, 2, 1, np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"clip.kind is 'random'; test clips are one of all, evenly"):
+        split_clips("random", 5, 2)

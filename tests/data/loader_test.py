@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from vreid_jax import config as fields
+from vreid_jax.data import TrackletSource, evaluation_items, num_batches_per_epoch, resize, split_clips, train_batches
+from vreid_jax.data import loader
+from vreid_jax.errors import InputError
+
+SIZE = (32, 16)
+
+
+@pytest.fixture(scope="module")
+def train(tiny_builder):
+    return TrackletSource(tiny_builder, "train")
+
+
+@pytest.fixture(scope="module")
+def gallery(tiny_builder):
+    return TrackletSource(tiny_builder, "gallery")
+
+
+def phase(**changes):
+    settings = {
+        "sampler": "identity",
+        "batch_size": 8,
+        "identities_per_batch": 4,
+        "clip": {"kind": "consecutive", "length": 2, "stride": 1},
+        "augment": {"flip": 0.5, "enlarge_crop": 0.5},
+    }
+    return fields.phase(**{**settings, **changes})
+
+
+def batches(source, seed=3, num_batches=6, threads=2, shard=(0, 1), **changes):
+    return train_batches(
+        source, phase(**changes), size=SIZE, seed=seed, num_batches=num_batches, num_threads=threads, shard=shard
+    )
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def clips(kind="all", length=4, num_clips=2, stride=1):
+    return fields.evaluation_stream(kind, length, {}, num_clips, stride).clip
+
+
+def test_a_batch_holds_frames_labels_and_where_they_come_from(train):
+    batch = next(batches(train))
+    assert batch["frames"].shape == (8, 2, *SIZE, 3)
+    assert batch["frames"].dtype == np.uint8
+    assert {batch[name].dtype for name in ("label", "pid", "camid")} == {np.dtype(np.int32)}
+    np.testing.assert_array_equal(np.unique(train.pids)[batch["label"]], batch["pid"])
+    assert len(set(batch["pid"])) == 4
+
+
+def test_frames_are_those_of_the_sampled_tracklet(train):
+    batch = next(batches(train, augment={"flip": 0.0, "enlarge_crop": 0.0}))
+    rows = loader.make_sampler(train, phase(), 3).batch(0)
+    for slot, row in enumerate(rows):
+        whole = resize(train.read(int(row), np.arange(train.num_frames[row])), *SIZE)
+        starts = [s for s in range(len(whole) - 1) if np.array_equal(whole[s : s + 2], batch["frames"][slot])]
+        assert starts, f"slot {slot} is no two adjacent frames of tracklet {row}"
+        assert batch["camid"][slot] == train.camids[row]
+
+
+def test_batch_i_does_not_depend_on_how_the_iteration_came_there(train):
+    straight = list(batches(train))
+    assert len(straight) == 6
+    many_threads = list(batches(train, threads=5, num_batches=4))
+    for first, second in zip(straight, many_threads, strict=False):
+        assert_same(first, second)
+    assert not np.array_equal(straight[0]["frames"], next(batches(train, seed=4))["frames"])
+
+
+def test_a_stored_state_continues_with_the_next_batch(train):
+    iterator = batches(train)
+    for _ in range(3):
+        next(iterator)
+    state = iterator.get_state()
+    rest = list(iterator)
+    resumed = batches(train)
+    resumed.set_state(state)
+    for first, second in zip(rest, list(resumed), strict=True):
+        assert_same(first, second)
+
+
+@pytest.mark.parametrize("sampler", ["identity", "shuffle", "frames"])
+def test_the_parts_of_two_processes_make_the_whole_batch(train, sampler):
+    whole, left, right = (list(batches(train, shard=shard, sampler=sampler)) for shard in ((0, 1), (0, 2), (1, 2)))
+    for batch, first, second in zip(whole, left, right, strict=True):
+        assert_same(batch, {name: np.concatenate([first[name], second[name]]) for name in batch})
+
+
+def test_epochs_follow_the_sampler(train):
+    assert len(train) == 35
+    assert num_batches_per_epoch(train, phase()) == 4  # 16 identities, 4 a batch
+    assert num_batches_per_epoch(train, phase(sampler="shuffle")) == 4  # 35 tracklets, 8 a batch
+    assert num_batches_per_epoch(train, phase(sampler="frames")) == train.num_frames.sum() // 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"identities_per_batch": 3}, "batch_size = 8 is no multiple of identities_per_batch = 3"),
+        ({"batch_size": 34, "identities_per_batch": 17}, "has 16 identities, fewer than the 17"),
+        ({"sampler": "random"}, "sampler is 'random'; it is one of shuffle, frames, identity"),
+        ({"shard": (0, 3)}, "batch_size = 8 does not divide among 3 processes"),
+    ],
+)
+def test_what_does_not_fit_is_named(train, changes, words):
+    with pytest.raises(InputError, match=words):
+        batches(train, **changes)
+
+
+def test_junk_has_no_place_in_training(gallery):
+    with pytest.raises(InputError, match="training split holds tracklets of pid -1"):
+        batches(gallery)
+
+
+@pytest.mark.parametrize("clip", [clips(), clips("evenly", 3, 4), clips("all", 2, 0, 2)])
+def test_every_clip_of_every_tracklet_is_evaluated_once(gallery, clip, monkeypatch):
+    monkeypatch.setattr(loader, "FRAMES_PER_ITEM", 8)  # so that tracklets come in pieces
+    found = {}
+    for row, part in evaluation_items(gallery, clip, size=SIZE, num_threads=2):
+        found.setdefault(row, []).append(part)
+    assert sorted(found) == list(range(len(gallery)))
+    assert max(len(parts) for parts in found.values()) > 1
+    for row, num_frames in enumerate(gallery.num_frames):
+        numbers = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride)
+        expected = resize(gallery.read(row, np.arange(num_frames)), *SIZE)[numbers]
+        np.testing.assert_array_equal(np.concatenate(found[row]), expected)
+
+
+def test_processes_share_the_evaluation_without_overlap(gallery):
+    whole = list(evaluation_items(gallery, clips(), size=SIZE, num_threads=2))
+    parts = [list(evaluation_items(gallery, clips(), size=SIZE, num_threads=2, shard=(i, 3))) for i in range(3)]
+    assert sum(map(len, parts)) == len(whole)
+    for number, (row, frames) in enumerate(whole):
+        assert parts[number % 3][number // 3][0] == row
+        np.testing.assert_array_equal(parts[number % 3][number // 3][1], frames)
+
+
+def test_shuffling_permutes_the_frames_of_each_tracklet_and_nothing_else(gallery):
+    def frames(shuffle_seed):
+        items = evaluation_items(gallery, clips(length=1), size=SIZE, num_threads=2, shuffle_seed=shuffle_seed)
+        return {row: part[:, 0] for row, part in items}
+
+    plain, shuffled, other = frames(None), frames(0), frames(1)
+    moved = 0
+    for row, whole in plain.items():
+        assert sorted(f.tobytes() for f in whole) == sorted(f.tobytes() for f in shuffled[row])
+        moved += not np.array_equal(whole, shuffled[row])
+    assert moved >= len(plain) - 1
+    assert any(not np.array_equal(other[row], shuffled[row]) for row in plain)
+    again = frames(0)
+    assert all(np.array_equal(again[row], shuffled[row]) for row in plain)

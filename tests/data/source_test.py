@@ -1,0 +1,90 @@
+import cv2
+import numpy as np
+import pytest
+
+from vreid_jax.data import JoinedSource, TrackletSource, decode_frames
+from vreid_jax.data import source as source_module
+from vreid_jax.errors import InputError
+
+
+def png(frame):
+    return cv2.imencode(".png", frame[..., ::-1])[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def gallery(tiny_builder):
+    return TrackletSource(tiny_builder, "gallery")
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The list of pictures that were decoded, as they were stored."""
+    calls, decode = [], cv2.imdecode
+    monkeypatch.setattr(source_module.cv2, "imdecode", lambda data, flags: calls.append(data) or decode(data, flags))
+    return calls
+
+
+def test_frames_and_labels_are_those_that_tfds_reads(tiny_builder, gallery):
+    for row, example in enumerate(tiny_builder.as_data_source("gallery")):
+        frames = np.stack(list(example["frames"]))
+        assert gallery.num_frames[row] == len(frames)
+        assert (gallery.pids[row], gallery.camids[row]) == (example["pid"], example["camid"])
+        assert gallery.tracklet_ids[row] == example["tracklet_id"].decode()
+        if row % 5 == 0:
+            np.testing.assert_array_equal(gallery.read(row, np.arange(len(frames))), frames)
+
+
+def test_only_the_frames_that_were_asked_for_are_decoded_each_once(gallery, decoded):
+    whole = gallery.read(4, np.arange(gallery.num_frames[4]))
+    decoded.clear()
+    numbers = np.array([[3, 0], [3, 3]])
+    frames = gallery.read(4, numbers)
+    assert len(decoded) == 2
+    assert frames.shape == (2, 2, *whole.shape[1:])
+    np.testing.assert_array_equal(frames, whole[numbers])
+
+
+def test_colours_are_red_green_blue():
+    red = np.zeros((2, 3, 3), np.uint8)
+    red[..., 0] = 200
+    np.testing.assert_array_equal(decode_frames([png(red)], "x"), red[None])
+
+
+def test_a_frame_of_another_size_is_resized_to_the_first():
+    frames = decode_frames([png(np.full((4, 2, 3), 9, np.uint8)), png(np.full((9, 5, 3), 7, np.uint8))], "x")
+    assert frames.shape == (2, 4, 2, 3)
+    assert (frames[0] == 9).all()
+    assert (frames[1] == 7).all()
+
+
+@pytest.mark.parametrize("data", [b"no picture", b""])
+def test_unreadable_bytes_are_an_error_that_names_the_tracklet(data):
+    with pytest.raises(InputError, match="train/0007/c2: a frame is no readable JPEG or PNG"):
+        decode_frames([png(np.zeros((2, 2, 3), np.uint8)), data], "train/0007/c2")
+
+
+def test_the_index_is_read_from_disk_the_second_time(tiny_builder, monkeypatch):
+    first = TrackletSource(tiny_builder, "query")
+    monkeypatch.setattr(TrackletSource, "_scan", lambda *_: pytest.fail("scanned again"))
+    second = TrackletSource(tiny_builder, "query")
+    for name in ("pids", "camids", "tracklet_ids", "num_frames"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_a_broken_index_is_made_anew(tiny_builder):
+    path = tiny_builder.data_path / "index-query.npz"
+    whole = TrackletSource(tiny_builder, "query")
+    path.write_bytes(path.read_bytes()[:100])
+    np.testing.assert_array_equal(TrackletSource(tiny_builder, "query").num_frames, whole.num_frames)
+    np.testing.assert_array_equal(TrackletSource(tiny_builder, "query").tracklet_ids, whole.tracklet_ids)
+
+
+def test_joined_sources_read_as_their_parts(tiny_builder, gallery):
+    query = TrackletSource(tiny_builder, "query")
+    rows = np.array([len(query) + 2, 0, len(query), len(query) - 1])
+    joined = JoinedSource((query, gallery), rows)
+    assert len(joined) == 4
+    for row, (part, own) in enumerate([(gallery, 2), (query, 0), (gallery, 0), (query, len(query) - 1)]):
+        assert joined.tracklet_ids[row] == part.tracklet_ids[own]
+        assert joined.num_frames[row] == part.num_frames[own]
+        np.testing.assert_array_equal(joined.read(row, np.array([1])), part.read(own, np.array([1])))

@@ -1,0 +1,102 @@
+"""A configuration file for tests: a two-stream network of two convolutions that compiles in a second.
+
+It goes the way of a real system (two phases, batch norm, dropout, a `prepare`), so that restarts, devices and the
+command line can be tested without waiting for a real network.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from vreid_jax import config as fields
+from vreid_jax import models
+from vreid_jax.models import registry
+from vreid_jax.models.layers.heads import IdentityHead
+from vreid_jax.models.layers.norm import BatchNorm
+
+
+class ToyStream(nn.Module):
+    num_classes: int
+    dropout: float
+    motion: bool
+
+    @nn.compact
+    def __call__(self, clips, train=False):
+        if self.motion:
+            clips = clips - clips.mean(1, keepdims=True)
+        x = nn.Conv(4, (1, 4, 4), (1, 4, 4), use_bias=False, name="conv")(clips)
+        x = jnp.abs(BatchNorm(not train, name="norm")(x))
+        return IdentityHead(8, self.num_classes, self.dropout, name="head")(x.mean((2, 3)), train)
+
+
+class ToyTwoStream(nn.Module):
+    num_classes: int = 0
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, clips, train=False, stream=None):
+        outputs = {}
+        for name in ("spatial", "temporal"):
+            if stream in (None, name):
+                outputs[name] = ToyStream(self.num_classes, self.dropout, name == "temporal", name=name)(clips, train)
+        if stream is not None:
+            return outputs[stream]
+        feature = jnp.concatenate([part["feature"] for part in outputs.values()], -1)
+        return {"feature": feature, "logits": outputs["temporal"]["logits"]}
+
+
+def prepare(phase, state, batches):
+    """Start the temporal stream from the spatial one, as the M3D system does."""
+    if phase != "temporal":
+        return state
+    start = {
+        name: {**tree, "temporal": jax.tree.map(jnp.copy, tree["spatial"])}
+        for name, tree in (("params", state.params), ("batch_stats", state.batch_stats))
+    }
+    return state.replace(**start)
+
+
+if "toy" not in models.names():
+    registry.register("toy", ToyTwoStream, ("num_classes", "dropout"), {}, input_size=(32, 16), prepare=prepare)
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+    dataset, changes = fields.parse_argument(argument)
+    config = fields.default("toy", dataset)
+    config.model = {"name": "toy", "dropout": 0.5}
+    if dataset == "walkers":
+        config.data.name = "walkers/tiny"
+    config.data.height, config.data.width, config.data.num_threads = 32, 16, 2
+    config.phase_order = ("spatial", "temporal")
+    config.phases = {
+        "spatial": fields.phase(
+            sampler="frames",
+            batch_size=8,
+            clip={"kind": "random", "length": 1, "stride": 1},
+            augment={"flip": 0.5, "enlarge_crop": 0.5},
+            apply={"stream": "spatial"},
+            train=("spatial/.*",),
+            schedule={"name": "step", "boundaries": (0.5,)},
+            total_steps=4,
+        ),
+        "temporal": fields.phase(
+            sampler="identity",
+            batch_size=8,
+            identities_per_batch=4,
+            clip={"kind": "consecutive", "length": 2, "stride": 1},
+            apply={"stream": "temporal"},
+            losses={"triplet": {"weight": 1.0}},
+            optimizer={"name": "amsgrad", "learning_rate": 1e-3},
+            train=("temporal/.*",),
+            total_steps=4,
+        ),
+    }
+    config.evaluation.streams = {
+        "spatial": fields.evaluation_stream("all", 1, {"stream": "spatial"}),
+        "temporal": fields.evaluation_stream("all", 2, {"stream": "temporal"}),
+    }
+    config.evaluation.batch_frames = 64
+    config.logging = {"every_steps": 1, "tensorboard": False, "progress": False}
+    config.checkpoint = {"every_steps": 2, "keep": 3}
+    return fields.finish(config, changes)
