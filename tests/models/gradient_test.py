@@ -1,0 +1,95 @@
+"""Every parameter tensor of every model learns within three steps, and gradients do not depend on compilation."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax import models
+
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+
+# Tensors without a gradient, each with its reason.
+NO_GRADIENT = {
+    r".*/head/feature/bias": "a bias before a batch norm, which takes it off again with the mean",
+    r".*/m3d/bn\d/bias": "a constant per channel, carried through the pool or straight through a 1x1x1 convolution "
+    "into batch norms, which take it off with the mean",
+}
+
+CASES = {
+    "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
+    "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
+}
+WITHIN = {"two_stream_m3d": {"resnet50", "resnet50_m3d"}}
+
+
+def problem(name, fields):
+    """(loss of params and batch statistics, variables) of four clips, each its own class."""
+    module = models.create(name, **{"width": 8, "stage_sizes": (2, 1, 1, 1), **fields})
+    rng = np.random.default_rng(0)
+    # The contrast grows from clip to clip: noise alone would pool to the same vector for all four.
+    x = jnp.asarray(rng.standard_normal((4, 8, 64, 32, 3)) * np.arange(1, 5).reshape(4, 1, 1, 1, 1), jnp.float32)
+
+    def loss(params, batch_stats):
+        outputs, updated = module.apply(
+            {"params": params, "batch_stats": batch_stats},
+            x,
+            train=True,
+            rngs={"dropout": jax.random.key(3)},
+            mutable=["batch_stats"],
+        )
+        logits = [stream["logits"] for stream in outputs["streams"].values()]
+        total = sum(-jax.nn.log_softmax(each)[jnp.arange(4), jnp.arange(4)].mean() for each in logits)
+        return total, updated["batch_stats"]
+
+    return loss, jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+
+
+def by_name(tree):
+    return {"/".join(k.key for k in path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def excused(key):
+    return any(re.fullmatch(pattern, key) for pattern in NO_GRADIENT)
+
+
+def test_every_model_is_tried():
+    names = {name for name, _ in CASES.values()}
+    assert names.union(*(WITHIN.get(name, set()) for name in names)) == set(models.names())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_tensor_gets_a_gradient_within_three_steps(case):
+    name, fields = CASES[case]
+    loss, variables = problem(name, fields)
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    step = jax.jit(jax.grad(loss, has_aux=True), compiler_options=QUICK)
+    largest = dict.fromkeys(by_name(params), 0.0)
+    for _ in range(3):
+        gradients, batch_stats = step(params, batch_stats)
+        for key, value in by_name(gradients).items():
+            assert np.isfinite(value).all(), key
+            scale = float(np.abs(by_name(params)[key]).max()) or 1.0
+            largest[key] = max(largest[key], float(np.abs(value).max()) / scale)
+        params = jax.tree.map(lambda p, g: p - 0.01 * g, params, gradients)
+    dead = {key: value for key, value in largest.items() if value <= 1e-6 and not excused(key)}
+    assert not dead
+
+
+@pytest.mark.slow
+def test_jit_equals_eager_in_gradient():
+    fields = {"num_classes": 4, "stage_sizes": (1, 1, 1, 1)}
+    loss, variables = problem("two_stream_m3d", fields)
+
+    def gradients(params):
+        return jax.grad(loss, has_aux=True)(params, variables["batch_stats"])[0]
+
+    eager, jitted = by_name(gradients(variables["params"])), by_name(jax.jit(gradients)(variables["params"]))
+    for key, expected in eager.items():
+        if excused(key):  # rounding is all there is
+            continue
+        scale = max(float(np.abs(expected).max()), 1e-3)
+        np.testing.assert_allclose(jitted[key] / scale, expected / scale, atol=5e-3, err_msg=key)

@@ -1,0 +1,70 @@
+"""The registry: names, errors, and the exact size of every model in it."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from vreid_jax import models
+from vreid_jax.errors import InputError
+
+# Trainable parameters at the default fields, that is without classifiers.
+PARAMETERS = {
+    "resnet50": 23_508_032,  # torchvision's 25,557,032 less its 2,049,000 of fc
+    "resnet50_m3d": 24_904_113,
+    "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
+}
+VARIANTS = {
+    # The released network's own state dict has as many, heads left out.
+    "released": ("resnet50_m3d", {"released": True}, 25_101_233),
+    "no attention": ("resnet50_m3d", {"ral": ""}, 24_715_328),
+    "no attention, plain stem": ("resnet50_m3d", {"ral": "", "stem_m3d": False}, 24_678_080),
+    "classifiers": ("two_stream_m3d", {"num_classes": 625}, 49_098_451),
+    "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),
+}
+
+
+def count(name, **fields):
+    module = models.create(name, **fields)
+    variables = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 8, 64, 32, 3))))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+
+
+def test_the_table_is_complete():
+    assert set(PARAMETERS) == set(models.names())
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(name):
+    assert count(name) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_parameters_of_variants(variant):
+    name, fields, expected = VARIANTS[variant]
+    assert count(name, **fields) == expected
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'resnet50_m3d'"):
+        models.create("resnet50m3d")
+    with pytest.raises(InputError, match="did you mean 'width'"):
+        models.create("resnet50", widht=16)
+    # What a 2-D network would silently ignore is no field of it.
+    with pytest.raises(InputError, match="no field 'ral'"):
+        models.create("resnet50", ral="s")
+
+
+def test_entries_say_what_a_model_takes():
+    entry = models.entry("two_stream_m3d")
+    assert (entry.input_size, entry.clip_length) == ((256, 128), 8)
+    assert len(entry.mean) == len(entry.std) == 3
+    for name in models.names():
+        known = {field.name for field in dataclasses.fields(models.entry(name).module)}
+        assert set(models.entry(name).fields) <= known
+
+
+def test_lists_become_hashable():
+    assert models.create("resnet50", stage_sizes=[1, 1, 1, 1]).stage_sizes == (1, 1, 1, 1)

@@ -1,0 +1,121 @@
+"""The ResNet over frames and clips: endpoints, precision, rematerialisation, errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax import models
+from vreid_jax.errors import InputError
+
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+SMALL = {"width": 8, "stage_sizes": (1, 1, 1, 1)}
+
+
+def clips(shape=(2, 8, 64, 32, 3), seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def shapes(name, x, **fields):
+    module = models.create(name, **SMALL, **fields)
+    return {k: v.shape for k, v in jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x)[0]).items()}
+
+
+def test_endpoints_of_frames():
+    assert shapes("resnet50", clips((2, 3, 64, 32, 3))) == {
+        "stem": (2, 3, 32, 16, 8),
+        "res2": (2, 3, 16, 8, 32),
+        "res3": (2, 3, 8, 4, 64),
+        "res4": (2, 3, 4, 2, 128),
+        "res5": (2, 3, 4, 2, 256),
+        "pooled": (2, 3, 256),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "res3", "res5"),
+    [
+        ({}, (2, 4, 8, 4, 64), (2, 1, 2, 1, 256)),
+        ({"temporal_stride": False}, (2, 8, 8, 4, 64), (2, 8, 2, 1, 256)),
+        ({"last_stride": 1}, (2, 4, 8, 4, 64), (2, 1, 4, 2, 256)),
+    ],
+)
+def test_endpoints_of_clips(fields, res3, res5):
+    found = shapes("resnet50_m3d", clips(), **fields)
+    assert (found["stem"], found["res3"], found["res5"]) == ((2, 8, 32, 16, 8), res3, res5)
+    assert found["pooled"] == (2, 256)
+
+
+def test_frames_do_not_see_each_other():
+    module = models.create("resnet50", **SMALL)
+    x = clips((1, 3, 64, 32, 3))
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+    apply = jax.jit(module.apply, compiler_options=QUICK)
+    alone = apply(variables, x[:, 1:2])["pooled"]
+    np.testing.assert_allclose(apply(variables, x)["pooled"][:, 1:2], alone, rtol=1e-4, atol=1e-5)
+
+
+def trained(module, x):
+    """Variables as they are after some training: nothing at zero, statistics that fit."""
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(lambda p: p + 0.05 * rng.standard_normal(p.shape).astype(np.float32), variables["params"])
+    _, updated = jax.jit(lambda v: module.apply(v, x, train=True, mutable=["batch_stats"]), compiler_options=QUICK)(
+        {**variables, "params": params}
+    )
+    return {"params": params, **updated}
+
+
+def test_jit_equals_eager_in_value():
+    module = models.create("resnet50_m3d", **SMALL)
+    x = clips((4, 8, 64, 32, 3))
+    variables = trained(module, x)
+    eager, jitted = module.apply(variables, x), jax.jit(module.apply)(variables, x)
+    for name, expected in eager.items():
+        np.testing.assert_allclose(jitted[name], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_remat_changes_nothing():
+    x = clips((2, 4, 32, 16, 3))
+    plain = models.create("resnet50_m3d", clip_length=4, **SMALL)
+    variables = trained(plain, x)
+    gradients = []
+    for module in (plain, plain.clone(remat=True)):
+
+        def loss(params, module=module):
+            outputs, _ = module.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+            return jnp.sin(outputs["pooled"]).sum()
+
+        gradients.append(jax.jit(jax.grad(loss), compiler_options=QUICK)(variables["params"]))
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradients[0]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a / scale, b / scale, atol=1e-4), *gradients)
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
+    module = models.create("resnet50_m3d", dtype="bfloat16", clip_length=4, **SMALL)
+    x = clips((2, 4, 64, 32, 3))
+    variables = trained(module, x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    outputs = jax.jit(module.apply, compiler_options=QUICK)(variables, x)
+    assert outputs["res5"].dtype == jnp.bfloat16
+    assert outputs["pooled"].dtype == jnp.float32
+    exact = jax.jit(module.clone(dtype="float32").apply, compiler_options=QUICK)(variables, x)["pooled"]
+    assert np.abs(outputs["pooled"] - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_another_clip_length_needs_temporal_attention_off():
+    module = models.create("resnet50_m3d", **SMALL)
+    with pytest.raises(InputError, match="clip has 6 frames"):
+        module.init(jax.random.key(0), clips((1, 6, 64, 32, 3)))
+    free = models.create("resnet50_m3d", ral="sc", **SMALL)
+    built = jax.eval_shape(lambda: free.init(jax.random.key(0), clips((1, 8, 64, 32, 3))))
+    other = jax.eval_shape(lambda: free.init(jax.random.key(0), clips((1, 5, 64, 32, 3))))
+    assert built == other
+
+
+@pytest.mark.parametrize("fields", [{"ral": "x"}, {"ral": "ss"}, {"last_stride": 3}, {"temporal_scales": "linear"}])
+def test_wrong_fields_are_named(fields):
+    module = models.create("resnet50_m3d", **SMALL, **fields)
+    with pytest.raises(InputError, match=next(iter(fields))):
+        module.init(jax.random.key(0), clips((1, 8, 32, 16, 3)))

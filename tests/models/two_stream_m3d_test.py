@@ -1,0 +1,149 @@
+"""The two-stream system: its outputs, and a temporal stream that starts as the spatial one."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax import models
+from vreid_jax.errors import InputError
+from vreid_jax.models.systems.two_stream_m3d import init_temporal_from_spatial
+
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+SMALL = {"width": 8, "stage_sizes": (1, 1, 1, 1), "num_classes": 5, "clip_length": 4}
+SAME_STRIDE = {"spatial_last_stride": 2, "temporal_last_stride": 2}
+
+
+def clips(shape=(2, 4, 64, 32, 3), seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def trained_spatial(module, x):
+    """Variables whose spatial stream is not at its initialisation any more."""
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+    rng = np.random.default_rng(1)
+
+    def change(path, leaf):
+        if path[1].key != "spatial":
+            return leaf
+        if path[-1].key in ("scale", "var"):
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
+        return leaf + 0.05 * rng.standard_normal(leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(change, variables)
+
+
+def test_outputs():
+    module = models.create("two_stream_m3d", **SMALL)
+    x = clips()
+    variables = trained_spatial(module, x)
+    fused = jax.jit(module.apply, compiler_options=QUICK)(variables, x)
+    parts = []
+    for name in ("spatial", "temporal"):
+        alone = jax.jit(module.apply, static_argnames="stream", compiler_options=QUICK)(variables, x, stream=name)
+        np.testing.assert_allclose(fused["streams"][name]["feature"], alone["feature"], rtol=1e-3, atol=1e-4)
+        parts.append(alone["feature"] / np.linalg.norm(alone["feature"], axis=-1, keepdims=True))
+    np.testing.assert_allclose(fused["feature"], np.concatenate(parts, -1), atol=1e-4)
+    np.testing.assert_array_equal(fused["logits"], fused["streams"]["temporal"]["logits"])
+    assert fused["logits"].shape == (2, 5)
+
+
+def test_spatial_feature_is_the_mean_over_frames():
+    module = models.create("two_stream_m3d", **SMALL)
+    x = clips()
+    variables = trained_spatial(module, x)
+    apply = jax.jit(lambda clip: module.apply(variables, clip, stream="spatial")["feature"], compiler_options=QUICK)
+    frames = np.stack([apply(x[:, t : t + 1]) for t in range(4)])
+    np.testing.assert_allclose(apply(x), frames.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_without_temporal_stride_starts_as_the_spatial_stream_on_any_clip():
+    module = models.create("two_stream_m3d", temporal_stride=False, **SMALL, **SAME_STRIDE)
+    x = clips()
+    variables = init_temporal_from_spatial(trained_spatial(module, x))
+    streams = jax.jit(module.apply, compiler_options=QUICK)(variables, x)["streams"]
+    for name in ("feature", "logits"):
+        np.testing.assert_allclose(streams["temporal"][name], streams["spatial"][name], rtol=1e-3, atol=1e-3)
+    pooled = streams["spatial"]["pooled"].mean(1)
+    np.testing.assert_allclose(streams["temporal"]["pooled"], pooled, rtol=1e-3, atol=1e-3)
+
+
+def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip():
+    module = models.create("two_stream_m3d", **SMALL, **SAME_STRIDE)
+    moving = clips()
+    still = jnp.repeat(moving[:, :1], 4, axis=1)
+    variables = init_temporal_from_spatial(trained_spatial(module, moving))
+    apply = jax.jit(module.apply, compiler_options=QUICK)
+    streams = apply(variables, still)["streams"]
+    np.testing.assert_allclose(streams["temporal"]["feature"], streams["spatial"]["feature"], rtol=1e-3, atol=1e-3)
+    streams = apply(variables, moving)["streams"]
+    assert np.abs(streams["temporal"]["feature"] - streams["spatial"]["feature"]).max() > 1e-2
+
+
+def test_copy_leaves_temporal_kernels_and_shares_no_buffer():
+    module = models.create("two_stream_m3d", **SMALL)
+    before = trained_spatial(module, clips())
+    after = init_temporal_from_spatial(before)
+    old, new = before["params"]["temporal"], after["params"]["temporal"]
+    jax.tree.map(np.testing.assert_array_equal, after["params"]["spatial"], before["params"]["spatial"])
+    jax.tree.map(np.testing.assert_array_equal, new["head"], after["params"]["spatial"]["head"])
+    for name in ("m3d", "attention1", "attention3"):
+        jax.tree.map(np.testing.assert_array_equal, new["backbone"][name], old["backbone"][name])
+    spatial = after["params"]["spatial"]["backbone"]["conv1"]["kernel"]
+    assert new["backbone"]["conv1"]["kernel"].unsafe_buffer_pointer() != spatial.unsafe_buffer_pointer()
+
+
+def test_copy_refuses_what_does_not_match():
+    module = models.create("two_stream_m3d", **SMALL)
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), clips())
+    del variables["params"]["spatial"]["backbone"]["layer1_0"]["conv2"]
+    with pytest.raises(InputError, match="unmatched: temporal/backbone/layer1_0/conv2/kernel"):
+        init_temporal_from_spatial(variables)
+    del variables["params"]["temporal"]["backbone"]["layer1_0"]["conv2"]
+    del variables["params"]["temporal"]["head"]["classifier"]["bias"]
+    with pytest.raises(InputError, match="unmatched: spatial/head/classifier/bias"):
+        init_temporal_from_spatial(variables)
+
+
+def test_lstm_baseline_keeps_its_recurrent_tensors():
+    module = models.create("two_stream_m3d", temporal="lstm", lstm_size=16, **SMALL)
+    x = clips()
+    before = trained_spatial(module, x)
+    after = init_temporal_from_spatial(before)
+    old, new = before["params"]["temporal"], after["params"]["temporal"]
+    jax.tree.map(np.testing.assert_array_equal, new["lstm"], old["lstm"])
+    np.testing.assert_array_equal(new["head"]["feature"]["kernel"], old["head"]["feature"]["kernel"])
+    np.testing.assert_array_equal(
+        new["head"]["classifier"]["kernel"], after["params"]["spatial"]["head"]["classifier"]["kernel"]
+    )
+    outputs = jax.jit(lambda clip: module.apply(after, clip, stream="temporal")["feature"], compiler_options=QUICK)
+    assert np.abs(outputs(x) - outputs(x[:, ::-1])).max() > 1e-4  # the order of frames counts
+
+
+def test_dropout_and_batch_norm_follow_train():
+    module = models.create("two_stream_m3d", **SMALL)
+    x = clips()
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def step(key):
+        return module.apply(variables, x, train=True, stream="spatial", rngs={"dropout": key}, mutable=["batch_stats"])
+
+    (first, stats), (second, _) = step(jax.random.key(1)), step(jax.random.key(2))
+    np.testing.assert_array_equal(first["feature"], second["feature"])
+    assert np.abs(first["logits"] - second["logits"]).max() > 1e-3
+    old, new = (s["spatial"]["head"]["bn"]["mean"] for s in (variables["batch_stats"], stats["batch_stats"]))
+    np.testing.assert_allclose(new, 0.9 * old + 0.1 * first["feature"].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "call", "message"),
+    [({}, {"stream": "time"}, "stream is 'time'"), ({"temporal": "x"}, {}, "no model 'resnet50_x'")],
+)
+def test_wrong_stream(fields, call, message):
+    module = models.create("two_stream_m3d", **SMALL, **fields)
+    with pytest.raises(InputError, match=message):
+        jax.eval_shape(lambda: module.init(jax.random.key(0), clips((1, 4, 32, 16, 3)), **call))
