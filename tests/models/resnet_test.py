@@ -78,7 +78,7 @@ def test_jit_equals_eager_in_value():
 
 def test_remat_changes_nothing():
     x = clips((2, 4, 32, 16, 3))
-    plain = models.create("resnet50_m3d", clip_length=4, **SMALL)
+    plain = models.create("resnet50", **SMALL)
     variables = trained(plain, x)
     gradients = []
     for module in (plain, plain.clone(remat=True)):

@@ -80,7 +80,9 @@ def _initial(module, model_name: str, paths: list[Path_]) -> dict[Path_, jax.Arr
         values = flatten_dict(module.init(jax.random.key(0), _clips(module, model_name)))
         return [values[path] for path in paths]
 
-    return dict(zip(paths, jax.jit(wanted)(), strict=True))
+    # Runs once: compiling well would take longer than running badly.
+    quick = jax.jit(wanted, compiler_options={"xla_backend_optimization_level": 0})
+    return dict(zip(paths, quick(), strict=True))
 
 
 def _kept(missing: list[Path_], found: Mapping[Path_, Any], pattern: str | None) -> list[Path_]:
