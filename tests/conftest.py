@@ -55,7 +55,7 @@ def toy_file() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _toy_module(toy_file):
+def toy_module(toy_file):
     spec = importlib.util.spec_from_file_location("toy_config", toy_file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -63,8 +63,8 @@ def _toy_module(toy_file):
 
 
 @pytest.fixture
-def toy(_toy_module, data_dir):
+def toy(toy_module, data_dir):
     """A fresh configuration of the toy system on `walkers/tiny`."""
-    config = _toy_module.get_config("walkers")
+    config = toy_module.get_config("walkers")
     config.data.data_dir = str(data_dir)
     return config

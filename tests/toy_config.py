@@ -20,12 +20,13 @@ class ToyStream(nn.Module):
     num_classes: int
     dropout: float
     motion: bool
+    width: int
 
     @nn.compact
     def __call__(self, clips, train=False):
         if self.motion:
             clips = clips - clips.mean(1, keepdims=True)
-        x = nn.Conv(4, (1, 4, 4), (1, 4, 4), use_bias=False, name="conv")(clips)
+        x = nn.Conv(self.width, (1, 4, 4), (1, 4, 4), use_bias=False, name="conv")(clips)
         x = jnp.abs(BatchNorm(not train, name="norm")(x))
         return IdentityHead(8, self.num_classes, self.dropout, name="head")(x.mean((2, 3)), train)
 
@@ -33,13 +34,16 @@ class ToyStream(nn.Module):
 class ToyTwoStream(nn.Module):
     num_classes: int = 0
     dropout: float = 0.5
+    width: int = 4
 
     @nn.compact
     def __call__(self, clips, train=False, stream=None):
         outputs = {}
         for name in ("spatial", "temporal"):
             if stream in (None, name):
-                outputs[name] = ToyStream(self.num_classes, self.dropout, name == "temporal", name=name)(clips, train)
+                motion = name == "temporal"
+                own = ToyStream(self.num_classes, self.dropout, motion, self.width, name=name)
+                outputs[name] = own(clips, train)
         if stream is not None:
             return outputs[stream]
         feature = jnp.concatenate([part["feature"] for part in outputs.values()], -1)
@@ -58,13 +62,13 @@ def prepare(phase, state, batches):
 
 
 if "toy" not in models.names():
-    registry.register("toy", ToyTwoStream, ("num_classes", "dropout"), {}, input_size=(32, 16), prepare=prepare)
+    registry.register("toy", ToyTwoStream, ("num_classes", "dropout", "width"), {}, input_size=(32, 16), prepare=prepare)
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = fields.parse_argument(argument)
     config = fields.default("toy", dataset)
-    config.model = {"name": "toy", "dropout": 0.5}
+    config.model = {"name": "toy", "dropout": 0.5, "width": 4}
     if dataset == "walkers":
         config.data.name = "walkers/tiny"
     config.data.height, config.data.width, config.data.num_threads = 32, 16, 2

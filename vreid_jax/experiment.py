@@ -1,6 +1,7 @@
 """A whole run: data, model, phases, evaluation; what the command line, the tests and the notebooks call."""
 
 import dataclasses
+import functools
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.initialisation import initial_variables
 from vreid_jax.results import Results
+from vreid_jax.retrieval.distances import check_metric
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
 from vreid_jax.training.metrics import MetricsWriter
@@ -23,6 +25,7 @@ from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_mesh, make_train_step, put_replicated
 from vreid_jax.workdir import open_workdir
 
+BASELINES = ("untrained", "color_histogram")
 MODES = ("train_and_evaluate", "train", "evaluate")
 
 
@@ -82,20 +85,45 @@ class Run:
         )
         self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(config.dataset)
         fields = {k: v for k, v in config.model.items() if k != "name"}
+        dtype = compute_dtype(config.dtype)
         if "dtype" in self.entry.fields:
-            fields["dtype"] = compute_dtype(config.dtype)
+            fields["dtype"] = dtype
         num_classes = len(np.unique(self.train_source.pids))
         self.module = models.create(config.model.name, num_classes=num_classes, **fields)
         self.mesh = make_mesh()
         self.seeds = {name: 1000 * config.seed + number for number, name in enumerate(config.phase_order)}
-        # Everything that can be wrong with a phase is found before the first one starts.
-        self.lengths = {}
+        self.lengths, self.steps = {}, {}
         for name in config.phase_order:
             phase = config.phases[name]
             self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
-            self._train_step(name)
+            self.steps[name] = self._train_step(name)
+        self._check(training=mode != "evaluate")
         open_workdir(workdir, config)
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+
+    def _check(self, training: bool) -> None:
+        """Find everything that can be wrong with a phase or the evaluation before the first phase starts."""
+        for name in self.config.evaluation.baselines:
+            if name not in BASELINES:
+                raise InputError(f"evaluation.baselines names {name!r}; they are {' and '.join(BASELINES)}")
+        for name in self.protocols:
+            retrieval.protocols.get(name)
+        check_metric(self.config.evaluation.metric)
+        variables = self._abstract_init()
+        for stream in self.config.evaluation.streams.values():
+            data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
+            clips = jax.ShapeDtypeStruct((1, stream.clip.length, *self._clip_shape().shape[2:]), jnp.float32)
+            jax.eval_shape(
+                functools.partial(self.module.apply, train=False, **stream.apply.to_dict()), variables, clips
+            )
+        for name in self.config.phase_order if training else ():
+            phase = self.config.phases[name]
+            data.sample_clip(phase.clip.kind, 1, phase.clip.length, phase.clip.stride, np.random.default_rng(0))
+            frames = (phase.batch_size, phase.clip.length, *self._clip_shape().shape[2:])
+            batch = {key: jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32) for key in ("label", "pid", "camid")}
+            batch["frames"] = jax.ShapeDtypeStruct(frames, jnp.uint8)
+            # This trace is not lost: the first step of the phase finds it.
+            self.steps[name].eval_shape(jax.eval_shape(functools.partial(self._new_state, name), variables), batch)
 
     def train(self, stop: StopRequest) -> tuple[TrainState, Place]:
         """Do what is left of the phases."""
@@ -116,7 +144,7 @@ class Run:
                 state, place = run_phase(
                     state,
                     place,
-                    self._train_step(name),
+                    self.steps[name],
                     batches,
                     total,
                     mesh=self.mesh,
@@ -183,11 +211,9 @@ class Run:
     def _baseline(self, name: str) -> np.ndarray:
         if name == "untrained":
             return evaluation.fuse(self._features(self._init(), "untrained-"))
-        if name == "color_histogram":
-            features = evaluation.color_histogram(self.test.tracklets, self.config)
-            self._write_features(name, features)
-            return features
-        raise InputError(f"evaluation.baselines names {name!r}; they are untrained and color_histogram")
+        features = evaluation.color_histogram(self.test.tracklets, self.config)
+        self._write_features(name, features)
+        return features
 
     def _features(self, variables, prefix: str) -> dict[str, np.ndarray]:
         tables = {}

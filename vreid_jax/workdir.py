@@ -40,7 +40,7 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
                 f"Give another workdir, or the same fields"
             )
-    elif path.is_dir() and any(path.iterdir()):
+    elif path.is_dir() and any(entry.name != "config.tmp" for entry in path.iterdir()):  # that one a killed start left
         raise InputError(
             f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
         )

@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 
 from vreid_jax import config as fields
-from vreid_jax.data import TrackletSource, evaluation_items, num_batches_per_epoch, resize, split_clips, train_batches
-from vreid_jax.data import loader
+from vreid_jax.data import (
+    TrackletSource,
+    evaluation_items,
+    loader,
+    num_batches_per_epoch,
+    resize,
+    split_clips,
+    train_batches,
+)
 from vreid_jax.errors import InputError
 
 SIZE = (32, 16)

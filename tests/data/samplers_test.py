@@ -25,7 +25,7 @@ def test_a_batch_is_p_identities_of_k_adjacent_tracklets():
 def test_an_identity_with_enough_tracklets_repeats_none():
     for index in range(20):
         for rows in identities().batch(index).reshape(3, 4):
-            if np.sum(PIDS == PIDS[rows[0]]) >= 4:
+            if np.sum(PIDS[rows[0]] == PIDS) >= 4:
                 assert len(set(rows)) == 4
 
 
@@ -33,7 +33,7 @@ def test_few_tracklets_are_repeated_nearly_equally_often():
     seen = set()
     for index in range(20):
         for rows in identities().batch(index).reshape(3, 4):
-            own = int(np.sum(PIDS == PIDS[rows[0]]))
+            own = int(np.sum(PIDS[rows[0]] == PIDS))
             if own < 4:
                 seen.add(own)
                 counts = np.unique(rows, return_counts=True)[1]
@@ -46,7 +46,7 @@ def test_tracklets_come_from_different_cameras_first():
     sampler = identities(clips=3)
     for index in range(20):
         for rows in sampler.batch(index).reshape(3, 3):
-            if np.sum(PIDS == PIDS[rows[0]]) >= 3:
+            if np.sum(PIDS[rows[0]] == PIDS) >= 3:
                 assert set(CAMIDS[rows]) == {0, 1, 2}
 
 

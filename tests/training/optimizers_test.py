@@ -119,7 +119,7 @@ def test_warm_up_is_linear_and_multiplies_the_schedule():
 
 
 def test_unknown_names_are_errors_that_list_the_known_ones():
-    with pytest.raises(InputError, match="optimizer.name is 'lamb'; it is one of sgd, adam, amsgrad"):
+    with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, amsgrad"):
         make_optimizer(fields.phase(optimizer={"name": "lamb"}), 10)
-    with pytest.raises(InputError, match="schedule.name is 'cosine'; it is one of constant, step, exponential"):
+    with pytest.raises(InputError, match=r"schedule.name is 'cosine'; it is one of constant, step, exponential"):
         schedule(name="cosine")

@@ -123,7 +123,8 @@ def test_accumulated_gradients_are_the_mean_over_microbatches(devices):
         np.testing.assert_allclose(metrics[name], averaged[name], rtol=1e-5)
 
 
-def test_hard_mining_and_batch_norm_see_one_microbatch_of_whole_identities(_toy_module):
+@pytest.mark.usefixtures("toy_module")
+def test_hard_mining_and_batch_norm_see_one_microbatch_of_whole_identities():
     # Four identities in rows of two: with two microbatches the first sees labels 0 and 1 only.
     losses = {"softmax": {"weight": 0.0}, "triplet": {"weight": 1.0}}
     common = {"apply": {"stream": "temporal"}, "train": ("temporal/.*",), "losses": losses}
@@ -150,7 +151,8 @@ def test_hard_mining_and_batch_norm_see_one_microbatch_of_whole_identities(_toy_
     )
 
 
-def test_parameters_that_do_not_train_stay_bit_for_bit(_toy_module):
+@pytest.mark.usefixtures("toy_module")
+def test_parameters_that_do_not_train_stay_bit_for_bit():
     settings = {"apply": {"stream": "spatial"}, "train": ("spatial/head/.*",)}
     settings["optimizer"] = {"learning_rate": 0.5, "weight_decay": 0.1}
     module = models.create("toy", num_classes=4)
@@ -164,7 +166,8 @@ def test_parameters_that_do_not_train_stay_bit_for_bit(_toy_module):
     )
 
 
-def test_dropout_follows_seed_and_step(_toy_module):
+@pytest.mark.usefixtures("toy_module")
+def test_dropout_follows_seed_and_step():
     settings = {"apply": {"stream": "spatial"}, "train": ("spatial/.*",)}
     settings["optimizer"] = {"learning_rate": 0.0, "weight_decay": 0.0}
     module = models.create("toy", num_classes=4)

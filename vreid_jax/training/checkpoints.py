@@ -18,7 +18,11 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+        # Named beforehand: a manager that has not saved yet could not say what a checkpoint holds.
+        handlers = {"state": ocp.StandardCheckpointHandler(), "place": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(
+            (workdir / "checkpoints").absolute(), options=options, item_handlers=handlers
+        )
 
     def latest(self) -> int | None:
         """Return the newest complete checkpoint, if there is one."""

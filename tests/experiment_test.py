@@ -1,0 +1,265 @@
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from vreid_jax import experiment
+from vreid_jax.errors import InputError
+from vreid_jax.training import loop
+from vreid_jax.training.signals import Interrupted
+
+PROTOCOL = {"num_queries", "num_valid_queries", "num_gallery", "mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "rank20", "cmc"}  # fmt: skip
+
+
+def results(workdir):
+    return json.loads((workdir / "results.json").read_text())
+
+
+def tree(folder):
+    """Every file below a folder and its content."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def outcome(config, workdir):
+    """The state at the newest checkpoint, the place, and the batch that would come next."""
+    run = experiment.Run(config, workdir, "evaluate")
+    state, place = run.restored()
+    batches = run._batches(place.phase, run.lengths[place.phase] + 1)
+    if place.iterator is not None:
+        batches.set_state(place.iterator)
+    place.seconds = 0.0
+    following = next(batches)
+    run.checkpoints.close()
+    return jax.device_get(state), place, following
+
+
+def assert_bitwise_equal(first, second):
+    (state, place, batch), (other, other_place, other_batch) = first, second
+    assert place == other_place
+    assert jax.tree.structure(state) == jax.tree.structure(other)
+    for part in ("params", "batch_stats", "opt_state", "step"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(state, part), getattr(other, part))
+    jax.tree.map(np.testing.assert_array_equal, batch, other_batch)
+
+
+class SignalAt:
+    """Sends this process SIGTERM while the given step of a run computes its batch."""
+
+    def __init__(self, monkeypatch, at):
+        self.count, self.at = 0, at
+        put = loop.put_batch
+
+        def put_and_signal(batch, mesh):
+            self.count += 1
+            if self.count == self.at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return put(batch, mesh)
+
+        monkeypatch.setattr(loop, "put_batch", put_and_signal)
+
+
+@pytest.fixture(scope="module")
+def finished(toy_module, data_dir, tmp_path_factory):
+    """A workdir with a run of 4 + 4 steps, which later tests look at and do not change."""
+    config = toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    found = experiment.train_and_evaluate(config, workdir)
+    return workdir, config, found
+
+
+def test_a_run_leaves_what_is_promised(finished):
+    workdir, config, found = finished
+    assert {path.name for path in workdir.iterdir()} == {
+        "config.json", "metrics.jsonl", "checkpoints", "features", "results.json",
+    }  # fmt: skip
+    assert json.loads((workdir / "config.json").read_text()) == json.loads(config.to_json())
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 9))
+    assert results(workdir)["protocols"] == found.protocols
+
+
+def test_results_have_every_promised_field_with_sane_values(finished):
+    content = results(finished[0])
+    head = {name: content[name] for name in ("system", "dataset", "split", "seed", "step")}
+    assert head == {"system": "toy", "dataset": "walkers", "split": 0, "seed": 0, "step": 8}
+    assert (content["skipped_frames"], content["invalid_queries"]) == (0, 0)
+    assert content["streams"].keys() == {"spatial", "temporal"}
+    assert content["baselines"].keys() == {"untrained", "color_histogram"}
+    assert content["twins"].keys() == {"system", "spatial", "temporal"}
+    scored = [content["protocols"], *content["streams"].values(), *content["baselines"].values()]
+    for protocols in scored:
+        assert protocols.keys() == content["protocols"].keys()
+        for scores in protocols.values():
+            assert scores.keys() == PROTOCOL
+            # walkers/tiny: 18 queries; 21 of the 23 gallery tracklets are no junk.
+            assert (scores["num_queries"], scores["num_valid_queries"], scores["num_gallery"]) == (18, 18, 21)
+            assert 0 < scores["mAP"] <= 1
+            assert 0 < scores["mAP_trapezoid"] <= 1
+            assert np.all(np.diff(scores["cmc"]) >= 0)
+            assert 0 <= scores["rank1"] <= scores["rank5"] <= scores["rank10"] <= scores["rank20"] <= 1
+            assert [scores[f"rank{k}"] for k in (1, 5, 10, 20)] == [scores["cmc"][k - 1] for k in (1, 5, 10, 20)]
+    for scores in content["twins"].values():
+        assert scores["num_pairs"] > 0
+        assert 0 <= scores["rank1"] <= 1
+
+
+def test_features_are_stored_with_their_tracklets(finished):
+    workdir, _, _ = finished
+    names = {path.stem for path in (workdir / "features").iterdir()}
+    assert names == {"spatial", "temporal", "untrained-spatial", "untrained-temporal", "color_histogram"}
+    with np.load(workdir / "features" / "temporal.npz") as table:
+        assert table["features"].shape == (21, 8)
+        assert len(set(table["tracklet_ids"])) == 21
+        assert -1 not in table["pids"]
+
+
+def test_the_table_names_dataset_protocol_queries_and_gallery(finished):
+    table = finished[2].table()
+    assert "toy on walkers, split 0, seed 0, step 8" in table
+    assert "18 queries, 18 valid, gallery 21" in table
+    for row in ("stream spatial", "stream temporal", "untrained", "color histogram", "twins, system"):
+        assert row in table
+
+
+def test_a_finished_run_is_evaluated_again_without_training(finished, monkeypatch):
+    workdir, config, found = finished
+    (workdir / "results.json").unlink()
+    before = tree(workdir / "checkpoints")
+    monkeypatch.setattr(experiment, "run_phase", lambda *_, **__: pytest.fail("trained again"))
+    again = experiment.train_and_evaluate(config, workdir)
+    assert again.protocols == found.protocols
+    assert results(workdir)["step"] == 8
+    assert tree(workdir / "checkpoints") == before
+    assert experiment.train_and_evaluate(config, workdir, "evaluate").protocols == found.protocols
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 6], ids=lambda at: f"step {at}")
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(finished, toy, tmp_path, monkeypatch, at):
+    """Steps 2 and 3 are inside the first phase, 4 is its last, 6 is inside the second."""
+    SignalAt(monkeypatch, at)
+    with pytest.raises(Interrupted, match=f"stopped at step {at}"):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    workdir, config, _ = finished
+    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(line["step"], line["loss"]) for line in expected]
+
+
+def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(finished, toy, tmp_path, monkeypatch):
+    """What comes after the last checkpoint is lost and done again: step 5 dies, step 4 was saved."""
+    put = loop.put_batch
+    seen = []
+
+    def fail(batch, mesh):
+        seen.append(1)
+        if len(seen) == 6:
+            raise MemoryError
+        return put(batch, mesh)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "put_batch", fail)
+        with pytest.raises(MemoryError):
+            experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    workdir, config, _ = finished
+    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+
+
+def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
+    toy.phase_order = ("spatial",)
+    toy.phases.spatial.schedule.name = "constant"
+    toy.phases.spatial.total_steps = 2
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    toy.phases.spatial.total_steps = 4
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
+    assert_bitwise_equal(outcome(toy, tmp_path / "whole"), outcome(toy, tmp_path / "parts"))
+
+
+def test_another_seed_is_another_run(finished, toy, tmp_path):
+    toy.seed = 1
+    toy.phases.temporal.total_steps = 1
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    first, second = (
+        json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["loss"]
+        for folder in (finished[0], tmp_path / "run")
+    )
+    assert first != second
+
+
+def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(finished, toy):
+    workdir, _, _ = finished
+    before = tree(workdir)
+    toy.seed = 5
+    toy.phases.temporal.optimizer.learning_rate = 0.5
+    with pytest.raises(InputError) as error:
+        experiment.train_and_evaluate(toy, workdir)
+    assert "seed was 0, is 5" in str(error.value)
+    assert "phases.temporal.optimizer.learning_rate was 0.001, is 0.5" in str(error.value)
+    assert "spatial" not in str(error.value)
+    assert tree(workdir) == before
+
+
+def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        experiment.train_and_evaluate(toy, tmp_path)
+    assert tree(tmp_path) == {"thesis.tex": b"precious"}
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        experiment.train_and_evaluate(toy, tmp_path / "thesis.tex")
+
+
+def test_a_start_from_another_model_lists_both_sides(finished, toy, tmp_path):
+    toy.init_from = str(finished[0])
+    toy.model.width = 6
+    with pytest.raises(InputError, match="is of another model: it lacks nothing, has nothing too many") as error:
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    assert "differs in the shape of ['params/spatial/conv/kernel'" in str(error.value)
+
+
+def test_parameters_start_from_another_run(finished, toy, tmp_path):
+    workdir, config, _ = finished
+    toy.init_from = str(workdir)
+    toy.phase_order = ("spatial",)
+    toy.phases.spatial.total_steps = 1
+    toy.phases.spatial.optimizer.learning_rate = 0.0
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    old, new = outcome(config, workdir)[0], outcome(toy, tmp_path / "run")[0]
+    jax.tree.map(np.testing.assert_array_equal, old.params, new.params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"phase_order": ("spatial", "third")}, "phase_order names 'third', but the phases are spatial, temporal"),
+        ({"phase_order": ()}, "phase_order is empty"),
+        ({"dtype": "float16"}, "dtype is 'float16'; it is one of auto, float32, bfloat16"),
+        ({"model.name": "toyy"}, "unknown model 'toyy', did you mean 'toy'"),
+        ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),
+        ({"phases.temporal.train": ("nothing",)}, "no parameter matches the phase's train"),
+        ({"phases.temporal.losses.triplet.weight": 0.0, "phases.temporal.losses.softmax.weight": 0.0}, "weight 0"),
+        ({"evaluation.baselines": ("colour",)}, "evaluation.baselines names 'colour'"),
+        ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),
+        ({"evaluation.streams.spatial.clip.kind": "random"}, "clip.kind is 'random'"),
+        ({"evaluation.protocols": ("marss",)}, "marss"),
+        ({"evaluation.metric": "manhattan"}, "metric must be one of"),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words):
+    toy.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=words):
+        experiment.train_and_evaluate(toy, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_modes(toy, tmp_path):
+    with pytest.raises(InputError, match="mode is 'test'; it is one of train_and_evaluate, train, evaluate"):
+        experiment.train_and_evaluate(toy, tmp_path, "test")
+    with pytest.raises(InputError, match="holds no checkpoint to evaluate; train first"):
+        experiment.train_and_evaluate(toy, tmp_path, "evaluate")

@@ -1,0 +1,126 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax import config as fields
+from vreid_jax.errors import InputError
+from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.loop import NonFiniteLoss, Place, phase_length, run_phase
+from vreid_jax.training.metrics import MetricsWriter
+from vreid_jax.training.signals import Interrupted, StopRequest
+from vreid_jax.training.state import TrainState
+from vreid_jax.training.step import make_mesh
+
+
+class Batches:
+    """Numbers 0, 1, 2 … as batches, with the interface of a data iterator."""
+
+    def __init__(self, stop_after=None, stop=None):
+        self.position, self.stop_after, self.stop = 0, stop_after, stop
+
+    def __next__(self):
+        self.position += 1
+        if self.position == self.stop_after:
+            self.stop.number = 15
+        return {"label": np.full(4, self.position, np.int32)}
+
+    def get_state(self):
+        return {"position": self.position}
+
+
+def step(bad_from=10**9):
+    """A step that counts, and whose loss is no number from step `bad_from` on."""
+
+    def take(state, batch):
+        number = state.step + 1
+        loss = jnp.where(number >= bad_from, jnp.nan, 1.0 / number)
+        return state.replace(step=number, extra={"seen": batch["label"][0]}), {"loss": loss}
+
+    return jax.jit(take)
+
+
+def train(folder, total, train_step=None, batches=None, log_every=2, save_every=3, stop=None):
+    config = fields.default("test", "walkers")
+    config.logging.update(every_steps=log_every, progress=False)
+    config.checkpoint.every_steps = save_every
+    state = TrainState(jnp.int32(0), {}, {}, (), {"seen": jnp.int32(0)})
+    checkpoints = Checkpoints(folder, keep=10)
+    writer = MetricsWriter(folder, 0, tensorboard=False)
+    try:
+        return run_phase(
+            state,
+            Place("only", 0, 100, 0.0, None),
+            train_step or step(),
+            batches or Batches(),
+            total,
+            mesh=make_mesh(jax.devices()[:1]),
+            checkpoints=checkpoints,
+            writer=writer,
+            config=config,
+            stop=stop or StopRequest(),
+        )
+    finally:
+        writer.close()
+        checkpoints.close()
+
+
+def saved(folder):
+    return sorted(int(path.name) for path in (folder / "checkpoints").iterdir())
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_phase_takes_its_steps_and_saves_at_intervals_and_at_the_end(tmp_path):
+    state, place = train(tmp_path, 8)
+    assert (int(state.step), int(state.extra["seen"])) == (8, 8)
+    assert (place.phase_step, place.step) == (8, 108)
+    assert saved(tmp_path) == [103, 106, 108]
+
+
+def test_the_log_has_one_object_a_line_with_the_loss_of_that_step(tmp_path):
+    train(tmp_path, 8, save_every=100)
+    lines = logged(tmp_path)
+    assert [line["step"] for line in lines] == [102, 104, 106, 108]
+    for line in lines:
+        assert line["phase"] == "only"
+        assert line["loss"] == pytest.approx(1 / (line["step"] - 100))
+        assert line["clips_per_second"] > 0
+
+
+def test_a_checkpoint_stores_where_the_data_stand(tmp_path):
+    train(tmp_path, 7)
+    checkpoints = Checkpoints(tmp_path, keep=10)
+    place = Place(**checkpoints.place(103))
+    assert (place.phase, place.phase_step, place.steps_before, place.iterator) == ("only", 3, 100, {"position": 3})
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("bad_from", [1, 4, 5, 8])
+def test_a_loss_that_is_no_number_is_named_and_nothing_is_saved_after_it(tmp_path, bad_from):
+    good = [step for step in (103, 106) if step < 100 + bad_from]
+    with pytest.raises(NonFiniteLoss, match=f"the loss is nan at step {100 + bad_from} of phase only") as error:
+        train(tmp_path, 8, step(bad_from))
+    assert f"last good checkpoint is step {good[-1] if good else 0}" in str(error.value)
+    assert saved(tmp_path) == good
+    assert all(np.isfinite(line["loss"]) for line in logged(tmp_path))
+
+
+def test_a_request_to_stop_saves_and_says_how_to_go_on(tmp_path):
+    stop = StopRequest()
+    with pytest.raises(Interrupted, match=r"stopped at step 105 \(only, 5 of 8\) and saved; run the same") as error:
+        train(tmp_path, 8, batches=Batches(5, stop), stop=stop)
+    assert error.value.exit_code == 143
+    assert saved(tmp_path) == [103, 105]
+
+
+def test_the_length_of_a_phase_is_in_steps_or_epochs():
+    assert phase_length(fields.phase(total_steps=7), 5) == 7
+    assert phase_length(fields.phase(total_epochs=3), 5) == 15
+    for lengths in ({}, {"total_steps": 1, "total_epochs": 1}, {"total_steps": -1}):
+        with pytest.raises(InputError, match="a phase needs one of total_epochs and total_steps"):
+            phase_length(fields.phase(**lengths), 5)

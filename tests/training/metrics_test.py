@@ -1,0 +1,44 @@
+import json
+
+from vreid_jax.training.metrics import MetricsWriter
+
+
+def write(workdir, steps, first_step=0):
+    writer = MetricsWriter(workdir, first_step, tensorboard=False)
+    for step in steps:
+        writer.write(step, {"phase": "spatial", "loss": 1 / step})
+    writer.close()
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_line_is_one_object(tmp_path):
+    write(tmp_path, [1, 2])
+    assert lines(tmp_path) == [
+        {"step": 1, "phase": "spatial", "loss": 1.0},
+        {"step": 2, "phase": "spatial", "loss": 0.5},
+    ]
+
+
+def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
+    write(tmp_path, [1, 2, 3, 4, 5])
+    write(tmp_path, [4], first_step=3)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_the_half_line_of_a_killed_run_is_dropped(tmp_path):
+    write(tmp_path, [1, 2, 3])
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text()[:-9])
+    write(tmp_path, [3], first_step=3)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    writer = MetricsWriter(tmp_path, 0, tensorboard=True)
+    writer.write(1, {"phase": "spatial", "loss": 2.0})
+    writer.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"loss" in events.read_bytes()
