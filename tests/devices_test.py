@@ -1,0 +1,116 @@
+"""Whole runs in processes of their own: on other devices, several at once, stopped and killed."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(toy_file, data_dir, workdir, devices=1, environment=None, **changes):
+    """Start a training run of the toy system; `changes` are fields, dots written as two underscores."""
+    flags = [f"--config.{name.replace('__', '.')}={value}" for name, value in changes.items()]
+    command = [sys.executable, "-m", "vreid_jax.main", f"--config={toy_file}", f"--workdir={workdir}", "--mode=train"]
+    return subprocess.Popen(
+        [*command, f"--config.data.data_dir={data_dir}", *flags],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            **(environment or {}),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, code=0):
+    """Wait for a run; returns what it said on the way."""
+    try:
+        said = process.communicate(timeout=240)[1]
+    finally:
+        process.kill()
+    assert process.returncode == code, said
+    return said
+
+
+def losses(workdir):
+    return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def saved(workdir):
+    folder = workdir / "checkpoints"
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+
+def wait_until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file, data_dir, tmp_path, port):
+    steps = {"phases__spatial__total_steps": 3, "phases__temporal__total_steps": 3}
+    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **steps) for n in (1, 4)]
+    for number in range(2):
+        environment = {
+            "VREID_COORDINATOR": f"127.0.0.1:{port}",
+            "VREID_NUM_PROCESSES": "2",
+            "VREID_PROCESS_ID": str(number),
+        }
+        runs.append(start(toy_file, data_dir, tmp_path / "processes", 2, environment, **steps))
+    for run in runs:
+        finish(run)
+    expected = losses(tmp_path / "devices-1")
+    assert len(expected) == 6
+    assert len(set(expected)) == 6
+    for other in ("devices-4", "processes"):
+        np.testing.assert_allclose(losses(tmp_path / other)[:3], expected[:3], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(losses(tmp_path / other)[3:], expected[3:], rtol=0, atol=1e-4)
+
+
+def test_a_run_that_is_stopped_and_killed_goes_on_and_finishes(toy_file, data_dir, tmp_path):
+    workdir = tmp_path / "run"
+    long = {"phases__spatial__total_steps": 100_000, "checkpoint__every_steps": 10}
+
+    run = start(toy_file, data_dir, workdir, **long)
+    wait_until(lambda: (workdir / "metrics.jsonl").exists() and len(losses(workdir)) > 2, run)
+    run.send_signal(signal.SIGTERM)
+    said = finish(run, 128 + signal.SIGTERM)
+    (line,) = [line for line in said.splitlines() if line.startswith("vreid_jax:")]
+    assert "saved; run the same command again to go on" in line
+    stopped_at = saved(workdir)[-1]
+    assert f"stopped at step {stopped_at} " in line
+
+    run = start(toy_file, data_dir, workdir, **long)
+    wait_until(lambda: saved(workdir)[-1] > stopped_at, run)
+    time.sleep(random.uniform(0, 0.5))
+    run.kill()
+    finish(run, -signal.SIGKILL)
+    killed_at = saved(workdir)[-1]
+
+    short = {"phases__spatial__total_steps": killed_at + 15, "phases__temporal__total_steps": 1}
+    finish(start(toy_file, data_dir, workdir, checkpoint__every_steps=10, **short))
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, killed_at + 17))
+    assert saved(workdir)[-1] == killed_at + 16
