@@ -1,0 +1,150 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import grain  # noqa: F401  its flags must exist before they are saved
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from vreid_jax import main
+
+ROOT = Path(__file__).parents[1]
+M3D = str(ROOT / "configs" / "m3d.py")
+
+
+def write_folder(root, pids=range(1, 9), gallery_pids=(11, 12, 13)):
+    """A tracklet folder: two cameras for every identity, three frames a tracklet, a colour a person."""
+    parts = [("train", pid, camid) for pid in pids for camid in (1, 2)]
+    parts += [("query", pid, 1) for pid in (11, 12, 13)] + [("gallery", pid, 2) for pid in gallery_pids]
+    for split, pid, camid in parts:
+        tracklet = root / split / str(pid) / f"c{camid}_walk"
+        tracklet.mkdir(parents=True)
+        for number in range(3):
+            picture = np.random.default_rng((pid, camid, number)).integers(0, 60, (32, 16, 3), dtype=np.uint8)
+            picture[:, :, pid % 3] += np.uint8(10 * pid)
+            cv2.imwrite(str(tracklet / f"{number}.png"), picture)
+    return root
+
+
+@pytest.fixture
+def call(tmp_path, capsys, monkeypatch):
+    """Run the command line here; returns the exit code (0 if it came to its end) and what stood on the two streams."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*flags):
+        own = [f"--workdir={tmp_path / 'run'}"]
+        monkeypatch.setattr(sys, "argv", ["main", *flags, *own])  # ml_collections looks there, too
+        with flagsaver.flagsaver():
+            try:
+                main.parse_flags(sys.argv)
+                main.main([])
+                code = 0
+            except SystemExit as leaving:
+                code = leaving.code
+        printed = capsys.readouterr()
+        return code, printed.err, printed.out
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def one_sentence(outcome):
+    code, said, _ = outcome
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert code == 2, said
+    assert len(lines) == 1, said
+    assert lines[0].startswith("vreid_jax: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([f"--config={M3D}", "--config.phases.spatial.optimizer.learning_rte=1"], "did you mean config.phases.spatial"),
+        ([f"--config={M3D}", "--config.sede=1"], "there is no field config.sede; did you mean config.seed?"),
+        ([f"--config={M3D}:marsh"], "there is no dataset 'marsh', did you mean 'mars'?"),
+        ([f"--config={M3D}:walkers,sede=1"], "there is no field config.sede; did you mean config.seed?"),
+        ([f"--config={M3D}", "--config.seed=three"], "three"),
+        (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py"),
+        ([f"--config={M3D}", "--workdri=x"], "workdri"),
+        ([f"--config={M3D}", "seed=1"], "'seed=1' is no flag; fields are set as --config.field=value"),
+        ([f"--config={M3D}", "--mode=test"], "mode is 'test'; it is one of train_and_evaluate, train, evaluate"),
+        ([f"--config={M3D}:folder"], "needs the field path"),
+        ([f"--config={M3D}:folder,path=/not/there"], "/not/there is not a folder"),
+        ([f"--config={M3D}:mars"], "dataset 'mars_video'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(call, flags, words, tmp_path):
+    settings = [f"--config.data.data_dir={tmp_path}"] if flags[0].startswith(f"--config={M3D}") else []
+    assert words in one_sentence(call(*flags, *settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_configuration_it_says_what_to_give():
+    """In a process of its own, as a user starts it; no JAX is imported for a sentence."""
+    for flags, words in (([], "give --config"), ([f"--config={M3D}", "--config.data.hieght=3"], "config.data.height?")):
+        done = subprocess.run(
+            [sys.executable, "-m", "vreid_jax.main", *flags],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def folder_flags(toy_file, tmp_path):
+    def flags(path, **changes):
+        fields = {"data.data_dir": tmp_path / "datasets", **changes}
+        fields |= {"phases.spatial.total_steps": 1, "phases.temporal.total_steps": 1}
+        return [f"--config={toy_file}:folder,path={path}", *(f"--config.{k}={v}" for k, v in fields.items())]
+
+    return flags
+
+
+def test_a_tracklet_without_frames_is_named(call, folder_flags, tmp_path):
+    root = write_folder(tmp_path / "people")
+    empty = root / "train" / "3" / "c1_walk"
+    for frame in empty.iterdir():
+        frame.unlink()
+    assert f"{empty} has no frames" in one_sentence(call(*folder_flags(root)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unreadable_image_is_named_or_skipped_and_counted(call, folder_flags, tmp_path):
+    root = write_folder(tmp_path / "people")
+    broken = [root / "train" / "3" / "c1_walk" / "1.png", root / "gallery" / "12" / "c2_walk" / "0.png"]
+    broken[0].write_bytes(b"no picture")
+    broken[1].write_bytes(b"")
+    assert f"{broken[0]} is not a readable image" in one_sentence(call(*folder_flags(root)))
+    assert not (tmp_path / "run").exists()
+    code, said, printed = call(*folder_flags(root, **{"data.bad_frames": "skip"}))
+    assert code == 0, said
+    assert "2 unreadable frames were skipped" in printed
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["skipped_frames"] == 2
+
+
+def test_too_few_identities_for_a_batch_are_named(call, folder_flags, tmp_path):
+    root = write_folder(tmp_path / "people", pids=(1, 2, 3))
+    sentence = one_sentence(call(*folder_flags(root)))
+    assert "the training split has 3 identities, fewer than the 4 of a P x K batch" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_query_without_a_match_is_counted_and_said(call, folder_flags, tmp_path):
+    root = write_folder(tmp_path / "people", gallery_pids=(11, 12, 14))
+    code, said, printed = call(*folder_flags(root))
+    assert code == 0, said
+    assert "1 queries have no match in the gallery and are left out" in printed
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["invalid_queries"] == 1
+    (scores,) = results["protocols"].values()
+    assert (scores["num_queries"], scores["num_valid_queries"], scores["num_gallery"]) == (3, 2, 3)
