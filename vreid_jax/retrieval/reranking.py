@@ -133,13 +133,13 @@ def _rerank(
     k2: int,
     lambda_value: float | int,
 ) -> np.ndarray:
-    """The algorithm, from squared distances: the `nearest` of all N rows, others by `lookup`, and [Q, G] `squared`."""
+    """The algorithm, from squared distances: of the `nearest`, by `lookup`, and `squared` [Q, G], which is overwritten."""
     nearest = _self_first(nearest)
     scale = np.where(nearest.farthest > 0, nearest.farthest, 1.0).astype(np.float64)
     weights = _weights(nearest, lookup, scale, k1)
     if k2 > 1:
         weights = (_pattern(nearest.indices[:, :k2]) @ weights) / min(k2, nearest.indices.shape[1])
-    result = np.empty(squared.shape, np.float32)
+    result = squared  # row by row in its place: at N = 50,000 it is the largest array there is
     inverted = weights[columns].tocsc()
     for row, query in enumerate(queries.tolist()):
         overlap = _overlap(weights, query, inverted)
