@@ -1,6 +1,8 @@
 import json
 import os
+import runpy
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -263,3 +265,25 @@ def test_modes(toy, tmp_path):
         experiment.train_and_evaluate(toy, tmp_path, "test")
     with pytest.raises(InputError, match="holds no checkpoint to evaluate; train first"):
         experiment.train_and_evaluate(toy, tmp_path, "evaluate")
+
+
+@pytest.mark.slow
+def test_the_narrow_two_stream_network_restarts_bit_for_bit(data_dir, tmp_path, monkeypatch):
+    """The real system in place of the toy: stopped inside its second phase, after its temporal kernels have moved."""
+    file = Path(__file__).parents[1] / "configs" / "m3d.py"
+    config = runpy.run_path(str(file))["get_config"]("walkers,clip_length=2,data.name=walkers/tiny,model.width=4")
+    with config.unlocked():
+        config.model.stage_sizes = (1, 1, 1, 1)
+    config.data.update(data_dir=str(data_dir), height=32, width=16)
+    for phase in config.phases.values():
+        phase.update(batch_size=8, total_steps=3)
+    config.logging.update(every_steps=1, tensorboard=False, progress=False)
+    config.evaluation.batch_frames = 64
+    found = experiment.train_and_evaluate(config, tmp_path / "whole")
+    assert found.step == 6
+    assert found.streams.keys() == {"spatial", "temporal"}
+    SignalAt(monkeypatch, 5)
+    with pytest.raises(Interrupted, match="stopped at step 5"):
+        experiment.train_and_evaluate(config, tmp_path / "parts", "train")
+    experiment.train_and_evaluate(config, tmp_path / "parts", "train")
+    assert_bitwise_equal(outcome(config, tmp_path / "whole"), outcome(config, tmp_path / "parts"))
