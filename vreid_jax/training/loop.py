@@ -70,7 +70,7 @@ def run_phase(
 
     def settle(count: int) -> None:
         """Fetch the oldest `count` metrics, check them all and log the newest."""
-        if not count:
+        if count <= 0:  # a save in the middle of an interval has settled its steps already
             return
         fetched = jax.device_get(pending[:count])
         del pending[:count]
