@@ -48,13 +48,16 @@ def tiny_builder(data_dir):
     return datasets.load_builder("walkers/tiny", data_dir=data_dir, progress=False)
 
 
-@pytest.fixture(scope="session")
-def toy_file() -> Path:
-    """The configuration file of the toy system, for `--config`."""
-    return Path(__file__).with_name("toy_config.py")
+@pytest.fixture(scope="module")
+def toy_file():
+    """The configuration file of the toy system, for `--config`; the model it registers goes with the test file."""
+    from vreid_jax.models import registry
+
+    yield Path(__file__).with_name("toy_config.py")
+    registry._ENTRIES.pop("toy", None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def toy_module(toy_file):
     spec = importlib.util.spec_from_file_location("toy_config", toy_file)
     module = importlib.util.module_from_spec(spec)

@@ -62,7 +62,9 @@ def prepare(phase, state, batches):
 
 
 if "toy" not in models.names():
-    registry.register("toy", ToyTwoStream, ("num_classes", "dropout", "width"), {}, input_size=(32, 16), prepare=prepare)
+    registry.register(
+        "toy", ToyTwoStream, ("num_classes", "dropout", "width"), {}, input_size=(32, 16), prepare=prepare
+    )
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -23,8 +23,8 @@ def test_half_of_the_identities_are_twins(name):
     plan, size = PLANS[name], CONFIGS[name]
     in_pairs = [pid for pair in plan.twins for pid in pair]
     assert len(set(in_pairs)) == len(in_pairs) == 2 * (size.test_identities // 4)
-    assert {len(group) for group in plan.twin_groups} == {4}
-    assert abs(4 * len(plan.twin_groups) - size.train_identities / 2) < 4
+    assert {len(group) for group in plan.twin_groups} == {size.gaits_per_outfit}
+    assert abs(size.gaits_per_outfit * len(plan.twin_groups) - size.train_identities / 2) < size.gaits_per_outfit
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -19,9 +19,8 @@ class Checkpoints:
     def __init__(self, workdir: Path, keep: int):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named beforehand: a manager that has not saved yet could not say what a checkpoint holds.
-        handlers = {"state": ocp.StandardCheckpointHandler(), "place": ocp.JsonCheckpointHandler()}
         self._manager = ocp.CheckpointManager(
-            (workdir / "checkpoints").absolute(), options=options, item_handlers=handlers
+            (workdir / "checkpoints").absolute(), options=options, item_handlers=_handlers()
         )
 
     def latest(self) -> int | None:
@@ -70,17 +69,22 @@ def load_variables(workdir: Path) -> dict[str, Any]:
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise InputError(f"{workdir} holds no checkpoints")
-    with ocp.CheckpointManager(folder.absolute()) as manager:
-        if manager.latest_step() is None:
+    with ocp.CheckpointManager(folder.absolute(), item_handlers=_handlers()) as manager:
+        step = manager.latest_step()
+        if step is None:
             raise InputError(f"{workdir} holds no complete checkpoint")
-        path = folder / str(manager.latest_step()) / "state"
-        with ocp.StandardCheckpointer() as reader:
-            meta = reader.metadata(path.absolute())
-            tree = getattr(getattr(meta, "item_metadata", meta), "tree", None) or meta
-            host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), tree)
-            state = reader.restore(path.absolute(), like)
+        stored = manager.item_metadata(step)["state"]
+        host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), getattr(stored, "tree", stored)
+        )
+        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
     return jax.device_get({"params": state["params"], "batch_stats": state["batch_stats"]})
+
+
+def _handlers() -> dict[str, Any]:
+    # Named ahead, so that Orbax does not warn of items whose kind it has yet to learn.
+    return {"state": ocp.StandardCheckpointHandler(), "place": ocp.JsonCheckpointHandler()}
 
 
 def _leaves(tree):

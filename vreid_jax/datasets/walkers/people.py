@@ -8,7 +8,6 @@ import numpy as np
 from vreid_jax.datasets.walkers.anatomy import Body
 
 SLOWEST, FASTEST = 1 / 20, 1 / 6  # strides per frame; two steps a stride, so the picture repeats at most every 3 frames
-GAITS_PER_OUTFIT = 4  # in the training split
 
 Colour = tuple[int, int, int]
 

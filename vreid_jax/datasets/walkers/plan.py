@@ -24,6 +24,7 @@ class Size:
     train_tracklets: int = 0  # 0: one to `train_per_camera` for every identity and camera
     test_tracklets: int = 0
     train_per_camera: int = 1
+    gaits_per_outfit: int = 2  # of the twins in the training split
     test_per_camera: int = 1
     distractors: int = 32
     junk: int = 16
@@ -121,7 +122,7 @@ def make_plan(size: Size) -> Plan:
     twin_groups: dict[str, list[tuple[int, ...]]] = {"train": [], "test": []}
     next_pid, outfit = 1, 0
     for split, identities, group, total, per_camera in (
-        ("train", size.train_identities, people.GAITS_PER_OUTFIT, size.train_tracklets, size.train_per_camera),
+        ("train", size.train_identities, size.gaits_per_outfit, size.train_tracklets, size.train_per_camera),
         (
             "test",
             size.test_identities,

@@ -24,6 +24,7 @@ CONFIGS = {
         test_identities=8,
         cameras=3,
         cameras_per_identity=(2, 3),
+        gaits_per_outfit=4,
         distractors=3,
         junk=2,
         shortest=4,
