@@ -73,6 +73,7 @@ def _folder(config: str, root: Path, fields: dict):
     return folder.Builder(config=folder.folder_config(**fields), data_dir=root)
 
 
+_PLANNED = ("mars_video", "ilids_vid", "prid2011_video", "duke_video")
 _ON_DEMAND = {"walkers": _walkers, "folder": _folder}
 
 
@@ -81,6 +82,8 @@ def _make(name: str, root: Path, fields: dict):
     if base in _ON_DEMAND:
         return _ON_DEMAND[base](config, root, fields)
     ours = _registered()
+    if base in _PLANNED and base not in ours:
+        raise InputError(f"dataset {name!r} has no builder in this version yet; 'walkers' and 'folder' have")
     if base not in ours:
         raise InputError(_unknown(name, [*(f"walkers/{c}" for c in walkers.CONFIGS), *_ON_DEMAND, *ours]))
     _refuse_unknown(base, fields, ())
