@@ -86,7 +86,10 @@ def walkers_rows(plan: Plan, seed: int = 0, identities: int = 3, pairs: int = 3)
     for pid in rng.permutation(single)[:identities]:
         for tracklet in [t for t in clean if t.pid == pid][:3]:
             add("identity", tracklet)
-    for first, second in rng.permutation(np.array(plan.twins).reshape(-1, 2))[:pairs]:
+    wanted = len(rows) + 2 * pairs
+    for first, second in rng.permutation(np.array(plan.twins).reshape(-1, 2)):
+        if len(rows) >= wanted:
+            break
         for camid in sorted({t.camid for t in plan.test if t.pid == first}):
             seen = [[t for t in clean if (t.pid, t.camid) == (pid, camid)] for pid in (first, second)]
             if all(seen):
