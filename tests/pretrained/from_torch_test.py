@@ -105,7 +105,7 @@ def test_files_prefixes_and_wrappers_give_the_same(tmp_path):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_torch_files_are_read_as_weights_only(tmp_path):
+def test_torch_files_are_read_as_weights_only_skipped_without_torch(tmp_path):
     torch = pytest.importorskip("torch")
     state = resnet_state()
     torch.save({name: torch.from_numpy(np.array(value)) for name, value in state.items()}, tmp_path / "weights.pth")
