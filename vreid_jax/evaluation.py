@@ -163,11 +163,10 @@ def color_histogram(tracklets, config, num_frames: int = 4, bins: int = 4, strip
 
     The mean over `num_frames` evenly spaced frames; only the central half of the width counts, where the person is.
     """
-    clip = data.split_clips
     features = np.zeros((len(tracklets), stripes, bins**3), np.float32)
     quarter = config.data.width // 4
     for row, length in enumerate(tracklets.num_frames):
-        frames = tracklets.read(row, clip("evenly", int(length), 1, num_frames)[:, 0])
+        frames = tracklets.read(row, data.split_clips("evenly", int(length), 1, num_frames)[:, 0])
         frames = data.resize(frames, config.data.height, config.data.width)[:, :, quarter : config.data.width - quarter]
         codes = (frames.astype(np.int64) * bins // 256) @ np.array([bins * bins, bins, 1])
         for stripe, part in enumerate(np.array_split(codes, stripes, axis=1)):

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from flax.traverse_util import flatten_dict
 
 from vreid_jax.errors import InputError
 
@@ -106,8 +105,3 @@ def _difference(found: dict, wanted: dict, most: int = 5) -> str:
         f"it has {some((found.keys() - wanted.keys()) | differing, found)}; "
         f"this configuration has {some((wanted.keys() - found.keys()) | differing, wanted)}"
     )
-
-
-def flat_variables(variables: dict[str, Any]) -> dict[str, Any]:
-    """Return variables as one flat mapping `collection/module/…/name` -> array."""
-    return flatten_dict(variables, sep="/")
