@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
 
-SMALL = ("walkers", "folder")  # trained from nothing, at a size for a laptop
 HEAD_TIMES_TEN = ((".*/head/.*", 10.0),)
 
 _PAPER_SPATIAL = {
@@ -44,7 +43,7 @@ _SMALL_TEMPORAL = {
 
 def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = fields.parse_argument(argument)
-    small = dataset in SMALL
+    small = dataset in fields.SMALL
     config = fields.default("m3d", dataset)
     length = changes.pop("clip_length", 8)
     config.model = {

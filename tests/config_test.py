@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
-from vreid_jax import models
+from vreid_jax import models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
 from vreid_jax.training.optimizers import make_optimizer
@@ -124,3 +124,31 @@ def test_the_compute_dtype():
     assert compute_dtype("bfloat16") == "bfloat16"
     with pytest.raises(InputError, match="dtype is 'half'"):
         compute_dtype("half")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "name"),
+    [("mars", 0, "mars_video"), ("ilids_vid", 3, "ilids_vid/split_3"), ("prid2011", 9, "prid2011_video/split_9")],
+)
+def test_the_split_is_a_part_of_the_datasets_name(dataset, split, name):
+    config = get_config(FILES[0], f"{dataset},split={split}")
+    assert fields.dataset_name(config) == name
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("mars,split=1", "dataset mars has one split, 0"),
+        ("ilids_vid,split=10", "splits 0 to 9"),
+        ("ilids_vid,split=first", "splits 0 to 9"),
+    ],
+)
+def test_a_split_that_is_not_there_is_said(argument, message):
+    with pytest.raises(InputError, match=message):
+        fields.dataset_name(get_config(FILES[0], argument))
+
+
+def test_the_numbers_of_splits_are_those_of_the_protocols():
+    for dataset in fields.DATASETS:
+        protocol = retrieval.protocols.get(retrieval.protocols.for_dataset(dataset)[0])
+        assert fields.NUM_SPLITS.get(dataset, 1) == protocol.num_splits

@@ -6,7 +6,7 @@ import os
 import runpy
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from vreid_jax.errors import InputError
 
@@ -18,6 +18,8 @@ DATASETS = {
     "duke_video": "duke_video",
     "folder": "folder",
 }
+SMALL = ("walkers", "folder")  # trained from nothing, at a size for a laptop; the others are the papers' recipes
+NUM_SPLITS = {"ilids_vid": 10, "prid2011": 10}
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
 
 
@@ -31,7 +33,7 @@ def default(system: str, dataset: str) -> ConfigDict:
         {
             "system": system,
             "dataset": dataset,
-            "split": 0,
+            "split": FieldReference(0, field_type=object),  # of ilids_vid and prid2011: 0 to 9, or "all"
             "seed": 0,
             "init_from": "",  # the workdir of another run, whose parameters this one starts from
             "init_patterns": (".*",),  # which of them, e.g. "spatial/.*"
@@ -60,6 +62,20 @@ def default(system: str, dataset: str) -> ConfigDict:
             "checkpoint": {"every_steps": 100, "keep": 2},
         }
     )
+
+
+def dataset_name(config: ConfigDict) -> str:
+    """Return the dataset to load, with its split where it has several, e.g. `ilids_vid/split_3`.
+
+    Raises:
+      InputError: for a split that the dataset does not have.
+    """
+    count, split = NUM_SPLITS.get(config.dataset, 1), config.split
+    if isinstance(split, bool) or not isinstance(split, int) or not 0 <= split < count:
+        has = f"splits 0 to {count - 1}, and all" if count > 1 else "one split, 0"
+        raise InputError(f"split is {split!r}; dataset {config.dataset} has {has}")
+    name = config.data.name
+    return f"{name}/split_{split}" if count > 1 and "/" not in name else name
 
 
 def phase(**changes) -> ConfigDict:

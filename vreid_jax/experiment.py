@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax.config import dataset_name
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.initialisation import initial_variables
@@ -71,7 +72,7 @@ class Run:
         self.entry = models.entry(config.model.name)
         open_workdir(workdir, config, write=False)
         self.builder = load_builder(
-            config.data.name,
+            dataset_name(config),
             config.data.data_dir or None,
             progress=config.logging.progress,
             **(
