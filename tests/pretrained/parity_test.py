@@ -51,3 +51,16 @@ def test_resnet50(jit):
     apply = jax.jit(module.apply) if jit else module.apply
     outputs = apply(variables, clips)
     assert relative(outputs["pooled"][:, 0], expected["0/pooled"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+def test_c3d(jit):
+    expected = golden.vectors("c3d")
+    variables = pretrained.from_torch("c3d", golden.state_dict("c3d"))
+    module = models.create("c3d")
+    apply = jax.jit(module.apply) if jit else module.apply
+    for number in range(2):
+        clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 4, 1)
+        found = np.asarray(apply(variables, clips)["conv5b"]).mean((2, 3)).transpose(0, 2, 1)
+        assert relative(found, expected[f"{number}/conv5b.mean_hw"]) < 1e-4

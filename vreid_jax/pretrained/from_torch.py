@@ -61,8 +61,9 @@ def from_torch(model_name: str, state_dict: Mapping[str, Any] | str | Path, **fi
 
 
 def _clips(module, model_name: str) -> jax.Array:
-    length = getattr(module, "clip_length", 1)
-    height, width = models.entry(model_name).input_size
+    entry = models.entry(model_name)
+    length = getattr(module, "clip_length", entry.clip_length)
+    height, width = entry.input_size
     return jnp.zeros((1, length, height, width, 3), jnp.float32)
 
 

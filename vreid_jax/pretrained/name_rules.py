@@ -22,12 +22,13 @@ RESNET_M3D: Rules = (
     (r"layer(\d)\.(\d+)\.conv2_t\.((?:conv|bn)\d)", r"layer\1_\2/m3d/\3"),
     (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
 )
-RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D}
+C3D: Rules = ((r"(conv\d[ab]?)", r"\1"),)
+RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D, "c3d": C3D}
 
 # Module paths that a state dict without any of them (a 2-D ImageNet network) may leave at their initialisation.
 TEMPORAL: dict[str, str] = {"resnet50_m3d": r"(.*/)?(m3d|attention\d)/.*"}
 
-HEADS = r"(fc|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
+HEADS = r"(fc|fc[678]|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
 
 _NORM_LEAVES = {
     "weight": ("params", "scale"),

@@ -126,9 +126,10 @@ def _windows(x: Array, taps: int, stride: int, dilation: int) -> list[Array]:
 
 
 class Conv(nn.Module):
-    """A convolution without bias; a kernel of two extents is 2-D and acts on frames, one of three is 3-D.
+    """A convolution; a kernel of two extents is 2-D and acts on frames, one of three is 3-D.
 
-    Its parameter `kernel` is [kh, kw, C, D] or [kt, kh, kw, C, D], float32; the sum is computed in `dtype`.
+    Its parameter `kernel` is [kh, kw, C, D] or [kt, kh, kw, C, D], float32, with `use_bias` there is a `bias` [D]; the
+    sum is computed in `dtype`.
     """
 
     features: int
@@ -138,6 +139,7 @@ class Conv(nn.Module):
     dilation: Triple = (1, 1, 1)
     dtype: str = "float32"
     kernel_init: nn.initializers.Initializer = he_fan_out
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
@@ -147,7 +149,11 @@ class Conv(nn.Module):
         if len(self.kernel_size) == 2:
             kernel = kernel[None]
         dtype = jnp.dtype(self.dtype)
-        return conv3d(x.astype(dtype), kernel.astype(dtype), self.strides, self.padding, self.dilation)
+        y = conv3d(x.astype(dtype), kernel.astype(dtype), self.strides, self.padding, self.dilation)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            y = y + bias.astype(dtype).reshape(1, 1, 1, 1, -1)
+        return y
 
 
 def spatial_padding(size: int) -> Padding:
