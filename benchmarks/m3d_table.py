@@ -49,7 +49,7 @@ def run(name: str, seed: int, out: Path, changes: dict, mode: str = "train_and_e
             fields.set_field(config, field, value)
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{', shuffled frames' if shuffled else ''}", flush=True)
         train_and_evaluate(config, workdir, mode)
-        kept.write_text((workdir / "results.json").read_text())
+        kept.write_text((workdir / f"results{'-shuffled' if shuffled else ''}.json").read_text())
     return json.loads(kept.read_text())
 
 

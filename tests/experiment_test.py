@@ -1,6 +1,7 @@
 import json
 import os
 import runpy
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax import experiment
+from vreid_jax import experiment, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.training import loop
 from vreid_jax.training.signals import Interrupted
@@ -139,6 +140,124 @@ def test_a_finished_run_is_evaluated_again_without_training(finished, monkeypatc
     assert experiment.train_and_evaluate(config, workdir, "evaluate").protocols == found.protocols
 
 
+def test_the_control_with_shuffled_frames_leaves_the_ordinary_evaluation_as_it_is(finished, toy, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    before = {name: content for name, content in tree(workdir).items() if not name.startswith("config")}
+    toy.evaluation.shuffle_frames = True
+    toy.evaluation.baselines = ("color_histogram",)
+    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    after = tree(workdir)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) - {"config.json"} == {
+        "results-shuffled.json",
+        "features/spatial-shuffled.npz",
+        "features/temporal-shuffled.npz",
+        "features/color_histogram-shuffled.npz",
+    }
+    content = json.loads((workdir / "results-shuffled.json").read_text())
+    assert content["shuffled_frames"] is True
+    assert content["protocols"] == found.protocols
+    assert content["streams"]["temporal"] != results(workdir)["streams"]["temporal"]
+
+
+def system_table(workdir):
+    """The fused features of the system, from the stored ones of its streams, and their tracklets."""
+    tables = [np.load(workdir / "features" / f"{name}.npz") for name in ("spatial", "temporal")]
+    units = [t["features"] / np.linalg.norm(t["features"], axis=1, keepdims=True) for t in tables]
+    return np.concatenate(units, axis=1), {name: tables[0][name] for name in ("tracklet_ids", "pids", "camids")}
+
+
+def ranked(distances, test, labels):
+    """The ranking of a [N, N] matrix over the stored tracklets, queries and gallery as the dataset has them."""
+    row = {tracklet: number for number, tracklet in enumerate(labels["tracklet_ids"].tolist())}
+    kept = test.gallery.pids != -1
+    query = np.array([row[name] for name in test.query.tracklet_ids.tolist()])
+    gallery = np.array([row[name] for name in test.gallery.tracklet_ids[kept].tolist()])
+    pids, camids = labels["pids"], labels["camids"]
+    table = distances[np.ix_(query, gallery)] if isinstance(distances, np.ndarray) else distances(query, gallery)
+    return retrieval.rank(table, pids[query], pids[gallery], camids[query], camids[gallery])
+
+
+@pytest.mark.parametrize("metric", ["xqda", "kissme"])
+def test_a_learned_metric_is_fitted_on_the_training_split_used_and_kept(finished, toy, tmp_path, metric):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    toy.evaluation.metric = metric
+    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    names = {path.name for path in (workdir / "metrics").iterdir()}
+    tables = ("system", "spatial", "temporal", "untrained-system", "color_histogram-system")
+    assert names == {f"{metric}-{name}.npz" for name in tables}
+    assert results(workdir)["metric"] == metric
+    run = experiment.Run(toy, workdir, "evaluate")
+    features, labels = system_table(workdir)
+    kind = {"xqda": retrieval.XQDA, "kissme": retrieval.KISSME}[metric]
+    stored = kind.load(workdir / "metrics" / f"{metric}-system.npz")
+    np.testing.assert_allclose(
+        ranked(stored.distance(features, features), run.test, labels).mAP, found.protocols["walkers"]["mAP"], rtol=1e-6
+    )
+    # And it is the metric of the training split's features: fitted here once more, on features extracted here.
+    state, _ = run.restored()
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    training = run._tables(run.train_source, "", variables)["system"]
+    first = np.zeros(len(training), bool)
+    pids, camids = run.train_source.pids, run.train_source.camids
+    for pid in np.unique(pids):
+        first |= (pids == pid) & (camids == camids[pids == pid].min())
+    again = kind().fit(training[first], training[~first], pids[first], pids[~first])
+    np.testing.assert_allclose(again.distance(features, features), stored.distance(features, features), rtol=1e-4)
+    assert found.protocols != finished[2].protocols
+
+
+def test_reranked_scores_are_those_of_the_library_on_the_stored_features(finished, toy, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    toy.evaluation.rerank = True
+    toy.evaluation.baselines = ()
+    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert found.protocols == finished[2].protocols
+    run = experiment.Run(toy, workdir, "evaluate")
+    features, labels = system_table(workdir)
+
+    def distances(query, gallery):
+        place = np.array([np.flatnonzero(gallery == row)[0] for row in query])
+        return retrieval.rerank(features[query], features[gallery], query_index=place)
+
+    expected = ranked(distances, run.test, labels).summary()
+    assert expected["mAP"] != found.protocols["walkers"]["mAP"]
+    np.testing.assert_allclose(results(workdir)["reranked"]["walkers"]["mAP"], expected["mAP"], rtol=1e-6)
+    assert "re-ranked" in found.table()
+
+
+def test_open_set_thresholds_are_those_of_the_stored_features(finished):
+    workdir, config, _ = finished
+    stored = results(workdir)["open_set"]
+    run = experiment.Run(config, workdir, "evaluate")
+    features, labels = system_table(workdir)
+    row = {tracklet: number for number, tracklet in enumerate(labels["tracklet_ids"].tolist())}
+    genuine, impostor = [], []
+    for query in map(row.get, run.test.query.tracklet_ids.tolist()):
+        for gallery in range(len(features)):
+            distance = np.linalg.norm(features[query] - features[gallery])
+            same = labels["pids"][query] == labels["pids"][gallery]
+            if not same:
+                impostor.append(distance)
+            elif labels["camids"][query] != labels["camids"][gallery]:
+                genuine.append(distance)
+    assert stored["false_accept_rate"] == [0.0001, 0.001, 0.01, 0.05, 0.1]
+    for rate, threshold, accepted in zip(
+        stored["false_accept_rate"], stored["threshold"], stored["true_accept_rate"], strict=True
+    ):
+        if threshold is not None:
+            assert np.mean(np.array(impostor) <= threshold - 1e-5) <= rate
+            np.testing.assert_allclose(np.mean(np.array(genuine) <= threshold), accepted, atol=0.03)
+    assert 0 < stored["equal_error_rate"] < 0.6
+
+
+def test_the_seed_of_a_phase_comes_from_its_name_not_its_position():
+    assert experiment.phase_seed(0, "temporal") == experiment.phase_seed(0, "temporal")
+    seeds = {experiment.phase_seed(seed, name) for seed in range(20) for name in ("spatial", "temporal", "joint", "")}
+    assert len(seeds) == 80
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
 @pytest.mark.parametrize("at", [2, 3, 4, 6], ids=lambda at: f"step {at}")
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(finished, toy, tmp_path, monkeypatch, at):
     """Steps 2 and 3 are inside the first phase, 4 is its last, 6 is inside the second."""
@@ -250,7 +369,11 @@ def test_parameters_start_from_another_run(finished, toy, tmp_path):
         ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),
         ({"evaluation.streams.spatial.clip.kind": "random"}, "clip.kind is 'random'"),
         ({"evaluation.protocols": ("marss",)}, "marss"),
-        ({"evaluation.metric": "manhattan"}, "metric must be one of"),
+        (
+            {"evaluation.metric": "manhattan"},
+            "evaluation.metric is 'manhattan'; it is one of euclidean, .* xqda, kissme",
+        ),
+        ({"seed": -1}, "seed is -1; it must not be negative"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words):

@@ -53,10 +53,12 @@ def default(system: str, dataset: str) -> ConfigDict:
             "evaluation": {
                 "streams": {},
                 "batch_frames": 256,  # frames in one batch of the feature extraction
-                "metric": "euclidean",
+                "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split
+                "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
                 "protocols": (),  # empty: those of the dataset
                 "baselines": ("untrained", "color_histogram"),
-                "shuffle_frames": False,  # the control that destroys dynamics and nothing else
+                # The control that destroys dynamics and nothing else; written to results-shuffled.json.
+                "shuffle_frames": False,
             },
             "logging": {"every_steps": 10, "tensorboard": True, "progress": True},
             "checkpoint": {"every_steps": 100, "keep": 2},

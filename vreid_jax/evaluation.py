@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from vreid_jax import data, retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.retrieval.learned_metric import LearnedMetric
 from vreid_jax.training.step import make_mesh, normalise, put_batch, put_replicated
 
 Features = np.ndarray  # [N, D] float32, a row a tracklet
+FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,23 +176,20 @@ def color_histogram(tracklets, config, num_frames: int = 4, bins: int = 4, strip
     return np.sqrt(features).reshape(len(tracklets), -1)
 
 
-def score(test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols) -> dict[str, dict]:
+def score(
+    test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols, rerank: bool = False
+) -> dict[str, dict]:
     """Rank under every protocol: `{protocol: summary}` as in `results.json`.
 
-    `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`.
+    `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`; `rerank` re-ranks them by their
+    k-reciprocal neighbours (k1 = 20, k2 = 6, λ = 0.3, as published), a query that is in the gallery entering once.
     """
     scores = {}
     for name in protocols:
-        query, gallery = retrieval.protocols.get(name).select(
-            test.query.tracklet_ids,
-            test.query.pids,
-            test.query.camids,
-            test.gallery.tracklet_ids,
-            test.gallery.pids,
-            test.gallery.camids,
-        )
+        query, gallery = select(test, name)
+        table = (reranked if rerank else distance_table)(test, distances, query, gallery)
         ranking = retrieval.rank(
-            distances(test.query_rows[query], test.gallery_rows[gallery]),
+            table,
             test.query.pids[query],
             test.gallery.pids[gallery],
             test.query.camids[query],
@@ -198,6 +197,61 @@ def score(test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarra
         )
         scores[name] = ranking.summary()
     return scores
+
+
+def select(test: TestSet, protocol: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of `test.query` [Q] and of `test.gallery` [G] that a protocol uses."""
+    return retrieval.protocols.get(protocol).select(
+        test.query.tracklet_ids,
+        test.query.pids,
+        test.query.camids,
+        test.gallery.tracklet_ids,
+        test.gallery.pids,
+        test.gallery.camids,
+    )
+
+
+def distance_table(test: TestSet, distances, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """`[Q, G]` of chosen rows of `test.query` and `test.gallery`."""
+    return distances(test.query_rows[query], test.gallery_rows[gallery])
+
+
+def reranked(test: TestSet, distances, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """`distance_table`, re-ranked; three tables over the same rows are in memory meanwhile."""
+    index = retrieval.protocols.query_index(test.query.tracklet_ids[query], test.gallery.tracklet_ids[gallery])
+    q, g = test.query_rows[query], test.gallery_rows[gallery]
+    within = distances(g, g)
+    squared = getattr(distances, "squared", False)
+    if index is not None:
+        return retrieval.rerank_distances(None, None, within, query_index=index, squared=squared)
+    return retrieval.rerank_distances(distances(q, g), distances(q, q), within, squared=squared)
+
+
+def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) -> dict | None:
+    """Same person or not, by a threshold on the distance, over all pairs of a protocol: equal-error rate and thresholds.
+
+    `threshold[i]` is the largest distance at which at most `false_accept_rate[i]` of the pairs of two persons pass, and
+    `true_accept_rate[i]` of the pairs of one person do. None where there is no pair of one of the two kinds.
+    """
+    query, gallery = select(test, protocol)
+    labels = (
+        test.query.pids[query],
+        test.gallery.pids[gallery],
+        test.query.camids[query],
+        test.gallery.camids[gallery],
+    )
+    try:
+        curve = retrieval.verification(distance_table(test, distances, query, gallery), *labels)
+    except InputError:
+        return None
+    thresholds = [curve.threshold_at(rate) for rate in rates]
+    return {
+        "protocol": protocol,
+        "equal_error_rate": curve.equal_error_rate,
+        "false_accept_rate": list(rates),
+        "threshold": [float(threshold) for threshold in thresholds],
+        "true_accept_rate": [float(curve.true_accept_rate(threshold)) for threshold in thresholds],
+    }
 
 
 def twin_scores(test: TestSet, distances, twins) -> dict:
@@ -221,13 +275,19 @@ def twin_scores(test: TestSet, distances, twins) -> dict:
     return {"rank1": float(np.mean(right)) if right else float("nan"), "num_pairs": len(right)}
 
 
-def feature_distances(features: Features, metric: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return `distances(query_rows, gallery_rows)` over a table of features."""
-    whole = retrieval.pairwise_distance(features, features, metric=metric) if len(features) <= 4096 else None
+def feature_distances(
+    features: Features, metric: str | LearnedMetric
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return `distances(query_rows, gallery_rows)` over a table of features; its `squared` says what they are."""
+    learned = isinstance(metric, LearnedMetric)
+
+    def between(a: Features, b: Features) -> np.ndarray:
+        return metric.distance(a, b) if learned else retrieval.pairwise_distance(a, b, metric=metric)
+
+    whole = between(features, features) if len(features) <= 4096 else None
 
     def distances(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-        if whole is not None:
-            return np.asarray(whole)[np.ix_(query, gallery)]
-        return np.asarray(retrieval.pairwise_distance(features[query], features[gallery], metric=metric))
+        return between(features[query], features[gallery]) if whole is None else whole[np.ix_(query, gallery)]
 
+    distances.squared = learned or metric == "sqeuclidean"
     return distances

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -14,9 +15,9 @@ from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.config import dataset_name
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
+from vreid_jax.evaluation_metric import LEARNED, check_metric, fit_metric
 from vreid_jax.initialisation import initial_variables
 from vreid_jax.results import Results
-from vreid_jax.retrieval.distances import check_metric
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
 from vreid_jax.training.metrics import MetricsWriter
@@ -69,6 +70,8 @@ class Run:
                 raise InputError(f"phase_order names {name!r}, but the phases are {', '.join(config.phases)}")
         if not config.phase_order:
             raise InputError("phase_order is empty; name at least one phase")
+        if config.seed < 0:
+            raise InputError(f"seed is {config.seed}; it must not be negative")
         self.entry = models.entry(config.model.name)
         open_workdir(workdir, config, write=False)
         self.builder = load_builder(
@@ -92,7 +95,7 @@ class Run:
         num_classes = len(np.unique(self.train_source.pids))
         self.module = models.create(config.model.name, num_classes=num_classes, **fields)
         self.mesh = make_mesh()
-        self.seeds = {name: 1000 * config.seed + number for number, name in enumerate(config.phase_order)}
+        self.seeds = {name: phase_seed(config.seed, name) for name in config.phase_order}
         self.lengths, self.steps = {}, {}
         for name in config.phase_order:
             phase = config.phases[name]
@@ -109,7 +112,7 @@ class Run:
                 raise InputError(f"evaluation.baselines names {name!r}; they are {' and '.join(BASELINES)}")
         for name in self.protocols:
             retrieval.protocols.get(name)
-        check_metric(self.config.evaluation.metric)
+        check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)
         variables = self._abstract_init()
         for stream in self.config.evaluation.streams.values():
             data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
@@ -173,10 +176,12 @@ class Run:
         return self.checkpoints.restore(step, like), place
 
     def evaluate(self, state: TrainState, place: Place) -> Results:
-        """Score the state and the baselines, write `features/` and `results.json`, print the table."""
+        """Score the state and the baselines, write `features/` and `results.json`, print the table.
+
+        With shuffled frames, a control, every file has a name of its own and nothing of the ordinary evaluation changes.
+        """
         config = self.config
         started = time.perf_counter()
-        streams = self._features({"params": state.params, "batch_stats": state.batch_stats}, "")
         results = Results(
             system=config.system,
             dataset=config.dataset,
@@ -188,49 +193,76 @@ class Run:
             extra={"dataset_config": config.data.name, "shuffled_frames": config.evaluation.shuffle_frames},
         )
         twins = (self.builder.info.metadata or {}).get("twins", ())
-        tables = {"system": evaluation.fuse(streams), **(streams if len(streams) > 1 else {})}
-        for name, features in tables.items():
-            distances = evaluation.feature_distances(features, config.evaluation.metric)
+        for name, distances in self._distances("", {"params": state.params, "batch_stats": state.batch_stats}).items():
             scores = evaluation.score(self.test, distances, self.protocols)
             if name == "system":
                 results.protocols = scores
+                results.extra["open_set"] = evaluation.open_set(self.test, distances, self.protocols[0])
+                if config.evaluation.rerank:
+                    results.reranked = evaluation.score(self.test, distances, self.protocols, rerank=True)
             else:
                 results.streams[name] = scores
             if twins:
                 results.twins[name] = evaluation.twin_scores(self.test, distances, twins)
         for name in config.evaluation.baselines:
-            distances = evaluation.feature_distances(self._baseline(name), config.evaluation.metric)
-            results.baselines[name] = evaluation.score(self.test, distances, self.protocols)
+            distances = self._distances(f"{name}-", self._init() if name == "untrained" else None, only_system=True)
+            results.baselines[name] = evaluation.score(self.test, distances["system"], self.protocols)
         main = next(iter(results.protocols.values()))
         results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
+        results.extra |= {"metric": config.evaluation.metric}
         results.extra |= {"train_seconds": place.seconds, "evaluation_seconds": time.perf_counter() - started}
         if jax.process_index() == 0:
-            results.save(self.workdir / "results.json")
+            results.save(self.workdir / f"results{self._suffix}.json")
             print(results.table(), flush=True)
         return results
 
-    def _baseline(self, name: str) -> np.ndarray:
-        if name == "untrained":
-            return evaluation.fuse(self._features(self._init(), "untrained-"))
-        features = evaluation.color_histogram(self.test.tracklets, self.config)
-        self._write_features(name, features)
-        return features
+    @property
+    def _suffix(self) -> str:
+        return "-shuffled" if self.config.evaluation.shuffle_frames else ""
 
-    def _features(self, variables, prefix: str) -> dict[str, np.ndarray]:
-        tables = {}
-        for name, stream in self.config.evaluation.streams.items():
-            tables[name] = evaluation.extract_stream(
-                self.module,
-                variables,
-                self.test.tracklets,
-                stream,
-                config=self.config,
-                mean=self.entry.mean,
-                std=self.entry.std,
-                name=f"{prefix}{name}",
-            )
-            self._write_features(f"{prefix}{name}", tables[name])
-        return tables
+    def _distances(self, prefix: str, variables, only_system: bool = False) -> dict[str, Callable]:
+        """Distances between test tracklets by table, the system's and each stream's, in the configured metric.
+
+        Without `variables` the features are colour histograms. A learned metric is fitted for each table on the
+        training split's features of the same kind.
+        """
+        metric = self.config.evaluation.metric
+        tables = self._tables(self.test.tracklets, prefix, variables)
+        training = self._tables(self.train_source, prefix, variables) if metric in LEARNED else {}
+        found = {}
+        for name in ("system",) if only_system else tables:
+            fitted = metric
+            if metric in LEARNED:
+                fitted = fit_metric(metric, training[name], self.train_source.pids, self.train_source.camids)
+                if jax.process_index() == 0:
+                    folder = self.workdir / "metrics"
+                    folder.mkdir(exist_ok=True)
+                    fitted.save(folder / f"{metric}-{prefix}{name}{self._suffix}.npz")
+            found[name] = evaluation.feature_distances(tables[name], fitted)
+        return found
+
+    def _tables(self, tracklets, prefix: str, variables) -> dict[str, np.ndarray]:
+        """Features `[N, D]` of the system and, where there are several, of each stream; those of the test are kept."""
+        if variables is None:
+            streams = {"": evaluation.color_histogram(tracklets, self.config)}
+        else:
+            streams = {
+                name: evaluation.extract_stream(
+                    self.module,
+                    variables,
+                    tracklets,
+                    stream,
+                    config=self.config,
+                    mean=self.entry.mean,
+                    std=self.entry.std,
+                    name=f"{prefix}{name}",
+                )
+                for name, stream in self.config.evaluation.streams.items()
+            }
+        if tracklets is self.test.tracklets:
+            for name, features in streams.items():
+                self._write_features(f"{prefix}{name}".removesuffix("-"), features)
+        return {"system": evaluation.fuse(streams), **(streams if len(streams) > 1 else {})}
 
     def _write_features(self, name: str, features: np.ndarray) -> None:
         if jax.process_index():
@@ -239,7 +271,7 @@ class Run:
         folder.mkdir(exist_ok=True)
         tracklets = self.test.tracklets
         np.savez(
-            folder / f"{name}.npz",
+            folder / f"{name}{self._suffix}.npz",
             features=features,
             tracklet_ids=tracklets.tracklet_ids,
             pids=tracklets.pids,
@@ -307,6 +339,11 @@ class Run:
             seed=self.seeds[name],
             update=self.entry.update,
         )
+
+
+def phase_seed(seed: int, phase: str) -> int:
+    """Seed of a phase's batches and dropout, from the run's seed and the phase's name, wherever it stands."""
+    return int(np.random.SeedSequence([seed, *phase.encode()]).generate_state(1)[0] >> 1)  # 31 bits: JAX's int32
 
 
 def compute_dtype(wanted: str) -> str:

@@ -21,6 +21,7 @@ class Results:
     streams: dict[str, dict] = dataclasses.field(default_factory=dict)
     baselines: dict[str, dict] = dataclasses.field(default_factory=dict)
     twins: dict[str, dict] = dataclasses.field(default_factory=dict)
+    reranked: dict[str, dict] = dataclasses.field(default_factory=dict)
     skipped_frames: int = 0
     invalid_queries: int = 0
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -29,8 +30,9 @@ class Results:
         """Write the file in one piece; a reader never sees half of it."""
         content = dataclasses.asdict(self)
         content.update(content.pop("extra"))
-        if not self.twins:
-            del content["twins"]
+        for name in ("twins", "reranked"):
+            if not content[name]:
+                del content[name]
         half = path.with_suffix(".tmp")
         half.write_text(json.dumps(_without_nan(content), indent=1) + "\n")
         os.replace(half, path)
@@ -45,6 +47,7 @@ class Results:
         )
         lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
         rows = [(self.system, self.protocols)]
+        rows += [("re-ranked", self.reranked)] if self.reranked else []
         rows += [(f"stream {stream}", scores) for stream, scores in self.streams.items()]
         rows += [(baseline.replace("_", " "), scores) for baseline, scores in self.baselines.items()]
         for title, protocols in rows:
