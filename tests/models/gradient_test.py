@@ -22,6 +22,7 @@ NO_GRADIENT = {
 CASES = {
     "c3d": ("c3d", {"width": 2}),
     "c3d_small": ("c3d_small", {"width": 2}),
+    "i3d": ("i3d_inception_v1", {"width": 8}),
     "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
 }

@@ -14,6 +14,7 @@ from vreid_jax.errors import InputError
 PARAMETERS = {
     "c3d": 27_655_936,  # 27 C D + D of each convolution
     "c3d_small": 4_651_008,
+    "i3d_inception_v1": 12_287_264,  # the original's state dict less 410,000 of logits
     "resnet50": 23_508_032,  # torchvision's 25,557,032 less its 2,049,000 of fc
     "resnet50_m3d": 24_904_113,
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head

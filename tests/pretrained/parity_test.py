@@ -64,3 +64,20 @@ def test_c3d(jit):
         clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 4, 1)
         found = np.asarray(apply(variables, clips)["conv5b"]).mean((2, 3)).transpose(0, 2, 1)
         assert relative(found, expected[f"{number}/conv5b.mean_hw"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_i3d_inception_v1(jit, number):
+    """The original's own sizes, a person's, and odd ones, where SAME padding is uneven."""
+    expected = golden.vectors("i3d_inception_v1")
+    variables = pretrained.from_torch("i3d_inception_v1", golden.state_dict("i3d_inception_v1"))
+    module = models.create("i3d_inception_v1")
+    clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 4, 1)
+    apply = jax.jit(module.apply) if jit else module.apply
+    outputs = apply(variables, clips)
+    for name in ("Conv3d_1a_7x7", "Mixed_3c", "Mixed_4f"):
+        found = np.asarray(outputs[name]).mean((2, 3)).transpose(0, 2, 1)
+        assert relative(found, expected[f"{number}/{name}.mean_tc"]) < 1e-4
+    assert relative(outputs["pooled"], expected[f"{number}/pooled"]) < 1e-4

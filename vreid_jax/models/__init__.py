@@ -1,6 +1,7 @@
 """Networks: layers, backbones, the systems of the papers, and the registry that names them."""
 
 from vreid_jax.models.backbones import c3d as _c3d  # noqa: F401  (registers its names)
+from vreid_jax.models.backbones import inception_i3d as _inception_i3d  # noqa: F401
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401
 from vreid_jax.models.registry import Entry, create, entry, names
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401

@@ -23,7 +23,11 @@ RESNET_M3D: Rules = (
     (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
 )
 C3D: Rules = ((r"(conv\d[ab]?)", r"\1"),)
-RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D, "c3d": C3D}
+I3D: Rules = (
+    (r"(Conv3d_\w+)\.(conv3d|bn)", r"\1/\2"),
+    (r"(Mixed_\w+)\.(b\d[ab]?)\.(conv3d|bn)", r"\1/\2/\3"),
+)
+RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D, "c3d": C3D, "i3d_inception_v1": I3D}
 
 # Module paths that a state dict without any of them (a 2-D ImageNet network) may leave at their initialisation.
 TEMPORAL: dict[str, str] = {"resnet50_m3d": r"(.*/)?(m3d|attention\d)/.*"}
