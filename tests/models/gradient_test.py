@@ -26,6 +26,7 @@ CASES = {
     "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
 }
+LONG = ("i3d",)  # to compile
 WITHIN = {"two_stream_m3d": {"resnet50", "resnet50_m3d"}}
 
 
@@ -70,7 +71,7 @@ def test_every_model_is_tried():
     assert names.union(*(WITHIN.get(name, set()) for name in names)) == set(models.names())
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c in LONG)) for c in CASES])
 def test_every_tensor_gets_a_gradient_within_three_steps(case):
     name, fields = CASES[case]
     loss, variables = problem(name, fields)
