@@ -55,7 +55,7 @@ def test_video_to_tracklets_says_what_is_wrong_and_exits_with_2(tmp_path, capsys
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("script", ["show.py", "video_to_tracklets.py"])
+@pytest.mark.parametrize("script", ["prepare.py", "show.py", "video_to_tracklets.py"])
 def test_the_scripts_start(script):
     done = subprocess.run([sys.executable, ROOT / "data_prep" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0

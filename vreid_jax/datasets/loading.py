@@ -6,13 +6,18 @@ import fcntl
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 
 from vreid_jax.datasets import progress as bars
+from vreid_jax.datasets.duke_video import duke_video_dataset_builder as duke_video
+from vreid_jax.datasets.ilids_vid import ilids_vid_dataset_builder as ilids_vid
+from vreid_jax.datasets.manual_builder import ManualBuilder
+from vreid_jax.datasets.mars_video import mars_video_dataset_builder as mars_video
+from vreid_jax.datasets.prid2011_video import prid2011_video_dataset_builder as prid2011_video
 from vreid_jax.datasets.tracklet_folder import folder_dataset_builder as folder
 from vreid_jax.datasets.walkers import walkers_dataset_builder as walkers
 from vreid_jax.errors import InputError
@@ -40,18 +45,68 @@ def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress:
     Raises:
       InputError: no such dataset or field, or one that must be prepared first.
     """
-    root = Path(data_dir if data_dir is not None else constants.DATA_DIR).expanduser()
+    root = _root(data_dir)
     builder = _make(name, root, fields)
     if _is_prepared(builder):
         return builder
-    base = name.partition("/")[0]
-    if base not in _ON_DEMAND:
-        command = getattr(type(builder), "PREPARE_COMMAND", f"python data_prep/{base}.py")
-        raise InputError(f"dataset {name!r} is not prepared under {root}; run `{command}` first")
-    with _alone(root, builder), bars.shown(progress):
-        builder = _make(name, root, fields)  # somebody else may have built it while we waited
-        if not _is_prepared(builder):
-            _sweep(builder)
+    if isinstance(builder, ManualBuilder):
+        raise InputError(f"dataset {name!r} is not prepared under {root}; run `{builder.PREPARE_COMMAND}` first")
+    return _build(lambda: _make(name, root, fields), root, progress)
+
+
+def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> ManualBuilder:
+    """The builder of a dataset that `prepare` builds, prepared or not; raises `InputError` for another name."""
+    builder = _make(name, _root(data_dir), {})
+    if not isinstance(builder, ManualBuilder):
+        raise InputError(f"dataset {name!r} needs no preparation")
+    return builder
+
+
+def prepare(
+    name: str,
+    manual_dir: str | os.PathLike,
+    data_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+    rebuild: bool = False,
+):
+    """Build a dataset from what the user has of it, unless it is built; in one piece, or not at all.
+
+    Args:
+      name: "mars_video", "duke_video", or a division such as "ilids_vid/split_3" or "prid2011_video/split_0".
+      manual_dir: folder or archive with the data as they came; only read.
+      data_dir: as for `load_builder`.
+      progress: whether to show a bar.
+      rebuild: whether to build again what is built.
+
+    Returns:
+      The prepared builder.
+
+    Raises:
+      InputError: something in `manual_dir` is not as it must be.
+    """
+    root = _root(data_dir)
+
+    def make() -> ManualBuilder:
+        builder = manual_builder(name, root)
+        builder.manual_dir = manual_dir
+        return builder
+
+    builder = make()
+    return builder if _is_prepared(builder) and not rebuild else _build(make, root, progress, rebuild)
+
+
+def _root(data_dir: str | os.PathLike | None) -> Path:
+    return Path(data_dir if data_dir is not None else constants.DATA_DIR).expanduser()
+
+
+def _build(make: Callable, root: Path, progress: bool, rebuild: bool = False):
+    with _alone(root, make()), bars.shown(progress):
+        if not rebuild and _is_prepared(builder := make()):  # somebody else built it while we waited
+            return builder
+        final = Path(make().data_dir)
+        _sweep(final, keep=rebuild)
+        with _set_aside(final):
+            builder = make()
             config = tfds.download.DownloadConfig(try_download_gcs=False)
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS says it downloads; nothing is downloaded
                 builder.download_and_prepare(download_config=config, download_dir=root / "downloads")
@@ -73,30 +128,21 @@ def _folder(config: str, root: Path, fields: dict):
     return folder.Builder(config=folder.folder_config(**fields), data_dir=root)
 
 
-_PLANNED = ("mars_video", "ilids_vid", "prid2011_video", "duke_video")
 _ON_DEMAND = {"walkers": _walkers, "folder": _folder}
+_MANUAL = {module.Builder.name: module.Builder for module in (mars_video, ilids_vid, prid2011_video, duke_video)}
 
 
 def _make(name: str, root: Path, fields: dict):
     base, _, config = name.partition("/")
     if base in _ON_DEMAND:
         return _ON_DEMAND[base](config, root, fields)
-    ours = _registered()
-    if base in _PLANNED and base not in ours:
-        raise InputError(f"dataset {name!r} has no builder in this version yet; 'walkers' and 'folder' have")
-    if base not in ours:
-        raise InputError(_unknown(name, [*(f"walkers/{c}" for c in walkers.CONFIGS), *_ON_DEMAND, *ours]))
+    if base not in _MANUAL:
+        raise InputError(_unknown(name, [*(f"walkers/{c}" for c in walkers.CONFIGS), *_ON_DEMAND, *_MANUAL]))
     _refuse_unknown(base, fields, ())
-    known = [c.name for c in ours[base].BUILDER_CONFIGS]
+    known = list(_MANUAL[base].builder_configs)
     if config and config not in known:
         raise InputError(_unknown(name, [f"{base}/{c}" for c in known] or [base]))
-    return ours[base](config=config or None, data_dir=root)
-
-
-def _registered() -> dict:
-    """Builders of this package, by name; those of TFDS are not for re-identification."""
-    registry = tfds.core.registered._DATASET_REGISTRY
-    return {name: cls for name, cls in registry.items() if cls.__module__.startswith(_PACKAGE)}
+    return _MANUAL[base](config=config or None, data_dir=root)
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -128,10 +174,26 @@ def _alone(root: Path, builder) -> Iterator[None]:
         yield
 
 
-def _sweep(builder) -> None:
-    """Removes what killed builds of this dataset left; called under its lock."""
-    final = Path(builder.data_dir)
+def _sweep(final: Path, keep: bool) -> None:
+    """Removes what killed builds of a dataset left, and the dataset itself unless it is to be kept; under its lock."""
     for left in final.parent.glob("*incomplete*"):
         shutil.rmtree(left, ignore_errors=True)
-    if final.exists():
+    if final.exists() and not keep:
         shutil.rmtree(final)
+
+
+@contextlib.contextmanager
+def _set_aside(final: Path) -> Iterator[None]:
+    """Moves a built dataset away while it is built anew, and back if that fails."""
+    aside = final.with_name(f"incomplete.before_{final.name}")
+    there = final.exists()
+    if there:
+        final.rename(aside)
+    try:
+        yield
+    except BaseException:
+        if there:
+            aside.rename(final)
+        raise
+    if there:
+        shutil.rmtree(aside)

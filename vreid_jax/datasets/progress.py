@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import sys
 from collections.abc import Iterable, Iterator, Sized
 
 import tensorflow_datasets as tfds
@@ -28,3 +29,13 @@ def tracklets(items: Iterable, what: str) -> Iterable:
     """Passes `items` on behind a bar labelled `what`."""
     total = len(items) if isinstance(items, Sized) else None
     return tqdm(items, desc=what, total=total, unit=" tracklets", disable=not _shown.get(), dynamic_ncols=True)
+
+
+def rate(what: str, num_tracklets: int, num_frames: int, seconds: float) -> None:
+    """Says on stderr how fast a split was built, where bars are shown."""
+    if _shown.get():
+        tqdm.write(
+            f"{what}: {num_tracklets:,} tracklets, {num_frames:,} frames in {seconds:.1f} s "
+            f"({num_frames / max(seconds, 1e-9):,.0f} frames/s)",
+            file=sys.stderr,
+        )

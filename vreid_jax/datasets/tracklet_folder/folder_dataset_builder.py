@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from vreid_jax.datasets import example, progress
+from vreid_jax.datasets import progress
+from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 from vreid_jax.datasets.tracklet_folder import layout
 from vreid_jax.errors import InputError
 
@@ -39,23 +40,13 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
     return FolderConfig(name=layout.fingerprint(root, bad_frames), path=str(root), bad_frames=bad_frames)
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(TrackletBuilder):
     """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
-
-    def __init__(self, *, file_format: str | None = None, **kwargs):
-        # Only array records can be read by index.
-        super().__init__(file_format=file_format or "array_record", **kwargs)
 
     def _create_builder_config(self, builder_config, *args, **kwargs):
         if isinstance(builder_config, FolderConfig):
             return builder_config  # TFDS would warn that it is not listed, as no folder's can be
         return super()._create_builder_config(builder_config, *args, **kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(features=example.features(), metadata=tfds.core.MetadataDict())
 
     def _split_generators(self, dl_manager):
         config = self.builder_config

@@ -7,16 +7,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from vreid_jax.datasets.manual_files import frame_order, is_litter
+from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
 BAD_FRAMES = ("error", "skip")
-_PICTURES = (".jpg", ".jpeg", ".png")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +26,8 @@ class FolderTracklet:
     frames: tuple[Path, ...]
 
 
-def is_litter(name: str) -> bool:
-    """Whether a file or folder is something that an operating system left behind."""
-    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
-
-
 def _entries(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if not is_litter(p.name))
-
-
-def _frame_order(path: Path) -> tuple:
-    """By frame number, the last number in the name; by name where there is none."""
-    numbers = _NUMBER.findall(path.stem)
-    return (0, int(numbers[-1]), path.name) if numbers else (1, 0, path.name)
 
 
 def list_split(root: Path, split: str) -> list[FolderTracklet]:
@@ -62,10 +48,10 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
             match = _CAMERA.fullmatch(path.name)
             if not match:
                 raise InputError(f"{path}: the name of a tracklet folder must be c<camera>_<name>, as in c2_track17")
-            frames = [p for p in _entries(path) if p.suffix.lower() in _PICTURES]
+            frames = [p for p in _entries(path) if p.suffix.lower() in SUFFIXES]
             if not frames:
                 raise InputError(f"{path} has no frames: a tracklet folder holds at least one .jpg or .png")
-            frames.sort(key=_frame_order)
+            frames.sort(key=lambda path: frame_order(path.name))
             tracklets.append(FolderTracklet(f"{person.name}/{path.name}", pid, int(match[1]), tuple(frames)))
     if not tracklets:
         raise InputError(f"{folder} is empty: it holds folders <pid>/c<camera>_<name> of frames")
@@ -106,12 +92,6 @@ def fingerprint(root: Path, bad_frames: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def is_readable(path: Path) -> bool:
-    """Whether a frame decodes to a picture."""
-    data = np.fromfile(path, np.uint8)
-    return data.size > 0 and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
-
-
 def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
     """Decodes every frame once.
 
@@ -129,10 +109,11 @@ def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[
     for tracklet in tracklets:
         good = []
         for frame in tracklet.frames:
-            if is_readable(frame):
+            wrong = fault(frame.read_bytes())
+            if not wrong:
                 good.append(frame)
             elif bad_frames == "error":
-                raise InputError(f"{frame} is not a readable image; repair it, or set bad_frames=skip to leave it out")
+                raise InputError(f"{frame} {wrong}; repair it, or set bad_frames=skip to leave it out")
         if not good:
             raise InputError(f"{tracklet.frames[0].parent} has no readable frame: every tracklet needs at least one")
         skipped += len(tracklet.frames) - len(good)

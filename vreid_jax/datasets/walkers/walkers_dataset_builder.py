@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import example, progress
+from vreid_jax.datasets.tracklet_builder import TrackletBuilder, in_hashed_order
 from vreid_jax.datasets.walkers.plan import Plan, Size, Tracklet, make_plan
 from vreid_jax.datasets.walkers.scene import draw_tracklet, encode
 
@@ -57,7 +58,7 @@ _DESCRIPTIONS = {
 }
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(TrackletBuilder):
     """Synthetic articulated pedestrians with gait twins."""
 
     DEFAULT_BUILDER_CONFIG_NAME = "small"
@@ -67,10 +68,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         WalkersConfig(name=name, description=_DESCRIPTIONS[name], size=size) for name, size in CONFIGS.items()
     ]
-
-    def __init__(self, *, file_format: str | None = None, **kwargs):
-        # Only array records can be read by index.
-        super().__init__(file_format=file_format or "array_record", **kwargs)
 
     @property
     def plan(self) -> Plan:
@@ -92,6 +89,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split: str, tracklets: tuple[Tracklet, ...]) -> Iterator[tuple[str, dict]]:
+        tracklets = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
         for tracklet in progress.tracklets(tracklets, f"walkers/{self.builder_config.name} {split}"):
             frames = encode(draw_tracklet(self.plan, tracklet))
             yield (

@@ -1,0 +1,26 @@
+"""TFDS builder of DukeMTMC-VideoReID."""
+
+from vreid_jax.datasets.duke_video import layout
+from vreid_jax.datasets.listing import Listing, Published
+from vreid_jax.datasets.manual_builder import ManualBuilder
+from vreid_jax.datasets.manual_files import ManualFiles
+
+
+class Builder(ManualBuilder):
+    """DukeMTMC-VideoReID: 1,404 persons and 408 distractors in eight cameras."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    DukeMTMC was withdrawn by its authors, and DukeMTMC-VideoReID with it: there is nothing to download any more. This
+    builder reads a copy that you already have, under the conditions that you got it with. Put it into a folder, packed or
+    unpacked:
+      DukeMTMC-VideoReID/{train,query,gallery}/<pid>/<tracklet>/0001C6F0099X30823.jpg
+    """
+    PREPARE_COMMAND = "python data_prep/prepare.py duke_video --manual_dir=FOLDER"
+
+    def list_tracklets(self, files: ManualFiles) -> Listing:
+        """The tracklets of the three splits."""
+        return layout.list_tracklets(files)
+
+    def published(self) -> tuple[Published, ...]:
+        """What is published about DukeMTMC-VideoReID."""
+        return layout.PUBLISHED

@@ -1,0 +1,1 @@
+"""iLIDS-VID as a TFDS dataset."""

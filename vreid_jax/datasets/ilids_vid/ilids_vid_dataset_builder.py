@@ -1,0 +1,29 @@
+"""TFDS builder of iLIDS-VID."""
+
+from vreid_jax.datasets import person_splits
+from vreid_jax.datasets.ilids_vid import layout
+from vreid_jax.datasets.listing import Listing, Published
+from vreid_jax.datasets.manual_builder import ManualBuilder
+from vreid_jax.datasets.manual_files import ManualFiles
+
+
+class Builder(ManualBuilder):
+    """iLIDS-VID: 300 persons in two cameras of an airport."""
+
+    BUILDER_CONFIGS = person_splits.configs()
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    iLIDS-VID is for academic research; its pictures come from the i-LIDS recordings of the UK Home Office, whose
+    conditions hold. Its page, http://www.eecs.qmul.ac.uk/~xiatian/downloads_qmul_iLIDS-VID_ReID_dataset.html, says how to
+    get i-LIDS-VID.tar. Put it into a folder, packed or unpacked:
+      i-LIDS-VID/sequences/cam1/person001/cam1_person001_00317.png ...   and cam2
+      train-test people splits/train_test_splits_ilidsvid.mat            the ten official divisions
+    """
+    PREPARE_COMMAND = "python data_prep/prepare.py ilids_vid --manual_dir=FOLDER"
+
+    def list_tracklets(self, files: ManualFiles) -> Listing:
+        """The tracklets of this division."""
+        return layout.list_tracklets(files, self.builder_config.number)
+
+    def published(self) -> tuple[Published, ...]:
+        """What is published about iLIDS-VID."""
+        return layout.PUBLISHED

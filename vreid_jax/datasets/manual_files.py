@@ -1,0 +1,264 @@
+"""What a user put into a folder by hand, unpacked or as archives, read as one tree and never written to."""
+
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from vreid_jax.datasets import pictures
+from vreid_jax.errors import InputError
+
+_LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX")
+_DEPTH = 5  # folders above a data set in somebody's archive
+_NUMBER = re.compile(r"\d+")
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder is something that an operating system left behind."""
+    return name.startswith(".") or name in _LITTER
+
+
+def frame_order(name: str) -> tuple:
+    """Sort key of a frame's file name: its number, the last one in the name; by name where there is none."""
+    numbers = _NUMBER.findall(name.rpartition(".")[0])
+    return (0, int(numbers[-1]), name) if numbers else (1, 0, name)
+
+
+class ManualFiles:
+    """A folder with what a data set came as: folders, `.zip` and `.tar` files, or one such archive alone.
+
+    Paths are relative, with `/`; archives count as unpacked where they lie. Names are sorted, litter is left out.
+
+    Args:
+      root: the folder or archive.
+
+    Raises:
+      InputError: there is no such thing, or an archive in it cannot be read.
+    """
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = Path(root).expanduser()
+        if not self.root.exists():
+            raise InputError(f"manual_dir {self.root} is not there; name the folder that holds the data as it came")
+        folders = [self.root] if self.root.is_dir() else []
+        archives = sorted(self.root.iterdir()) if folders else [self.root]
+        self._sources: list[_Folder | _Zip | _Tar] = [_Folder(folder) for folder in folders]
+        for path in archives:
+            if is_litter(path.name) or not path.is_file():
+                continue
+            if path.suffix.lower() == ".zip":
+                self._sources.append(_Zip(path))
+            elif path.suffix.lower() == ".tar":
+                self._sources.append(_Tar(path))
+            elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")):
+                raise InputError(f"{path} cannot be read at random places; unpack it, or repack it as .zip or .tar")
+            elif not folders:
+                raise InputError(f"manual_dir {path} is neither a folder nor a .zip or .tar file")
+
+    def __enter__(self) -> "ManualFiles":
+        return self
+
+    def __exit__(self, *error) -> None:
+        for source in self._sources:
+            source.close()
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders in `folder`."""
+        return sorted({name for source in self._sources for name in source.list(folder)[0]})
+
+    def files(self, folder: str) -> list[str]:
+        """Names of the files in `folder`."""
+        return sorted({name for source in self._sources for name in source.list(folder)[1]})
+
+    def frames(self, folder: str) -> tuple[str, ...]:
+        """Paths of the pictures in `folder`, in order of their number.
+
+        Raises:
+          InputError: there are none.
+        """
+        names = [name for name in self.files(folder) if name.lower().endswith(pictures.SUFFIXES)]
+        if not names:
+            raise InputError(f"{self.where(folder)} has no frames: every tracklet has at least one .jpg or .png")
+        return tuple(f"{folder}/{name}" for name in sorted(names, key=frame_order))
+
+    def find_folder(self, is_it: Callable[[set[str]], bool]) -> str | None:
+        """The folder nearest to the top the names of whose folders `is_it` accepts; "." is the top; None if none is."""
+        for folder, names, _ in self._walk():
+            if is_it(set(names)):
+                return folder
+        return None
+
+    def find_file(self, name: str) -> str | None:
+        """The path of the file called `name` nearest to the top, or None."""
+        for folder, _, files in self._walk():
+            if name in files:
+                return join(folder, name)
+        return None
+
+    def _walk(self) -> Iterator[tuple[str, list[str], list[str]]]:
+        level = ["."]
+        for _ in range(_DEPTH):
+            below = []
+            for folder in level:
+                names = self.folders(folder)
+                yield folder, names, self.files(folder)
+                below += [join(folder, name) for name in names]
+            level = below
+
+    def read(self, path: str) -> bytes:
+        """The contents of a file.
+
+        Raises:
+          InputError: it is not there, or cannot be read.
+        """
+        source = self._source(path)
+        if source is None:
+            raise InputError(f"{self.where(path)} is missing")
+        try:
+            return source.read(path)
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise InputError(f"{self.where(path)} cannot be read: {error}") from error
+
+    def picture(self, path: str) -> bytes:
+        """The contents of a picture that was checked to be whole.
+
+        Raises:
+          InputError: it is not there, or not a whole JPEG or PNG.
+        """
+        data = self.read(path)
+        wrong = pictures.fault(data)
+        if wrong:
+            raise InputError(f"{self.where(path)} {wrong}; fetch or unpack the data again")
+        return data
+
+    def where(self, path: str) -> str:
+        """Where a path lies, for messages: the archive's name comes before what is in it."""
+        folder, _, name = path.rpartition("/")
+        for source in self._sources:
+            folders, files = source.list(folder or ".")
+            if name in folders or name in files:
+                return source.where(path)
+        return os.path.normpath(self.root / path)
+
+    def _source(self, path: str):
+        folder, _, name = path.rpartition("/")
+        return next((s for s in self._sources if name in s.list(folder or ".")[1]), None)
+
+
+def join(folder: str, name: str) -> str:
+    """`folder/name`, the top's name left out."""
+    return name if folder == "." else f"{folder}/{name}"
+
+
+_Names = tuple[Collection[str], Collection[str]]  # of folders, of files
+_NOTHING: _Names = (frozenset(), frozenset())
+
+
+class _Folder:
+    """Files on disk; remembers the listing of the folder it was last asked for."""
+
+    def __init__(self, root: Path):
+        self._root, self._last = root, ("", _NOTHING)
+
+    def list(self, folder: str) -> _Names:
+        if self._last[0] != folder:
+            self._last = (folder, self._scan(folder))
+        return self._last[1]
+
+    def _scan(self, folder: str) -> _Names:
+        folders, files = set(), set()
+        try:
+            with os.scandir(self._root / folder) as entries:
+                for entry in entries:
+                    if not is_litter(entry.name):
+                        (folders if entry.is_dir() else files).add(entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return _NOTHING
+        except OSError as error:
+            raise InputError(f"{self._root / folder} cannot be read: {error.strerror}") from error
+        return folders, files
+
+    def read(self, path: str) -> bytes:
+        return (self._root / path).read_bytes()
+
+    def where(self, path: str) -> str:
+        return os.path.normpath(self._root / path)
+
+    def close(self) -> None:
+        pass
+
+
+class _Archive:
+    """An archive's table of contents: folder → names of folders, and names of files with where they begin."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._table: dict[str, tuple[set[str], dict]] = {".": (set(), {})}
+
+    def add(self, path: str, entry) -> None:
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if not parts or any(is_litter(part) for part in parts):
+            return
+        above = "/".join(parts[:-1]) or "."
+        if above not in self._table:
+            for depth in range(len(parts) - 1):
+                upper = "/".join(parts[:depth]) or "."
+                self._table.setdefault(upper, (set(), {}))[0].add(parts[depth])
+            self._table.setdefault(above, (set(), {}))
+        self._table[above][1][parts[-1]] = entry
+
+    def list(self, folder: str) -> _Names:
+        return self._table.get(folder, _NOTHING)
+
+    def entry(self, path: str):
+        folder, _, name = path.rpartition("/")
+        return self._table[folder or "."][1][name]
+
+    def where(self, path: str) -> str:
+        return f"{self._path}: {path}"
+
+
+class _Zip(_Archive):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        try:
+            self._file = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is not a readable zip archive ({error}); fetch it again") from error
+        for info in self._file.infolist():
+            if not info.is_dir():
+                self.add(info.filename, info)
+
+    def read(self, path: str) -> bytes:
+        return self._file.read(self.entry(path))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Tar(_Archive):
+    def __init__(self, path: Path):
+        super().__init__(path)
+        try:
+            with tarfile.open(path, "r:") as tar:
+                while (member := tar.next()) is not None:
+                    if member.isfile():
+                        self.add(member.name, (member.offset_data, member.size))
+                    tar.members = []  # it would keep every member
+            self._file = path.open("rb")
+        except (OSError, tarfile.TarError) as error:
+            raise InputError(f"{path} is not a readable, uncompressed tar archive ({error}); fetch it again") from error
+
+    def read(self, path: str) -> bytes:
+        offset, size = self.entry(path)
+        self._file.seek(offset)
+        data = self._file.read(size)
+        if len(data) < size:
+            raise OSError("the archive ends before it")
+        return data
+
+    def close(self) -> None:
+        self._file.close()

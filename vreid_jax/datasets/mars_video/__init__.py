@@ -1,0 +1,1 @@
+"""MARS as a TFDS dataset."""

@@ -1,0 +1,1 @@
+"""PRID 2011 as a TFDS dataset."""
