@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax.all_splits import run_all_splits
 from vreid_jax.config import dataset_name
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
@@ -34,7 +35,8 @@ MODES = ("train_and_evaluate", "train", "evaluate")
 def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "train_and_evaluate") -> Results | None:
     """Run a configuration in `workdir`: build or find the data, train what is left to train, evaluate.
 
-    An empty or new folder is a new run; one with a checkpoint is resumed; a finished one is evaluated again.
+    An empty or new folder is a new run; one with a checkpoint is resumed; a finished one is evaluated again. With
+    `split` "all" every split is such a run in a folder of its own, and the results are means over them.
 
     Args:
       config: a configuration as `get_config` of a file in `configs/` returns it.
@@ -52,6 +54,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "tra
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
     workdir = Path(workdir).expanduser()
+    if config.split == "all":
+        return run_all_splits(config, workdir, mode, _run_one)
+    return _run_one(config, workdir, mode)
+
+
+def _run_one(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
     run = Run(config, workdir, mode)
     with stop_requests() as stop:
         state, place = run.train(stop) if mode != "evaluate" else run.restored()
@@ -210,6 +218,8 @@ class Run:
         main = next(iter(results.protocols.values()))
         results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
         results.extra |= {"metric": config.evaluation.metric}
+        if source := (self.builder.info.metadata or {}).get("split_source"):
+            results.extra["split_source"] = source
         results.extra |= {"train_seconds": place.seconds, "evaluation_seconds": time.perf_counter() - started}
         if jax.process_index() == 0:
             results.save(self.workdir / f"results{self._suffix}.json")

@@ -14,7 +14,7 @@ class Results:
 
     system: str
     dataset: str
-    split: int
+    split: int | str
     seed: int
     step: int
     protocols: dict[str, dict]
@@ -22,19 +22,25 @@ class Results:
     baselines: dict[str, dict] = dataclasses.field(default_factory=dict)
     twins: dict[str, dict] = dataclasses.field(default_factory=dict)
     reranked: dict[str, dict] = dataclasses.field(default_factory=dict)
+    splits: list[dict] = dataclasses.field(default_factory=list)
+    std: dict[str, dict] = dataclasses.field(default_factory=dict)
     skipped_frames: int = 0
     invalid_queries: int = 0
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def save(self, path: Path) -> None:
-        """Write the file in one piece; a reader never sees half of it."""
+    def content(self) -> dict:
+        """Return what `results.json` holds; what the run has nothing of is left out, and `null` stands for no number."""
         content = dataclasses.asdict(self)
         content.update(content.pop("extra"))
-        for name in ("twins", "reranked"):
+        for name in ("twins", "reranked", "splits", "std"):
             if not content[name]:
                 del content[name]
+        return _without_nan(content)
+
+    def save(self, path: Path) -> None:
+        """Write the file in one piece; a reader never sees half of it."""
         half = path.with_suffix(".tmp")
-        half.write_text(json.dumps(_without_nan(content), indent=1) + "\n")
+        half.write_text(json.dumps(self.content(), indent=1) + "\n")
         os.replace(half, path)
 
     def table(self) -> str:
@@ -57,6 +63,13 @@ class Results:
                 lines.append(
                     f"{label:32}" + "".join(f"{100 * x:{w}.1f}" for x, w in zip(cells, (8, 8, 8, 11), strict=True))
                 )
+        if self.std:
+            cells = [self.std[name].get(key, math.nan) for key in ("rank1", "rank5", "mAP", "mAP_trapezoid")]
+            lines.insert(
+                3,
+                f"{f'± over {len(self.splits)} splits':32}"
+                + "".join(f"{100 * x:{w}.1f}" for x, w in zip(cells, (8, 8, 8, 11), strict=True)),
+            )
         for title, scores in self.twins.items():
             pairs = f"{scores['num_pairs']} comparisons"
             lines.append(f"{f'twins, {title}':32}{100 * scores['rank1']:8.1f}   the right one of two ({pairs})")
