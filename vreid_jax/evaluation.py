@@ -1,6 +1,7 @@
 """From tracklets to scores: features of every distinct tracklet, then each protocol over one table of features."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -92,7 +93,6 @@ def extract_stream(
         shard=(jax.process_index(), jax.process_count()),
     )
     show = config.logging.progress and jax.process_index() == 0
-    bar = tqdm(total=len(tracklets), desc=name, unit="tracklet", disable=not show, leave=False)
     # One batch is on the device while the next is read; the bar moves when a batch has really come back.
     running: list[tuple[jax.Array, np.ndarray]] = []
 
@@ -106,13 +106,13 @@ def extract_stream(
         np.add.at(counts, rows, 1)
         bar.update(int(np.count_nonzero(counts)) - bar.n)
 
-    for clips, rows in _batches(items, batch_size):
-        running.append((embed(variables, put_batch(clips, mesh)), rows))
-        if len(running) > 1:
+    with tqdm(total=len(tracklets), desc=name, unit="tracklet", disable=not show, leave=False) as bar:
+        for clips, rows in _batches(items, batch_size):
+            running.append((embed(variables, put_batch(clips, mesh)), rows))
+            if len(running) > 1:
+                collect()
+        while running:
             collect()
-    while running:
-        collect()
-    bar.close()
     if jax.process_count() > 1:
         width = int(np.max(multihost_utils.process_allgather(np.int32(0 if sums is None else sums.shape[1]))))
         sums = np.zeros((len(tracklets), width)) if sums is None else sums
@@ -124,6 +124,7 @@ def extract_stream(
     return (sums / counts[:, None]).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=8)  # one compilation for a model that embeds one table after another
 def _embedder(module: nn.Module, mesh: Mesh, mean, std, apply: tuple) -> Callable:
     @jax.jit
     def embed(variables, frames):

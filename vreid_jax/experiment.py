@@ -82,14 +82,7 @@ class Run:
             raise InputError(f"seed is {config.seed}; it must not be negative")
         self.entry = models.entry(config.model.name)
         open_workdir(workdir, config, write=False)
-        self.builder = load_builder(
-            dataset_name(config),
-            config.data.data_dir or None,
-            progress=config.logging.progress,
-            **(
-                {"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}
-            ),
-        )
+        self.builder = dataset_builder(config)
         show = config.logging.progress
         self.train_source = data.TrackletSource(self.builder, "train", show)
         self.test = evaluation.make_test_set(
@@ -349,6 +342,12 @@ class Run:
             seed=self.seeds[name],
             update=self.entry.update,
         )
+
+
+def dataset_builder(config: ConfigDict):
+    """The prepared builder of a configuration's dataset, built first where it can be."""
+    own = {"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}
+    return load_builder(dataset_name(config), config.data.data_dir or None, progress=config.logging.progress, **own)
 
 
 def phase_seed(seed: int, phase: str) -> int:

@@ -3,11 +3,12 @@
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.loader import evaluation_items, num_batches_per_epoch, train_batches
-from vreid_jax.data.source import JoinedSource, TrackletSource, decode_frames
+from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
 
 __all__ = [
     "JoinedSource",
     "TrackletSource",
+    "Tracklets",
     "augment",
     "decode_frames",
     "evaluation_items",

@@ -9,7 +9,7 @@ import numpy as np
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
-from vreid_jax.data.source import JoinedSource, TrackletSource
+from vreid_jax.data.source import Tracklets, TrackletSource
 from vreid_jax.errors import InputError
 
 FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of about this many frames
@@ -100,7 +100,7 @@ def train_batches(
 
 
 def evaluation_items(
-    source: TrackletSource | JoinedSource,
+    source: Tracklets,
     clip,
     *,
     size: tuple[int, int],

@@ -5,6 +5,7 @@ import os
 import threading
 import zipfile
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -30,6 +31,25 @@ def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H
             frame = cv2.resize(frame, frames[0].shape[1::-1])
         frames.append(frame)
     return np.ascontiguousarray(np.stack(frames)[..., ::-1])
+
+
+@runtime_checkable
+class Tracklets(Protocol):
+    """N tracklets by number, wherever they lie: what the evaluation reads.
+
+    `pids`, `camids`, `num_frames` are int64 `[N]`, `tracklet_ids` texts `[N]`.
+    """
+
+    pids: np.ndarray
+    camids: np.ndarray
+    tracklet_ids: np.ndarray
+    num_frames: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
+        """Decode the named frames of tracklet `row`: `frame_numbers.shape + [H, W, 3]` uint8 RGB."""
+        ...
 
 
 class TrackletSource:
@@ -108,7 +128,7 @@ class JoinedSource:
       rows: `[N]` numbers into their concatenation.
     """
 
-    def __init__(self, sources: Sequence[TrackletSource], rows: Int[np.ndarray, " N"]):
+    def __init__(self, sources: Sequence[Tracklets], rows: Int[np.ndarray, " N"]):
         starts = np.cumsum([0, *(len(source) for source in sources)])
         which = np.searchsorted(starts, rows, side="right") - 1
         self._sources, self._where = sources, list(zip(which.tolist(), (rows - starts[which]).tolist(), strict=True))

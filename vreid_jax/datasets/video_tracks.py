@@ -1,5 +1,6 @@
 """Cuts tracklets out of a video along tracks in MOTChallenge format, into the layout that the dataset `folder` reads."""
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -120,13 +121,7 @@ def cut_tracklets(
     if min_length < 2:
         raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
     boxes = read_tracks(tracks)
-    if not Path(video).is_file():
-        raise InputError(f"the video {video} is not there")
-    reader = cv2.VideoCapture(os.fspath(video))
-    try:
-        readable, first = reader.read() if reader.isOpened() else (False, None)
-        if not readable:
-            raise InputError(f"the video {video} cannot be read: OpenCV finds no frame in it")
+    with _opened(video) as (reader, first):
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
@@ -137,9 +132,54 @@ def cut_tracklets(
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    return summary
+
+
+def cut_tracks(
+    video: str | os.PathLike,
+    tracks: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    min_length: int = 2,
+    progress: bool = True,
+) -> int:
+    """Writes every track whole, `out/track<id>/<frame>.jpg`, as it is in the video; returns how many there are.
+
+    Raises:
+      InputError: an input cannot be used, or no track has `min_length` boxes inside the picture.
+    """
+    boxes = read_tracks(tracks)
+    with _opened(video) as (reader, first):
+        crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
+        if not crops:
+            raise InputError(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
+        jobs: dict[int, list[Job]] = {}
+        for track, found in crops.items():
+            for frame, crop in found:
+                jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
+        _write(reader, first, jobs, Path(out), None, progress, video, tracks)
+    return len(crops)
+
+
+def read_fps(video: str | os.PathLike) -> float:
+    """Frames a second that a video names, 0 if it names none."""
+    with _opened(video) as (reader, _):
+        return float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+
+
+@contextlib.contextmanager
+def _opened(video: str | os.PathLike):
+    """A video's reader, and its first frame, which was read."""
+    if not Path(video).is_file():
+        raise InputError(f"the video {video} is not there")
+    reader = cv2.VideoCapture(os.fspath(video))
+    try:
+        readable, first = reader.read() if reader.isOpened() else (False, None)
+        if not readable:
+            raise InputError(f"the video {video} cannot be read: OpenCV finds no frame in it")
+        yield reader, first
     finally:
         reader.release()
-    return summary
 
 
 Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT, and the crop
@@ -147,11 +187,7 @@ Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT,
 
 def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]], Summary]:
     """Which crops of which frame go where."""
-    by_track: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
-    for box in boxes:
-        inside = clip_box(box, *shape)
-        if inside:
-            by_track.setdefault(box.track, []).append((box.frame, inside))
+    by_track = _crops(boxes, shape)
     ids = sorted(track for track, crops in by_track.items() if len(crops) >= min_length)
     if len(ids) < 2:
         raise InputError(
@@ -169,6 +205,16 @@ def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]],
     frames = sum(len(j) for j in jobs.values())
     left_out = len({box.track for box in boxes}) - len(ids)
     return jobs, Summary(len(training), len(ids) - len(training), 2 * len(ids), frames, left_out)
+
+
+def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]]]:
+    """Frames and crops of every track, of its boxes inside the picture."""
+    by_track: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
+    for box in boxes:
+        inside = clip_box(box, *shape)
+        if inside:
+            by_track.setdefault(box.track, []).append((box.frame, inside))
+    return by_track
 
 
 def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> None:

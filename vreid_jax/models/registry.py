@@ -72,8 +72,8 @@ def create(name: str, **fields) -> nn.Module:
         if field not in found.fields:
             hint = _nearest(field, found.fields)
             raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
-    if "stage_sizes" in fields:  # configurations and JSON bring lists, Linen wants something hashable
-        fields["stage_sizes"] = tuple(fields["stage_sizes"])
+    # Configurations and JSON bring lists, Linen wants something hashable.
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return found.module(**{**found.fixed, **fields})
 
 

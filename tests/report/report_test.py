@@ -1,0 +1,198 @@
+"""Pages of toy runs: what is on them, and that a browser shows and filters them without the network."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from vreid_jax import data, evaluation, experiment, report
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+from vreid_jax.report import ranked_lists, stored
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def workdir(toy_module, data_dir, tmp_path_factory):
+    config = toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    config.phases.spatial.total_steps = config.phases.temporal.total_steps = 2
+    config.evaluation.baselines = ("color_histogram",)
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    experiment.train_and_evaluate(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(workdir):
+    return report.write_report(workdir, num_queries=8)
+
+
+class Elements(HTMLParser):
+    """All elements as (name, attributes), and whether every one that was opened was closed."""
+
+    VOID = ("meta", "link", "img", "br", "line", "polyline")
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:  # a browser writes them out with an end
+            assert self.open.pop() == tag
+
+    def all(self, tag, **wanted):
+        return [a for name, a in self.found if name == tag and all(a.get(k) == v for k, v in wanted.items())]
+
+
+def test_the_page_is_one_file_that_asks_nobody_for_anything(page):
+    text = page.read_text()
+    elements = Elements(text)
+    addresses = [a[key] for _, a in elements.found for key in ("src", "href") if key in a]
+    assert addresses
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert "default-src 'none'" in elements.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert not re.search(r"https?://", text)
+    assert elements.all("meta", name="viewport")
+
+
+def test_the_page_has_the_scores_of_the_results_with_protocol_and_counts(page, workdir):
+    text = page.read_text()
+    results = json.loads((workdir / "results.json").read_text())
+    for scores in (results["protocols"]["walkers"], results["streams"]["temporal"]["walkers"]):
+        cells = "".join(f"<td>{100 * scores[key]:.1f}</td>" for key in ("rank1", "rank5", "rank10", "rank20", "mAP"))
+        assert cells in text
+    assert "<td>walkers</td>" in text
+    assert "equal-error rate" in text
+    assert "stored features" not in text  # the lists are those of the scores
+
+
+def test_lists_mark_what_is_right_by_identity_and_camera(page, workdir, tiny_builder):
+    test = evaluation.make_test_set(*(data.TrackletSource(tiny_builder, split) for split in ("query", "gallery")))
+    run = stored.read_run(workdir)
+    distances = stored.stored_distances(run, test)
+    lists = ranked_lists.ranked_lists(test, distances, "walkers", num_queries=8, depth=5)
+    assert lists.ranking.mAP == pytest.approx(run.results["protocols"]["walkers"]["mAP"], rel=1e-6)
+    tracklets = test.tracklets
+    chosen = [*lists.worst, *lists.sample]
+    assert len({one.row for one in chosen}) == 8
+    assert [one.first_match for one in lists.worst] == sorted((one.first_match for one in lists.worst), reverse=True)
+    for one in chosen:
+        pid, camid = tracklets.pids[one.row], tracklets.camids[one.row]
+        expected = [
+            row
+            for row in np.argsort(distances(np.array([one.row]), np.arange(len(tracklets)))[0], kind="stable")
+            if not (tracklets.pids[row] == pid and tracklets.camids[row] == camid)
+        ]
+        assert [item.row for item in one.found] == expected[:5]
+        assert [item.right for item in one.found] == [tracklets.pids[row] == pid for row in expected[:5]]
+        rank = [tracklets.pids[row] == pid for row in expected].index(True)
+        assert one.first_match == rank + 1
+        assert (one.missed is None) == (rank < 5)
+        if one.missed:
+            assert one.missed.row == expected[rank]
+
+
+def test_every_list_is_on_the_page_with_its_pictures_and_can_be_reached_by_keyboard(page):
+    elements = Elements(page.read_text())
+    articles = elements.all("article")
+    assert len(articles) == 8
+    assert {a["data-kind"] for a in articles} <= {"right", "wrong", "none"}
+    items = [a for a in elements.all("li") if a.get("class", "").startswith("item")]
+    assert all(a["tabindex"] == "0" for a in items)
+    pictures = elements.all("img")
+    assert len(pictures) == len(items)
+    assert all(a["src"].startswith("data:image/jpeg;base64,") and a["alt"] for a in pictures)
+    assert len(elements.all("button")) == 4
+
+
+def test_runs_are_compared_in_tables_of_one_dataset_and_protocol(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / "other")
+    results = json.loads((other / "results.json").read_text())
+    results["protocols"]["walkers"]["rank1"] = 0.123
+    (other / "results.json").write_text(json.dumps(results))
+    text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
+    elements = Elements(text)
+    assert "<td>12.3</td>" in text
+    assert "walkers, split 0, protocol walkers" in text
+    assert len(elements.all("table")) == 1
+    results["dataset"] = "mars"
+    (other / "results.json").write_text(json.dumps(results))
+    text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
+    assert len(Elements(text).all("table")) == 2
+
+
+def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    (copy / "features" / "temporal.npz").unlink()
+    with pytest.raises(InputError, match=r"temporal.npz is missing: `vreid evaluate"):
+        report.write_report(copy)
+    (copy / "results.json").unlink()
+    (tmp_path / "empty").mkdir()
+    for arguments, words in [
+        ([copy], "was not evaluated yet"),
+        ([tmp_path / "empty"], "is no workdir of a run"),
+        ([workdir, "--out=page.pdf"], "has to end in .html"),
+        ([workdir, "--queries=0"], "at least 1"),
+        ([workdir, f"--out={tmp_path / 'no' / 'page.html'}"], "cannot write the page"),
+    ]:
+        assert command.main(["report", *map(str, arguments)]) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert len(said.splitlines()) == 1
+
+
+def test_the_command_says_where_the_page_is(capsys, workdir, tmp_path):
+    out = tmp_path / "page.html"
+    assert command.main(["report", str(workdir), f"--out={out}", "--queries=2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"out": str(out), "bytes": out.stat().st_size}
+
+
+def browse(page, fragment, folder):
+    """The document after its script has run, and what the browser's console said."""
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+            f"--user-data-dir={folder}", "--virtual-time-budget=3000", "--dump-dom", f"file://{page.resolve()}{fragment}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )  # fmt: skip
+    return Elements(done.stdout), [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_browser_shows_the_page_without_errors_and_filters_the_lists(page, tmp_path):
+    probe = tmp_path / "probe.html"
+    check = "<script>for (const i of document.images) i.dataset.loaded = String(i.complete && i.naturalWidth === 384);</script>"
+    probe.write_text(page.read_text().replace("</body>", check + "</body>"))
+    elements, said = browse(probe, "", tmp_path / "profile")
+    assert said == []
+    assert {a["data-loaded"] for a in elements.all("img")} == {"true"}
+    assert sum("hidden" in a for a in elements.all("article")) == 0
+    assert elements.all("button", **{"data-show": "all"})[0]["aria-pressed"] == "true"
+    elements, said = browse(probe, "#show=wrong,", tmp_path / "profile")
+    assert said == []
+    kinds = [a["data-kind"] for a in elements.all("article") if "hidden" not in a]
+    assert kinds == ["wrong"] * sum(a["data-kind"] == "wrong" for a in elements.all("article"))
+    camera = elements.all("article")[0]["data-camera"]
+    elements, _ = browse(probe, f"#show=all,{camera}", tmp_path / "profile")
+    assert {a["data-camera"] for a in elements.all("article") if "hidden" not in a} == {camera}

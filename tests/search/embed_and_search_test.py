@@ -1,0 +1,301 @@
+"""A trained toy model from its workdir to a gallery and what is found in it, by the library and by the command."""
+
+import json
+import shutil
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+import vreid_jax
+from vreid_jax import data, experiment, retrieval
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+from vreid_jax.search import embed_gallery, find, open_gallery, open_source, ranked
+from vreid_jax.search.gallery import make_table, pyarrow
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(scope="module")
+def workdir(toy_module, data_dir, tmp_path_factory):
+    config = toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    config.phases.spatial.total_steps = config.phases.temporal.total_steps = 1
+    config.evaluation.baselines = ()
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    experiment.train_and_evaluate(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(workdir):
+    return vreid_jax.load(workdir)
+
+
+@pytest.fixture(scope="module")
+def gallery_file(model, data_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("gallery") / "walkers.parquet"
+    embed_gallery(model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
+    return out
+
+
+def stored_features(workdir):
+    tables = [np.load(workdir / "features" / f"{name}.npz") for name in ("spatial", "temporal")]
+    units = [table["features"] / np.linalg.norm(table["features"], axis=1, keepdims=True) for table in tables]
+    return dict(zip(tables[0]["tracklet_ids"].tolist(), np.concatenate(units, axis=1), strict=True))
+
+
+def write_tracklets(root, builder, count=3):
+    """Folders of losslessly written frames of the first gallery tracklets; returns their ids."""
+    source = data.TrackletSource(builder, "gallery")
+    for row in range(count):
+        folder = root / str(max(int(source.pids[row]), 0)) / f"c{source.camids[row]}_t{row}"
+        folder.mkdir(parents=True)
+        for number, frame in enumerate(source.read(row, np.arange(source.num_frames[row]))):
+            cv2.imwrite(str(folder / f"{number + 1:04d}.png"), frame[..., ::-1])
+    return source.tracklet_ids[:count].tolist()
+
+
+def vreid(capsys, *arguments):
+    code = command.main(list(map(str, arguments)))
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_gallery_holds_the_vectors_and_labels_of_the_evaluation(workdir, gallery_file, tiny_builder, model):
+    expected = stored_features(workdir)
+    gallery = open_gallery(gallery_file)
+    names = gallery.columns["tracklet_id"].tolist()
+    assert set(names) == set(expected)
+    np.testing.assert_allclose(gallery.vectors, np.stack([expected[name] for name in names]), atol=1e-5)
+    source = data.TrackletSource(tiny_builder, "gallery")
+    pids = dict(zip(source.tracklet_ids.tolist(), source.pids.tolist(), strict=True))
+    assert [pids[name] for name in names] == gallery.columns["pid"].tolist()
+    assert set(gallery.columns["model"]) == {model.fingerprint}
+    assert gallery.about["fingerprint"] == model.fingerprint
+    assert gallery.about["open_set"] == json.loads((workdir / "results.json").read_text())["open_set"]
+
+
+def test_other_readers_see_columns_and_lists_of_one_length(gallery_file):
+    table = pyarrow().parquet.read_table(gallery_file)
+    assert table.schema.field("vector").type == pyarrow().list_(pyarrow().float32(), 16)
+    assert table.column("vector").to_pylist()[0] == open_gallery(gallery_file).vectors[0].tolist()
+    assert {"tracklet_id", "pid", "camid", "first_frame", "start_seconds", "model"} <= set(table.column_names)
+
+
+def test_one_tracklet_in_memory_gives_the_vector_of_the_evaluation(workdir, model, tiny_builder):
+    source = data.TrackletSource(tiny_builder, "gallery")
+    expected = stored_features(workdir)
+    for row in (0, 5):
+        vector = model.embed(source.read(row, np.arange(source.num_frames[row])))
+        assert vector.shape == (16,)
+        np.testing.assert_allclose(vector, expected[source.tracklet_ids[row]], atol=1e-5)
+    assert model.embed(np.zeros((1, 9, 7, 3), np.uint8)).shape == (16,)  # one frame of another size
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [np.zeros((2, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8), np.zeros((1, 8, 8, 4), np.uint8)],
+)  # fmt: skip
+def test_frames_of_another_kind_are_refused(model, frames):
+    with pytest.raises(InputError, match=r"frames must be \[T, H, W, 3\] uint8 RGB"):
+        model.embed(frames)
+
+
+def test_the_fingerprint_is_of_weights_and_preprocessing(workdir, model):
+    assert vreid_jax.load(workdir).fingerprint == model.fingerprint
+    variables = jax.tree.map(np.array, model.variables)
+    variables["params"]["spatial"]["conv"]["kernel"][0, 0, 0, 0, 0] += 1e-6
+    changed = vreid_jax.load(workdir)
+    object.__setattr__(changed, "variables", variables)
+    assert changed.fingerprint != model.fingerprint
+    other = vreid_jax.load(workdir)
+    other.config.data.height = 48
+    assert other.fingerprint != model.fingerprint
+
+
+def test_an_interrupted_embedding_goes_on_after_its_last_part(model, data_dir, gallery_file, tmp_path, monkeypatch):
+    source = open_source("walkers/tiny", data_dir=str(data_dir))
+    out = tmp_path / "walkers.parquet"
+    embed, calls = type(model).embed_tracklets, []
+
+    def interrupted(self, tracklets, *arguments, **fields):
+        calls.append(len(tracklets))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(self, tracklets, *arguments, **fields)
+
+    monkeypatch.setattr(type(model), "embed_tracklets", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed_gallery(model, source, out, chunk=8)
+    assert not out.exists()
+    done = embed_gallery(model, source, out, chunk=8)
+    assert (done.tracklets, done.resumed, calls) == (21, 16, [8, 8, 5, 5])
+    np.testing.assert_allclose(open_gallery(out).vectors, open_gallery(gallery_file).vectors, atol=1e-6)
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_parts_of_another_gallery_and_files_that_are_there_are_left_alone(model, data_dir, tmp_path):
+    source = open_source("walkers/tiny", data_dir=str(data_dir))
+    out = tmp_path / "a.parquet"
+    (tmp_path / "a.parquet.parts").mkdir()
+    (tmp_path / "a.parquet.parts" / "job.json").write_text('{"fingerprint": "other"}')
+    with pytest.raises(InputError, match="holds the beginning of another gallery"):
+        embed_gallery(model, source, out)
+    out.write_text("precious")
+    with pytest.raises(InputError, match="is there already"):
+        embed_gallery(model, source, out)
+    assert out.read_text() == "precious"
+    with pytest.raises(InputError, match=r"has to end in .parquet"):
+        embed_gallery(model, source, tmp_path / "a.csv")
+
+
+def test_the_nearest_are_those_of_the_whole_matrix_and_the_query_is_not_among_them(gallery_file):
+    gallery = open_gallery(gallery_file)
+    distances = retrieval.pairwise_distance(gallery.vectors, gallery.vectors)
+    names = gallery.columns["tracklet_id"]
+    hidden = ranked.left_out(gallery, names[:4].tolist(), None)
+    for query, matches in enumerate(find(gallery, gallery.vectors[:4], 5, leave_out=hidden)):
+        order = [row for row in np.argsort(distances[query], kind="stable") if row != query][:5]
+        assert [match.row["tracklet_id"] for match in matches] == names[order].tolist()
+        np.testing.assert_allclose([match.distance for match in matches], distances[query, order], rtol=1e-4)
+        assert [match.rank for match in matches] == [1, 2, 3, 4, 5]
+    cameras = gallery.columns["camid"]
+    hidden = ranked.left_out(gallery, names[:4].tolist(), cameras[:4])
+    for query, matches in enumerate(find(gallery, gallery.vectors[:4], 100, leave_out=hidden)):
+        assert len(matches) == (cameras != cameras[query]).sum()
+        assert cameras[query] not in [match.row["camid"] for match in matches]
+
+
+OPEN_SET = {
+    "protocol": "walkers",
+    "false_accept_rate": [0.001, 0.01, 0.1],
+    "threshold": [None, 0.5, 0.8],
+    "true_accept_rate": [0.0, 0.4, 0.7],
+}
+
+
+def test_the_decision_is_the_largest_measured_rate_that_is_not_above_the_wish():
+    rule = ranked.decision({"open_set": OPEN_SET}, 0.05)
+    assert (rule.threshold, rule.false_accept_rate, rule.true_accept_rate) == (0.5, 0.01, 0.4)
+    assert ranked.decision({"open_set": OPEN_SET}, 0.1).threshold == 0.8
+    assert ranked.decision({"open_set": None}, 0.1) is None
+    with pytest.raises(
+        InputError, match=r"no threshold was measured for a false-accept rate of 0.005; there are 0.01, 0.1"
+    ):
+        ranked.decision({"open_set": OPEN_SET}, 0.005)
+    with pytest.raises(InputError, match="fraction in"):
+        ranked.decision({"open_set": OPEN_SET}, 5)
+
+
+def test_matches_are_decided_by_the_threshold(gallery_file):
+    gallery = open_gallery(gallery_file)
+    gallery.about["open_set"] = OPEN_SET
+    matches = find(gallery, gallery.vectors[:1], 21, false_accept_rate=0.1)[0]
+    assert [match.same_person for match in matches] == [match.distance <= 0.8 for match in matches]
+
+
+def test_the_command_embeds_a_folder_and_finds_its_tracklets_again(
+    capsys, workdir, model, gallery_file, tiny_builder, tmp_path
+):
+    ids = write_tracklets(tmp_path / "people", tiny_builder)
+    out = tmp_path / "people.parquet"
+    code, printed, said = vreid(
+        capsys, "embed", tmp_path / "people", f"--model={workdir}", f"--out={out}", "--json", "--quiet"
+    )
+    assert code == 0, said
+    assert json.loads(printed) == {
+        "out": str(out), "model": "toy", "fingerprint": model.fingerprint, "tracklets": 3, "resumed": 0, "dimensions": 16,
+    }  # fmt: skip
+    people = open_gallery(out)
+    ids = [ids[int(name.rpartition("_t")[2])] for name in people.columns["tracklet_id"].tolist()]
+    assert people.row(0)["first_frame"] == 1
+    assert people.row(0)["last_frame"] == people.row(0)["num_frames"]
+    assert np.isnan(people.row(0)["start_seconds"])
+    code, printed, said = vreid(
+        capsys, "search", gallery_file, f"--query={out}", "--k=2", "--json", "--false-accept-rate=0.1"
+    )
+    assert code == 0, said
+    found = json.loads(printed)
+    assert [query["matches"][0]["tracklet_id"] for query in found["queries"]] == ids
+    assert max(query["matches"][0]["distance"] for query in found["queries"]) < 1e-2
+    one = tmp_path / "people" / people.columns["tracklet_id"][1]
+    code, printed, said = vreid(
+        capsys, "search", gallery_file, f"--query={one}", f"--model={workdir}", "--false-accept-rate=0.1"
+    )
+    assert code == 0, said
+    assert ids[1] in printed
+    assert "the same person up to" in printed
+
+
+def test_the_command_finds_a_tracklet_of_the_gallery_itself(capsys, gallery_file):
+    name = open_gallery(gallery_file).columns["tracklet_id"][2]
+    code, printed, said = vreid(capsys, "search", gallery_file, f"--query={name}", "--json", "--false-accept-rate=0.1")
+    assert code == 0, said
+    (query,) = json.loads(printed)["queries"]
+    assert query["query"] == name
+    assert name not in [match["tracklet_id"] for match in query["matches"]]
+    assert len(query["matches"]) == 10
+
+
+def test_a_gallery_of_another_model_is_refused(capsys, gallery_file, tmp_path, model):
+    gallery = open_gallery(gallery_file)
+    other = tmp_path / "other.parquet"
+    columns = {name: values.tolist() for name, values in gallery.columns.items()}
+    about = {**gallery.about, "fingerprint": "0123456789abcdef"}
+    pyarrow().parquet.write_table(make_table(gallery.vectors, columns, about), other)
+    code, printed, said = vreid(capsys, "search", other, f"--query={gallery_file}")
+    assert (code, printed) == (2, "")
+    assert f"was made by model 0123456789abcdef (toy), the query by {model.fingerprint}" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(capsys, workdir, gallery_file, data_dir, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken" / "a").mkdir(parents=True)
+    (tmp_path / "broken" / "a" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no video")
+    empty = tmp_path / "empty.parquet"
+    gallery = open_gallery(gallery_file)
+    table = make_table(gallery.vectors, {k: v.tolist() for k, v in gallery.columns.items()}, gallery.about)
+    pyarrow().parquet.write_table(table.slice(0, 0), empty)
+    out = tmp_path / "out.parquet"
+    cases = [
+        (["embed", "walkers/tiny", "--model=nowhere", f"--out={out}"], "there is no model nowhere"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is no workdir of a run"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is no model"),
+        (["embed", "walkers/tinny", f"--model={workdir}", f"--out={out}"], "did you mean walkers/tiny"),
+        (["embed", "walkers/tiny", "--split=tset", f"--data-dir={data_dir}", f"--model={workdir}", f"--out={out}"], "has no split 'tset'"),
+        (["embed", tmp_path / "empty", f"--model={workdir}", f"--out={out}"], "has no pictures"),
+        (["embed", tmp_path / "broken", "--quiet", f"--model={workdir}", f"--out={out}"], "1.png is not a readable image"),
+        (["embed", tmp_path / "gone.avi", f"--model={workdir}", f"--out={out}"], "is not there"),
+        (["embed", tmp_path / "notes.txt", f"--model={workdir}", f"--out={out}"], "give its tracks"),
+        (["embed", "walkers/tiny", f"--model={workdir}", f"--out={gallery_file}"], "is there already"),
+        (["search", tmp_path / "gone.parquet", "--query=x"], "there is no gallery"),
+        (["search", tmp_path / "notes.txt", "--query=x"], "is no gallery: it is no Parquet file"),
+        (["search", empty, "--query=x"], "is empty"),
+        (["search", gallery_file, "--query=x"], "--query=x is no tracklet of"),
+        (["search", gallery_file, f"--query={tmp_path / 'empty'}"], "give --model"),
+        (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
+        (["evaluate", tmp_path / "empty"], "is no workdir of a run"),
+    ]  # fmt: skip
+    for arguments, words in cases:
+        code, printed, said = vreid(capsys, *arguments)
+        assert (code, printed) == (2, ""), arguments
+        assert words in said, arguments
+        assert len(said.splitlines()) == 1, said
+    assert not out.exists()
+
+
+def test_the_command_evaluates_a_workdir_again(capsys, workdir, data_dir, tmp_path):
+    folder = shutil.copytree(workdir, tmp_path / "run")
+    code, printed, said = vreid(capsys, "evaluate", folder, "--set=metric=cosine", "--json")
+    assert code == 0, said
+    outcome = json.loads(printed)
+    assert outcome["protocols"] == json.loads((folder / "results.json").read_text())["protocols"]
+    assert outcome["extra"]["metric"] == "cosine"
+    code, _, said = vreid(capsys, "evaluate", folder, "--set=metrik=cosine")
+    assert code == 2
+    assert "did you mean config.evaluation.metric" in said

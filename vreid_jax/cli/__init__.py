@@ -1,0 +1,1 @@
+"""The console command `vreid`: every subcommand calls what the library offers; nothing happens here alone."""

@@ -1,0 +1,52 @@
+"""Embed a dataset, folders of tracklets, or a video with tracks into a gallery file that can be searched."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+EXAMPLE = "vreid embed --model=runs/m3d-walkers vtest.avi --tracks=vtest_tracks.txt --out=gallery.parquet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("input", help="a built dataset (walkers/small), a folder of tracklet folders, or a video")
+    parser.add_argument("--model", required=True, help="workdir of a run, or a .safetensors file")
+    parser.add_argument("--out", required=True, help="file to write, .parquet; finished parts of it are gone on with")
+    parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
+    parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
+    parser.add_argument("--camera", type=int, default=0, help="of tracklets whose folder names none, and of a video")
+    parser.add_argument("--split", default="", help="of a dataset; default: all of its test tracklets")
+    parser.add_argument("--data-dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Embed; returns what was written."""
+    from vreid_jax import inference, processes
+    from vreid_jax.search import embed_gallery, open_source
+    from vreid_jax.search.embedding import check_out
+
+    out = Path(flags.out)
+    check_out(out)
+    processes.join_from_environment()
+    model = inference.load(flags.model)
+    source = open_source(
+        flags.input,
+        tracks=flags.tracks,
+        frames=flags.frames or out.with_suffix(".frames"),
+        camera=flags.camera,
+        data_dir=flags.data_dir,
+        split=flags.split,
+        progress=not flags.quiet,
+    )
+    done = embed_gallery(model, source, out, progress=not flags.quiet)
+    return {"out": str(out), "model": model.name, "fingerprint": model.fingerprint, **dataclasses.asdict(done)}
+
+
+def text(outcome: dict) -> str:
+    """One line."""
+    earlier = f", {outcome['resumed']} of them by an earlier start" if outcome["resumed"] else ""
+    return (
+        f"{outcome['out']}: {outcome['tracklets']} tracklets in {outcome['dimensions']} dimensions{earlier}, "
+        f"by {outcome['model']} {outcome['fingerprint']}"
+    )

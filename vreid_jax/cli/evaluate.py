@@ -1,0 +1,63 @@
+"""Score a trained workdir again, with other settings of the evaluation if wanted."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from vreid_jax.errors import InputError
+
+EXAMPLE = "vreid evaluate runs/m3d-walkers --set=rerank=True --set=metric=cosine"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("workdir", help="folder of a run, with a checkpoint")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of config.evaluation"
+    )
+    parser.add_argument("--data-dir", help="where datasets are, if not where the run found them")
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Evaluate; returns the content of `results.json`."""
+    from absl import flags as absl_flags
+
+    from vreid_jax import config as fields
+    from vreid_jax import experiment
+
+    workdir = Path(flags.workdir)
+    config = read_config(workdir)
+    for assignment in flags.set:
+        for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
+            fields.set_field(config, f"evaluation.{name}", value)
+    if flags.data_dir:
+        config.data.data_dir = flags.data_dir
+    if not absl_flags.FLAGS.is_parsed():  # Grain reads flags
+        absl_flags.FLAGS.mark_as_parsed()
+    results = experiment.train_and_evaluate(config, workdir, "evaluate")
+    return {**dataclasses.asdict(results), "table": results.table()}
+
+
+def text(outcome: dict) -> str:
+    """The table of scores."""
+    return outcome["table"]
+
+
+def read_config(workdir: Path):
+    """The configuration of a run, locked, its lists tuples again; `InputError` where the folder holds no run."""
+    from ml_collections import ConfigDict
+
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    try:
+        return ConfigDict(_tuples(json.loads(file.read_text()))).lock()
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{file} is no configuration of a run: {error}") from error
+
+
+def _tuples(value):
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value

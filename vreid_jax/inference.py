@@ -1,0 +1,209 @@
+"""A trained model that is ready to embed: from the workdir of a run, or from a file of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from vreid_jax import config as fields
+from vreid_jax import evaluation, models
+from vreid_jax.data import Tracklets
+from vreid_jax.errors import InputError
+from vreid_jax.experiment import compute_dtype
+from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.training.checkpoints import load_variables
+
+ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network with its weights, and all that its vectors depend on.
+
+    Attributes:
+      name: of the model, as in `models.names()`.
+      fields: of `models.create`.
+      config: frame size, evaluation streams and whatever else of the run's configuration is known.
+      variables: `params` and `batch_stats`.
+      mean: of the frames in [0, 1].
+      std: likewise.
+      about: what is known of its training: `system`, `dataset`, `licence`, `scores`, `open_set`.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    config: ConfigDict
+    variables: Mapping[str, Any]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    about: Mapping[str, Any]
+
+    @property
+    def metric(self) -> str:
+        """The plain distance in which its vectors are compared."""
+        metric = self.config.evaluation.metric
+        return metric if metric in METRICS else METRICS[0]
+
+    @functools.cached_property
+    def module(self) -> nn.Module:
+        """The network, computing in what the device does best."""
+        known = models.entry(self.name).fields
+        dtype = {"dtype": compute_dtype(self.config.dtype)} if "dtype" in known else {}
+        classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
+        return models.create(self.name, **{**self.fields, **dtype, **classes})
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits: equal for models that give the same vector for the same frames."""
+        digest = hashlib.sha256()
+        streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
+        head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
+        digest.update(json.dumps([*head, self.mean, self.std], sort_keys=True, default=list).encode())
+        for name, value in sorted(flatten_dict(dict(self.variables), sep="/").items()):
+            digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
+            digest.update(np.ascontiguousarray(value))
+        return digest.hexdigest()[:16]
+
+    def embed(self, frames) -> np.ndarray:
+        """The vector [D] float32 of one tracklet: `frames` [T, H, W, 3] uint8 RGB in temporal order, any size, T > 0.
+
+        Raises `InputError` for frames of another kind.
+        """
+        frames = np.asarray(frames)
+        if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape or frames.dtype != np.uint8:
+            raise InputError(
+                f"frames must be [T, H, W, 3] uint8 RGB with at least one frame, not {frames.dtype} {frames.shape}"
+            )
+        return self.embed_tracklets(_OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
+
+    def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
+        """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
+        if not flags.FLAGS.is_parsed():  # Grain reads flags, which a notebook has not parsed
+            flags.FLAGS.mark_as_parsed()
+        config = self.config.copy_and_resolve_references()
+        with config.unlocked():
+            config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames
+            config.evaluation.shuffle_frames = False
+            config.logging.progress = progress
+        return evaluation.fuse(
+            {
+                name: evaluation.extract_stream(
+                    self.module,
+                    self.variables,
+                    tracklets,
+                    stream,
+                    config=config,
+                    mean=self.mean,
+                    std=self.std,
+                    name=name,
+                )
+                for name, stream in config.evaluation.streams.items()
+            }
+        )
+
+
+def load(path: str | Path) -> Model:
+    """Load the model of a run's workdir, or of a `.safetensors` file that `vreid convert` wrote.
+
+    Raises:
+      InputError: when there is no model at `path`.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _from_workdir(path)
+    if not path.exists():
+        raise InputError(f"there is no model {path}: give the workdir of a run, or a .safetensors file")
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} is no model: give the workdir of a run, or a .safetensors file")
+    return _from_file(path)
+
+
+def _from_workdir(workdir: Path) -> Model:
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    try:
+        config = ConfigDict(json.loads(file.read_text()))
+        entry = models.entry(config.model.name)
+    except (ValueError, AttributeError, KeyError) as error:
+        raise InputError(f"{file} is no configuration of a run: {error}") from error
+    about = {"system": config.system, "dataset": config.dataset}
+    results = workdir / "results.json"
+    if results.is_file():
+        found = json.loads(results.read_text())
+        about |= {"open_set": found.get("open_set"), "step": found.get("step"), "scores": _scores(found)}
+    return Model(
+        name=config.model.name,
+        fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
+        config=config,
+        variables=load_variables(workdir),
+        mean=entry.mean,
+        std=entry.std,
+        about=about,
+    )
+
+
+def _from_file(path: Path) -> Model:
+    from vreid_jax.pretrained.weights_file import load_weights, read_metadata
+
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
+    entry = models.entry(metadata["model"])
+    config = metadata.get("config")
+    if config is None:  # weights of another project: the sizes that the model was made for
+        config = fields.default(metadata["model"], "walkers")
+        config.data.update(height=entry.input_size[0], width=entry.input_size[1])
+        config.evaluation.streams = {"feature": fields.evaluation_stream("evenly", entry.clip_length, {})}
+    return Model(
+        name=metadata["model"],
+        fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
+        config=ConfigDict(config),
+        variables={"batch_stats": {}, **load_weights(path)},
+        mean=entry.mean,
+        std=entry.std,
+        about={"licence": metadata["licence"], **(metadata.get("about") or {})},
+    )
+
+
+def _scores(results: Mapping) -> dict[str, dict]:
+    return {
+        protocol: {key: value for key, value in scores.items() if key != "cmc"}
+        for protocol, scores in results.get("protocols", {}).items()
+    }
+
+
+def _num_classes(params: Mapping) -> int:
+    """Columns of the classifier, 0 where the network has none."""
+    for name, value in flatten_dict(dict(params), sep="/").items():
+        if name.endswith("classifier/kernel"):
+            return int(value.shape[-1])
+    return 0
+
+
+class _OneTracklet:
+    """Frames in memory as a source of one tracklet."""
+
+    def __init__(self, frames: np.ndarray):
+        self._frames = frames
+        self.tracklet_ids = np.array(["frames"])
+        self.pids, self.camids = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self.num_frames = np.array([len(frames)])
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
+        del row
+        return self._frames[frame_numbers]

@@ -1,0 +1,35 @@
+"use strict";
+(() => {
+  const queries = [...document.querySelectorAll(".query")];
+  const buttons = [...document.querySelectorAll("button[data-show]")];
+  const camera = document.querySelector("#camera");
+  const shown = document.querySelector("#shown");
+  if (!queries.length) return;
+  const apply = () => {
+    const [show = "all", cam = ""] = decodeURIComponent(location.hash.replace(/^#show=?/, "")).split(",");
+    const known = buttons.some(b => b.dataset.show === show) && location.hash.startsWith("#show=");
+    const want = known ? show : "all", from = known ? cam : "";
+    let count = 0;
+    for (const query of queries) {
+      const fits = (want === "all" || query.dataset.kind === want) && (!from || query.dataset.camera === from);
+      query.hidden = !fits;
+      count += fits;
+    }
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.show === want));
+    camera.value = from;
+    shown.textContent = `${count} of ${queries.length} lists`;
+  };
+  const go = (show, cam) => { history.replaceState(null, "", `#show=${show},${cam}`); apply(); };
+  const current = () => buttons.find(b => b.getAttribute("aria-pressed") === "true").dataset.show;
+  for (const button of buttons) button.addEventListener("click", () => go(button.dataset.show, camera.value));
+  camera.addEventListener("change", () => go(current(), camera.value));
+  for (const item of document.querySelectorAll(".item")) {
+    item.addEventListener("click", () => item.classList.toggle("playing"));
+    item.addEventListener("keydown", event => {
+      const next = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
+      if (next && item[next]) { item[next].focus(); event.preventDefault(); }
+    });
+  }
+  addEventListener("hashchange", apply);
+  apply();
+})();

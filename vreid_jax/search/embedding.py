@@ -1,0 +1,145 @@
+"""Embed tracklets into a gallery file: chunk by chunk, so that it streams and an interrupted run goes on."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from vreid_jax import data
+from vreid_jax.errors import InputError
+from vreid_jax.inference import Model
+from vreid_jax.search.gallery import make_table, pyarrow
+from vreid_jax.search.sources import UNKNOWN, Source
+
+CHUNK = 256  # tracklets between two saves
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """What `embed_gallery` did: tracklets in the file, and how many of them an earlier start had done."""
+
+    tracklets: int
+    resumed: int
+    dimensions: int
+
+
+def embed_gallery(
+    model: Model, source: Source, out: str | Path, *, chunk: int = CHUNK, progress: bool = False
+) -> Embedded:
+    """Write the vectors of `source` to the Parquet file `out`, which appears when it is complete.
+
+    Finished chunks wait in `OUT.parts/`; the same call goes on after them. Several processes share each chunk, and
+    the first one writes.
+
+    Raises:
+      InputError: when `out` is there, cannot be written, or its parts are of another model or input.
+    """
+    pa = pyarrow()
+    out = Path(out)
+    check_out(out)
+    about = {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "metric": model.metric,
+        "open_set": model.about.get("open_set"),
+        "input": source.name,
+    }
+    parts = out.with_name(f"{out.name}.parts")
+    writes = jax.process_index() == 0
+    _claim(parts, {"fingerprint": model.fingerprint, "tracklets": _identity(source), "chunk": chunk}, writes)
+    count = len(source.tracklets)
+    starts = range(0, count, chunk)
+    files = [parts / f"{number:06d}.parquet" for number in range(len(starts))]
+    done = [file.exists() for file in files]
+    resumed = 0
+    for start, file, ready in zip(starts, files, done, strict=True):
+        rows = np.arange(start, min(start + chunk, count))
+        if ready:
+            resumed += len(rows)
+            continue
+        vectors = model.embed_tracklets(data.JoinedSource([source.tracklets], rows), progress=progress)
+        if writes:
+            half = file.with_suffix(".tmp")
+            pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
+            os.replace(half, file)
+    dimensions = 0
+    if writes:
+        half = out.with_name(f".{out.name}.tmp")
+        schema = pa.parquet.read_schema(files[0])
+        dimensions = schema.field("vector").type.list_size
+        with pa.parquet.ParquetWriter(half, schema) as writer:
+            for file in files:
+                writer.write_table(pa.parquet.read_table(file))
+        os.replace(half, out)
+        shutil.rmtree(parts)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("gallery written")
+    return Embedded(count, resumed, dimensions)
+
+
+def check_out(out: Path) -> None:
+    """Raise `InputError` when a gallery cannot be written to `out`."""
+    pyarrow()
+    if out.suffix != ".parquet":
+        raise InputError(f"the gallery {out} has to end in .parquet")
+    if out.exists():
+        raise InputError(f"{out} is there already: name another file, or remove it")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder of {out} does not exist")
+
+
+def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:
+    tracklets = source.tracklets
+    first, last = source.first_frames[rows], source.last_frames[rows]
+
+    def seconds(numbers: np.ndarray) -> list:
+        return [(n - 1) / source.fps if source.fps and n != UNKNOWN else None for n in numbers.tolist()]
+
+    return {
+        "tracklet_id": tracklets.tracklet_ids[rows].tolist(),
+        "pid": tracklets.pids[rows].tolist(),
+        "camid": tracklets.camids[rows].tolist(),
+        "split": source.splits[rows].tolist(),
+        "num_frames": tracklets.num_frames[rows].tolist(),
+        "first_frame": first.tolist(),
+        "last_frame": last.tolist(),
+        "start_seconds": seconds(first),
+        "end_seconds": seconds(last),
+        "folder": source.folders[rows].tolist(),
+        "model": [model.fingerprint] * len(rows),
+    }
+
+
+def _identity(source: Source) -> str:
+    """Changes with the tracklets and their lengths."""
+    digest = hashlib.sha256(source.name.encode())
+    for name, length in zip(source.tracklets.tracklet_ids.tolist(), source.tracklets.num_frames.tolist(), strict=True):
+        digest.update(f"{name}\0{length}\0".encode())
+    return digest.hexdigest()
+
+
+def _claim(parts: Path, job: dict, writes: bool) -> None:
+    """Make the folder of the parts, or check that what lies there is of this job."""
+    file = parts / "job.json"
+    if file.exists():
+        try:
+            stored = json.loads(file.read_text())
+        except ValueError:
+            stored = {}
+        if stored != job:
+            raise InputError(
+                f"{parts} holds the beginning of another gallery (other model, input or chunk size): "
+                "remove it, or name another file"
+            )
+    elif writes:
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(job))
+        except OSError as error:
+            raise InputError(f"cannot write to {parts}: {error.strerror}; name another file") from error

@@ -1,0 +1,123 @@
+"""The file of a gallery: Parquet, one row a tracklet, with the model's fingerprint and calibration in its metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+
+FORMAT = "vreid_jax-gallery-1"
+KEY = b"vreid_jax"
+TEXTS = ("tracklet_id", "split", "folder", "model")
+NUMBERS = ("pid", "camid", "num_frames", "first_frame", "last_frame")
+SECONDS = ("start_seconds", "end_seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """N embedded tracklets.
+
+    Attributes:
+      vectors: `[N, D]` float32.
+      columns: every other column by its name, `[N]`: texts, int64, and seconds (NaN where unknown).
+      about: `fingerprint`, `model`, `metric`, `input`, and `open_set`, the thresholds of its model or None.
+    """
+
+    vectors: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Everything but the vector of one tracklet, as plain Python values."""
+        return {name: values[number].item() for name, values in self.columns.items()}
+
+
+def pyarrow():
+    """The module, or an `InputError` that says how to get it."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("galleries are Parquet files: python3 -m pip install 'vreid_jax[search]'") from error
+    return pyarrow
+
+
+def make_table(vectors: np.ndarray, columns: Mapping[str, Any], about: Mapping[str, Any]):
+    """An Arrow table of `vectors` [N, D] float32 and `columns` [N]; `about` becomes its metadata."""
+    pa = pyarrow()
+    kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.int64()), **dict.fromkeys(SECONDS, pa.float64())}  # fmt: skip
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    arrays = {name: pa.array(list(values), kinds[name]) for name, values in columns.items()}
+    arrays["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return pa.table(arrays).replace_schema_metadata({KEY: json.dumps({"format": FORMAT, **about})})
+
+
+def read_about(path: str | Path) -> dict[str, Any]:
+    """The metadata of a gallery file; `InputError` for a file that is none."""
+    with _parquet(path) as file:
+        return _about(file, path)
+
+
+def open_gallery(path: str | Path) -> Gallery:
+    """Read a whole gallery.
+
+    Raises:
+      InputError: when the file is not there, no gallery, or empty.
+    """
+    with _parquet(path) as file:
+        about = _about(file, path)
+        table = file.read()
+    vectors = _vectors(table.column("vector").combine_chunks())
+    if not len(vectors):
+        raise InputError(f"the gallery {path} is empty: embed something into it first")
+    columns = {}
+    for name in (*TEXTS, *NUMBERS, *SECONDS):
+        values = table.column(name).to_pylist()
+        kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
+        columns[name] = np.array([np.nan if value is None else value for value in values], kind)
+    return Gallery(vectors, columns, about)
+
+
+def read_vectors(path: str | Path, rows_at_once: int = 65536) -> Iterator[np.ndarray]:
+    """The vectors of a gallery in blocks `[n, D]`, in order, never more than one block in memory."""
+    with _parquet(path) as file:
+        for batch in file.iter_batches(rows_at_once, columns=["vector"]):
+            yield _vectors(batch.column(0))
+
+
+def _vectors(array) -> np.ndarray:
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+
+
+@contextlib.contextmanager
+def _parquet(path: str | Path):
+    pa = pyarrow()
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"there is no gallery {path}: make it with `vreid embed`")
+    try:
+        file = pa.parquet.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} is no gallery: it is no Parquet file ({str(error).splitlines()[0]})") from error
+    with file:
+        yield file
+
+
+def _about(file, path) -> dict[str, Any]:
+    try:
+        about = json.loads((file.schema_arrow.metadata or {})[KEY])
+    except (KeyError, ValueError):
+        about = {}
+    if about.get("format") != FORMAT:
+        raise InputError(f"{path} is no gallery of this library: make it with `vreid embed`")
+    return about

@@ -1,0 +1,212 @@
+"""What can be embedded: a built dataset, folders of pictures, or a video with tracks, each as `data.Tracklets`."""
+
+import dataclasses
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vreid_jax import data
+from vreid_jax.datasets import load_builder
+from vreid_jax.datasets.manual_files import frame_order, is_litter
+from vreid_jax.datasets.pictures import SUFFIXES, fault
+from vreid_jax.datasets.tracklet_folder.layout import SPLITS
+from vreid_jax.datasets.video_tracks import cut_tracks, read_fps
+from vreid_jax.errors import InputError
+
+UNKNOWN = -1  # of a frame number
+VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm")
+_CAMERA = re.compile(r"c(\d+)(?:_.*)?")
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Tracklets and what a gallery tells of them beside their vectors.
+
+    Attributes:
+      tracklets: N of them.
+      name: what was opened, as text.
+      splits: `[N]` texts, empty where there is none.
+      first_frames: `[N]` int64 number of the first frame as its file or track tells, -1 where nothing does.
+      last_frames: `[N]` likewise, of the last.
+      fps: frames a second of a video, 0 where there is none.
+      folders: `[N]` where the pictures lie, empty for a built dataset.
+    """
+
+    tracklets: data.Tracklets
+    name: str
+    splits: np.ndarray
+    first_frames: np.ndarray
+    last_frames: np.ndarray
+    fps: float
+    folders: np.ndarray
+
+
+def open_source(
+    path: str,
+    *,
+    tracks: str | None = None,
+    frames: str | Path | None = None,
+    camera: int = 0,
+    data_dir: str | None = None,
+    split: str = "",
+    progress: bool = False,
+) -> Source:
+    """Open a built dataset by its name (`walkers/small`), a folder of tracklets, or a video with its tracks.
+
+    Args:
+      path: the name or the path. In a folder every folder that holds pictures is a tracklet; those called
+        `<pid>/c<camid>_<name>` say whose and where seen, others are pid 0 and camera 0.
+      tracks: boxes in MOTChallenge format, for a video.
+      frames: folder that gets the pictures cut out of a video; made, and reused where it is there already.
+      camera: of tracklets whose folder names none, and of a video.
+      data_dir: where datasets are built.
+      split: of a dataset; empty: every test tracklet, those of the query that are in the gallery once.
+      progress: whether to show bars.
+
+    Raises:
+      InputError: when there is nothing to embed, and why.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        return _from_folder(file, str(file), camera)
+    if file.is_file():
+        return _from_video(file, tracks, frames, camera, progress)
+    if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
+        raise InputError(f"{path} is not there: give a built dataset, a folder of tracklet folders, or a video")
+    return _from_dataset(path, data_dir, split, progress)
+
+
+def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -> Source:
+    builder = load_builder(name, data_dir or None, progress=progress)
+    known = tuple(builder.info.splits)
+    if split and split not in known:
+        raise InputError(f"dataset {name!r} has no split {split!r}; it has {', '.join(known)}")
+    names = [split] if split else [part for part in ("gallery", "query") if part in known]
+    sources = [data.TrackletSource(builder, part, progress) for part in names]
+    ids = np.concatenate([source.tracklet_ids for source in sources])
+    pids = np.concatenate([source.pids for source in sources])
+    _, first = np.unique(ids, return_index=True)
+    rows = np.sort(first)
+    rows = rows[pids[rows] != -1]  # junk is never looked for
+    splits = np.repeat(names, [len(source) for source in sources])[rows]
+    return _source(data.JoinedSource(sources, rows), name, splits=splits)
+
+
+def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source:
+    folders = list_tracklets(root)
+    tracklets = FolderTracklets(root, folders)
+    tracklets.camids[tracklets.camids == 0] = camera
+    numbers = [[_number(path) for path in frames] for frames in tracklets.frames]
+    return _source(
+        tracklets,
+        name,
+        splits=np.array([next((part for part in folder.relative_to(root).parts[:1] if part in SPLITS), "") for folder in folders]),
+        first_frames=np.array([frames[0] for frames in numbers]),
+        last_frames=np.array([frames[-1] for frames in numbers]),
+        fps=fps,
+        folders=np.array([str(folder.resolve()) for folder in folders]),
+    )  # fmt: skip
+
+
+def _from_video(video: Path, tracks: str | None, frames: str | Path | None, camera: int, progress: bool) -> Source:
+    if not tracks:
+        raise InputError(f"{video} is a file: for a video give its tracks, too, with --tracks=TRACKS.txt")
+    if frames is None:
+        raise InputError(f"for the video {video} name a folder that gets the pictures of its tracks")
+    frames = Path(frames)
+    if not frames.is_dir():
+        frames.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{frames.name}.", suffix=".partial", dir=frames.absolute().parent))
+        try:
+            cut_tracks(video, tracks, partial, progress=progress)
+            partial.chmod(0o755)
+            os.replace(partial, frames)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return _from_folder(frames, str(video), camera, fps=read_fps(video))
+
+
+def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, last_frames=None, fps=0.0, folders=None):
+    count = len(tracklets)
+    nothing = np.full(count, UNKNOWN, np.int64)
+    return Source(
+        tracklets,
+        name,
+        np.asarray(splits),
+        nothing if first_frames is None else first_frames,
+        nothing if last_frames is None else last_frames,
+        fps,
+        np.full(count, "") if folders is None else folders,
+    )
+
+
+def list_tracklets(root: Path) -> list[Path]:
+    """Every folder below `root`, itself included, that holds pictures, sorted; `InputError` where there is none."""
+    found = []
+    for folder, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if not is_litter(name))
+        if any(Path(name).suffix.lower() in SUFFIXES and not is_litter(name) for name in files):
+            found.append(Path(folder))
+    if not found:
+        raise InputError(f"{root} has no pictures: a tracklet is a folder of .jpg or .png frames")
+    return sorted(found)
+
+
+class FolderTracklets:
+    """Folders of pictures as `data.Tracklets`; frames are opened when they are read."""
+
+    def __init__(self, root: Path, folders: list[Path]):
+        self.frames = [_list_frames(folder) for folder in folders]
+        labels = [_labels(folder) for folder in folders]
+        self.pids, self.camids = (np.array(values, np.int64) for values in zip(*labels, strict=True))
+        names = [folder.relative_to(root).as_posix() for folder in folders]
+        self.tracklet_ids = np.array([root.name if name == "." else name for name in names])
+        self.num_frames = np.array([len(frames) for frames in self.frames])
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
+        """Decode the named frames: `frame_numbers.shape + [H, W, 3]` uint8 RGB, all of the first one's size."""
+        unique, where = np.unique(frame_numbers, return_inverse=True)
+        frames = data.decode_frames(
+            [_read(self.frames[row][number]) for number in unique], str(self.frames[row][0].parent)
+        )
+        return frames[where.reshape(frame_numbers.shape)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    problem = fault(encoded)
+    if problem:
+        raise InputError(f"{path} {problem}; repair or remove it")
+    return encoded
+
+
+def _labels(folder: Path) -> tuple[int, int]:
+    """Identity and camera of a tracklet folder `<pid>/c<camid>_<name>`; 0 and 0 for a folder of another name."""
+    found = _CAMERA.fullmatch(folder.name)
+    person = folder.parent.name
+    if not found or not person.isdigit():
+        return 0, 0
+    return int(person), int(found[1])
+
+
+def _list_frames(folder: Path) -> list[Path]:
+    """The pictures of a folder by their frame number, by name where there is none."""
+    frames = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_litter(path.name)]
+    return sorted(frames, key=lambda path: frame_order(path.name))
+
+
+def _number(path: Path) -> int:
+    found = _NUMBER.findall(path.stem)
+    return int(found[-1]) if found else UNKNOWN
