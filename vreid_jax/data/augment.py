@@ -14,9 +14,16 @@ def resize(frames: Clip, height: int, width: int) -> Resized:
     """Resize every frame to `height` x `width` (bilinear; area averaging when it shrinks); `[T, H, W, 3]` uint8."""
     if frames.shape[1:3] == (height, width):
         return frames
-    shrinks = height < frames.shape[1] and width < frames.shape[2]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(frame, (width, height), interpolation=method) for frame in frames])
+    resized = np.empty((len(frames), height, width, 3), np.uint8)
+    for frame, out in zip(frames, resized, strict=True):
+        _resize_into(frame, out)
+    return resized
+
+
+def _resize_into(frame: UInt8[np.ndarray, "h w 3"], out: UInt8[np.ndarray, "H W 3"]) -> None:
+    height, width = out.shape[:2]
+    shrinks = height < frame.shape[0] and width < frame.shape[1]
+    cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def augment(
@@ -37,10 +44,23 @@ def augment(
     """
     enlarged = rng.random() < enlarge_crop
     mirrored = rng.random() < flip
+    top = left = 0
+    tall, wide = height, width
     if enlarged:
         tall, wide = round(height * ENLARGE), round(width * ENLARGE)
         top, left = rng.integers(tall - height + 1), rng.integers(wide - width + 1)
-        frames = resize(frames, tall, wide)[:, top : top + height, left : left + width]
-    else:
-        frames = resize(frames, height, width)
-    return np.ascontiguousarray(frames[:, :, ::-1] if mirrored else frames)
+    if not enlarged and not mirrored:
+        return resize(frames, height, width)
+    # Frame by frame into one array: whole clips in between would cost more than the decoding.
+    clip = np.empty((len(frames), height, width, 3), np.uint8)
+    whole = np.empty((tall, wide, 3), np.uint8)
+    for frame, out in zip(frames, clip, strict=True):
+        if frame.shape[:2] != (tall, wide):
+            _resize_into(frame, whole)
+            frame = whole
+        window = frame[top : top + height, left : left + width]
+        if mirrored:
+            cv2.flip(window, 1, dst=out)
+        else:
+            out[...] = window
+    return clip

@@ -94,9 +94,10 @@ def train_batches(
             "camid": np.int32(source.camids[row]),
         }
 
-    dataset = grain.MapDataset.range(num_batches * local).map(load).batch(local)
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
-    return iter(dataset.to_iter_dataset(options))
+    # Clips are read ahead, not batches: these may have any size.
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
+    clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
+    return iter(clips.batch(local))
 
 
 def evaluation_items(

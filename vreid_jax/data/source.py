@@ -22,15 +22,17 @@ def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H
     Raises:
       InputError: for a frame that is no readable picture, naming `name`.
     """
-    frames = []
-    for data in encoded:
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    frames = None
+    for number, data in enumerate(encoded):
+        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
         if frame is None:
             raise InputError(f"{name}: a frame is no readable JPEG or PNG; rebuild the dataset without it")
-        if frames and frame.shape != frames[0].shape:
-            frame = cv2.resize(frame, frames[0].shape[1::-1])
-        frames.append(frame)
-    return np.ascontiguousarray(np.stack(frames)[..., ::-1])
+        if frames is None:
+            frames = np.empty((len(encoded), *frame.shape), np.uint8)
+        elif frame.shape != frames.shape[1:]:
+            frame = cv2.resize(frame, frames.shape[2:0:-1])
+        frames[number] = frame
+    return frames
 
 
 @runtime_checkable
@@ -67,7 +69,7 @@ class TrackletSource:
         self._records = builder.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         self._parser = tfds.core.example_parser.ExampleParserNp(builder.info.features.get_serialized_info())
         self.split = split
-        self._last = threading.local()
+        self._parsing, self._held = threading.Lock(), (-1, None)
         self._read_index(builder.data_path / f"index-{split}.npz", progress)
 
     def _read_index(self, path, progress: bool) -> None:
@@ -107,16 +109,29 @@ class TrackletSource:
     def _parse(self, row: int) -> dict:
         return self._parser.parse_example(self._records[row])
 
+    def _encoded(self, row: int, numbers: Int[np.ndarray, " N"]) -> list[bytes]:
+        # The pieces of a long tracklet follow each other, so the last one is held. One thread parses at a time:
+        # parsing holds the interpreter anyway, and all at once would hold many copies of long records.
+        held, frames = self._held
+        if held != row:
+            record = self._records[row]
+            with self._parsing:
+                held, frames = self._held
+                if held != row:
+                    frames = self._parser.parse_example(record)["frames"]
+                    self._held = (row, frames)
+        return [frames[number] for number in numbers]
+
     def __len__(self) -> int:
         return len(self._records)
 
     def read(self, row: int, frame_numbers: Int[np.ndarray, "..."]) -> UInt8[np.ndarray, "... H W 3"]:
         """Decode the named frames of tracklet `row`, each once: `frame_numbers.shape + [H, W, 3]` uint8 RGB."""
-        if getattr(self._last, "row", None) != row:  # the chunks of a long tracklet follow each other
-            self._last.row, self._last.frames = row, self._parse(row)["frames"]
         unique, where = np.unique(frame_numbers, return_inverse=True)
         name = f"{self.split}/{self.tracklet_ids[row]}"
-        frames = decode_frames([self._last.frames[number] for number in unique], name)
+        frames = decode_frames(self._encoded(row, unique), name)
+        if len(unique) == frame_numbers.size and (np.diff(where) > 0).all():  # already as asked for: no copy
+            return frames.reshape(*frame_numbers.shape, *frames.shape[1:])
         return frames[where.reshape(frame_numbers.shape)]
 
 

@@ -12,6 +12,9 @@ from vreid_jax.datasets import example, progress
 from vreid_jax.errors import InputError
 
 _SHARD_BYTES = 512 << 20
+_OPTIONS = (
+    "group_size:1,uncompressed"  # frames are compressed already; unpacking a record would cost as much as 3 frames
+)
 
 
 class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -58,9 +61,7 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 if writer is None or in_shard + len(record) > _SHARD_BYTES:
                     if writer:
                         writer.close()
-                    writer = array_record_module.ArrayRecordWriter(
-                        str(self._unnamed(split, len(shards))), "group_size:1"
-                    )
+                    writer = array_record_module.ArrayRecordWriter(str(self._unnamed(split, len(shards))), _OPTIONS)
                     shards.append(0)
                     in_shard = 0
                 writer.write(record)
