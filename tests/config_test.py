@@ -10,10 +10,12 @@ from vreid_jax import config as fields
 from vreid_jax import models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
+from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_mesh, make_train_step
 
+PAPER_SIZE = {"person_vlad": (180, 90)}
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 
@@ -37,14 +39,20 @@ def check_steps(config, num_classes):
         def state(variables, phase=phase, optimizer=optimizer):
             trainable, _ = split_params(variables["params"], phase.train)
             start = jnp.zeros((), jnp.int32)
-            return TrainState(start, variables["params"], variables["batch_stats"], optimizer.init(trainable))
+            apply = phase.apply.to_dict()
+            outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **apply), variables, clips)
+            extra = memories(phase.losses, outputs["feature"].shape[-1], num_classes, False, {})
+            batch_stats = variables.get("batch_stats", {})
+            return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
 
         batch = {
             "frames": jax.ShapeDtypeStruct((phase.batch_size, phase.clip.length, *size), jnp.uint8),
             "label": jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32),
         }
         mesh = make_mesh(jax.devices()[:1])
-        step = make_train_step(module, phase, optimizer, mesh, mean=entry.mean, std=entry.std, seed=0)
+        step = make_train_step(
+            module, phase, optimizer, mesh, mean=entry.mean, std=entry.std, seed=0, update=entry.update
+        )
         before = jax.eval_shape(state, variables)
         after, metrics = step.eval_shape(before, batch)
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
@@ -85,7 +93,7 @@ def test_without_an_argument_the_dataset_is_walkers(file):
 def test_every_step_fits_together(file, dataset, num_classes):
     config = get_config(file, dataset)
     if dataset == "mars":
-        assert (config.data.height, config.data.width) == (256, 128)
+        assert (config.data.height, config.data.width) == PAPER_SIZE.get(file.stem, (256, 128))
     check_steps(config, num_classes)
 
 

@@ -57,6 +57,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
                 "protocols": (),  # empty: those of the dataset
                 "baselines": ("untrained", "color_histogram"),
+                # Also persons instead of tracklets, as PROBE/GALLERY of random, all: protocols tracklets_PROBE_GALLERY.
+                "selections": (),
                 # The control that destroys dynamics and nothing else; written to results-shuffled.json.
                 "shuffle_frames": False,
             },
@@ -108,6 +110,8 @@ def phase(**changes) -> ConfigDict:
             "losses": {
                 "softmax": {"weight": 1.0, "smoothing": 0.0},
                 "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
+                # The queue has a length only where the training split has tracklets of pid -1.
+                "oim": {"weight": 0.0, "temperature": 0.1, "momentum": 0.5, "queue": 5000, "subsample": 0},
             },
             "optimizer": {
                 "name": "sgd",

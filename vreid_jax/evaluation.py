@@ -17,6 +17,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.retrieval.learned_metric import LearnedMetric
 from vreid_jax.training.step import make_mesh, normalise, put_batch, put_replicated
 
+ROWS_AT_ONCE = 1024
 Features = np.ndarray  # [N, D] float32, a row a tracklet
 FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
 
@@ -63,6 +64,8 @@ def extract_stream(
     name: str = "features",
 ) -> Features:
     """Average the module's `feature` over the clips of every tracklet: `[N, D]` float32, not normalised.
+
+    A module with a method `tracklet_feature(mean, **apply)` makes the tracklets' features out of these means.
 
     Clips are batched across tracklets and padded to one shape, so that there is one compilation. Every process
     embeds a part of the tracklets on its own devices; all of them get the whole table.
@@ -121,7 +124,12 @@ def extract_stream(
         low = (sums - high).astype(np.float32)
         sums = sum(np.float64(multihost_utils.process_allgather(part)).sum(0) for part in (high, low))
         counts = multihost_utils.process_allgather(counts.astype(np.int32)).sum(0)
-    return (sums / counts[:, None]).astype(np.float32)
+    features = (sums / counts[:, None]).astype(np.float32)
+    finish = getattr(module, "tracklet_feature", None)
+    if finish is None:
+        return features
+    parts = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
+    return np.concatenate([np.asarray(finish(part, **stream.apply), np.float32) for part in parts])
 
 
 @functools.lru_cache(maxsize=8)  # one compilation for a model that embeds one table after another

@@ -22,6 +22,8 @@ from vreid_jax.results import Results
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
 from vreid_jax.training.metrics import MetricsWriter
+from vreid_jax.training.network import Network
+from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.signals import StopRequest, stop_requests
 from vreid_jax.training.state import TrainState, split_params
@@ -93,8 +95,8 @@ class Run:
         dtype = compute_dtype(config.dtype)
         if "dtype" in self.entry.fields:
             fields["dtype"] = dtype
-        num_classes = len(np.unique(self.train_source.pids))
-        self.module = models.create(config.model.name, num_classes=num_classes, **fields)
+        self.num_identities = len(np.unique(self.train_source.pids[self.train_source.pids >= 0]))
+        self.module = models.create(config.model.name, num_classes=self.num_identities, **fields)
         self.mesh = make_mesh()
         self.seeds = {name: phase_seed(config.seed, name) for name in config.phase_order}
         self.lengths, self.steps = {}, {}
@@ -172,6 +174,7 @@ class Run:
         if place.phase not in self.lengths:
             raise InputError(f"the checkpoint is of phase {place.phase!r}, which phase_order does not name")
         like = jax.eval_shape(lambda v: self._new_state(place.phase, v), self._abstract_init())
+        like = like.replace(extra={**self.checkpoints.extra(step), **like.extra})
         sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
         return self.checkpoints.restore(step, like), place
@@ -290,19 +293,24 @@ class Run:
     def _abstract_init(self):
         return dict(jax.eval_shape(self.module.init, jax.random.key(0), self._clip_shape()))
 
-    def _clip_shape(self) -> jax.ShapeDtypeStruct:
-        length = max(phase.clip.length for phase in self.config.phases.values())
+    def _clip_shape(self, length: int = 0) -> jax.ShapeDtypeStruct:
+        length = length or max(phase.clip.length for phase in self.config.phases.values())
         return jax.ShapeDtypeStruct((1, length, self.config.data.height, self.config.data.width, 3), jnp.float32)
 
-    def _new_state(self, phase: str, variables, extra=None) -> TrainState:
-        trainable, _ = split_params(variables["params"], self.config.phases[phase].train)
-        optimizer = make_optimizer(self.config.phases[phase], self.lengths[phase])
+    def _new_state(self, name: str, variables, extra=None) -> TrainState:
+        phase = self.config.phases[name]
+        trainable, _ = split_params(variables["params"], phase.train)
+        optimizer = make_optimizer(phase, self.lengths[name])
+        apply = functools.partial(self.module.apply, train=False, **phase.apply.to_dict())
+        feature = jax.eval_shape(apply, variables, self._clip_shape(phase.clip.length))["feature"]
+        unlabelled = bool((self.train_source.pids < 0).any())
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=variables["params"],
             batch_stats=variables.get("batch_stats", {}),
             opt_state=optimizer.init(trainable),
-            extra=extra or {},
+            extra=memories(phase.losses, feature.shape[-1], self.num_identities, unlabelled, extra or {}),
+            network=Network(self.module, self.entry.mean, self.entry.std),
         )
 
     def _begin_phase(self, name: str, state: TrainState | None, place: Place | None) -> tuple[TrainState, Place]:

@@ -6,7 +6,7 @@ from jaxtyping import Int
 from vreid_jax.errors import InputError
 
 TRAIN_KINDS = ("consecutive", "strided", "random", "evenly")
-TEST_KINDS = ("all", "evenly")
+TEST_KINDS = ("all", "sliding", "evenly")
 
 
 def sample_clip(
@@ -48,7 +48,8 @@ def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, str
 
     Args:
       kind: `all`: the `floor(num_frames / (length * stride))` consecutive, non-overlapping clips, at least one
-        (a short tracklet repeats its frames); `evenly`: `num_clips` clips whose starts are spread evenly from the
+        (a short tracklet repeats its frames); `sliding`: clips of adjacent frames, one every `stride` frames as long as
+        a whole one is left, at least one; `evenly`: `num_clips` clips whose starts are spread evenly from the
         first frame to the last possible one, overlapping when the tracklet is short.
       num_frames: frames in the tracklet, at least 1.
       length: frames in a clip, `T`.
@@ -64,6 +65,9 @@ def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, str
     """
     if kind not in TEST_KINDS:
         raise InputError(f"clip.kind is {kind!r}; test clips are one of {', '.join(TEST_KINDS)}")
+    if kind == "sliding":
+        starts = stride * np.arange(max((num_frames - length) // stride, 0) + 1)
+        return (starts[:, None] + np.arange(length)) % num_frames
     offsets = stride * np.arange(length)
     span = length * stride
     if kind == "evenly":

@@ -21,9 +21,13 @@ def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | I
     Raises:
       InputError: when the training split is too small for it, or the numbers do not fit.
     """
-    labelled = source.pids >= 0
-    if not labelled.all():
-        raise InputError("the training split holds tracklets of pid -1, which only an unlabelled loss can use")
+    if (source.pids < 0).any():
+        used = [name for name, term in phase.losses.items() if term.weight]
+        if used != ["oim"] or phase.sampler == "identity":
+            raise InputError(
+                "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
+                "and frames can use"
+            )
     if phase.sampler == "shuffle":
         return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
     if phase.sampler == "frames":
@@ -66,7 +70,8 @@ def train_batches(
 
     Returns:
       An iterator with `get_state` and `set_state` over `{"frames": uint8 [B, T, H, W, 3], "label": int32 [B],
-      "pid": int32 [B], "camid": int32 [B]}`; the label is the rank of the pid among the split's sorted pids.
+      "pid": int32 [B], "camid": int32 [B]}`; the label is the rank of the pid among the split's sorted pids, -1 for
+      pid -1.
 
     Raises:
       InputError: when the split is too small for the sampler, or the batch does not divide among the processes.
@@ -76,7 +81,7 @@ def train_batches(
     local, rest = divmod(sampler.batch_size, num_processes)
     if rest:
         raise InputError(f"batch_size = {sampler.batch_size} does not divide among {num_processes} processes")
-    labels = {pid: label for label, pid in enumerate(np.unique(source.pids))}
+    labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
     plan = functools.lru_cache(maxsize=64)(sampler.batch)
     clip = phase.clip.to_dict()
     transform = phase.augment.to_dict()

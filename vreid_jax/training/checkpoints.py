@@ -50,6 +50,12 @@ class Checkpoints:
             raise InputError(f"checkpoint {step} is of another model: {_difference(found, wanted)}")
         return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
 
+    def extra(self, step: int) -> dict[str, Any]:
+        """Say what arrays checkpoint `step` holds as the state's `extra`, as shapes; `prepare` may have made any."""
+        stored = self._manager.item_metadata(step)["state"]
+        extra = getattr(stored, "tree", stored).get("extra") or {}
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), extra)
+
     def wait(self) -> None:
         """Return when everything is on disk."""
         self._manager.wait_until_finished()

@@ -6,6 +6,8 @@ from typing import Any
 import flax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vreid_jax.training.network import Network
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -16,7 +18,8 @@ class TrainState:
       params: parameters, nested by module.
       batch_stats: running statistics of the batch norms, nested by module.
       opt_state: the optimizer's state, over the parameters that train in this phase.
-      extra: arrays of a system's own (a look-up table, a queue), empty for most.
+      extra: arrays of a system's or a loss's own (a look-up table, a queue), by name, empty for most.
+      network: what the parameters are of, for `prepare`; no array, so in no checkpoint.
     """
 
     step: Any  # an array; any leaf inside tree transformations, as for the other fields
@@ -24,6 +27,7 @@ class TrainState:
     batch_stats: Any
     opt_state: Any
     extra: Any = flax.struct.field(default_factory=dict)
+    network: Network | None = flax.struct.field(pytree_node=False, default=None)
 
 
 def matching(names, patterns) -> list[str]:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.errors import InputError
+from vreid_jax.training.network import normalise
 from vreid_jax.training.objective import objective
 from vreid_jax.training.state import TrainState, join_params, split_params
 
@@ -30,12 +31,6 @@ def put_replicated(tree, mesh: Mesh):
     """Copy a tree of arrays that every process holds in full to every device of the mesh."""
     sharding = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
-
-
-def normalise(frames, mean, std):
-    """Turn uint8 frames into the floats a model wants: `(frames / 255 - mean) / std`, float32."""
-    shape = (1,) * (frames.ndim - 1) + (3,)
-    return (frames.astype(jnp.float32) / 255 - jnp.reshape(jnp.array(mean), shape)) / jnp.reshape(jnp.array(std), shape)
 
 
 def make_train_step(
@@ -65,9 +60,13 @@ def make_train_step(
             f"batch_size = {phase.batch_size} does not divide into {microbatches} microbatches on {mesh.size} devices"
         )
     sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
+    replicated = NamedSharding(mesh, PartitionSpec())
     apply = phase.apply.to_dict()
 
-    def loss(trainable, frozen, batch_stats, batch, key):
+    def whole(x):
+        return jax.lax.with_sharding_constraint(x, replicated)
+
+    def loss(trainable, frozen, batch_stats, extra, batch, key):
         outputs, changed = module.apply(
             {"params": join_params(trainable, frozen), "batch_stats": batch_stats},
             normalise(batch["frames"], mean, std),
@@ -76,7 +75,7 @@ def make_train_step(
             mutable=["batch_stats"],
             **apply,
         )
-        total, terms = objective(outputs, batch, phase.losses)
+        total, terms = objective(outputs, batch, phase.losses, extra, jax.random.fold_in(key, 1))
         if "logits" in outputs:
             terms["accuracy"] = (outputs["logits"].argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
         return total, ({"loss": total, **terms}, changed.get("batch_stats", {}), outputs)
@@ -91,12 +90,14 @@ def make_train_step(
         def micro(carry, part):
             total, batch_stats = carry
             batch, key = part
-            grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, batch_stats, batch, key)
+            grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, batch_stats, state.extra, batch, key)
             kept = {"feature": outputs["feature"]} if update else {}
             return (jax.tree.map(jnp.add, total, grads), batch_stats), (metrics, kept)
 
         if microbatches == 1:
-            grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, state.batch_stats, batch, keys[0])
+            grads, (metrics, batch_stats, outputs) = gradient(
+                trainable, frozen, state.batch_stats, state.extra, batch, keys[0]
+            )
         else:
             parts = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
             parts = jax.lax.with_sharding_constraint(parts, sharded)
@@ -115,8 +116,11 @@ def make_train_step(
             opt_state=opt_state,
         )
         if update:
+            # What follows the rows one by one is to have them all on every device.
+            outputs, batch = (
+                {k: whole(v) if k in ("feature", "label") else v for k, v in d.items()} for d in (outputs, batch)
+            )
             state = update(state, outputs, batch)
         return state, metrics
 
-    replicated = NamedSharding(mesh, PartitionSpec())
     return jax.jit(step, donate_argnums=0, out_shardings=(replicated, replicated))

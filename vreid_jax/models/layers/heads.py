@@ -31,3 +31,15 @@ class IdentityHead(nn.Module):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
             outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
         return outputs
+
+
+class Classifier(nn.Module):
+    """Batch norm and a fully connected layer over the identities, float32: what trains a vector without a table."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B D"], train: bool = False) -> Float[Array, "B N"]:
+        """Logits of vectors."""
+        x = BatchNorm(not train, name="bn")(x.astype(jnp.float32))
+        return nn.Dense(self.num_classes, name="classifier")(x)

@@ -1,0 +1,55 @@
+"""K-means on the host, the same for the same points and seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from vreid_jax.errors import InputError
+
+
+def kmeans(
+    points: Float[np.ndarray, "N D"], num_clusters: int, seed: int = 0, iterations: int = 50
+) -> Float[np.ndarray, "K D"]:
+    """Centres of `points` by Lloyd's iterations from a k-means++ start, float64 within, float32 out.
+
+    A cluster that loses all its points moves to the point farthest from its centre. Stops early when nothing moves.
+    Raises `InputError` for fewer points than clusters.
+    """
+    if len(points) < num_clusters:
+        raise InputError(f"k-means needs at least {num_clusters} descriptors for as many centres, got {len(points)}")
+    points = points.astype(np.float64)
+    centres = _spread(points, num_clusters, np.random.default_rng(seed))
+    for _ in range(iterations):
+        distances = _squared_distances(points, centres)
+        nearest = distances.argmin(1)
+        far = distances[np.arange(len(points)), nearest]
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, points)
+        counts = np.bincount(nearest, minlength=num_clusters)
+        moved = sums / np.maximum(counts, 1)[:, None]
+        empty = np.flatnonzero(counts == 0)
+        moved[empty] = points[np.argsort(-far, kind="stable")[: len(empty)]]
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres.astype(np.float32)
+
+
+def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Points as first centres, each the best of a few drawn with a chance like their squared distance from the others."""
+    chosen = [rng.integers(len(points))]
+    far = _squared_distances(points, points[chosen])[:, 0]
+    draws = 2 + int(np.log(count))
+    while len(chosen) < count:
+        total = far.sum()
+        rows = rng.choice(len(points), draws, p=far / total if total > 0 else None)
+        left = np.minimum(far[:, None], _squared_distances(points, points[rows]))
+        best = left.sum(0).argmin()
+        chosen.append(rows[best])
+        far = left[:, best]
+    return points[chosen]
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.maximum((a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T, 0)

@@ -1,0 +1,86 @@
+"""Vectors of locally aggregated descriptors: soft counts of the residuals to cluster centres."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+from jax.lax import Precision
+from jaxtyping import Float
+
+from vreid_jax.errors import InputError
+
+ASSIGNMENTS = ("soft", "hard")
+EPSILON = 1e-12  # under every root: a cluster that gets nothing stays zero, and its gradient finite
+
+
+class VLAD(nn.Module):
+    """The sums of residuals of PersonVLAD, Eq. 5, before their normalisation.
+
+    Descriptors are assigned by softmax_k(w_k·f + z_k) with w = 2αc and z = -α|c|² at the start; `centres` of the
+    residuals are parameters of their own ("decoupled"). `assignment` "hard" gives a descriptor wholly to the centre of
+    the largest logit. At α = 1000 the assignment of unit vectors is one-hot in float32, so `kernel` and `bias` get no
+    gradient; the centres still learn.
+    """
+
+    num_clusters: int = 64
+    alpha: float = 1000.0
+    assignment: str = "soft"
+
+    @nn.compact
+    def __call__(
+        self, descriptors: Float[Array, "B N D"], weights: Float[Array, "B N"] | None = None
+    ) -> Float[Array, "B K D"]:
+        """Sums over the N descriptors of each clip, float32; each descriptor counts `weights` times, 1 by default."""
+        if self.assignment not in ASSIGNMENTS:
+            raise InputError(f"assignment is {self.assignment!r}, expected {' or '.join(ASSIGNMENTS)}")
+        shape = (self.num_clusters, descriptors.shape[-1])
+        centres = self.param("centres", _unit_directions, shape)
+        kernel = self.param("kernel", lambda _: vlad_parameters(centres, self.alpha)["kernel"])
+        bias = self.param("bias", lambda _: vlad_parameters(centres, self.alpha)["bias"])
+        return vlad_sums(descriptors, centres, kernel, bias, weights, hard=self.assignment == "hard")
+
+
+def vlad_parameters(centres: Float[Array | np.ndarray, "K D"], alpha: float) -> dict[str, Array]:
+    """Parameters of `VLAD` that assign to `centres` as in Eq. 4 and take residuals to them."""
+    centres = jnp.asarray(centres, jnp.float32)
+    return {"centres": centres, "kernel": 2 * alpha * centres.T, "bias": -alpha * jnp.square(centres).sum(1)}
+
+
+def vlad_sums(
+    descriptors: Float[Array | np.ndarray, "B N D"],
+    centres: Float[Array | np.ndarray, "K D"],
+    kernel: Float[Array | np.ndarray, "D K"],
+    bias: Float[Array | np.ndarray, " K"],
+    weights: Float[Array | np.ndarray, "B N"] | None = None,
+    hard: bool = False,
+) -> Float[Array, "B K D"]:
+    """V[b, k] = Σ_n a_k(f_n) (f_n - c_k), Eq. 3 or 5, as Σ a f - (Σ a) c; nothing of size B x N x K x D is made."""
+    descriptors = jnp.asarray(descriptors, jnp.float32)
+    logits = jnp.einsum("bnd,dk->bnk", descriptors, kernel, precision=Precision.HIGHEST)
+    logits = logits + jnp.asarray(bias)[None, None, :]
+    if hard:
+        share = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=jnp.float32)
+    else:
+        share = jax.nn.softmax(logits, axis=-1)
+    if weights is not None:
+        share = share * jnp.asarray(weights)[:, :, None]
+    sums = jnp.einsum("bnk,bnd->bkd", share, descriptors, precision=Precision.HIGHEST)
+    return sums - share.sum(1)[:, :, None] * jnp.asarray(centres)[None]
+
+
+def normalised(sums: Float[Array | np.ndarray, "B K D"]) -> Float[Array, "B KD"]:
+    """Each cluster's sum to length 1, then the whole; what is zero stays zero."""
+    return unit(unit(jnp.asarray(sums, jnp.float32)).reshape(sums.shape[0], -1))
+
+
+def unit(x: Float[Array | np.ndarray, "... D"]) -> Float[Array, "... D"]:
+    """Vectors of length 1 along the last axis; a zero vector stays zero and has a finite gradient."""
+    return x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + EPSILON)
+
+
+def _unit_directions(key: Array, shape: tuple[int, int]) -> Array:
+    """Centres before k-means: random directions in the orthant that ReLU leaves."""
+    return unit(jnp.abs(jax.random.normal(key, shape, jnp.float32)))

@@ -1,0 +1,176 @@
+"""3D PersonVLAD: C3D, 3-D part alignment, and one VLAD sum over the parts of a clip or of a whole tracklet."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from vreid_jax.errors import InputError
+from vreid_jax.models import registry
+from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
+from vreid_jax.models.layers.heads import Classifier
+from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
+from vreid_jax.models.layers.vlad import VLAD, normalised, unit, vlad_parameters
+
+AGGREGATIONS = ("vlad", "average", "max")
+CLASSIFIERS = ("c3d", "feature")
+STREAMS = (None, "c3d")
+
+
+class PersonVLAD(nn.Module):
+    """The whole network, submodules `backbone`, `maps`, `parts`, `vlad`, and the classifiers that `classifiers` names.
+
+    `groups`, `width`: of the C3D. `part_layer`: "pool5" (paper) or "conv5b" (for small clips).
+    `parts`: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", the baseline "3D ConvNets + GP":
+    pooling over the whole cubic and its fully connected layers, nothing aggregated.
+    `descriptors`, `hidden_size`, `feature_size`: of `PartDescriptors`. They have length 1 before they are summed.
+    `aggregation`: "vlad", or the paper's alternatives "average" and "max" over each part's positions, the parts'
+    vectors concatenated. `num_clusters`, `alpha`, `assignment`: of `VLAD`.
+    `aggregate_over` (in evaluation): "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
+    the sum over all of the tracklet's descriptors (Sec. I-III).
+    `classifiers`: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
+    `kmeans_before` names the phase before which k-means sets the centres, from `kmeans_batches` training batches.
+    """
+
+    num_classes: int = 0
+    groups: tuple = EIGHT
+    width: int = 64
+    part_layer: str = "pool5"
+    parts: str = "learned"
+    num_parts: int = 6
+    descriptors: str = "parts"
+    hidden_size: int = 512
+    feature_size: int = 256
+    aggregation: str = "vlad"
+    num_clusters: int = 64
+    alpha: float = 1000.0
+    assignment: str = "soft"
+    aggregate_over: str = "clip"
+    classifiers: tuple[str, ...] = ()
+    kmeans_before: str = "parts"
+    kmeans_batches: int = 100
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
+    ) -> dict[str, Array]:
+        """Endpoints, `part_maps` [B, t, h, w, P], `descriptors` [B, N, D] (unit length), `feature`, maybe `logits`.
+
+        `feature` has unit length: [B, K·D] of the VLAD layer, [B, P·D] or [B, D] of the alternatives. With
+        `aggregate_over` "tracklet" it is, in evaluation, what a tracklet's clips are averaged in before
+        `tracklet_feature`. The stream "c3d" ends at the backbone: `feature` [B, C] is its `pooled`, of unit length.
+        `clips` are normalised floats.
+        """
+        self._check(stream)
+        outputs = C3D(self.groups, self.width, self.dtype, name="backbone")(clips, train)
+        outputs |= self._logits("c3d", outputs["pooled"], train) if stream or self.is_initializing() else {}
+        if stream:
+            return {**outputs, "feature": unit(outputs["pooled"])}
+        if self.part_layer not in outputs:
+            raise InputError(
+                f"part_layer is {self.part_layer!r}, which clips of {clips.shape[1]} frames of {clips.shape[2]}x"
+                f"{clips.shape[3]} do not have; take conv5b"
+            )
+        cubic = outputs[self.part_layer]
+        maps = PartMaps(self.parts, self.num_parts, name="maps")(cubic)
+        pooling = "max" if self.aggregation == "max" else "average"
+        describe = PartDescriptors(self.hidden_size, self.feature_size, self.descriptors, pooling, name="parts")
+        found, weights = describe(cubic, maps)
+        batch, dimension = found.shape[0], found.shape[-1]
+        descriptors = unit(found).reshape(batch, -1, dimension)
+        if self.aggregates:
+            layer = VLAD(self.num_clusters, self.alpha, self.assignment, name="vlad")
+            summed = layer(descriptors, None if weights is None else weights.reshape(batch, -1)).reshape(batch, -1)
+        else:
+            if weights is not None:
+                found = weights[..., None] * found
+            summed = (found.max(2) if pooling == "max" else found.mean(2)).reshape(batch, -1)
+        whole = self.aggregate_over == "tracklet" and not train
+        feature = summed if whole else self._finished(summed)
+        outputs |= self._logits("feature", self._finished(summed), train)
+        return {**outputs, "part_maps": maps, "descriptors": descriptors, "feature": feature}
+
+    @property
+    def aggregates(self) -> bool:
+        """Whether descriptors go through the VLAD layer."""
+        return self.aggregation == "vlad" and self.parts != "global"
+
+    @nn.nowrap
+    def tracklet_feature(
+        self, mean: Float[Array | np.ndarray, "N D"], stream: str | None = None
+    ) -> Float[Array | np.ndarray, "N D"]:
+        """The features of N tracklets from the means of `feature` over their clips."""
+        return self._finished(mean) if self.aggregate_over == "tracklet" and not stream else mean
+
+    @nn.nowrap
+    def part_maps(self, variables, clips: Float[Array | np.ndarray, "B T H W 3"]) -> Float[Array, "B t h w P"]:
+        """Weights in [0, 1] of the P parts over the positions of `part_layer` (Fig. 8), of normalised clips."""
+        return self.apply(variables, clips)["part_maps"]
+
+    @nn.nowrap
+    def _finished(self, summed):
+        if self.aggregates:
+            return normalised(jnp.asarray(summed).reshape(summed.shape[0], self.num_clusters, -1))
+        return unit(jnp.asarray(summed))
+
+    def _logits(self, name: str, x: Array, train: bool) -> dict[str, Array]:
+        if self.num_classes < 1 or name not in self.classifiers:
+            return {}
+        return {"logits": Classifier(self.num_classes, name=f"{name}_head")(x, train)}
+
+    def _check(self, stream: str | None) -> None:
+        for field, value, known in (
+            ("stream", stream, STREAMS),
+            ("aggregation", self.aggregation, AGGREGATIONS),
+            ("aggregate_over", self.aggregate_over, ("clip", "tracklet")),
+            ("part_layer", self.part_layer, ("pool5", "conv5b")),
+            *(("classifiers", name, CLASSIFIERS) for name in self.classifiers),
+        ):
+            if value not in known:
+                raise InputError(f"{field} is {value!r}, expected one of {', '.join(map(str, known))}")
+        if (self.aggregation, self.aggregate_over) == ("max", "tracklet"):
+            raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
+
+
+def prepare(phase: str, state, batches):
+    """Before the phase `kmeans_before`: centres from k-means on descriptors of the training set, the same every time."""
+    module = state.network.module
+    if phase != module.kmeans_before or not module.aggregates:
+        return state
+    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    describe = jax.jit(lambda variables, frames: state.network(variables, frames)["descriptors"])
+    found = []
+    for batch in batches(module.kmeans_batches):
+        descriptors = np.asarray(describe(variables, batch["frames"]))
+        found.append(_of_all_processes(descriptors).reshape(-1, descriptors.shape[-1]))
+    centres = kmeans(np.concatenate(found), module.num_clusters)
+    return state.replace(params={**state.params, "vlad": vlad_parameters(centres, module.alpha)})
+
+
+def _of_all_processes(local: np.ndarray) -> np.ndarray:
+    """The whole batch's rows, in the order in which one process would have them."""
+    if jax.process_count() == 1:
+        return local
+    from jax.experimental import multihost_utils
+
+    return np.concatenate(list(multihost_utils.process_allgather(local)))
+
+
+def update(state, outputs, batch):
+    """The table and the queue of OIM after a step, where the phase has that loss."""
+    if "oim" not in state.extra:
+        return state
+    memory = state.extra["oim"].after(outputs["feature"], batch["label"])
+    return state.replace(extra={**state.extra, "oim": memory})
+
+
+_FIELDS = tuple(field for field in PersonVLAD.__dataclass_fields__ if field not in ("parent", "name", "groups"))
+_META = {"input_size": (180, 90), "clip_length": 16, "prepare": prepare, "update": update}
+
+registry.register("person_vlad", PersonVLAD, _FIELDS, {"groups": EIGHT}, mean=SPORTS1M_MEAN, std=SPORTS1M_STD, **_META)
+registry.register("person_vlad_small", PersonVLAD, _FIELDS, {"groups": FIVE}, **_META)

@@ -1,0 +1,25 @@
+"""A model with the normalisation it was made for, from uint8 frames to outputs."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+def normalise(frames, mean, std):
+    """Turn uint8 frames into the floats a model wants: `(frames / 255 - mean) / std`, float32."""
+    shape = (1,) * (frames.ndim - 1) + (3,)
+    return (frames.astype(jnp.float32) / 255 - jnp.reshape(jnp.array(mean), shape)) / jnp.reshape(jnp.array(std), shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A module and the mean and standard deviation of its registry entry; two of the same fields are equal."""
+
+    module: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, variables, frames, **apply):
+        """Outputs in evaluation of uint8 `frames` [B, T, H, W, 3]; `apply` are keyword arguments of the module."""
+        return self.module.apply(variables, normalise(frames, self.mean, self.std), train=False, **apply)
