@@ -93,7 +93,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         ),
     }
     config.phase_order = ("backbone",) if baseline else (("backbone",) if small else ()) + ("parts", "joint")
-    apply = {"stream": "c3d"} if baseline else {}
+    apply = {"stream": "c3d" if baseline else None}
     config.evaluation.streams = {"clips": fields.evaluation_stream("sliding", length, apply, stride=length // 2)}
     config.evaluation.selections = ("random/all", "random/random", "all/random", "all/all")
     return fields.finish(config, changes)

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vreid_jax.training.checkpoints import load_state
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -87,6 +89,22 @@ def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file
     for other in ("devices-4", "processes"):
         np.testing.assert_allclose(losses(tmp_path / other)[:3], expected[:3], rtol=0, atol=1e-5)
         np.testing.assert_allclose(losses(tmp_path / other)[3:], expected[3:], rtol=0, atol=1e-4)
+
+
+def test_the_table_of_oim_is_the_same_on_one_device_and_on_four(toy_file, data_dir, tmp_path):
+    """Sixteen clips of sixteen identities: some occur twice in a batch, so the order of rows counts."""
+    fields = {"phases__temporal__total_steps": 3, "phases__temporal__batch_size": 16, "phase_order": "('temporal',)"}
+    fields |= {
+        f"phases__temporal__losses__{name}__weight": w for name, w in (("softmax", 0), ("triplet", 0), ("oim", 1))
+    }
+    fields |= {"phases__temporal__sampler": "frames"}
+    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **fields) for n in (1, 4)]
+    for run in runs:
+        finish(run)
+    tables = [load_state(tmp_path / f"devices-{n}")["extra"]["oim"]["table"] for n in (1, 4)]
+    assert tables[0].shape == (16, 8)
+    assert (np.linalg.norm(tables[0], axis=1) > 0.9).sum() > 8
+    np.testing.assert_allclose(tables[1], tables[0], rtol=0, atol=1e-5)
 
 
 def test_a_run_that_is_stopped_and_killed_goes_on_and_finishes(toy_file, data_dir, tmp_path):

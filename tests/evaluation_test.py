@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vreid_jax import data, evaluation, models
+from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.errors import InputError
 
 
@@ -142,3 +142,21 @@ def test_distances_of_rows_are_the_same_from_a_table_and_alone():
     np.testing.assert_allclose(evaluation.feature_distances(features, "euclidean")(*rows), expected, atol=1e-3)
     many = np.concatenate([features, np.zeros((4100, 4), np.float32)])
     np.testing.assert_allclose(evaluation.feature_distances(many, "euclidean")(*rows), expected, atol=1e-3)
+
+
+def test_selections_are_persons_ranked_ten_times(tiny):
+    features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
+    distances = evaluation.feature_distances(features, "euclidean")
+    found = evaluation.selection_scores(tiny, distances, ("random/all", "all/all"))
+    assert list(found) == ["tracklets_random_all", "tracklets_all_all"]
+    pids, camids = tiny.tracklets.pids, tiny.tracklets.camids
+    draws = [
+        retrieval.rank(*retrieval.select_tracklets(features, pids, camids, "random", "all", seed)) for seed in range(10)
+    ]
+    np.testing.assert_allclose(found["tracklets_random_all"]["rank1"], np.mean([draw.cmc[0] for draw in draws]))
+    np.testing.assert_allclose(found["tracklets_random_all"]["mAP"], np.mean([draw.mAP for draw in draws]))
+    whole = retrieval.rank(*retrieval.select_tracklets(features, pids, camids, "all", "all"))
+    np.testing.assert_allclose(found["tracklets_all_all"]["cmc"], whole.cmc)
+    assert found["tracklets_all_all"].keys() == whole.summary().keys()
+    with pytest.raises(InputError, match="selections names 'all'; it is PROBE/GALLERY"):
+        evaluation.selection_scores(tiny, distances, ("all",))

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import runpy
@@ -11,6 +12,7 @@ import pytest
 
 from vreid_jax import experiment, retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.models import registry
 from vreid_jax.training import loop
 from vreid_jax.training.signals import Interrupted
 
@@ -43,7 +45,7 @@ def assert_bitwise_equal(first, second):
     (state, place, batch), (other, other_place, other_batch) = first, second
     assert place == other_place
     assert jax.tree.structure(state) == jax.tree.structure(other)
-    for part in ("params", "batch_stats", "opt_state", "step"):
+    for part in ("params", "batch_stats", "opt_state", "step", "extra"):
         jax.tree.map(np.testing.assert_array_equal, getattr(state, part), getattr(other, part))
     jax.tree.map(np.testing.assert_array_equal, batch, other_batch)
 
@@ -292,6 +294,34 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
     assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
 
 
+def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, monkeypatch):
+    """The table of OIM, whose shape the configuration gives, and an array that only `prepare` knows of."""
+    entry = registry.entry("toy")
+
+    def prepare(phase, state, batches):
+        cached = sum(batch["frames"].mean((1, 2, 3)) for batch in batches(2))
+        return entry.prepare(phase, state, batches).replace(extra={**state.extra, "cached": cached})
+
+    monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare))
+    toy.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "oim": {"weight": 1.0}})
+    toy.phases.spatial.total_steps = 2
+    experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
+    SignalAt(monkeypatch, 4)
+    with pytest.raises(Interrupted, match="stopped at step 4"):
+        experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    half = outcome(toy, tmp_path / "parts")[0].extra["oim"].table
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    whole, parts = (outcome(toy, tmp_path / name) for name in ("whole", "parts"))
+    assert_bitwise_equal(whole, parts)
+    table = whole[0].extra["oim"].table
+    lengths = np.linalg.norm(table, axis=1)
+    assert table.shape == (16, 8)
+    np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
+    assert 0 < (half.any(1)).sum() <= (lengths > 0).sum()
+    assert np.any(half != table)
+    assert whole[0].extra["cached"].shape == (8, 3)
+
+
 def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
     toy.phase_order = ("spatial",)
     toy.phases.spatial.schedule.name = "constant"
@@ -369,6 +399,7 @@ def test_parameters_start_from_another_run(finished, toy, tmp_path):
         ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),
         ({"evaluation.streams.spatial.clip.kind": "random"}, "clip.kind is 'random'"),
         ({"evaluation.protocols": ("marss",)}, "marss"),
+        ({"evaluation.selections": ("some/all",)}, "selections names 'some/all'; it is PROBE/GALLERY"),
         (
             {"evaluation.metric": "manhattan"},
             "evaluation.metric is 'manhattan'; it is one of euclidean, .* xqda, kissme",

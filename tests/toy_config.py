@@ -14,6 +14,7 @@ from vreid_jax import models
 from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.systems.person_vlad import update
 
 
 class ToyStream(nn.Module):
@@ -63,7 +64,13 @@ def prepare(phase, state, batches):
 
 if "toy" not in models.names():
     registry.register(
-        "toy", ToyTwoStream, ("num_classes", "dropout", "width"), {}, input_size=(32, 16), prepare=prepare
+        "toy",
+        ToyTwoStream,
+        ("num_classes", "dropout", "width"),
+        {},
+        input_size=(32, 16),
+        prepare=prepare,
+        update=update,
     )
 
 

@@ -299,4 +299,35 @@ def feature_distances(
         return between(features[query], features[gallery]) if whole is None else whole[np.ix_(query, gallery)]
 
     distances.squared = learned or metric == "sqeuclidean"
+    distances.features, distances.between = features, between
     return distances
+
+
+def parse_selection(name: str) -> tuple[str, str]:
+    """Return what `PROBE/GALLERY` of `evaluation.selections` takes on either side, "random" or "all".
+
+    Raises:
+      InputError: for anything else.
+    """
+    probe, slash, gallery = name.partition("/")
+    if not slash or {probe, gallery} - set(retrieval.tracklet_selection.SELECTIONS):
+        raise InputError(f"evaluation.selections names {name!r}; it is PROBE/GALLERY, each random or all")
+    return probe, gallery
+
+
+def selection_scores(test: TestSet, distances, selections, draws: int = 10) -> dict[str, dict]:
+    """Rank persons instead of tracklets (PersonVLAD, Table II): `{"tracklets_PROBE_GALLERY": summary}`, as in `score`.
+
+    `distances` are those of `feature_distances`. The mean over `draws`, seeds 0, 1, …; of all/all there is but one.
+    """
+    scores = {}
+    for name in selections:
+        probe, gallery = parse_selection(name)
+        summaries = []
+        for seed in range(draws if "random" in (probe, gallery) else 1):
+            selected = retrieval.select_tracklets(
+                distances.features, test.tracklets.pids, test.tracklets.camids, probe, gallery, seed, distances.between
+            )
+            summaries.append(retrieval.rank(*selected).summary())
+        scores[f"tracklets_{probe}_{gallery}"] = retrieval.mean_std_over_splits(summaries)[0]
+    return scores

@@ -115,6 +115,8 @@ class Run:
                 raise InputError(f"evaluation.baselines names {name!r}; they are {' and '.join(BASELINES)}")
         for name in self.protocols:
             retrieval.protocols.get(name)
+        for name in self.config.evaluation.selections:
+            evaluation.parse_selection(name)
         check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)
         variables = self._abstract_init()
         for stream in self.config.evaluation.streams.values():
@@ -199,6 +201,7 @@ class Run:
         twins = (self.builder.info.metadata or {}).get("twins", ())
         for name, distances in self._distances("", {"params": state.params, "batch_stats": state.batch_stats}).items():
             scores = evaluation.score(self.test, distances, self.protocols)
+            scores |= evaluation.selection_scores(self.test, distances, config.evaluation.selections)
             if name == "system":
                 results.protocols = scores
                 results.extra["open_set"] = evaluation.open_set(self.test, distances, self.protocols[0])

@@ -92,3 +92,10 @@ def test_a_kind_that_does_not_exist_is_named():
         sample_clip("all", 5, 2, 1, np.random.default_rng(0))
     with pytest.raises(InputError, match=r"clip.kind is 'random'; test clips are one of all, evenly"):
         split_clips("random", 5, 2)
+
+
+def test_sliding_clips_overlap_and_cover_what_whole_ones_can():
+    clips = split_clips("sliding", 40, 16, stride=8)
+    np.testing.assert_array_equal(clips, np.arange(4)[:, None] * 8 + np.arange(16))
+    assert len(split_clips("sliding", 39, 16, stride=8)) == 3
+    np.testing.assert_array_equal(split_clips("sliding", 5, 8, stride=4), [[0, 1, 2, 3, 4, 0, 1, 2]])

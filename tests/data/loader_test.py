@@ -126,6 +126,20 @@ def test_junk_has_no_place_in_training(gallery):
         batches(gallery)
 
 
+def test_a_loss_for_unlabelled_tracklets_gets_them_with_label_minus_one(gallery):
+    alone = {"softmax": {"weight": 0.0}, "oim": {"weight": 1.0}}
+    found = [next(batches(gallery, sampler="shuffle", losses=alone, seed=seed)) for seed in range(4)]
+    labels, pids = (np.concatenate([batch[name] for batch in found]) for name in ("label", "pid"))
+    known = np.unique(gallery.pids[gallery.pids >= 0])
+    np.testing.assert_array_equal(labels[pids == -1], -1)
+    np.testing.assert_array_equal(known[labels[pids >= 0]], pids[pids >= 0])
+    assert -1 in labels
+    with pytest.raises(InputError, match="which only the loss oim, alone,"):
+        batches(gallery, losses=alone)
+    with pytest.raises(InputError, match="which only the loss oim, alone,"):
+        batches(gallery, sampler="shuffle", losses={"oim": {"weight": 1.0}})
+
+
 @pytest.mark.parametrize("clip", [clips(), clips("evenly", 3, 4), clips("all", 2, 0, 2)])
 def test_every_clip_of_every_tracklet_is_evaluated_once(gallery, clip, monkeypatch):
     monkeypatch.setattr(loader, "FRAMES_PER_ITEM", 8)  # so that tracklets come in pieces

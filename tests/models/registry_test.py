@@ -15,6 +15,8 @@ PARAMETERS = {
     "c3d": 27_655_936,  # 27 C D + D of each convolution
     "c3d_small": 4_651_008,
     "i3d_inception_v1": 12_287_264,  # the original's state dict less 410,000 of logits
+    "person_vlad": 30_055_750,  # C3D, 3,078 of maps, 6 x 393,984 of parts, two sets of 64 x 256 centres and 64 biases
+    "person_vlad_small": 6_262_854,
     "resnet50": 23_508_032,  # torchvision's 25,557,032 less its 2,049,000 of fc
     "resnet50_m3d": 24_904_113,
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
@@ -26,12 +28,15 @@ VARIANTS = {
     "no attention, plain stem": ("resnet50_m3d", {"ral": "", "stem_m3d": False}, 24_678_080),
     "classifiers": ("two_stream_m3d", {"num_classes": 625}, 49_098_451),
     "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),
+    "global pooling": ("person_vlad", {"parts": "global"}, 27_655_936 + 393_984),
+    "grid, averaged": ("person_vlad", {"parts": "grid", "aggregation": "average"}, 27_655_936 + 25 * 393_984),
 }
 
 
 def count(name, **fields):
-    module = models.create(name, **fields)
-    variables = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((1, 8, 64, 32, 3))))
+    entry, module = models.entry(name), models.create(name, **fields)
+    clips = jax.ShapeDtypeStruct((1, entry.clip_length, *entry.input_size, 3), jnp.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), clips)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
 
 

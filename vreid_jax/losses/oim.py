@@ -45,6 +45,7 @@ class OIMMemory:
         A labelled row moves its identity's vector to the normalised `momentum · old + (1 - momentum) · new`; an
         unlabelled one (-1) takes the oldest place of the queue.
         """
+
         def add(carry, row):
             table, queue, pointer = carry
             feature, label = row

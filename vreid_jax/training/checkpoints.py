@@ -66,7 +66,13 @@ class Checkpoints:
 
 
 def load_variables(workdir: Path) -> dict[str, Any]:
-    """Read parameters and batch statistics of a workdir's newest checkpoint, as NumPy arrays.
+    """Read parameters and batch statistics of a workdir's newest checkpoint, as NumPy arrays; see `load_state`."""
+    state = load_state(workdir)
+    return {"params": state["params"], "batch_stats": state["batch_stats"]}
+
+
+def load_state(workdir: Path) -> dict[str, Any]:
+    """Read the whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
 
     Raises:
       InputError: when the folder holds no checkpoint.
@@ -84,7 +90,7 @@ def load_variables(workdir: Path) -> dict[str, Any]:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), getattr(stored, "tree", stored)
         )
         state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
-    return jax.device_get({"params": state["params"], "batch_stats": state["batch_stats"]})
+    return jax.device_get(state)
 
 
 def _handlers() -> dict[str, Any]:

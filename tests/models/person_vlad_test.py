@@ -1,0 +1,194 @@
+"""The PersonVLAD system: its outputs, its baselines, whole tracklets, and centres from the training set."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax import evaluation, models
+from vreid_jax.config import evaluation_stream
+from vreid_jax.errors import InputError
+from vreid_jax.losses import OIMMemory
+from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.systems.person_vlad import prepare, update
+from vreid_jax.training.network import Network
+from vreid_jax.training.state import TrainState
+
+QUICK = {"xla_backend_optimization_level": 0}
+TINY = {
+    "width": 2, "part_layer": "conv5b", "num_parts": 3, "hidden_size": 6, "feature_size": 5, "num_clusters": 4,
+    "alpha": 20.0,
+}  # fmt: skip
+SIZE = (8, 32, 16, 3)
+
+
+def build(**fields):
+    module = models.create("person_vlad_small", **{**TINY, **fields})
+    clips = jnp.asarray(np.random.default_rng(0).standard_normal((3, *SIZE)), jnp.float32)
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(1), clips)
+    return module, variables, clips
+
+
+def apply(module, variables, clips, **arguments):
+    return jax.jit(lambda v, x: module.apply(v, x, **arguments), compiler_options=QUICK)(variables, clips)
+
+
+def both_norms(sums):
+    """With the 1e-12 under the roots: a cluster of almost nothing stays almost nothing."""
+    rows = (sums / np.sqrt(np.square(sums).sum(-1, keepdims=True) + 1e-12)).reshape(*sums.shape[:-2], -1)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def sums_by_hand(descriptors, parameters, alpha=20.0):
+    """Eq. 4 over all descriptors given, float64."""
+    centres = np.asarray(parameters["centres"], np.float64)
+    sums = np.zeros(centres.shape)
+    for f in np.asarray(descriptors, np.float64).reshape(-1, centres.shape[1]):
+        share = np.exp(-alpha * np.square(f[None] - centres).sum(1))
+        sums += (share / share.sum())[:, None] * (f[None] - centres)
+    return sums
+
+
+def test_the_feature_is_the_vlad_of_the_parts():
+    module, variables, clips = build(num_classes=6, classifiers=("c3d", "feature"))
+    outputs = apply(module, variables, clips)
+    assert outputs["part_maps"].shape == (3, 1, 2, 1, 3)
+    assert outputs["descriptors"].shape == (3, 3, 5)
+    assert outputs["logits"].shape == (3, 6)
+    for clip in range(3):
+        expected = both_norms(sums_by_hand(outputs["descriptors"][clip], variables["params"]["vlad"]))
+        np.testing.assert_allclose(outputs["feature"][clip], expected, atol=1e-3)
+    np.testing.assert_allclose(module.part_maps(variables, clips), outputs["part_maps"], atol=1e-6)
+    alone = apply(module, variables, clips, stream="c3d")
+    pooled = np.asarray(alone["pooled"])
+    np.testing.assert_allclose(alone["feature"], pooled / np.linalg.norm(pooled, axis=1, keepdims=True), rtol=1e-4)
+    assert alone["logits"].shape == (3, 6)
+    assert "part_maps" not in alone
+
+
+@pytest.mark.parametrize(
+    ("fields", "size", "descriptors"),
+    [
+        ({"parts": "global"}, 5, 1),
+        ({"parts": "stripes"}, 20, 5),
+        ({"parts": "grid"}, 20, 25),
+        ({"num_parts": 1}, 20, 1),
+        ({"aggregation": "average"}, 15, 3),
+        ({"aggregation": "max"}, 15, 3),
+        ({"assignment": "hard"}, 20, 3),
+        ({"descriptors": "locations"}, 20, 6),
+        ({"descriptors": "locations", "aggregation": "average"}, 15, 6),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
+)
+def test_baselines_are_one_field_away(fields, size, descriptors):
+    module = models.create("person_vlad_small", **{**TINY, **fields})
+    clips = jax.ShapeDtypeStruct((2, *SIZE), jnp.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), clips)
+    outputs = jax.eval_shape(module.apply, variables, clips)
+    assert outputs["feature"].shape == (2, size)
+    assert outputs["descriptors"].shape == (2, descriptors, 5)
+    assert ("vlad" in variables["params"]) == module.aggregates
+
+
+def test_averaged_parts_are_concatenated():
+    module, variables, clips = build(aggregation="average")
+    outputs = apply(module, variables, clips)
+    feature = np.asarray(outputs["feature"]).reshape(3, 3, 5)
+    own = feature / np.linalg.norm(feature, axis=2, keepdims=True).clip(1e-9)
+    np.testing.assert_allclose(own, outputs["descriptors"], atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(feature.reshape(3, -1), axis=1), 1, rtol=1e-4)
+
+
+class LongTracklets:
+    """Two tracklets, one of 2,000 frames, drawn when they are asked for."""
+
+    num_frames = np.array([2000, 30])
+    pids, camids, tracklet_ids = np.array([1, 2]), np.array([1, 1]), np.array(["a", "b"])
+
+    def __init__(self):
+        self.largest = 0
+
+    def __len__(self):
+        return 2
+
+    def read(self, row, numbers):
+        numbers = np.asarray(numbers).reshape(-1)
+        self.largest = max(self.largest, len(numbers))
+        frames = np.random.default_rng(row).integers(0, 256, (50, *SIZE[1:]), dtype=np.uint8)
+        return frames[(numbers // 7) % 50]
+
+
+def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(toy):
+    module, variables, _ = build(aggregate_over="tracklet")
+    source = LongTracklets()
+    toy.data.height, toy.data.width = SIZE[1:3]
+    stream = evaluation_stream("sliding", 8, {}, stride=4)
+    mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    found = evaluation.extract_stream(module, variables, source, stream, config=toy, mean=mean, std=std)
+    assert source.largest <= 256 + 8
+    whole = Network(module, mean, std)
+    describe = jax.jit(lambda frames: whole(variables, frames)["descriptors"], compiler_options=QUICK)
+    for row, length in enumerate(source.num_frames):
+        starts = 4 * np.arange((length - 8) // 4 + 1)
+        frames = source.read(row, starts[:, None] + np.arange(8)).reshape(-1, *SIZE)
+        sums = sums_by_hand(describe(frames), variables["params"]["vlad"])
+        np.testing.assert_allclose(found[row], both_norms(sums / len(starts)), atol=2e-3)
+
+
+def test_in_training_a_tracklets_clip_is_normalised_too():
+    module, variables, clips = build(aggregate_over="tracklet")
+    trained = apply(module, variables, clips, train=True)["feature"]
+    np.testing.assert_allclose(np.linalg.norm(trained, axis=1), 1, rtol=1e-4)
+    evaluated = apply(module, variables, clips)["feature"]
+    np.testing.assert_allclose(module.tracklet_feature(evaluated), trained, atol=1e-4)
+
+
+def state_of(module, variables, extra=None):
+    network = Network(module, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return TrainState(jnp.int32(0), variables["params"], {}, {}, extra or {}, network)
+
+
+def test_centres_are_the_kmeans_of_training_descriptors():
+    module, variables, _ = build(kmeans_batches=2)
+    frames = np.random.default_rng(5).integers(0, 256, (2, 4, *SIZE), dtype=np.uint8)
+
+    def batches(count):
+        return iter({"frames": part} for part in frames[:count])
+
+    state = state_of(module, variables)
+    found = prepare("parts", state, batches).params["vlad"]
+    clips = (frames.reshape(-1, *SIZE).astype(np.float32) / 255 - 0.5) / 0.25
+    descriptors = np.asarray(apply(module, variables, jnp.asarray(clips))["descriptors"]).reshape(-1, 5)
+    np.testing.assert_allclose(found["centres"], kmeans(descriptors, 4), atol=1e-4)
+    np.testing.assert_allclose(found["kernel"], 40 * found["centres"].T, rtol=1e-6)
+    np.testing.assert_allclose(found["bias"], -20 * np.square(found["centres"]).sum(1), rtol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, found, prepare("parts", state, batches).params["vlad"])
+    assert prepare("joint", state, batches) is state
+
+
+def test_the_table_moves_after_a_step_where_there_is_one():
+    module, variables, _ = build()
+    features, labels = jnp.eye(4)[:2], jnp.array([1, -1])
+    state = state_of(module, variables, {"oim": OIMMemory.empty(3, 4, queue=2), "other": jnp.ones(1)})
+    after = update(state, {"feature": features}, {"label": labels}).extra
+    np.testing.assert_allclose(after["oim"].table, [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(after["oim"].queue, [[0, 1, 0, 0], [0, 0, 0, 0]], atol=1e-6)
+    assert "other" in after
+    assert update(state_of(module, variables), {}, {}).extra == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"part_layer": "pool5"}, "part_layer is 'pool5', which clips of 8 frames of 32x16 do not have; take conv5b"),
+        ({"part_layer": "conv9"}, "part_layer is 'conv9', expected one of pool5, conv5b"),
+        ({"aggregation": "sum"}, "aggregation is 'sum', expected one of vlad, average, max"),
+        ({"aggregation": "max", "aggregate_over": "tracklet"}, "which aggregation 'max' does not"),
+        ({"classifiers": ("head",)}, "classifiers is 'head'"),
+    ],
+)
+def test_what_does_not_fit_is_named(fields, words):
+    module = models.create("person_vlad_small", **{**TINY, **fields})
+    with pytest.raises(InputError, match=words):
+        jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *SIZE), jnp.float32))
