@@ -90,7 +90,7 @@ def test_evenly_of_a_short_tracklet_repeats_the_only_clip():
 def test_a_kind_that_does_not_exist_is_named():
     with pytest.raises(InputError, match=r"clip.kind is 'all'; training clips are one of consecutive, strided"):
         sample_clip("all", 5, 2, 1, np.random.default_rng(0))
-    with pytest.raises(InputError, match=r"clip.kind is 'random'; test clips are one of all, evenly"):
+    with pytest.raises(InputError, match=r"clip.kind is 'random'; test clips are one of all, sliding, evenly"):
         split_clips("random", 5, 2)
 
 
