@@ -82,6 +82,9 @@ def test_mars_scale_has_as_many_tracklets_as_mars():
     assert Counter(t.pid for t in plan.test)[0] == 3248
     assert Counter(t.pid for t in plan.test)[-1] == 870
     assert len({t.pid for t in plan.test if t.pid > 0}) == 634
+    lengths = np.array([t.length for t in (*plan.train, *plan.test)])
+    assert lengths.sum() > 1_000_000
+    assert 55 < lengths.mean() < 62
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -3,7 +3,6 @@
 import io
 
 import numpy as np
-from scipy.io import loadmat
 
 from vreid_jax.datasets.manual_files import ManualFiles
 from vreid_jax.errors import InputError
@@ -15,6 +14,12 @@ def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
     Raises:
       InputError: the file is no MATLAB file, has no such table, or the table holds no whole numbers.
     """
+    try:
+        from scipy.io import loadmat  # here alone: datasets that are built are read without SciPy
+    except ImportError as error:
+        raise InputError(
+            f"{files.where(path)} is read with SciPy, which is not installed: pip install scipy"
+        ) from error
     try:
         content = loadmat(io.BytesIO(files.read(path)))
     except InputError:

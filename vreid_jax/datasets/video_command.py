@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Cuts tracklets out of a video along MOTChallenge tracks, for the dataset folder.",
     )
     parser.add_argument("video")
-    parser.add_argument("tracks", help="lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
+    parser.add_argument(
+        "tracks", help="lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1; id -1: detections, which are linked"
+    )
     parser.add_argument("out", help="folder to make")
     parser.add_argument(
         "--halves-as-cameras",
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-length", type=int, default=8, help="leave shorter tracks out (boxes)")
     parser.add_argument("--resize", help="HEIGHTxWIDTH of the written frames, e.g. 256x128; default: as they are")
     parser.add_argument("--seed", type=int, default=0, help="which half of the identities is for training")
+    parser.add_argument("--link-iou", type=float, default=0.5, help="of detections: least overlap along a track")
+    parser.add_argument("--link-gap", type=int, default=5, help="of detections: frames in a row that a track may miss")
     flags = parser.parse_args(arguments)
     try:
         if not flags.halves_as_cameras:
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             min_length=flags.min_length,
             resize=_size(flags.resize),
             seed=flags.seed,
+            min_iou=flags.link_iou,
+            max_gap=flags.link_gap,
         )
     except InputError as error:
         print(f"video_to_tracklets.py: {error}", file=sys.stderr)

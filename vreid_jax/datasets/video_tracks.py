@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
+from vreid_jax.datasets.box_linking import link
 from vreid_jax.errors import InputError
 
 _QUALITY = 95
@@ -18,7 +19,7 @@ _QUALITY = 95
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A box of one track in one frame (from 1), in pixels: left, top, width, height."""
+    """A box of one track (from 1; -1 for a detection without id) in one frame (from 1), in pixels."""
 
     frame: int
     track: int
@@ -39,12 +40,17 @@ class Summary:
     left_out: int  # tracks shorter than asked for
 
 
-def read_tracks(path: str | os.PathLike) -> list[Box]:
+def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
     """Reads `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
 
+    Where every id is -1 the boxes are detections, and are linked into tracks (see `box_linking.link`).
+
     Raises:
-      InputError: the file is not there, a line is malformed (its number is named), or there is no box at all.
+      InputError: the file is not there, a line is malformed (its number is named), some boxes have ids and some have none,
+        or there is no box at all.
     """
+    if not 0 < min_iou <= 1 or max_gap < 0:
+        raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
     path = Path(path)
     try:
         lines = path.read_text().splitlines()
@@ -55,13 +61,18 @@ def read_tracks(path: str | os.PathLike) -> list[Box]:
         if not line.strip():
             continue
         box, ignored = _parse(line, f"{path}, line {number}")
-        if (box.frame, box.track) in seen:
+        if box.track != -1 and (box.frame, box.track) in seen:
             raise InputError(f"{path}, line {number}: track {box.track} has a second box in frame {box.frame}")
         seen.add((box.frame, box.track))
         if not ignored:
             boxes.append(box)
     if not boxes:
         raise InputError(f"{path} has no boxes: lines are frame,id,x,y,w,h,confidence,-1,-1,-1")
+    without = sum(box.track == -1 for box in boxes)
+    if without == len(boxes):
+        return link(boxes, min_iou, max_gap)
+    if without:
+        raise InputError(f"{path}: {without} of {len(boxes)} boxes have no id (-1); give all of them one, or none")
     return boxes
 
 
@@ -73,8 +84,10 @@ def _parse(line: str, where: str) -> tuple[Box, bool]:
     if len(values) < 6 or not np.isfinite(values[:6]).all():
         raise InputError(f"{where}: expected frame,id,x,y,w,h,confidence,-1,-1,-1 and found {line.strip()!r}")
     frame, track, left, top, width, height = values[:6]
-    if frame < 1 or track < 1 or frame % 1 or track % 1:
-        raise InputError(f"{where}: frame and id must be whole numbers from 1, found {frame:g} and {track:g}")
+    if frame < 1 or frame % 1 or (track != -1 and (track < 1 or track % 1)):
+        raise InputError(
+            f"{where}: frame and id must be whole numbers from 1 (id -1: a detection), found {frame:g} and {track:g}"
+        )
     if width <= 0 or height <= 0:
         raise InputError(f"{where}: width and height of a box must be positive, found {width:g} and {height:g}")
     return Box(int(frame), int(track), left, top, width, height), len(values) > 6 and values[6] == 0
@@ -95,6 +108,8 @@ def cut_tracklets(
     min_length: int = 8,
     resize: tuple[int, int] | None = None,
     seed: int = 0,
+    min_iou: float = 0.5,
+    max_gap: int = 5,
     progress: bool = True,
 ) -> Summary:
     """Writes `out/{train,query,gallery}/<pid>/c<camid>_track<id>/<frame>.jpg`, pid being the track's id.
@@ -105,11 +120,13 @@ def cut_tracklets(
 
     Args:
       video: any video that OpenCV reads.
-      tracks: boxes in MOTChallenge format.
+      tracks: boxes in MOTChallenge format, with ids, or all with id -1: detections, which are linked first.
       out: a folder that does not exist yet, or is empty.
       min_length: tracks with fewer boxes inside the picture are left out; at least 2.
       resize: (height, width) of the written frames in pixels; None leaves them as they are.
       seed: which identities are for training.
+      min_iou: of detections: least overlap of neighbouring boxes of a track, in (0, 1].
+      max_gap: of detections: frames in a row that a track may miss.
       progress: whether to show a bar.
 
     Raises:
@@ -120,7 +137,7 @@ def cut_tracklets(
         raise InputError(f"{out} is there already and is not an empty folder: name another one, or remove it")
     if min_length < 2:
         raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
-    boxes = read_tracks(tracks)
+    boxes = read_tracks(tracks, min_iou, max_gap)
     with _opened(video) as (reader, first):
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         out.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -46,16 +46,17 @@ CONFIGS = {
         distractors=3248,
         junk=870,
         shortest=2,
-        typical=13,
-        longest=230,
+        typical=48,
+        longest=920,
     ),
 }  # fmt: skip
 _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
     "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
     "bench": "For comparing systems: 256x128.",
-    "mars_scale": "For load: 64x32, as many tracklets as MARS.",
+    "mars_scale": "For load: 64x32, as many tracklets as MARS, and as long.",
 }
+_VERSIONS = {"mars_scale": "1.1.0"}  # of the sizes that were planned anew on their own
 
 
 class Builder(TrackletBuilder):
@@ -66,7 +67,8 @@ class Builder(TrackletBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
     BUILDER_CONFIGS = [  # noqa: RUF012
-        WalkersConfig(name=name, description=_DESCRIPTIONS[name], size=size) for name, size in CONFIGS.items()
+        WalkersConfig(name=name, version=_VERSIONS.get(name), description=_DESCRIPTIONS[name], size=size)
+        for name, size in CONFIGS.items()
     ]
 
     @property
