@@ -77,15 +77,30 @@ def open_gallery(path: str | Path) -> Gallery:
     with _parquet(path) as file:
         about = _about(file, path)
         table = file.read()
-    vectors = _vectors(table.column("vector").combine_chunks())
-    if not len(vectors):
+    if not table.num_rows:
         raise InputError(f"the gallery {path} is empty: embed something into it first")
+    return _gallery(table, about)
+
+
+def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
+    """The gallery of some rows, ascending; only the row groups that hold them are read."""
+    with _parquet(path) as file:
+        about = _about(file, path)
+        starts = np.cumsum([0, *(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))])
+        parts = []
+        for number in np.unique(np.searchsorted(starts, rows, side="right") - 1).tolist():
+            inside = rows[(rows >= starts[number]) & (rows < starts[number + 1])] - starts[number]
+            parts.append(file.read_row_group(number).take(inside))
+        return _gallery(pyarrow().concat_tables(parts), about)
+
+
+def _gallery(table, about: dict[str, Any]) -> Gallery:
     columns = {}
     for name in (*TEXTS, *NUMBERS, *SECONDS):
         values = table.column(name).to_pylist()
         kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
         columns[name] = np.array([np.nan if value is None else value for value in values], kind)
-    return Gallery(vectors, columns, about)
+    return Gallery(_vectors(table.column("vector").combine_chunks()), columns, about)
 
 
 def read_vectors(path: str | Path, rows_at_once: int = 65536) -> Iterator[np.ndarray]:
