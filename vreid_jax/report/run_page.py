@@ -118,7 +118,7 @@ def training_plots(runs: dict[str, StoredRun]) -> str:
                 series[title or name] = ([line["step"] for line in lines], [line[name] for line in lines])
         if series:
             plots.append(line_plot(series, title=name, x_label="step", y_label=name))
-    return "".join(plots) or "<p>Nothing was logged.</p>"
+    return f'<div class="plots">{"".join(plots)}</div>' if plots else "<p>Nothing was logged.</p>"
 
 
 def _cameras(lists: Lists, protocol: str) -> str:
@@ -158,7 +158,7 @@ def _one_list(one: RankedList, tracklets: data.Tracklets, films: dict[int, str])
     )
     score = "" if kind == "none" else f", average precision {percent(one.average_precision)}"
     name = html.escape(str(tracklets.tracklet_ids[one.row]))
-    items = [_item("asked", "query", one.row, None, tracklets, films)]
+    items = [_item("asked", "", one.row, None, tracklets, films)]
     items += [_found(item, str(rank), tracklets, films) for rank, item in enumerate(one.found, 1)]
     if one.missed:
         items.append(_found(one.missed, f"… {one.first_match}", tracklets, films))
