@@ -22,7 +22,8 @@ class ResNet(nn.Module):
     """A bottleneck ResNet over [B, T, H, W, 3].
 
     `kind` "2d" treats every frame alone; "m3d" puts an `M3D` layer into the first bottleneck of each stage, with
-    `stem_m3d` also behind the stem, and with `temporal_stride` halves time in stages 2-4.
+    `stem_m3d` also behind the stem, and with `temporal_stride` halves time in stages 2-4; `m3d_scale` is what the
+    scale of their batch norms starts at, zero for a network that starts as the 2-D one.
     `width` is the number of channels of the stem (64 in ResNet-50), `last_stride` the spatial stride of stage 4.
     `ral` are the branches ("s", "c", "t") of a residual attention layer behind each of stages 1-3, none if empty;
     `clip_length` the T that temporal kernels and temporal attention are built for. `released` computes what the
@@ -38,6 +39,7 @@ class ResNet(nn.Module):
     temporal_scales: str = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
+    m3d_scale: float = 0.0
     ral: str = ""
     released: bool = False
     dtype: str = "float32"
@@ -56,7 +58,13 @@ class ResNet(nn.Module):
         x = nn.relu(BatchNorm(not train, dtype=self.dtype, name="bn1")(x))
         length = self.clip_length
         if self.kind == "m3d" and self.stem_m3d:
-            x = M3D(self._scales(length), released=self.released, dtype=self.dtype, name="m3d")(x, train)
+            x = M3D(
+                self._scales(length),
+                released=self.released,
+                initial_scale=self.m3d_scale,
+                dtype=self.dtype,
+                name="m3d",
+            )(x, train)
         outputs = {"stem": x}
         x = max_pool_3x3_stride2(x)
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
@@ -71,6 +79,7 @@ class ResNet(nn.Module):
                     scales=self._scales(length) if first and self.kind == "m3d" else 0,
                     temporal_stride=2 if first and halves else 1,
                     released=self.released,
+                    m3d_scale=self.m3d_scale,
                     dtype=self.dtype,
                     name=f"layer{stage + 1}_{block}",
                 )(x, train)
@@ -104,7 +113,7 @@ class ResNet(nn.Module):
 
 
 _COMMON = ("width", "stage_sizes", "last_stride", "dtype", "remat")
-_M3D = ("clip_length", "temporal_scales", "stem_m3d", "temporal_stride", "ral", "released")
+_M3D = ("clip_length", "temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "ral", "released")
 
 register("resnet50", ResNet, _COMMON, {"kind": "2d", "last_stride": 1}, clip_length=1)
 register("resnet50_m3d", ResNet, _COMMON + _M3D, {"kind": "m3d", "last_stride": 2, "ral": "sct"})

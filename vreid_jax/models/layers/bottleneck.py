@@ -25,6 +25,7 @@ class Bottleneck(nn.Module):
     scales: int = 0
     temporal_stride: int = 1
     released: bool = False
+    m3d_scale: float = 0.0
     dtype: str = "float32"
 
     @nn.compact
@@ -40,7 +41,7 @@ class Bottleneck(nn.Module):
         y = Conv(self.width, (3, 3), strides, spatial_padding(3), dtype=self.dtype, name="conv2")(y)
         y = nn.relu(norm("bn2")(y))
         if self.scales:
-            y = M3D(self.scales, self.temporal_stride, self.released, self.dtype, name="m3d")(y, train)
+            y = M3D(self.scales, self.temporal_stride, self.released, self.m3d_scale, self.dtype, name="m3d")(y, train)
         y = Conv(EXPANSION * self.width, (1, 1), dtype=self.dtype, name="conv3")(y)
         y = norm("bn3")(y)
         shortcut = x

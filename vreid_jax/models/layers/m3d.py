@@ -37,7 +37,8 @@ class M3D(nn.Module):
     """Adds `scales` dilated temporal convolutions to what a spatial convolution gave: y = s + sum_i T_i(s) (Eq. 4, 5).
 
     `T_i` is a 3x1x1 convolution of dilation i and a batch norm whose scale starts at zero, its weights at random: the
-    layer starts as the identity and every parameter learns. With `stride` 2 the sum is taken between the mean of
+    layer starts as the identity and every parameter learns. (`initial_scale` above zero gives that up: temporal kernels
+    act from the first step and dynamics are found sooner.) With `stride` 2 the sum is taken between the mean of
     pairs of frames and strided `T_i`, whose taps centre on frames 0, 2, 4, ... `released` puts a ReLU behind each
     batch norm; a scale of zero would then never learn, so there it starts at one.
     """
@@ -45,13 +46,14 @@ class M3D(nn.Module):
     scales: int
     stride: int = 1
     released: bool = False
+    initial_scale: float = 0.0
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, s: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t H W C"]:
         """The multi-scale sum; t = ceil(T / stride)."""
         y = s if self.stride == 1 else mean_of_pairs(s)
-        scale_init = nn.initializers.ones if self.released else nn.initializers.zeros
+        scale_init = nn.initializers.constant(1.0 if self.released else self.initial_scale)
         for i in range(1, self.scales + 1):
             branch = Conv(
                 s.shape[-1],

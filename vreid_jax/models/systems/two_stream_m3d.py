@@ -61,6 +61,7 @@ class TwoStreamM3D(nn.Module):
     temporal_scales: str = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
+    m3d_scale: float = 0.0
     ral: str = "sct"
     feature_size: int = 128
     lstm_size: int = 512
@@ -99,7 +100,7 @@ class TwoStreamM3D(nn.Module):
             if kind not in registry.names():
                 raise InputError(f"temporal is {self.temporal!r}, but there is no model {kind!r}")
             accepted = registry.entry(kind).fields
-            own = ("clip_length", "temporal_scales", "stem_m3d", "temporal_stride", "ral")
+            own = ("clip_length", "temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "ral")
             common.update({field: getattr(self, field) for field in own if field in accepted})
             backbone = registry.create(kind, last_stride=self.temporal_last_stride, **common)
         return Stream(
