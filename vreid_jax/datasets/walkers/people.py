@@ -91,7 +91,7 @@ def sample_gait(rng: np.random.Generator) -> Gait:
 
 
 def sample_twin_gaits(rng: np.random.Generator, count: int) -> list[Gait]:
-    """Gaits of one group of twins: frequencies at least a factor 2.1 apart for a pair, 1.4 in a group of four.
+    """Gaits of one group of twins: frequencies at least a factor 2.1 apart for a pair, 1.4 in a group of four, 1.15 of eight.
 
     Neighbouring frequencies get opposite signs of the arm offset; its size, which a frame shows, is the same in all.
     """

@@ -25,6 +25,7 @@ class Size:
     test_tracklets: int = 0
     train_per_camera: int = 1
     gaits_per_outfit: int = 2  # of the twins in the training split
+    train_twin_share: float = 0.5  # of the training identities; among the test identities it is one half
     test_per_camera: int = 1
     distractors: int = 32
     junk: int = 16
@@ -89,9 +90,9 @@ def outfit_and_body(seed: int, outfit: int) -> tuple[people.Outfit, people.Body]
     return people.sample_outfit(rng), people.sample_body(rng)
 
 
-def _groups(count: int, size: int) -> list[int]:
-    """Sizes of the outfit groups of `count` identities: half of them in groups of `size` twins, the others alone."""
-    groups = count // 2 // size
+def _groups(count: int, size: int, share: float) -> list[int]:
+    """Sizes of the outfit groups of `count` identities: a share of them in groups of `size` twins, the others alone."""
+    groups = int(share * count) // size
     return [size] * groups + [1] * (count - groups * size)
 
 
@@ -121,18 +122,26 @@ def make_plan(size: Size) -> Plan:
     splits: dict[str, list[Tracklet]] = {"train": [], "test": []}
     twin_groups: dict[str, list[tuple[int, ...]]] = {"train": [], "test": []}
     next_pid, outfit = 1, 0
-    for split, identities, group, total, per_camera in (
-        ("train", size.train_identities, size.gaits_per_outfit, size.train_tracklets, size.train_per_camera),
+    for split, identities, group, twin_share, total, per_camera in (
+        (
+            "train",
+            size.train_identities,
+            size.gaits_per_outfit,
+            size.train_twin_share,
+            size.train_tracklets,
+            size.train_per_camera,
+        ),
         (
             "test",
             size.test_identities,
             2,
+            0.5,
             max(size.test_tracklets - size.distractors - size.junk, 0),
             size.test_per_camera,
         ),
     ):
         done = 0
-        for members in _groups(identities, group):
+        for members in _groups(identities, group, twin_share):
             rng = stream(size.seed, _IDENTITY, outfit)
             # A total is dealt out evenly; twins get the same number and the same cameras.
             share = total // identities if total else 0

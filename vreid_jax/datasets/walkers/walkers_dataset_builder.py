@@ -33,6 +33,7 @@ CONFIGS = {
         longest=16,
     ),
     "small": Size(train_identities=256, train_per_camera=3),
+    "gaits": Size(train_identities=96, train_twin_share=1.0, gaits_per_outfit=8, train_per_camera=30),
     "bench": Size(
         height=256, width=128, train_identities=256, test_identities=128, train_per_camera=2, test_per_camera=2, distractors=64, junk=32,
         typical=26, longest=96,
@@ -53,6 +54,7 @@ CONFIGS = {
 _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
     "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
+    "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets of everybody.",
     "bench": "For comparing systems: 256x128.",
     "mars_scale": "For load: 64x32, as many tracklets as MARS, and as long.",
 }
