@@ -54,7 +54,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "temporal_scales": "paper",
         "stem_m3d": True,
         "temporal_stride": True,
-        "m3d_scale": 1.0 if small else 0.0,  # the paper's network starts as the 2-D one; dynamics are found sooner if not
+        "m3d_scale": 1.0
+        if small
+        else 0.0,  # the paper's network starts as the 2-D one; dynamics are found sooner if not
         "dropout": 0.0 if small else 0.5,
         "remat": False,
     }

@@ -19,12 +19,15 @@ def _by_pid(tracklets):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_half_of_the_identities_are_twins(name):
+def test_the_promised_share_of_identities_are_twins(name):
     plan, size = PLANS[name], CONFIGS[name]
     in_pairs = [pid for pair in plan.twins for pid in pair]
     assert len(set(in_pairs)) == len(in_pairs) == 2 * (size.test_identities // 4)
     assert {len(group) for group in plan.twin_groups} == {size.gaits_per_outfit}
-    assert abs(size.gaits_per_outfit * len(plan.twin_groups) - size.train_identities / 2) < size.gaits_per_outfit
+    assert (
+        abs(size.gaits_per_outfit * len(plan.twin_groups) - size.train_twin_share * size.train_identities)
+        < size.gaits_per_outfit
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -44,7 +47,7 @@ def test_twins_share_everything_but_their_dynamics(name):
         assert plan.gaits[a].arm_offset == -plan.gaits[b].arm_offset
     for group in plan.twin_groups:
         frequencies = np.sort([plan.gaits[pid].frequency for pid in group])
-        assert (frequencies[1:] / frequencies[:-1] >= 1.39).all()
+        assert (frequencies[1:] / frequencies[:-1] >= {2: 2.1, 4: 1.39, 8: 1.15}[len(group)]).all()
 
 
 def test_which_twin_is_faster_is_not_in_the_order_of_pids():
