@@ -71,3 +71,14 @@ def test_mean_of_pairs():
     x = jnp.arange(5.0).reshape(1, 5, 1, 1, 1)
     np.testing.assert_array_equal(mean_of_pairs(x).ravel(), [0.5, 2.5, 4.0])
     np.testing.assert_array_equal(mean_of_pairs(x[:, :4]).ravel(), [0.5, 2.5])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_initial_scale_is_how_much_the_temporal_kernels_add_at_first(stride):
+    s = jnp.asarray(np.random.default_rng(2).standard_normal((2, 8, 3, 2, 5)), jnp.float32)
+    start, half, whole = (
+        M3D(3, stride, initial_scale=scale).init_with_output(jax.random.key(3), s)[0] for scale in (0.0, 0.5, 1.0)
+    )
+    np.testing.assert_allclose(start, s if stride == 1 else mean_of_pairs(s), atol=1e-6)
+    np.testing.assert_allclose(half - start, 0.5 * (whole - start), atol=1e-5)
+    assert np.abs(whole - start).max() > 0.1
