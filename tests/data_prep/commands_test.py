@@ -20,9 +20,23 @@ def test_show_writes_a_sheet(tmp_path, capsys):
     assert cv2.imread(str(out)).shape[0] == 3 * (128 + 18)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+@pytest.mark.parametrize("split", [[], ["--split=gallery", "--tracklets=7"]])
+def test_show_writes_an_animation(data_dir, tmp_path, suffix, split):
+    out = tmp_path / f"moving{suffix}"
+    assert show.main(["walkers/tiny", f"--out={out}", f"--data-dir={data_dir}", "--fps=20", *split]) == 0
+    readable, moving = cv2.imreadanimation(str(out))
+    assert readable
+    assert len(moving.frames) >= 10
+    assert set(moving.durations.tolist()) == {50}
+    assert moving.frames[0].shape[:2] == ((2 if split else 4) * 174, 6 * 150)
+    assert (moving.frames[0] != moving.frames[1]).any()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["walkers/tiny", "--out=sheet.gif", "--fps=0"], "--fps=0.0 must be positive"),
         (["walkers/tiny", "--out=sheet.txt"], "must end in .png or .jpg"),
         (["walkers/tiny", "--out=/nowhere/sheet.png"], "does not exist"),
         (["walkers/tine", "--out=sheet.png"], "did you mean walkers/tiny"),

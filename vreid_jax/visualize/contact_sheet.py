@@ -51,8 +51,8 @@ def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(frame, size, interpolation=way)
 
 
-def random_rows(builder, split: str, tracklets: int, seed: int = 0) -> list[Row]:
-    """Rows of tracklets drawn at random from a split of a prepared dataset, frames spread over the tracklet."""
+def random_rows(builder, split: str, tracklets: int, seed: int = 0, whole: bool = False) -> list[Row]:
+    """Rows of tracklets drawn at random from a split of a prepared dataset, frames spread over the tracklet, or all."""
     if split not in builder.info.splits:
         raise InputError(f"the dataset has no split {split!r}; it has {', '.join(builder.info.splits)}")
     source = builder.as_data_source(split)
@@ -64,7 +64,7 @@ def random_rows(builder, split: str, tracklets: int, seed: int = 0) -> list[Row]
         spread = np.unique(np.linspace(0, len(frames) - 1, 16).round().astype(int))
         name = example["tracklet_id"].decode()
         label = f"{split} {name}: pid {example['pid']}, camera {example['camid']}, {len(frames)} frames"
-        rows.append((label, [frames[i] for i in spread]))
+        rows.append((label, frames if whole else [frames[i] for i in spread]))
     return rows
 
 
