@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from scipy.io import loadmat, savemat
 
 from vreid_jax.datasets import loading
@@ -195,3 +196,13 @@ def test_the_real_tables_give_the_published_counts_and_both_galleries(real_mars,
         assert (len(q), len(g)) == (1980, expected)
         valid = [np.any((gallery.pids[g] == query.pids[i]) & (gallery.camids[g] != query.camids[i])) for i in q]
         assert sum(valid) == {"mars": 1980, "mars_query_free": 1840}[name]
+
+
+def test_tfds_builds_it_by_its_own_ways(mars, tmp_path):
+    builder = tfds.builder("mars_video", data_dir=tmp_path / "built")
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=mars, try_download_gcs=False),
+        download_dir=tmp_path / "downloads",
+    )
+    _check(builder)
+    assert len(tfds.data_source("mars_video", split="train", data_dir=tmp_path / "built")) == 3
