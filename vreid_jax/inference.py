@@ -21,6 +21,7 @@ from vreid_jax import evaluation, models
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
+from vreid_jax.pretrained.weights_file import load_weights, read_metadata, save_weights
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.training.checkpoints import load_variables
 
@@ -129,6 +130,35 @@ def load(path: str | Path) -> Model:
     return _from_file(path)
 
 
+def save(model: Model, path: str | Path, licence: str = "") -> None:
+    """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
+
+    Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same. Raises `InputError` where
+    nothing can be written.
+    """
+    dataset = model.about.get("dataset")
+    stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
+    preprocessing = {
+        "height": model.config.data.height,
+        "width": model.config.data.width,
+        "mean": model.mean,
+        "std": model.std,
+        "pixels": "RGB, (value / 255 - mean) / std",
+    }
+    save_weights(
+        path,
+        dict(model.variables),
+        model.name,
+        dict(model.fields),
+        stated,
+        config=json.loads(model.config.to_json()),
+        preprocessing=preprocessing,
+        about={key: value for key, value in model.about.items() if key != "licence"},
+        fingerprint=model.fingerprint,
+    )
+
+
 def _from_workdir(workdir: Path) -> Model:
     file = workdir / "config.json"
     if not file.is_file():
@@ -155,8 +185,6 @@ def _from_workdir(workdir: Path) -> Model:
 
 
 def _from_file(path: Path) -> Model:
-    from vreid_jax.pretrained.weights_file import load_weights, read_metadata
-
     metadata = read_metadata(path)
     if metadata is None:
         raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")

@@ -7,6 +7,8 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import vreid_jax
 from vreid_jax import data, experiment, retrieval
@@ -299,3 +301,35 @@ def test_the_command_evaluates_a_workdir_again(capsys, workdir, data_dir, tmp_pa
     code, _, said = vreid(capsys, "evaluate", folder, "--set=metrik=cosine")
     assert code == 2
     assert "did you mean config.evaluation.metric" in said
+
+
+def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(capsys, workdir, model, tmp_path):
+    file = tmp_path / "toy.safetensors"
+    code, printed, said = vreid(capsys, "convert", workdir, f"--out={file}", "--licence=Apache-2.0", "--json")
+    assert code == 0, said
+    told = json.loads(printed)
+    results = json.loads((workdir / "results.json").read_text())
+    assert (told["licence"], told["dataset"], told["system"]) == ("Apache-2.0", "walkers", "toy")
+    assert told["scores"]["walkers"]["mAP"] == results["protocols"]["walkers"]["mAP"]
+    loaded = vreid_jax.load(file)
+    assert told["fingerprint"] == loaded.fingerprint == model.fingerprint
+    assert loaded.about["open_set"] == results["open_set"]
+    frames = np.random.default_rng(0).integers(0, 256, (5, 40, 20, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(loaded.embed(frames), model.embed(frames))
+    with safe_open(file, framework="numpy") as opened:
+        metadata = opened.metadata()
+        assert any(name.startswith("params/") for name in opened.keys())  # noqa: SIM118
+    assert json.loads(metadata["preprocessing"])["height"] == 32
+    assert json.loads(metadata["config"])["system"] == "toy"
+    code, _, said = vreid(capsys, "convert", workdir, f"--out={file}")
+    assert code == 2
+    assert "is there already" in said
+
+
+def test_a_file_of_somebody_else_s_weights_is_no_model(tmp_path):
+    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="does not say which model it is of"):
+        vreid_jax.load(tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is no readable safetensors file"):
+        vreid_jax.load(tmp_path / "broken.safetensors")

@@ -1,0 +1,77 @@
+"""Weight files of this library: safetensors that say which model they are of, with which fields, under what licence."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from vreid_jax.errors import InputError
+
+FORMAT = "vreid_jax-1"
+NESTED = ("fields", "config", "preprocessing", "about")
+SUFFIXES = (".pt", ".pth", ".safetensors")
+
+
+def is_weights_path(path: str | Path) -> bool:
+    """Whether a path names a file of weights, by its ending, rather than a folder."""
+    return Path(path).suffix in SUFFIXES
+
+
+def save_weights(
+    path: str | Path, variables: dict[str, Any], model_name: str, fields: dict[str, Any], licence: str, **more: Any
+) -> None:
+    """Writes float32 variables under their names, `params/layer1_0/conv1/kernel`, with the metadata that tell of them.
+
+    `fields` are those of `models.create`; `licence` is a sentence; `more` is what else there is to tell: a trained
+    model has a `config`, its `preprocessing`, and `about`, with dataset and scores. Raises `InputError` where nothing can be written.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"the weights file {path} has to end in .safetensors")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder of {path} does not exist")
+    arrays = flatten_dict(jax.device_get(variables), sep="/")
+    metadata = {"format": FORMAT, "model": model_name, "fields": json.dumps(fields), "licence": licence}
+    metadata |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in more.items()}
+    half = path.with_suffix(".tmp")
+    try:
+        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, half, metadata)
+        os.replace(half, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """`model`, `fields`, `licence` and what else a file of this library says of itself; None for those of others."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"the weights file {path} is not there")
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise InputError(f"{path} is no readable safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        return None
+    return {**metadata, **{name: json.loads(metadata[name]) for name in NESTED if name in metadata}}
+
+
+def load_weights(path: str | Path) -> dict[str, Any]:
+    """The variables in a file that `save_weights` wrote."""
+    from safetensors.numpy import load_file
+
+    if read_metadata(path) is None:
+        raise InputError(f"{path} was not written by vreid_jax.convert")
+    return unflatten_dict(load_file(path), sep="/")
