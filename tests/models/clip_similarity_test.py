@@ -1,0 +1,156 @@
+"""The aggregation of clip similarities against a loop in float64 written from the paper's equations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax.errors import InputError
+from vreid_jax.models.layers.clip_similarity import (
+    ClipAggregation,
+    average_similarity,
+    clip_cosines,
+    top_t,
+    unit,
+)
+from vreid_jax.retrieval import top_t_similarity
+
+M, N, D = 3, 2, 6
+LAYER = ClipAggregation(hidden=(5, 4), dropout=0.5)
+
+
+def clips(seed, tracklets, count, depth=D):
+    x = np.random.default_rng(seed).standard_normal((tracklets, count, depth))
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    """Random everywhere, so that no scale of 1 or mean of 0 hides a mistake."""
+    shapes = jax.eval_shape(
+        lambda: LAYER.init(jax.random.key(0), jnp.float32(clips(0, 2, M)), jnp.float32(clips(1, 3, N)))
+    )
+    rng = np.random.default_rng(2)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: (
+            rng.uniform(0.5, 1.5, x.shape).astype(np.float32)
+            if path[-1].key in ("var", "scale")
+            else rng.standard_normal(x.shape).astype(np.float32)
+        ),
+        shapes,
+    )
+
+
+def importance(variables, x):
+    """g of the paper: two hidden layers of Dense, ReLU and batch norm, then softplus."""
+    params, stats = (variables[c]["importance"] for c in ("params", "batch_stats"))
+    for i in "12":
+        x = np.maximum(x @ np.float64(params[f"dense{i}"]["kernel"]) + params[f"dense{i}"]["bias"], 0)
+        norm, moments = params[f"bn{i}"], stats[f"bn{i}"]
+        x = (x - moments["mean"]) / np.sqrt(moments["var"] + 1e-5) * norm["scale"] + norm["bias"]
+    return np.log1p(np.exp(x @ np.float64(params["score"]["kernel"])[:, 0] + params["score"]["bias"][0]))
+
+
+def by_the_equations(variables, query, gallery):
+    """Eq. 1-3 for one pair of tracklets, pair of clips by pair of clips; and r for Eq. 4."""
+    alphas, seen, r = [], [], np.zeros(D)
+    for q in query:
+        for g in gallery:
+            c = q * g
+            alphas.append(importance(variables, r - c))
+            seen.append(c)
+            r = sum(a * c for a, c in zip(alphas, seen, strict=True)) / sum(alphas)
+    cosines = [q @ g / np.linalg.norm(q) / np.linalg.norm(g) for q in query for g in gallery]
+    return np.dot(alphas, cosines) / sum(alphas), np.array(alphas).reshape(len(query), len(gallery)), r
+
+
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+def test_scan_equals_the_loop_of_the_equations(variables, jit):
+    query, gallery = clips(0, 2, M), clips(1, 3, N)
+    apply = jax.jit(LAYER.apply) if jit else LAYER.apply
+    similarity, alpha = apply(variables, jnp.float32(query), jnp.float32(gallery))
+    assert alpha.shape == (2, 3, M, N)
+    for q in range(2):
+        for g in range(3):
+            expected, alphas, r = by_the_equations(variables, query[q], gallery[g])
+            np.testing.assert_allclose(similarity[q, g], expected, atol=1e-5)
+            np.testing.assert_allclose(similarity[q, g], r.sum(), atol=1e-5)  # Eq. 4
+            np.testing.assert_allclose(alpha[q, g], alphas, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_equals_differences_of_the_equations(variables):
+    query, gallery = clips(0, 1, M), clips(1, 1, N)
+    grads, of_query = jax.grad(
+        lambda params, q: LAYER.apply({**variables, "params": params}, q, jnp.float32(gallery))[0][0, 0], argnums=(0, 1)
+    )(variables["params"], jnp.float32(query))
+
+    def shifted(path, index, step):
+        changed = jax.tree.map(np.float64, variables)
+        at = changed["params"]["importance"][path[0]][path[1]]
+        at[index] += step
+        return by_the_equations(changed, query[0], gallery[0])[0]
+
+    for path, index in ((("dense1", "kernel"), (2, 1)), (("bn1", "scale"), (0,)), (("score", "kernel"), (1, 0))):
+        expected = (shifted(path, index, 1e-5) - shifted(path, index, -1e-5)) / 2e-5
+        np.testing.assert_allclose(grads["importance"][path[0]][path[1]][index], expected, rtol=2e-2, atol=2e-6)
+    moved = [query[0] + step * np.eye(M * D)[4].reshape(M, D) for step in (1e-5, -1e-5)]
+    # Eq. 4, that is without the norms of Eq. 3, which would move too.
+    plus, minus = (by_the_equations(variables, x, gallery[0])[2].sum() for x in moved)
+    np.testing.assert_allclose(of_query[0].reshape(-1)[4], (plus - minus) / 2e-5, rtol=1e-2, atol=1e-5)
+
+
+def test_training_uses_statistics_of_all_pairs_and_moves_the_stored_ones(variables):
+    query, gallery = jnp.float32(clips(0, 4, M)), jnp.float32(clips(1, 5, N))
+    (similarity, alpha), changed = LAYER.apply(
+        variables, query, gallery, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
+    )
+    plain = LAYER.apply(variables, query, gallery)
+    assert np.isfinite(similarity).all()
+    assert np.abs(alpha - plain[1]).max() > 0.01
+    before, after = (tree["importance"]["bn1"]["mean"] for tree in (variables["batch_stats"], changed["batch_stats"]))
+    # Each of the M·N steps keeps 99 % of the mean; the rest are means of a layer behind ReLU and dropout, 0 or above.
+    assert (after >= np.minimum(0.99 ** (M * N) * before, before) - 1e-6).all()
+    assert np.abs(after - before).max() > 1e-3
+
+
+def test_equal_importances_are_the_average_and_vanishing_ones_stay_finite(variables):
+    query, gallery = jnp.float32(clips(0, 2, M)), jnp.float32(clips(1, 3, N))
+    mean = np.einsum("qmd,gnd->qg", query, gallery) / (M * N)
+    for score in (0.7, -40.0, -200.0):
+        flat = jax.tree.map(np.copy, variables)
+        flat["params"]["importance"]["score"] = {"kernel": np.zeros((4, 1), np.float32), "bias": np.float32([score])}
+        value, grads = jax.value_and_grad(lambda p, f=flat: LAYER.apply({**f, "params": p}, query, gallery)[0].sum())(
+            flat["params"]
+        )
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
+        if score == 0.7:
+            np.testing.assert_allclose(value, mean.sum(), rtol=1e-5)
+        assert np.isfinite(value)
+
+
+def test_top_t_and_its_gradient_at_few_and_all_pairs():
+    rng = np.random.default_rng(0)
+    x = jnp.float32(rng.standard_normal((2, 3, 4, 4)))
+    for t in (1, 10, 20, 50, 93.75, 100):
+        np.testing.assert_allclose(top_t(x, t), top_t_similarity(x, t), atol=1e-6)
+    by_hand = jnp.float32([0.9, 0.1, 0.5, 0.3]).reshape(1, 1, 2, 2)
+    np.testing.assert_allclose(top_t(by_hand, 50), [[0.7]], rtol=1e-6)
+    np.testing.assert_allclose(top_t(by_hand, 51), [[1.7 / 3]], rtol=1e-6)
+    # Only the chosen pairs get a gradient, as in training with the rule.
+    np.testing.assert_allclose(jax.grad(lambda x: top_t(x, 50).sum())(by_hand).reshape(-1), [0.5, 0, 0.5, 0])
+    with pytest.raises(InputError, match="percentage"):
+        top_t(by_hand, 0)
+
+
+def test_averages_with_and_without_normalisation():
+    rng = np.random.default_rng(0)
+    query, gallery = rng.uniform(0, 3, (2, 4, 5)), rng.uniform(0, 3, (3, 4, 5))
+    for normalize in (True, False):
+        a, b = ((x / np.linalg.norm(x, axis=-1, keepdims=True) if normalize else x).mean(1) for x in (query, gallery))
+        expected = 1 - np.square(a[:, None] - b[None]).sum(-1) / 2
+        np.testing.assert_allclose(
+            average_similarity(jnp.float32(query), jnp.float32(gallery), normalize), expected, rtol=1e-4, atol=1e-5
+        )
+    np.testing.assert_allclose(clip_cosines(jnp.float32(query), jnp.float32(query))[0, 0].diagonal(), 1.0, rtol=1e-5)
+    zero = jax.grad(lambda x: unit(x).sum())(jnp.zeros((1, 3)))
+    assert np.isfinite(zero).all()

@@ -1,0 +1,146 @@
+"""Learned clip-similarity aggregation: I3D features of clips, and a network that weighs every pair of clips."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int
+
+from vreid_jax.errors import InputError
+from vreid_jax.models import registry
+from vreid_jax.models.backbones.inception_i3d import HALF
+from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t, unit
+
+STAGES = ("features", "similarity")
+KINDS = ("learned", "top_t", "average")
+
+
+class ClipSimilarity(nn.Module):
+    """Submodules `features` (I3D), `classifier`, `aggregation` (g of the paper) and `projection` (of the top-t rule).
+
+    `width` is I3D's, features have 16 `width` elements; `clip_length` the frames of a clip; `hidden` and `dropout` are
+    those of g.
+    """
+
+    num_classes: int = 0
+    width: int = 64
+    clip_length: int = 4
+    hidden: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.5
+    dtype: str = "float32"
+
+    def setup(self) -> None:
+        """Make the submodules."""
+        self.features = registry.create("i3d_inception_v1", width=self.width, dtype=self.dtype)
+        self.classifier = nn.Dense(self.num_classes, use_bias=False) if self.num_classes else None
+        self.aggregation = ClipAggregation(self.hidden, self.dropout, self.dtype)
+        self.projection = nn.Dense(16 * self.width)
+
+    def __call__(
+        self,
+        clips: Float[Array | np.ndarray, "B T H W 3"] | Int[Array, "B M"],
+        train: bool = False,
+        stage: str = "features",
+        kind: str = "learned",
+        t: float | int = 100,
+    ) -> dict[str, Array]:
+        """Features of clips, or of tracklets as sets of clips.
+
+        Stage "features": I3D's endpoints, `feature` [B, D] (its `pooled`) and `logits`, of one clip each.
+        Stage "similarity": the T frames are M clips of `clip_length`, and I3D is frozen, its batch norm too; or `clips`
+        are rows of the cache that `prepare` made. `clips` [B, M, D] of the outputs are the features, `feature` their
+        mean, `similarity` [B, B] is `similarity` of the batch with itself.
+        """
+        if stage not in STAGES:
+            raise InputError(f"stage is {stage!r}; it is one of {', '.join(STAGES)}")
+        if self.is_initializing():
+            self._touch()
+        if stage == "features":
+            outputs = self.features(clips, train)
+            outputs["feature"] = outputs["pooled"]
+            if self.classifier is not None:
+                outputs["logits"] = self.classifier(outputs["pooled"])
+            return outputs
+        found = self._clip_features(clips)
+        return {
+            "clips": found,
+            "feature": unit(found).mean(1),
+            "similarity": self._similarity(found, found, kind, t, True, train),
+        }
+
+    def _clip_features(self, clips) -> Float[Array, "B M D"]:
+        if clips.ndim == 2:
+            return self.get_variable("cache", "clip_features")[clips]
+        b, frames, *size = clips.shape
+        if frames % self.clip_length:
+            raise InputError(f"{frames} frames are no whole number of clips of clip_length = {self.clip_length}")
+        clips = clips.reshape(-1, self.clip_length, *size)
+        return jax.lax.stop_gradient(self.features(clips, False)["pooled"]).reshape(b, -1, 16 * self.width)
+
+    def similarity(
+        self,
+        query: Float[Array | np.ndarray, "Q M D"],
+        gallery: Float[Array | np.ndarray, "G N D"],
+        kind: str = "learned",
+        t: float | int = 100,
+        normalize: bool = True,
+    ) -> Float[Array, "Q G"]:
+        """Similarities, 1 at most for normalised clips, of tracklets as clip features that need no normalisation.
+
+        `kind`: "learned", Eq. 1-4; "top_t", Eq. 9 over projected clips with `t` percent; "average", the mean of the clips
+        (`normalize`: of L2-normalised ones). Call it with `method="similarity"`.
+        """
+        return self._similarity(jnp.asarray(query), jnp.asarray(gallery), kind, t, normalize, False)
+
+    def importance(
+        self, query: Float[Array | np.ndarray, "Q M D"], gallery: Float[Array | np.ndarray, "G N D"]
+    ) -> Float[Array, "Q G M N"]:
+        """α_t of every pair of clips, clip of the query first, for clip features that need no normalisation."""
+        return self.aggregation(unit(jnp.asarray(query)), unit(jnp.asarray(gallery)))[1]
+
+    def _similarity(self, query, gallery, kind: str, t: float | int, normalize: bool, train: bool):
+        if kind == "learned":
+            return self.aggregation(unit(query), unit(gallery), train)[0]
+        if kind == "top_t":
+            return top_t(clip_cosines(self.projection(unit(query)), self.projection(unit(gallery))), t)
+        if kind == "average":
+            return average_similarity(query, gallery, normalize)
+        raise InputError(f"the similarity of clips is of kind {kind!r}; it is one of {', '.join(KINDS)}")
+
+    def _touch(self) -> None:
+        """Create the parameters that a stage does not use."""
+        nothing = jnp.zeros((1, 1, 16 * self.width))
+        for kind in ("learned", "top_t"):
+            self._similarity(nothing, nothing, kind, 100, True, False)
+
+
+def prepare(phase: str, state, batches):
+    """Before a phase with `cache_features`: the features of every clip it can draw, corrupted ones behind the others."""
+    del phase
+    extra = {name: value for name, value in state.extra.items() if name != "cache"}
+    if batches.phase.cache_features:
+        variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+        network = state.network
+
+        @jax.jit
+        def embed(variables, frames):
+            clips = frames.reshape(-1, network.module.clip_length, *frames.shape[2:])
+            return network(variables, clips)["feature"]
+
+        extra["cache"] = {"clip_features": jnp.asarray(batches.clip_table(lambda frames: embed(variables, frames)))}
+    return state.replace(extra=extra)
+
+
+registry.register(
+    "clip_similarity",
+    ClipSimilarity,
+    tuple(field for field in ClipSimilarity.__dataclass_fields__ if field not in ("parent", "name")),
+    {},
+    mean=HALF,
+    std=HALF,
+    clip_length=4,
+    prepare=prepare,
+    similarity=ClipSimilarity.similarity,
+)
