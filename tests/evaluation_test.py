@@ -80,7 +80,7 @@ def test_batches_hold_every_clip_once_and_are_padded_to_one_size(sizes):
     for row, size in enumerate(sizes):
         items.append((row, np.arange(number, number + size)[:, None]))
         number += size
-    batches = list(evaluation._batches(iter(items), 4))
+    batches = list(evaluation._batches(iter(items), lambda length: 4))
     assert all(clips.shape == (4, 1) for clips, _ in batches)
     rows = np.concatenate([rows for _, rows in batches])
     clips = np.concatenate([clips[: len(rows), 0] for clips, rows in batches])

@@ -46,6 +46,7 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "height": 256,
                 "width": 128,
                 "num_threads": 8,
+                "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
             },
             "model": {},
             "phase_order": (),
@@ -53,6 +54,8 @@ def default(system: str, dataset: str) -> ConfigDict:
             "evaluation": {
                 "streams": {},
                 "batch_frames": 256,  # frames in one batch of the feature extraction
+                "similarity": {},  # keyword arguments of a system's similarity of tracklets, which replaces the metric
+                "shortlist": 0,  # that similarity for so many nearest by mean feature only; 0: for all
                 "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split
                 "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
                 "protocols": (),  # empty: those of the dataset
@@ -88,7 +91,10 @@ def phase(**changes) -> ConfigDict:
     Fields:
       sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
         `identity`, `identities_per_batch` x K clips.
-      clip: `kind`, `length` and `stride` of `data.sample_clip`.
+      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them behind each other, of which up to
+        `corrupt` are corrupted, how many and which drawn anew each time.
+      cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
+        frames, which are then not augmented.
       augment: probabilities of `data.augment`.
       apply: keyword arguments of the module in this phase, e.g. which stream.
       losses: terms by name, each with a weight (0 leaves it out).
@@ -104,12 +110,15 @@ def phase(**changes) -> ConfigDict:
             "sampler": "shuffle",
             "batch_size": 32,
             "identities_per_batch": 8,
-            "clip": {"kind": "consecutive", "length": 8, "stride": 1},
+            "clip": {"kind": "consecutive", "length": 8, "stride": 1, "num_clips": 1, "corrupt": 0},
+            "cache_features": False,
             "augment": {"flip": 0.0, "enlarge_crop": 0.0},
             "apply": {},
             "losses": {
                 "softmax": {"weight": 1.0, "smoothing": 0.0},
                 "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
+                # On the similarities of sets of clips, negated.
+                "clip_triplet": {"weight": 0.0, "margin": 1.0, "reduction": "mean"},
                 # The queue has a length only where the training split has tracklets of pid -1.
                 "oim": {"weight": 0.0, "temperature": 0.1, "momentum": 0.5, "queue": 5000, "subsample": 0},
             },
@@ -145,11 +154,16 @@ def phase(**changes) -> ConfigDict:
     return fields
 
 
-def evaluation_stream(kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1) -> ConfigDict:
-    """Return an evaluation stream: the clips of a tracklet at test and the module's keyword arguments for them."""
-    return ConfigDict(
-        {"clip": {"kind": kind, "length": length, "num_clips": num_clips, "stride": stride}, "apply": apply}
-    )
+def evaluation_stream(
+    kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1, average: bool = True
+) -> ConfigDict:
+    """Return an evaluation stream: the clips of a tracklet at test and the module's keyword arguments for them.
+
+    With `average` False the features of the `num_clips` clips are kept apart, for a system with a `similarity`. Up to
+    `clip.corrupt` clips of a tracklet are corrupted, how many and which drawn from the run's seed and its name.
+    """
+    clip = {"kind": kind, "length": length, "num_clips": num_clips, "stride": stride, "corrupt": 0}
+    return ConfigDict({"clip": clip, "apply": apply, "average": average})
 
 
 def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:

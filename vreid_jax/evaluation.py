@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -62,8 +63,11 @@ def extract_stream(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     name: str = "features",
+    corrupt_all: bool = False,
 ) -> Features:
     """Average the module's `feature` over the clips of every tracklet: `[N, D]` float32, not normalised.
+
+    With `stream.average` False the clips' features stay apart: `[N, M, D]`, M of `stream.clip.num_clips`.
 
     A module with a method `tracklet_feature(mean, **apply)` makes the tracklets' features out of these means.
 
@@ -79,19 +83,30 @@ def extract_stream(
       mean: of the frames in [0, 1], as the model's registry entry names it.
       std: likewise.
       name: what the progress bar says.
+      corrupt_all: corrupt every clip, whatever `stream.clip.corrupt` says.
+
+    Raises:
+      InputError: as `check_clips`.
     """
+    check_clips(stream)
+    parts = 1 if stream.average else stream.clip.num_clips
     mesh = make_mesh(jax.local_devices())
-    per_device = max(config.evaluation.batch_frames // stream.clip.length // mesh.size, 1)
-    batch_size = per_device * mesh.size
+
+    def batch_size(length: int) -> int:
+        return max(config.evaluation.batch_frames // length // mesh.size, 1) * mesh.size
+
     variables = put_replicated(variables, mesh)
     embed = _embedder(module, mesh, mean, std, tuple(stream.apply.items()))
     sums = None
-    counts = np.zeros(len(tracklets), np.int64)
+    counts = np.zeros(len(tracklets) * parts, np.int64)
     items = data.evaluation_items(
         tracklets,
         stream.clip,
         size=(config.data.height, config.data.width),
         num_threads=config.data.num_threads,
+        seed=config.seed,
+        by_clip=not stream.average,
+        corrupt_all=corrupt_all,
         shuffle_seed=config.seed if config.evaluation.shuffle_frames else None,
         shard=(jax.process_index(), jax.process_count()),
     )
@@ -104,10 +119,10 @@ def extract_stream(
         values, rows = running.pop(0)
         values = np.asarray(values, np.float64)[: len(rows)]
         if sums is None:
-            sums = np.zeros((len(tracklets), values.shape[1]))
+            sums = np.zeros((len(counts), values.shape[1]))
         np.add.at(sums, rows, values)
         np.add.at(counts, rows, 1)
-        bar.update(int(np.count_nonzero(counts)) - bar.n)
+        bar.update(int(np.count_nonzero(counts)) // parts - bar.n)
 
     with tqdm(total=len(tracklets), desc=name, unit="tracklet", disable=not show, leave=False) as bar:
         for clips, rows in _batches(items, batch_size):
@@ -118,18 +133,34 @@ def extract_stream(
             collect()
     if jax.process_count() > 1:
         width = int(np.max(multihost_utils.process_allgather(np.int32(0 if sums is None else sums.shape[1]))))
-        sums = np.zeros((len(tracklets), width)) if sums is None else sums
+        sums = np.zeros((len(counts), width)) if sums is None else sums
         # Halves of float64 sums: JAX would cut them to float32 on the way.
         high = sums.astype(np.float32)
         low = (sums - high).astype(np.float32)
         sums = sum(np.float64(multihost_utils.process_allgather(part)).sum(0) for part in (high, low))
         counts = multihost_utils.process_allgather(counts.astype(np.int32)).sum(0)
     features = (sums / counts[:, None]).astype(np.float32)
+    if not stream.average:
+        return features.reshape(len(tracklets), parts, -1)
     finish = getattr(module, "tracklet_feature", None)
     if finish is None:
         return features
     parts = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
     return np.concatenate([np.asarray(finish(part, **stream.apply), np.float32) for part in parts])
+
+
+def check_clips(stream) -> None:
+    """Raise `InputError` where clips are to stay apart or be corrupted, and tracklets have different numbers of them."""
+    if stream.clip.kind != "evenly":
+        for what, asked in (
+            ("average is False", not stream.average),
+            ("clip.corrupt is above 0", stream.clip.corrupt > 0),
+        ):
+            if asked:
+                raise InputError(
+                    f"{what} in an evaluation stream, which needs clip.kind 'evenly', not {stream.clip.kind!r}"
+                )
+    data.draw_corrupted(stream.clip.num_clips, stream.clip.corrupt, np.random.default_rng(0))
 
 
 @functools.lru_cache(maxsize=8)  # one compilation for a model that embeds one table after another
@@ -142,8 +173,16 @@ def _embedder(module: nn.Module, mesh: Mesh, mean, std, apply: tuple) -> Callabl
     return embed
 
 
-def _batches(items, batch_size: int):
-    """Cut a stream of (row, clips [M, ...]) into batches of exactly `batch_size` clips, the last one padded."""
+def _batches(items, batch_size: Callable[[int], int]):
+    """Cut a stream of (row, clips [M, T, ...]) into batches of exactly `batch_size(T)` clips, the last one padded.
+
+    `row` may be one for each clip. Clips of another length begin a new batch.
+    """
+    for length, run in itertools.groupby(items, key=lambda item: item[1].shape[1]):
+        yield from _batches_of_one_length(run, batch_size(length))
+
+
+def _batches_of_one_length(items, batch_size: int):
     clips, rows, held = [], [], 0
     for row, part in items:
         clips.append(part)

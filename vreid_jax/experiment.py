@@ -17,7 +17,9 @@ from vreid_jax.config import dataset_name
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation_metric import LEARNED, check_metric, fit_metric
+from vreid_jax.evaluation_pairs import check_similarity, pair_distances
 from vreid_jax.initialisation import initial_variables
+from vreid_jax.phase_data import PhaseData, frames_of
 from vreid_jax.results import Results
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
@@ -120,19 +122,21 @@ class Run:
         check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)
         variables = self._abstract_init()
         for stream in self.config.evaluation.streams.values():
+            evaluation.check_clips(stream)
             data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
             clips = jax.ShapeDtypeStruct((1, stream.clip.length, *self._clip_shape().shape[2:]), jnp.float32)
-            jax.eval_shape(
-                functools.partial(self.module.apply, train=False, **stream.apply.to_dict()), variables, clips
-            )
+            apply = functools.partial(self.module.apply, train=False, **stream.apply.to_dict())
+            feature = jax.eval_shape(apply, variables, clips)["feature"]
+            if not stream.average:
+                pairs = (1, stream.clip.num_clips, feature.shape[-1])
+                check_similarity(self.module, variables, pairs, self.config, self.entry.similarity)
         for name in self.config.phase_order if training else ():
             phase = self.config.phases[name]
-            data.sample_clip(phase.clip.kind, 1, phase.clip.length, phase.clip.stride, np.random.default_rng(0))
-            frames = (phase.batch_size, phase.clip.length, *self._clip_shape().shape[2:])
-            batch = {key: jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32) for key in ("label", "pid", "camid")}
-            batch["frames"] = jax.ShapeDtypeStruct(frames, jnp.uint8)
+            data.check_clip(phase)
             # This trace is not lost: the first step of the phase finds it.
-            self.steps[name].eval_shape(jax.eval_shape(functools.partial(self._new_state, name), variables), batch)
+            state = jax.eval_shape(functools.partial(self._new_state, name), variables)
+            batch, cache = self._phase_data(name).abstract(self.module, variables)
+            self.steps[name].eval_shape(state.replace(extra={**state.extra, **cache}), batch)
 
     def train(self, stop: StopRequest) -> tuple[TrainState, Place]:
         """Do what is left of the phases."""
@@ -247,7 +251,12 @@ class Run:
                     folder = self.workdir / "metrics"
                     folder.mkdir(exist_ok=True)
                     fitted.save(folder / f"{metric}-{prefix}{name}{self._suffix}.npz")
-            found[name] = evaluation.feature_distances(tables[name], fitted)
+            if tables[name].ndim == 3:
+                found[name] = pair_distances(
+                    self.module, variables, tables[name], self.config, self.mesh, self.entry.similarity, prefix + name
+                )
+            else:
+                found[name] = evaluation.feature_distances(tables[name], fitted)
         return found
 
     def _tables(self, tracklets, prefix: str, variables) -> dict[str, np.ndarray]:
@@ -297,7 +306,7 @@ class Run:
         return dict(jax.eval_shape(self.module.init, jax.random.key(0), self._clip_shape()))
 
     def _clip_shape(self, length: int = 0) -> jax.ShapeDtypeStruct:
-        length = length or max(phase.clip.length for phase in self.config.phases.values())
+        length = length or max(frames_of(phase) for phase in self.config.phases.values())
         return jax.ShapeDtypeStruct((1, length, self.config.data.height, self.config.data.width, 3), jnp.float32)
 
     def _new_state(self, name: str, variables, extra=None) -> TrainState:
@@ -305,7 +314,7 @@ class Run:
         trainable, _ = split_params(variables["params"], phase.train)
         optimizer = make_optimizer(phase, self.lengths[name])
         apply = functools.partial(self.module.apply, train=False, **phase.apply.to_dict())
-        feature = jax.eval_shape(apply, variables, self._clip_shape(phase.clip.length))["feature"]
+        feature = jax.eval_shape(apply, variables, self._clip_shape(frames_of(phase)))["feature"]
         unlabelled = bool((self.train_source.pids < 0).any())
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -323,12 +332,17 @@ class Run:
                 variables = initial_variables(self.config, variables)
             state = self._new_state(name, variables)
         if self.entry.prepare:
-            state = self.entry.prepare(name, state, lambda count: self._batches(name, count))
+            state = self.entry.prepare(name, state, self._phase_data(name))
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         state = put_replicated(self._new_state(name, variables, state.extra), self.mesh)
         before = place or Place(name, 0, 0, 0.0, None)
         place = dataclasses.replace(before, phase=name, phase_step=0, steps_before=before.step, iterator=None)
         return state, place
+
+    def _phase_data(self, name: str) -> PhaseData:
+        return PhaseData(
+            self.config.phases[name], self.config, self.train_source, lambda count: self._batches(name, count)
+        )
 
     def _batches(self, name: str, count: int):
         return data.train_batches(

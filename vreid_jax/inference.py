@@ -96,6 +96,8 @@ class Model:
         with config.unlocked():
             config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames
             config.evaluation.shuffle_frames = False
+            for stream in config.evaluation.streams.values():
+                stream.average = True  # one vector a tracklet, also for a system that compares sets of clips
             config.logging.progress = progress
         return evaluation.fuse(
             {

@@ -14,7 +14,7 @@ from vreid_jax.errors import InputError
 FREE_FIELDS = (
     r"phases\.\w+\.total_(steps|epochs)",
     r"(logging|checkpoint|evaluation)\..*",
-    r"data\.(num_threads|data_dir)",
+    r"data\.(num_threads|data_dir|feature_dir)",
 )
 
 

@@ -14,6 +14,7 @@ from vreid_jax.errors import InputError
 PARAMETERS = {
     "c3d": 27_655_936,  # 27 C D + D of each convolution
     "c3d_small": 4_651_008,
+    "clip_similarity": 12_287_264 + 2_104_321 + 1_049_600,  # I3D, g and the projection
     "i3d_inception_v1": 12_287_264,  # the original's state dict less 410,000 of logits
     "person_vlad": 30_055_750,  # C3D, 3,078 of maps, 6 x 393,984 of parts, two sets of 64 x 256 centres and 64 biases
     "person_vlad_small": 6_262_854,

@@ -2,7 +2,8 @@
 
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
-from vreid_jax.data.loader import evaluation_items, num_batches_per_epoch, train_batches
+from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
+from vreid_jax.data.loader import check_clip, evaluation_items, num_batches_per_epoch, train_batches
 from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
 
 __all__ = [
@@ -10,11 +11,15 @@ __all__ = [
     "TrackletSource",
     "Tracklets",
     "augment",
+    "check_clip",
+    "corrupt",
     "decode_frames",
+    "draw_corrupted",
     "evaluation_items",
     "num_batches_per_epoch",
     "resize",
     "sample_clip",
     "split_clips",
+    "tracklet_generator",
     "train_batches",
 ]

@@ -5,32 +5,39 @@ from jaxtyping import Int
 
 from vreid_jax.errors import InputError
 
-TRAIN_KINDS = ("consecutive", "strided", "random", "evenly")
-TEST_KINDS = ("all", "sliding", "evenly")
+TRAIN_KINDS = ("consecutive", "strided", "random", "evenly", "spread")
+SINGLE_KINDS = ("single_consecutive", "single_random", "single_evenly", "single_all")
+TEST_KINDS = ("all", "sliding", "evenly", *SINGLE_KINDS)
 
 
 def sample_clip(
-    kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator
-) -> Int[np.ndarray, " T"]:
-    """Draw the frame numbers of one training clip, always in temporal order; short tracklets wrap around.
+    kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator, num_clips: int = 1
+) -> Int[np.ndarray, " MT"]:
+    """Draw the frame numbers of training clips, each always in temporal order; short tracklets wrap around.
 
     Args:
       kind: `consecutive`: `length` adjacent frames from a random start; `strided`: every `stride`-th of
         `length * stride` adjacent frames from a random start; `random`: `length` frames at random, in order;
-        `evenly`: one frame at random from each of `length` equal parts of the tracklet.
+        `evenly`: one frame at random from each of `length` equal parts of the tracklet; `spread`: the clips that
+        `split_clips` calls `evenly`, without randomness.
       num_frames: frames in the tracklet, at least 1.
       length: frames in the clip, `T`.
       stride: distance of neighbouring frames, for `strided`.
       rng: the only source of randomness.
+      num_clips: clips, `M`, one behind the other.
 
     Returns:
-      `[T]` frame numbers in `[0, num_frames)`.
+      `[M T]` frame numbers in `[0, num_frames)`.
 
     Raises:
       InputError: for a kind that does not exist.
     """
     if kind not in TRAIN_KINDS:
         raise InputError(f"clip.kind is {kind!r}; training clips are one of {', '.join(TRAIN_KINDS)}")
+    if kind == "spread":
+        return split_clips("evenly", num_frames, length, num_clips, stride).reshape(-1)
+    if num_clips > 1:
+        return np.concatenate([sample_clip(kind, num_frames, length, stride, rng) for _ in range(num_clips)])
     if kind in ("consecutive", "strided"):
         step = stride if kind == "strided" else 1
         start = rng.integers(max(num_frames - length * step, 0) + 1)
@@ -43,14 +50,24 @@ def sample_clip(
     return rng.integers(edges[:-1], edges[1:])
 
 
-def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, stride: int = 1) -> Int[np.ndarray, "M T"]:
-    """List the clips of a tracklet at test, without randomness.
+def split_clips(
+    kind: str,
+    num_frames: int,
+    length: int,
+    num_clips: int = 0,
+    stride: int = 1,
+    rng: np.random.Generator | None = None,
+) -> Int[np.ndarray, "M T"]:
+    """List the clips of a tracklet at test, without randomness but for two kinds.
 
     Args:
       kind: `all`: the `floor(num_frames / (length * stride))` consecutive, non-overlapping clips, at least one
         (a short tracklet repeats its frames); `sliding`: clips of adjacent frames, one every `stride` frames as long as
         a whole one is left, at least one; `evenly`: `num_clips` clips whose starts are spread evenly from the
-        first frame to the last possible one, overlapping when the tracklet is short.
+        first frame to the last possible one, overlapping when the tracklet is short. Of one clip only:
+        `single_consecutive`: `length` adjacent frames from a random start; `single_random`: `length` frames at random,
+        in order; `single_evenly`: `length` frames spread evenly; `single_all`: all frames, the first ones repeated up to
+        the next of 4, 6, 8, 12, 16, 24, …, so that few lengths occur (**choice**).
       num_frames: frames in the tracklet, at least 1.
       length: frames in a clip, `T`.
       num_clips: `M`, for `evenly`.
@@ -65,6 +82,13 @@ def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, str
     """
     if kind not in TEST_KINDS:
         raise InputError(f"clip.kind is {kind!r}; test clips are one of {', '.join(TEST_KINDS)}")
+    if kind == "single_all":
+        return np.arange(_next_length(num_frames))[None] % num_frames
+    if kind == "single_evenly":
+        return np.round(np.linspace(0, num_frames - 1, length)).astype(int)[None]
+    if kind in SINGLE_KINDS:
+        rng = np.random.default_rng(0) if rng is None else rng
+        return sample_clip(kind.removeprefix("single_"), num_frames, length, 1, rng)[None]
     if kind == "sliding":
         starts = stride * np.arange(max((num_frames - length) // stride, 0) + 1)
         return (starts[:, None] + np.arange(length)) % num_frames
@@ -76,3 +100,11 @@ def split_clips(kind: str, num_frames: int, length: int, num_clips: int = 0, str
         windows = span * np.arange(max(num_frames // span, 1))
         starts = (windows[:, None] + np.arange(stride)).reshape(-1)
     return (starts[:, None] + offsets) % num_frames
+
+
+def _next_length(num_frames: int) -> int:
+    """The smallest of 4, 6, 8, 12, 16, 24, … that is not smaller."""
+    power = 4
+    while 2 * power < num_frames:
+        power *= 2
+    return next(length for length in (power, 3 * power // 2, 2 * power) if length >= num_frames)

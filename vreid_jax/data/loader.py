@@ -8,6 +8,7 @@ import numpy as np
 
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
+from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets, TrackletSource
 from vreid_jax.errors import InputError
@@ -42,6 +43,16 @@ def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | I
     raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")
 
 
+def check_clip(phase) -> None:
+    """Raise `InputError` for a clip sampling that does not exist, or that a cache of features cannot serve."""
+    clip = phase.clip
+    rng = np.random.default_rng(0)
+    sample_clip(clip.kind, 1, clip.length, clip.stride, rng, clip.num_clips)
+    draw_corrupted(clip.num_clips, clip.corrupt, rng)
+    if phase.cache_features and clip.kind != "spread":
+        raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
+
+
 def num_batches_per_epoch(source: TrackletSource, phase) -> int:
     """Return how many batches of this phase make one epoch of its sampler."""
     return make_sampler(source, phase, seed=0).batches_per_epoch
@@ -71,10 +82,13 @@ def train_batches(
     Returns:
       An iterator with `get_state` and `set_state` over `{"frames": uint8 [B, T, H, W, 3], "label": int32 [B],
       "pid": int32 [B], "camid": int32 [B]}`; the label is the rank of the pid among the split's sorted pids, -1 for
-      pid -1.
+      pid -1. With `cache_features` there is `"cached"`, int32 [B, M], in place of the frames: rows of a table of the
+      features of every clip, `num_clips` a tracklet in the split's order, as given and, where `corrupt` is above 0, again
+      corrupted. The draw is the same with and without a cache.
 
     Raises:
-      InputError: when the split is too small for the sampler, or the batch does not divide among the processes.
+      InputError: when the split is too small for the sampler, the batch does not divide among the processes, or as
+        `check_clip`.
     """
     sampler = make_sampler(source, phase, seed)
     process, num_processes = shard
@@ -83,7 +97,9 @@ def train_batches(
         raise InputError(f"batch_size = {sampler.batch_size} does not divide among {num_processes} processes")
     labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
     plan = functools.lru_cache(maxsize=64)(sampler.batch)
+    check_clip(phase)
     clip = phase.clip.to_dict()
+    most = clip.pop("corrupt")
     transform = phase.augment.to_dict()
 
     def load(element: int) -> dict[str, np.ndarray]:
@@ -91,9 +107,16 @@ def train_batches(
         slot += process * local
         row = int(plan(batch)[slot])
         rng = np.random.default_rng((seed, 4, batch, slot))
-        numbers = sample_clip(clip["kind"], int(source.num_frames[row]), clip["length"], clip["stride"], rng)
+        numbers = sample_clip(num_frames=int(source.num_frames[row]), rng=rng, **clip).reshape(clip["num_clips"], -1)
+        corrupted = draw_corrupted(len(numbers), most, rng)
+        if phase.cache_features:
+            seen = {"cached": cache_rows(row, corrupted, most > 0)}
+        else:
+            clips = source.read(row, numbers)
+            clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
+            seen = {"frames": np.concatenate([augment(frames, *size, rng, **transform) for frames in clips])}
         return {
-            "frames": augment(source.read(row, numbers), *size, rng, **transform),
+            **seen,
             "label": np.int32(labels[source.pids[row]]),
             "pid": np.int32(source.pids[row]),
             "camid": np.int32(source.camids[row]),
@@ -105,39 +128,63 @@ def train_batches(
     return iter(clips.batch(local))
 
 
+def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
+    """Rows [M] int32, in the table of all clips' features, of the clips of tracklet `row`, corrupted where it says so.
+
+    With `variants` a tracklet has 2 M rows, its clips and then the same corrupted; else M.
+    """
+    m = len(corrupted)
+    return ((1 + variants) * m * row + m * corrupted + np.arange(m)).astype(np.int32)
+
+
 def evaluation_items(
     source: Tracklets,
     clip,
     *,
     size: tuple[int, int],
     num_threads: int,
+    seed: int = 0,
     shuffle_seed: int | None = None,
     shard: tuple[int, int] = (0, 1),
-) -> Iterator[tuple[int, np.ndarray]]:
+    by_clip: bool = False,
+    corrupt_all: bool = False,
+) -> Iterator[tuple[int | np.ndarray, np.ndarray]]:
     """Iterate over `(row, clips)`: uint8 `[M, T, H, W, 3]` clips of tracklet `row`, long tracklets in pieces.
 
     Args:
       source: the split to read.
-      clip: `kind`, `length`, `num_clips` and `stride` of `split_clips`.
+      clip: `kind`, `length`, `num_clips` and `stride` of `split_clips`, and `corrupt`, the most clips of a tracklet that
+        are corrupted.
       size: height and width of the frames, in pixels.
       num_threads: decoding threads.
+      seed: of what is drawn for a tracklet, together with its name.
       shuffle_seed: a number shuffles the frames of every tracklet before clips are cut, a control that destroys
         dynamics and nothing else.
       shard: (process index, number of processes): a process gets every n-th piece.
+      by_clip: in place of `row` there are the numbers `row * num_clips + clip`, `[M]`.
+      corrupt_all: corrupt every clip.
     """
     items = []
-    for row, num_frames in enumerate(source.num_frames):
-        clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride)
+    for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
+        rng = tracklet_generator(seed, name)
+        clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride, rng)
+        corrupted = draw_corrupted(len(clips), clip.corrupt, rng) | corrupt_all
         if shuffle_seed is not None:
             clips = np.random.default_rng((shuffle_seed, row)).permutation(int(num_frames))[clips]
-        pieces = -(-clips.size // FRAMES_PER_ITEM)
-        items.extend((row, piece) for piece in np.array_split(clips, min(pieces, len(clips))))
+        pieces = min(-(-clips.size // FRAMES_PER_ITEM), len(clips))
+        for part in np.array_split(np.arange(len(clips)), pieces):
+            items.append((row * clip.num_clips + part if by_clip else row, clips[part], corrupted[part], row))
+    if clip.kind == "single_all":
+        items.sort(key=lambda item: item[1].shape)  # clips of one length follow each other
     items = items[shard[0] :: shard[1]]
 
-    def load(index: int) -> tuple[int, np.ndarray]:
-        row, numbers = items[index]
-        frames = resize(source.read(row, numbers.reshape(-1)), *size)
-        return row, frames.reshape(*numbers.shape, *frames.shape[1:])
+    def load(index: int) -> tuple[int | np.ndarray, np.ndarray]:
+        slot, numbers, corrupted, row = items[index]
+        frames = source.read(row, numbers)
+        if corrupted.any():
+            frames = np.stack([corrupt(f) if bad else f for f, bad in zip(frames, corrupted, strict=True)])
+        frames = resize(frames.reshape(-1, *frames.shape[2:]), *size)
+        return slot, frames.reshape(*numbers.shape, *frames.shape[1:])
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)

@@ -20,6 +20,15 @@ def _triplet(outputs, batch, term, extra, key):
     )
 
 
+def _clip_triplet(outputs, batch, term, extra, key):
+    del extra, key
+    if "similarity" not in outputs:
+        raise InputError("the clip_triplet loss needs a model that compares sets of clips, as clip_similarity does")
+    return losses.batch_hard_triplet_from_distances(
+        -outputs["similarity"], batch["label"], margin=term.margin, reduction=term.reduction
+    )
+
+
 def _oim(outputs, batch, term, extra, key):
     memory = extra["oim"]
     return losses.oim(
@@ -37,7 +46,7 @@ def _oim_memory(term, feature_size: int, num_identities: int, unlabelled: bool):
     return losses.OIMMemory.empty(num_identities, feature_size, term.queue if unlabelled else 0, term.momentum)
 
 
-TERMS = {"softmax": _softmax, "triplet": _triplet, "oim": _oim}
+TERMS = {"softmax": _softmax, "triplet": _triplet, "clip_triplet": _clip_triplet, "oim": _oim}
 MEMORIES = {"oim": _oim_memory}  # terms that remember something between steps
 
 

@@ -67,9 +67,10 @@ def make_train_step(
         return jax.lax.with_sharding_constraint(x, replicated)
 
     def loss(trainable, frozen, batch_stats, extra, batch, key):
+        cache = {name: extra[name] for name in ("cache",) if name in extra}
         outputs, changed = module.apply(
-            {"params": join_params(trainable, frozen), "batch_stats": batch_stats},
-            normalise(batch["frames"], mean, std),
+            {"params": join_params(trainable, frozen), "batch_stats": batch_stats, **cache},
+            batch["cached"] if "cached" in batch else normalise(batch["frames"], mean, std),
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],

@@ -17,14 +17,24 @@ STAGES = ("features", "similarity")
 KINDS = ("learned", "top_t", "average")
 
 
+class Projection(nn.Module):
+    """The linear layer of the top-t rule, from D to D."""
+
+    @nn.compact
+    def __call__(self, clips: Float[Array, "N M D"]) -> Float[Array, "N M D"]:
+        """Projected features, float32."""
+        return nn.Dense(clips.shape[-1], name="dense")(clips)
+
+
 class ClipSimilarity(nn.Module):
     """Submodules `features` (I3D), `classifier`, `aggregation` (g of the paper) and `projection` (of the top-t rule).
 
-    `width` is I3D's, features have 16 `width` elements; `clip_length` the frames of a clip; `hidden` and `dropout` are
-    those of g.
+    `backbone` is the registered network of the features and `width` its width; `clip_length` the frames of a clip;
+    `hidden` and `dropout` are those of g.
     """
 
     num_classes: int = 0
+    backbone: str = "i3d_inception_v1"
     width: int = 64
     clip_length: int = 4
     hidden: tuple[int, ...] = (1024, 1024)
@@ -33,10 +43,10 @@ class ClipSimilarity(nn.Module):
 
     def setup(self) -> None:
         """Make the submodules."""
-        self.features = registry.create("i3d_inception_v1", width=self.width, dtype=self.dtype)
+        self.features = registry.create(self.backbone, width=self.width, dtype=self.dtype)
         self.classifier = nn.Dense(self.num_classes, use_bias=False) if self.num_classes else None
         self.aggregation = ClipAggregation(self.hidden, self.dropout, self.dtype)
-        self.projection = nn.Dense(16 * self.width)
+        self.projection = Projection()
 
     def __call__(
         self,
@@ -55,13 +65,13 @@ class ClipSimilarity(nn.Module):
         """
         if stage not in STAGES:
             raise InputError(f"stage is {stage!r}; it is one of {', '.join(STAGES)}")
-        if self.is_initializing():
-            self._touch()
         if stage == "features":
             outputs = self.features(clips, train)
             outputs["feature"] = outputs["pooled"]
             if self.classifier is not None:
                 outputs["logits"] = self.classifier(outputs["pooled"])
+            if self.is_initializing():
+                self._touch(outputs["pooled"][:1, None])
             return outputs
         found = self._clip_features(clips)
         return {
@@ -77,7 +87,7 @@ class ClipSimilarity(nn.Module):
         if frames % self.clip_length:
             raise InputError(f"{frames} frames are no whole number of clips of clip_length = {self.clip_length}")
         clips = clips.reshape(-1, self.clip_length, *size)
-        return jax.lax.stop_gradient(self.features(clips, False)["pooled"]).reshape(b, -1, 16 * self.width)
+        return jax.lax.stop_gradient(self.features(clips, False)["pooled"]).reshape(b, frames // self.clip_length, -1)
 
     def similarity(
         self,
@@ -109,27 +119,18 @@ class ClipSimilarity(nn.Module):
             return average_similarity(query, gallery, normalize)
         raise InputError(f"the similarity of clips is of kind {kind!r}; it is one of {', '.join(KINDS)}")
 
-    def _touch(self) -> None:
-        """Create the parameters that a stage does not use."""
-        nothing = jnp.zeros((1, 1, 16 * self.width))
+    def _touch(self, clips: Float[Array, "1 1 D"]) -> None:
+        """Create the parameters that the stage "features" does not use."""
         for kind in ("learned", "top_t"):
-            self._similarity(nothing, nothing, kind, 100, True, False)
+            self._similarity(clips, clips, kind, 100, True, False)
 
 
 def prepare(phase: str, state, batches):
-    """Before a phase with `cache_features`: the features of every clip it can draw, corrupted ones behind the others."""
+    """Before a phase with `cache_features`, the features of every clip that it can draw; after it, away with them."""
     del phase
     extra = {name: value for name, value in state.extra.items() if name != "cache"}
     if batches.phase.cache_features:
-        variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-        network = state.network
-
-        @jax.jit
-        def embed(variables, frames):
-            clips = frames.reshape(-1, network.module.clip_length, *frames.shape[2:])
-            return network(variables, clips)["feature"]
-
-        extra["cache"] = {"clip_features": jnp.asarray(batches.clip_table(lambda frames: embed(variables, frames)))}
+        extra["cache"] = {"clip_features": batches.clip_features(state)}
     return state.replace(extra=extra)
 
 

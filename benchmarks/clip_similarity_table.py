@@ -1,0 +1,203 @@
+"""The clip-similarity paper's Table 2 and Figure 6 for the dataset that is configured.
+
+    python benchmarks/clip_similarity_table.py --config=configs/clip_similarity.py:DATASET --out=runs/clip-table \
+        --seeds=0,1,2 [--corrupt=0,3,5,7] [--te=20,50,70,100] [--steps=100]
+
+Of each seed I3D is trained once on clips as they are, and features of the training and test clips, as they are and all
+of them corrupted, are extracted once; every row and M_max chooses among them. Resumable: what is trained or scored
+already is read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
+"""
+
+import argparse
+import json
+import runpy
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from vreid_jax import config as fields
+from vreid_jax import data, evaluation
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation_pairs import pair_distances
+from vreid_jax.experiment import Run, train_and_evaluate
+from vreid_jax.visualize.corruption_curves import corruption_curves
+
+RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
+Score = dict[str, float]
+
+
+def configure(arguments, changes: dict):
+    """A configuration with these fields."""
+    path, _, argument = arguments.config.partition(":")
+    config = runpy.run_path(path)["get_config"](argument or None)
+    for field, value in {"evaluation.baselines": (), **changes}.items():
+        fields.set_field(config, field, value)
+    return config
+
+
+def trained(arguments, name: str, changes: dict) -> Run:
+    """The finished run `name`: trained now if it is not yet."""
+    workdir = arguments.out / name
+    config = configure(arguments, changes)
+    if not (workdir / "done").exists():
+        print(f"{time.strftime('%H:%M:%S')} {workdir}", flush=True)
+        train_and_evaluate(config, workdir, "train")
+        (workdir / "done").write_text("")
+    return Run(config, workdir, "evaluate")
+
+
+def test_features(run: Run, file: Path) -> np.ndarray:
+    """[2, N, M, D]: the clips of the test tracklets as they are, and all of them corrupted."""
+    if not file.exists():
+        state, _ = run.restored()
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        ((name, stream),) = run.config.evaluation.streams.items()
+        tables = [
+            evaluation.extract_stream(
+                run.module,
+                variables,
+                run.test.tracklets,
+                stream,
+                config=run.config,
+                mean=run.entry.mean,
+                std=run.entry.std,
+                name=name,
+                corrupt_all=corrupted,
+            )
+            for corrupted in (False, True)
+        ]
+        np.save(file, np.stack(tables))
+    return np.load(file)
+
+
+def mixed(tables: np.ndarray, run: Run, most: int) -> np.ndarray:
+    """What an extraction with `clip.corrupt` = `most` would give."""
+    chosen = [
+        data.draw_corrupted(tables.shape[2], most, data.tracklet_generator(run.config.seed, name))
+        for name in run.test.tracklets.tracklet_ids
+    ]
+    return np.where(np.stack(chosen)[:, :, None], tables[1], tables[0])
+
+
+def score(run: Run, clips: np.ndarray, **similarity) -> Score:
+    """mAP and rank-1 of the dataset's first protocol, in percent."""
+    for field, value in similarity.items():
+        fields.set_field(run.config, f"evaluation.similarity.{field}", value)
+    state, _ = run.restored()
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    distances = pair_distances(run.module, variables, clips, run.config, run.mesh, run.entry.similarity, "pairs")
+    found = evaluation.score(run.test, distances, run.protocols[:1])[run.protocols[0]]
+    return {"mAP": 100 * found["mAP"], "rank1": 100 * found["rank1"]}
+
+
+def rows_of(arguments, seed: int, most: int, features: Run, found: dict[str, Score]):
+    """Score every row at one M_max, training what it needs; `found` is filled row by row."""
+    base = {"seed": seed, "data.feature_dir": str(arguments.out / "features")}
+    tables = test_features(features, arguments.out / f"test-seed{seed}.npy")
+    clips = mixed(tables, features, most)
+    base |= {
+        "phase_order": ("similarity",),
+        "init_from": str(features.workdir),
+        "init_patterns": ("(features|classifier)/.*",),
+        "phases.similarity.clip.corrupt": most,
+    }
+    if arguments.steps:
+        base |= {"phases.similarity.total_steps": arguments.steps, "phases.similarity.total_epochs": 0}
+
+    def add(row: str, run: Run, **similarity) -> None:
+        if row not in found:
+            found[row] = score(run, clips, **similarity)
+
+    add("average, no L2", features, kind="average", normalize=False)
+    add("average", features, kind="average", normalize=True)
+    yield
+    for rate in (100, *(rate for rate in arguments.te if rate != 100)):
+        if rate == 100 or f"topt-te {rate}" not in found:
+            changes = {"phases.similarity.apply.kind": "top_t", "phases.similarity.apply.t": rate}
+            run = trained(arguments, f"topt{rate}-m{most}-seed{seed}", base | changes)
+            if rate == 100:
+                for t in RATES:
+                    add(f"topt-e {t}", run, kind="top_t", t=t)
+            if rate in arguments.te:
+                add(f"topt-te {rate}", run, kind="top_t", t=rate)
+            yield
+    if "learned" not in found:
+        add("learned", trained(arguments, f"learned-m{most}-seed{seed}", base), kind="learned")
+    yield
+
+
+def table(scores: dict) -> str:
+    """Markdown: a row a method, mAP and then rank-1 at every M_max; mean ± standard deviation over the seeds."""
+    levels = sorted({int(most) for seeds in scores.values() for most in seeds})
+    rows = list(dict.fromkeys(row for seeds in scores.values() for found in seeds.values() for row in found))
+    head = [f"mAP, {most}" for most in levels] + [f"rank-1, {most}" for most in levels]
+    lines = [f"| row, M_max | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for row in rows:
+        cells = []
+        for what in ("mAP", "rank1"):
+            for most in levels:
+                values = [found[str(most)][row][what] for found in scores.values() if row in found.get(str(most), {})]
+                spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.1f}{spread}" if values else "")
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def curves(scores: dict) -> tuple[dict, dict]:
+    """What the figure shows: rows against M_max (of the top-t rules the best t), and topt-e against t."""
+    mean: dict[str, dict[int, float]] = {}
+    for most in sorted({int(most) for seeds in scores.values() for most in seeds}):
+        found = [seeds[str(most)] for seeds in scores.values() if str(most) in seeds]
+        for row in found[0]:
+            values = [each[row]["mAP"] for each in found if row in each]
+            mean.setdefault(row, {})[most] = float(np.mean(values))
+    rows = {row: mean[row] for row in ("average", "learned") if row in mean}
+    for kind in ("topt-e", "topt-te"):
+        of_kind = [values for row, values in mean.items() if row.startswith(kind + " ")]
+        if of_kind:
+            levels = sorted(set().union(*of_kind))
+            rows[f"best {kind}"] = {m: max(values[m] for values in of_kind if m in values) for m in levels}
+    selection: dict[int, dict[int, float]] = {}
+    for t in RATES:
+        for most, value in mean.get(f"topt-e {t}", {}).items():
+            selection.setdefault(most, {})[t] = value
+    return rows, selection
+
+
+def main() -> None:
+    """Train, score and write, seed by seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=str(Path(__file__).parent.parent / "configs" / "clip_similarity.py"))
+    parser.add_argument("--out", type=Path, default=Path("runs/clip-table"))
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--corrupt", default="0,1,2,3,4,5,6,7", help="the M_max of training and test")
+    parser.add_argument("--te", default="20,50,70,100", help="t of top-t in training too; empty: none")
+    parser.add_argument("--steps", type=int, default=0, help="of the second phase; 0: as in the configuration")
+    parser.add_argument("--feature-steps", type=int, default=0, help="of the first phase")
+    arguments = parser.parse_args()
+    flags.FLAGS(["clip_similarity_table"])  # Grain reads flags
+    arguments.te = tuple(int(t) for t in arguments.te.split(",") if t)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / "scores.json"
+    scores = json.loads(file.read_text()) if file.exists() else {}
+    for seed in arguments.seeds.split(","):
+        changes = {"seed": int(seed), "phase_order": ("features",)}
+        if arguments.feature_steps:
+            changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
+        features = trained(arguments, f"features-seed{seed}", changes)
+        for most in map(int, arguments.corrupt.split(",")):
+            found = scores.setdefault(seed, {}).setdefault(str(most), {})
+            for _ in rows_of(arguments, int(seed), most, features, found):
+                file.write_text(json.dumps(scores, indent=1) + "\n")
+                (arguments.out / "table.md").write_text(table(scores))
+    print("\n" + table(scores))
+    try:
+        corruption_curves(*curves(scores), arguments.out / "curves.png")
+    except InputError as error:
+        print(error)
+
+
+if __name__ == "__main__":
+    main()

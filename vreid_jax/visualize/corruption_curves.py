@@ -1,0 +1,37 @@
+"""How retrieval degrades as clips are corrupted: the clip-similarity paper's Figure 6, and mAP against M_max."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from vreid_jax.errors import InputError
+
+Scores = Mapping[str, Mapping[int, float]]  # row -> M_max -> mAP in percent
+Selection = Mapping[int, Mapping[int, float]]  # M_max -> t -> mAP in percent
+
+
+def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> None:
+    """Write a picture of two panels: mAP of `rows` against M_max, and of `selection` against t (Fig. 6).
+
+    Raises:
+      InputError: without matplotlib.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError(f"drawing {out} needs matplotlib: pip install 'vreid_jax[viz]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
+    for name, scores in rows.items():
+        left.plot(list(scores), list(scores.values()), marker="o", label=name)
+    left.set(xlabel="most corrupted clips of a tracklet", ylabel="mAP (%)")
+    for most, scores in selection.items():
+        right.plot(list(scores), list(scores.values()), marker="o", label=f"at most {most}")
+    right.set(xlabel="selection rate t (%)", ylabel="mAP (%)")
+    for axes in (left, right):
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(out, dpi=120)
+    pyplot.close(figure)
