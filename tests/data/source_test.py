@@ -44,6 +44,12 @@ def test_only_the_frames_that_were_asked_for_are_decoded_each_once(gallery, deco
     np.testing.assert_array_equal(frames, whole[numbers])
 
 
+def test_frames_of_interleaved_clips_come_in_the_order_asked_for(gallery):
+    whole = gallery.read(4, np.arange(gallery.num_frames[4]))
+    numbers = np.array([[0, 2], [1, 3]])
+    np.testing.assert_array_equal(gallery.read(4, numbers), whole[numbers])
+
+
 def test_colours_are_red_green_blue():
     red = np.zeros((2, 3, 3), np.uint8)
     red[..., 0] = 200
