@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vreid_jax.errors import InputError
+from vreid_jax.losses import batch_hard_triplet_from_distances
 from vreid_jax.models.layers.clip_similarity import (
     ClipAggregation,
     average_similarity,
@@ -13,6 +14,7 @@ from vreid_jax.models.layers.clip_similarity import (
     top_t,
     unit,
 )
+from vreid_jax.models.systems.clip_similarity import Projection
 from vreid_jax.retrieval import top_t_similarity
 
 M, N, D = 3, 2, 6
@@ -126,6 +128,36 @@ def test_equal_importances_are_the_average_and_vanishing_ones_stay_finite(variab
         if score == 0.7:
             np.testing.assert_allclose(value, mean.sum(), rtol=1e-5)
         assert np.isfinite(value)
+
+
+def test_every_tensor_of_the_second_phase_gets_a_gradient():
+    features = jnp.float32(clips(0, 6, 3, 8) + clips(1, 6, 1, 8))  # what the clips of a tracklet share, and noise
+    labels = np.repeat(np.arange(3), 2)
+    aggregation, projection = ClipAggregation(hidden=(8, 8)), Projection()
+    key = jax.random.key(0)
+    params = {
+        "aggregation": aggregation.init(key, features, features),
+        "projection": projection.init(key, features),
+    }
+
+    def loss(params):
+        variables = params["aggregation"]
+        learned, _ = aggregation.apply(
+            variables, unit(features), unit(features), True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        projected = projection.apply(params["projection"], unit(features))
+        both = (learned[0], top_t(clip_cosines(projected, projected), 50))
+        return sum(batch_hard_triplet_from_distances(-similarity, labels, margin=1.0) for similarity in both)
+
+    gradients = jax.grad(loss)(params)
+    for part in params:
+        for (path, gradient), value in zip(
+            jax.tree_util.tree_leaves_with_path(gradients[part]["params"]),
+            jax.tree.leaves(params[part]["params"]),
+            strict=True,
+        ):
+            scale = float(np.abs(value).max()) or 1.0
+            assert np.abs(gradient).max() > 1e-6 * scale, (part, path)
 
 
 def test_top_t_and_its_gradient_at_few_and_all_pairs():

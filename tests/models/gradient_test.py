@@ -40,7 +40,12 @@ CASES = {
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
 }
 LONG = ("i3d",)  # to compile
-WITHIN = {"person_vlad_small": {"person_vlad"}, "two_stream_m3d": {"resnet50", "resnet50_m3d"}}
+# What clip_similarity has beside its features is tried in clip_similarity_test.
+WITHIN = {
+    "i3d_inception_v1": {"clip_similarity"},
+    "person_vlad_small": {"person_vlad"},
+    "two_stream_m3d": {"resnet50", "resnet50_m3d"},
+}
 
 
 def problem(name, fields):

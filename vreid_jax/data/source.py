@@ -130,7 +130,9 @@ class TrackletSource:
         unique, where = np.unique(frame_numbers, return_inverse=True)
         name = f"{self.split}/{self.tracklet_ids[row]}"
         frames = decode_frames(self._encoded(row, unique), name)
-        if len(unique) == frame_numbers.size and (np.diff(where.reshape(-1)) > 0).all():  # already as asked for: no copy
+        if (
+            len(unique) == frame_numbers.size and (np.diff(where.reshape(-1)) > 0).all()
+        ):  # already as asked for: no copy
             return frames.reshape(*frame_numbers.shape, *frames.shape[1:])
         return frames[where.reshape(frame_numbers.shape)]
 
