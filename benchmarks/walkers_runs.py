@@ -1,0 +1,56 @@
+"""What the tables on walkers share: one run of a configuration, resumable, and rows of means over seeds."""
+
+import json
+import runpy
+import time
+from pathlib import Path
+
+import numpy as np
+
+from vreid_jax import config as fields
+from vreid_jax.experiment import train_and_evaluate
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+CONTROLS = {  # evaluations of a trained run: name -> fields
+    "shuffled": {"evaluation.shuffle_frames": True},
+}
+
+
+def run(system: str, name: str, seed: int, out: Path, changes: dict, control: str = "", folder: str = "") -> dict:
+    """Train and evaluate a configuration of `configs/<system>.py`, or read what an earlier start found.
+
+    `changes` are fields by dotted name; `control` evaluates the trained run under one of `CONTROLS`.
+    Runs of growing length share a `folder`, by default their name, and go on in it.
+    """
+    workdir = out / f"{folder or name}-seed{seed}"
+    kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
+    if not kept.exists():
+        config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"]("walkers")
+        for field, value in {"seed": seed, "evaluation.baselines": (), **changes, **CONTROLS.get(control, {})}.items():
+            fields.set_field(config, field, value)
+        print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
+        found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
+        found.save(kept)
+    return json.loads(kept.read_text())
+
+
+def scores(result: dict, stream: str | None = None) -> tuple[float, float, float, float]:
+    """mAP, rank-1, rank-1 between twins, in percent, and seconds of training."""
+    protocols = result["streams"][stream] if stream else result["protocols"]
+    main = next(iter(protocols.values()))
+    twins = result["twins"][stream or "system"]["rank1"]
+    return 100 * main["mAP"], 100 * main["rank1"], 100 * twins, result["train_seconds"]
+
+
+def table(found: dict[str, list]) -> str:
+    """Mean ± standard deviation over the seeds of the `scores` of each row, as Markdown."""
+    lines = ["| row | mAP | rank-1 | twins | training | seeds |", "|---|---|---|---|---|---|"]
+    for title, values in found.items():
+        mean, spread = np.mean(values, 0), np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros(4)
+        cells = [
+            f"{m:.1f} ± {s:.1f}" if len(values) > 1 else f"{m:.1f}" for m, s in zip(mean[:3], spread, strict=False)
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} | {mean[3]:.0f} s | {len(values)} |")
+    return "\n".join(lines) + "\n"
