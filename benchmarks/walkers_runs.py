@@ -12,9 +12,9 @@ from vreid_jax.experiment import train_and_evaluate
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-
 CONTROLS = {  # evaluations of a trained run: name -> fields
     "shuffled": {"evaluation.shuffle_frames": True},
+    "jitter": {"evaluation.dataset": "walkers/jitter"},
 }
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax import experiment, retrieval
+from vreid_jax import experiment, models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.training import loop
@@ -160,6 +160,27 @@ def test_the_control_with_shuffled_frames_leaves_the_ordinary_evaluation_as_it_i
     assert content["shuffled_frames"] is True
     assert content["protocols"] == found.protocols
     assert content["streams"]["temporal"] != results(workdir)["streams"]["temporal"]
+
+
+def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_path, data_dir):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    before = tree(workdir)
+    toy.evaluation.dataset = "walkers/tiny"  # by its name: the same tracklets, so the same scores
+    toy.evaluation.baselines = ()
+    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    new = set(tree(workdir)) - set(before)
+    assert new == {"results-walkers_tiny.json"} | {f"features/{s}-walkers_tiny.npz" for s in ("spatial", "temporal")}
+    assert found.protocols == results(workdir)["protocols"]
+    toy.evaluation.dataset = "walkers/tinyy"
+    with pytest.raises(InputError, match="there is no dataset 'walkers/tinyy'"):
+        experiment.train_and_evaluate(toy, workdir, "evaluate")
+
+
+def test_frames_are_normalised_as_the_configuration_says(toy):
+    entry = models.entry("toy")
+    assert experiment.normalisation(toy) == {"mean": entry.mean, "std": entry.std}
+    toy.data.mean = (0.1, 0.2, 0.3)
+    assert experiment.normalisation(toy) == {"mean": (0.1, 0.2, 0.3), "std": entry.std}
 
 
 def system_table(workdir):
@@ -369,9 +390,11 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path):
 def test_a_start_from_another_model_lists_both_sides(finished, toy, tmp_path):
     toy.init_from = str(finished[0])
     toy.model.width = 6
-    with pytest.raises(InputError, match="is of another model: it lacks nothing, has nothing too many") as error:
+    with pytest.raises(InputError, match="is of another model; in it without a place: ") as error:
         experiment.train_and_evaluate(toy, tmp_path / "run", "train")
-    assert "spatial/norm/" in str(error.value).partition("differs in the shape of")[2]
+    theirs, ours = str(error.value).split("in the model without a value")
+    assert "params/spatial/norm/scale (4,) for params/spatial/norm/scale (6,)" in theirs
+    assert "params/spatial/norm/scale" in ours
 
 
 def test_parameters_start_from_another_run(finished, toy, tmp_path):
@@ -390,6 +413,8 @@ def test_parameters_start_from_another_run(finished, toy, tmp_path):
     [
         ({"phase_order": ("spatial", "third")}, "phase_order names 'third', but the phases are spatial, temporal"),
         ({"phase_order": ()}, "phase_order is empty"),
+        ({"data.mean": (0.5,)}, r"data.mean is \(0.5,\), expected three numbers"),
+        ({"data.std": (0.2, 0.2, 0.0)}, r"data.std is .*, std above 0"),
         ({"dtype": "float16"}, "dtype is 'float16'; it is one of auto, float32, bfloat16"),
         ({"model.name": "toyy"}, "unknown model 'toyy', did you mean 'toy'"),
         ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),

@@ -35,8 +35,9 @@ def default(system: str, dataset: str) -> ConfigDict:
             "dataset": dataset,
             "split": FieldReference(0, field_type=object),  # of ilids_vid and prid2011: 0 to 9, or "all"
             "seed": 0,
-            "init_from": "",  # the workdir of another run, whose parameters this one starts from
-            "init_patterns": (".*",),  # which of them, e.g. "spatial/.*"
+            "init_from": "",  # a run's workdir or a file of weights (.safetensors, .pth), which this one starts from
+            "init_patterns": (".*",),  # which of its parameters, e.g. "spatial/.*"
+            "inflation": "mean",  # of its 2-D kernels in a 3-D network: mean or center
             "dtype": "auto",  # of the computation: float32, bfloat16, or auto: bfloat16 where the device has it
             "data": {
                 "name": DATASETS[dataset],
@@ -47,6 +48,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "width": 128,
                 "num_threads": 8,
                 "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
+                "mean": (),  # of RGB in [0, 1], and its deviation; empty: what the model was made for
+                "std": (),
             },
             "model": {},
             "phase_order": (),
@@ -62,6 +65,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "baselines": ("untrained", "color_histogram"),
                 # Also persons instead of tracklets, as PROBE/GALLERY of random, all: protocols tracklets_PROBE_GALLERY.
                 "selections": (),
+                # Another dataset whose query and gallery are scored, e.g. walkers/jitter; written to results-….json.
+                "dataset": "",
                 # The control that destroys dynamics and nothing else; written to results-shuffled.json.
                 "shuffle_frames": False,
             },

@@ -86,9 +86,10 @@ class Run:
             raise InputError(f"seed is {config.seed}; it must not be negative")
         self.entry = models.entry(config.model.name)
         open_workdir(workdir, config, write=False)
-        self.builder = dataset_builder(config)
         show = config.logging.progress
-        self.train_source = data.TrackletSource(self.builder, "train", show)
+        self.train_source = data.TrackletSource(dataset_builder(config), "train", show)
+        # The one that the scores are of.
+        self.builder = dataset_builder(config, config.evaluation.dataset)
         self.test = evaluation.make_test_set(
             *(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery"))
         )
@@ -188,7 +189,8 @@ class Run:
     def evaluate(self, state: TrainState, place: Place) -> Results:
         """Score the state and the baselines, write `features/` and `results.json`, print the table.
 
-        With shuffled frames, a control, every file has a name of its own and nothing of the ordinary evaluation changes.
+        With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
+        ordinary evaluation changes.
         """
         config = self.config
         started = time.perf_counter()
@@ -200,7 +202,10 @@ class Run:
             step=place.step,
             protocols={},
             skipped_frames=int((self.builder.info.metadata or {}).get("skipped_frames", 0)),
-            extra={"dataset_config": config.data.name, "shuffled_frames": config.evaluation.shuffle_frames},
+            extra={
+                "dataset_config": config.evaluation.dataset or config.data.name,
+                "shuffled_frames": config.evaluation.shuffle_frames,
+            },
         )
         twins = (self.builder.info.metadata or {}).get("twins", ())
         for name, distances in self._distances("", {"params": state.params, "batch_stats": state.batch_stats}).items():
@@ -231,7 +236,9 @@ class Run:
 
     @property
     def _suffix(self) -> str:
-        return "-shuffled" if self.config.evaluation.shuffle_frames else ""
+        own = self.config.evaluation
+        other = f"-{own.dataset.replace('/', '_')}" if own.dataset else ""
+        return other + ("-shuffled" if own.shuffle_frames else "")
 
     def _distances(self, prefix: str, variables, only_system: bool = False) -> dict[str, Callable]:
         """Distances between test tracklets by table, the system's and each stream's, in the configured metric.
@@ -271,8 +278,7 @@ class Run:
                     tracklets,
                     stream,
                     config=self.config,
-                    mean=self.entry.mean,
-                    std=self.entry.std,
+                    **normalisation(self.config),
                     name=f"{prefix}{name}",
                 )
                 for name, stream in self.config.evaluation.streams.items()
@@ -362,17 +368,28 @@ class Run:
             phase,
             make_optimizer(phase, self.lengths[name]),
             self.mesh,
-            mean=self.entry.mean,
-            std=self.entry.std,
+            **normalisation(self.config),
             seed=self.seeds[name],
             update=self.entry.update,
         )
 
 
-def dataset_builder(config: ConfigDict):
-    """The prepared builder of a configuration's dataset, built first where it can be."""
-    own = {"path": config.data.path, "bad_frames": config.data.bad_frames} if config.data.name == "folder" else {}
-    return load_builder(dataset_name(config), config.data.data_dir or None, progress=config.logging.progress, **own)
+def dataset_builder(config: ConfigDict, name: str = ""):
+    """The prepared builder of a configuration's dataset, or of the one named, built first where it can be."""
+    name, own = name or dataset_name(config), config.data
+    fields = {"path": own.path, "bad_frames": own.bad_frames} if name == "folder" else {}
+    return load_builder(name, own.data_dir or None, progress=config.logging.progress, **fields)
+
+
+def normalisation(config: ConfigDict) -> dict[str, tuple[float, float, float]]:
+    """`mean` and `std` of RGB frames in [0, 1]: the configuration's, or those its model was made for."""
+    found = {}
+    for name in ("mean", "std"):
+        values = tuple(config.data.get(name, ())) or getattr(models.entry(config.model.name), name)
+        if len(values) != 3 or (name == "std" and min(values) <= 0):
+            raise InputError(f"data.{name} is {values}, expected three numbers, std above 0, or none")
+        found[name] = values
+    return found
 
 
 def phase_seed(seed: int, phase: str) -> int:

@@ -20,7 +20,7 @@ from vreid_jax import config as fields
 from vreid_jax import evaluation, models
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
-from vreid_jax.experiment import compute_dtype
+from vreid_jax.experiment import compute_dtype, normalisation
 from vreid_jax.pretrained.weights_file import load_weights, read_metadata, save_weights
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.training.checkpoints import load_variables
@@ -167,7 +167,7 @@ def _from_workdir(workdir: Path) -> Model:
         raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
     try:
         config = ConfigDict(json.loads(file.read_text()))
-        entry = models.entry(config.model.name)
+        models.entry(config.model.name)
     except (ValueError, AttributeError, KeyError) as error:
         raise InputError(f"{file} is no configuration of a run: {error}") from error
     about = {"system": config.system, "dataset": config.dataset}
@@ -180,8 +180,7 @@ def _from_workdir(workdir: Path) -> Model:
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
         config=config,
         variables=load_variables(workdir),
-        mean=entry.mean,
-        std=entry.std,
+        **normalisation(config),
         about=about,
     )
 

@@ -1,4 +1,4 @@
-"""Where a run's parameters start: `config.init_from` names another run's workdir."""
+"""Where a run's parameters start: `config.init_from` names another run's workdir, or a file of weights."""
 
 import logging
 from pathlib import Path
@@ -7,6 +7,10 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.inflation import check_inflation
+from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
+from vreid_jax.pretrained.from_torch import check_fit, fit_torch
+from vreid_jax.pretrained.weights_file import is_weights_path, load_weights, read_metadata
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.state import matching
 
@@ -14,35 +18,51 @@ log = logging.getLogger(__name__)
 
 
 def initial_variables(config, variables):
-    """Return `variables` with those of the workdir `config.init_from` that `config.init_patterns` name in their place.
+    """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
 
-    A classifier for another number of identities is left as it is and named; anything else that does not fit is an
-    error that lists both sides.
+    `init_from` is the workdir of a run, a file that `vreid_jax.convert` wrote, or the state dict of a PyTorch
+    backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
+    kernels, attention and blocks that the source has none of stay as they are, and so do classifiers for another
+    number of identities and heads that a backbone lacks. Anything else that does not fit is an error that lists both
+    sides.
 
     Raises:
-      InputError: when the workdir holds no checkpoint or that of another model.
+      InputError: when there are no weights, or those of another model.
     """
-    found = _chosen(load_variables(Path(config.init_from).expanduser()), config.init_patterns)
-    everything = flatten_dict(variables, sep="/")
-    wanted = _chosen(variables, config.init_patterns)
+    check_inflation(config.inflation)
+    target = flatten_dict(variables)
+    wanted = _chosen(target, config.init_patterns)
     if not wanted:
         raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
-    left_out = [n for n in wanted if "/classifier/" in n and n in found and found[n].shape != wanted[n].shape]
-    missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in wanted]
-    differing = [n for n in wanted if n in found and n not in left_out and found[n].shape != wanted[n].shape]
-    if missing or unexpected or differing:
-        raise InputError(
-            f"init_from {config.init_from} is of another model: it lacks {missing[:5] or 'nothing'}, has "
-            f"{unexpected[:5] or 'nothing'} too many, and differs in the shape of {differing[:5] or 'nothing'}"
-        )
+    start, name = Path(config.init_from).expanduser(), config.model.name
+    if not is_weights_path(start):
+        found, left_out = _fit_whole(load_variables(start), wanted, config)
+    elif (metadata := read_metadata(start)) is None:
+        found, left_out = fit_torch(name, start, target, config.inflation)
+    elif metadata["model"] == name:
+        found, left_out = _fit_whole(load_weights(start), wanted, config)
+    else:
+        source = _named(flatten_dict(load_weights(start)))
+        found, left_out = fit(source, target, MOUNTS.get(name, ((),)), config.inflation), []
+    check_fit(found, f"init_from {config.init_from} is of another model", "it")
+    left_out = left_out + found.left_out
     if left_out:
-        log.info("init_from: left out %s, of another number of identities", ", ".join(left_out))
-    taken = {name: jnp.asarray(found[name]) for name in wanted if name not in left_out}
-    return unflatten_dict(everything | taken, sep="/")
+        log.info("init_from: left out %s", ", ".join(left_out))
+    taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
+    return unflatten_dict(target | taken)
 
 
-def _chosen(variables, patterns) -> dict:
-    """The tensors, flat, whose name without its collection matches one of the patterns."""
-    flat = flatten_dict(variables, sep="/")
-    return {name: flat[name] for name in flat if matching([name.partition("/")[2]], patterns)}
+def _fit_whole(source, wanted, config):
+    """The same system's variables, those that the patterns name on both sides."""
+    return fit(_named(_chosen(flatten_dict(source), config.init_patterns)), wanted, inflation=config.inflation), []
+
+
+def _named(flat) -> dict[tuple[str, ...], Tensor]:
+    return {path: Tensor("/".join(path), value.shape, value) for path, value in flat.items()}
+
+
+def _chosen(flat, patterns) -> dict:
+    """The tensors whose name without its collection matches one of the patterns."""
+    names = {"/".join(path[1:]) for path in flat}
+    chosen = set(matching(names, patterns))
+    return {path: value for path, value in flat.items() if "/".join(path[1:]) in chosen}

@@ -33,6 +33,17 @@ def test_frames_have_the_size_asked_for():
         assert frames.shape == (plan.train[0].length, size.height, size.width, 3)
 
 
+def test_jitter_moves_boxes_and_nothing_else():
+    plan = make_plan(CONFIGS["jitter"])
+    assert (plan.train, plan.test, plan.gaits.keys()) == (PLAN.train, PLAN.test, PLAN.gaits.keys())
+    assert CONFIGS["jitter"] == dataclasses.replace(CONFIGS["small"], box_jitter=3.0)
+    far = make_plan(dataclasses.replace(CONFIGS["small"], box_jitter=10.0))
+    moved = [[np.abs(draw_tracklet(p, t).astype(float) - draw_tracklet(PLAN, t)).mean() for t in PLAN.test[:6]]
+             for p in (plan, far)]  # fmt: skip
+    assert min(moved[0]) > 2
+    assert np.mean(moved[1]) > np.mean(moved[0])
+
+
 def test_a_tracklet_is_a_function_of_seed_split_and_index():
     first = [draw_tracklet(PLAN, PLAN.train[i]) for i in (3, 5)]
     again = [draw_tracklet(PLAN, PLAN.train[i]) for i in (5, 3)][::-1]

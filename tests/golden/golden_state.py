@@ -40,3 +40,13 @@ def vectors(network):
 def clip(shape, seed):
     """Input number `seed`, in the layout of the original."""
     return np.random.default_rng(seed).standard_normal(tuple(shape)).astype(np.float32)
+
+
+def narrow_resnet(width=4):
+    """A state dict with torchvision's names: ResNet-50 with `width` channels in the stem and one bottleneck a stage."""
+    shapes = json.loads((FOLDER / "resnet50_2d.keys.json").read_text())
+    return {
+        name: fill(name, tuple(size * width // 64 if size % 64 == 0 else size for size in shape))
+        for name, shape in shapes.items()
+        if not name.startswith(("feat", "classifier")) and (not name.startswith("layer") or name.split(".")[1] == "0")
+    }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vreid_jax.models.layers.conv3d import conv3d, max_pool_3x3_stride2
+from vreid_jax.models.layers.conv3d import conv3d, max_pool_3_in_time, max_pool_3x3_stride2
 
 # (input T H W C), kernel (kt kh kw), features, strides, padding, dilation
 CASES = {
@@ -85,6 +85,18 @@ def test_max_pool_is_the_padded_window_maximum(size):
     np.testing.assert_array_equal(max_pool_3x3_stride2(x), reference(x))
     ours, expected = (jax.grad(lambda x, f=f: jnp.sin(f(x)).sum())(x) for f in (max_pool_3x3_stride2, reference))
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("length", [1, 4, 5])
+def test_max_pool_in_time_is_the_padded_window_maximum(length, stride):
+    x = jnp.asarray(np.random.default_rng(1).standard_normal((2, length, 3, 2, 4)), jnp.float32)
+
+    def reference(x):
+        window, strides, padding = (1, 3, 1, 1, 1), (1, stride, 1, 1, 1), ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0))
+        return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
+
+    np.testing.assert_array_equal(max_pool_3_in_time(x, stride), reference(x))
 
 
 def test_jit_of_a_broadcast_mean_times_a_small_product():

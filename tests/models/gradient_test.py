@@ -17,6 +17,8 @@ NO_GRADIENT = {
     r".*/head/feature/bias": "a bias before a batch norm, which takes it off again with the mean",
     r".*/m3d/bn\d/bias": "a constant per channel, carried through the pool or straight through a 1x1x1 convolution "
     "into batch norms, which take it off with the mean",
+    r"(.*/)?non_local.*/phi/bias": "the same for all keys, which the softmax over keys does not see",
+    r"(.*/)?non_local.*/(g|out)/bias": "a constant before a batch norm",
 }
 
 CASES = {
@@ -40,11 +42,24 @@ CASES = {
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
 }
 LONG = ("i3d",)  # to compile
-# What clip_similarity has beside its features is tried in clip_similarity_test.
+BLOCKS = {"stage_sizes": (1, 2, 1, 1), "non_local_after": {"res3": (0,)}}
+CASES |= {
+    "separable": ("resnet50_separable", {"ral": "sct", **BLOCKS}),
+    "inflated": ("resnet50_i3d", BLOCKS),
+    "nonlocal3d": ("nonlocal3d", {"num_classes": 4, "feature_size": 32, "stem_length": 3, **BLOCKS}),
+    **{
+        network: ("nonlocal3d", {"num_classes": 4, "network": network, "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)})
+        for network in ("attention", "rnn")
+    },
+    **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {"stage_sizes": (1, 1, 1, 1)}) for letter in "abc"},
+}
+# Models within others, and other strides of the same kind. What clip_similarity has beside its features is tried in
+# clip_similarity_test.
 WITHIN = {
     "i3d_inception_v1": {"clip_similarity"},
     "person_vlad_small": {"person_vlad"},
     "two_stream_m3d": {"resnet50", "resnet50_m3d"},
+    "resnet50_i3d": {"resnet3d_50"},
 }
 
 

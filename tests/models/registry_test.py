@@ -20,6 +20,13 @@ PARAMETERS = {
     "person_vlad_small": 6_262_854,
     "resnet50": 23_508_032,  # torchvision's 25,557,032 less its 2,049,000 of fc
     "resnet50_m3d": 24_904_113,
+    "resnet3d_50": 46_198_976,  # Hara's 47,018,576 less 819,600 of fc
+    "resnet50_separable": 27_336_896,
+    "resnet50_i3d": 46_161_344,
+    "resnet50_p3d_a": 27_300_416,
+    "resnet50_p3d_b": 27_288_704,
+    "resnet50_p3d_c": 27_300_416,
+    "nonlocal3d": 35_744_960,  # resnet50_separable, five blocks, 1,049,600 of the head's 512
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
 }
 VARIANTS = {
@@ -28,6 +35,18 @@ VARIANTS = {
     "no attention": ("resnet50_m3d", {"ral": ""}, 24_715_328),
     "no attention, plain stem": ("resnet50_m3d", {"ral": "", "stem_m3d": False}, 24_678_080),
     "classifiers": ("two_stream_m3d", {"num_classes": 625}, 49_098_451),
+    # 2 C² + 9 C / 2 in each of five blocks of C = 512, 512, 1024, 1024, 1024 channels.
+    "non-local blocks": (
+        "resnet50_separable",
+        {"non_local_after": {"res3": (1, 3), "res4": (1, 3, 5)}},
+        27_336_896 + 7_358_464,
+    ),
+    "inflated": ("nonlocal3d", {"network": "inflated", "non_local": False}, 46_198_976 + 1_049_600),
+    "average": ("nonlocal3d", {"network": "average"}, 23_508_032 + 1_049_600),
+    # 2,048 to 256 channels of 3x3 with bias, and a score.
+    "attention": ("nonlocal3d", {"network": "attention"}, 23_508_032 + 1_049_600 + 4_719_104),
+    # Four gates of 2,048 inputs and 512 states with bias; the head then reads 512.
+    "rnn": ("nonlocal3d", {"network": "rnn"}, 23_508_032 + 5_244_928 + 263_168),
     "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),
     "global pooling": ("person_vlad", {"parts": "global"}, 27_655_936 + 393_984),
     "grid, averaged": ("person_vlad", {"parts": "grid", "aggregation": "average"}, 27_655_936 + 25 * 393_984),

@@ -47,6 +47,34 @@ def test_endpoints_of_clips(fields, res3, res5):
     assert found["pooled"] == (2, 256)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "times"),
+    [  # frames behind stem, res2, res3, res4, res5
+        ("resnet3d_50", {}, (8, 4, 2, 1, 1)),
+        ("resnet50_i3d", {}, (8, 8, 4, 2, 1)),
+        ("resnet50_p3d_b", {}, (8, 8, 4, 2, 1)),
+        ("resnet50_separable", {"ral": "sct", "stem_length": 3}, (8, 8, 4, 2, 1)),
+        ("resnet50_separable", {"temporal_strides": (1, 1, 1, 1, 1, 1)}, (8, 8, 8, 8, 8)),
+        ("resnet50_p3d_c", {"temporal_strides": (2, 1, 1, 1, 2, 1)}, (4, 4, 4, 2, 2)),
+    ],
+)
+def test_endpoints_of_3d_networks(name, fields, times):
+    found = shapes(name, clips((2, 8, 64, 32, 3)), **fields)
+    sizes = ((32, 16, 8), (16, 8, 32), (8, 4, 64), (4, 2, 128), (2, 1, 256))
+    endpoints = ("stem", "res2", "res3", "res4", "res5")
+    expected = {e: (2, time, *size) for e, time, size in zip(endpoints, times, sizes, strict=True)}
+    assert found == {**expected, "pooled": (2, 256)}
+
+
+def test_blocks_stand_behind_the_bottlenecks_they_are_asked_for():
+    for name in ("resnet50", "resnet50_m3d", "resnet3d_50"):
+        after = {"res3": [1], "res5": [0]}  # as a configuration brings it
+        module = models.create(name, width=8, stage_sizes=[1, 2, 1, 1], non_local_after=after)
+        params = jax.eval_shape(lambda module=module: module.init(jax.random.key(0), jnp.zeros((1, 8, 32, 16, 3))))
+        blocks = {key for key in params["params"] if key.startswith("non_local")}
+        assert blocks == {"non_local2_1", "non_local4_0"}
+
+
 def test_frames_do_not_see_each_other():
     module = models.create("resnet50", **SMALL)
     x = clips((1, 3, 64, 32, 3))
@@ -119,3 +147,19 @@ def test_wrong_fields_are_named(fields):
     module = models.create("resnet50_m3d", **SMALL, **fields)
     with pytest.raises(InputError, match=next(iter(fields))):
         module.init(jax.random.key(0), clips((1, 8, 32, 16, 3)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"temporal_strides": (1, 1, 2)}, "expected six numbers 1 or 2"),
+        ({"temporal_strides": (1, 1, 1, 3, 1, 1)}, "expected six numbers 1 or 2"),
+        ({"stem_length": 4}, "stem_length is 4, expected an odd number"),
+        ({"non_local_after": {"res3": (1,)}}, r"non_local_after has 'res3': \(1,\), but .* res3: 1"),
+        ({"non_local_after": {"layer2": (0,)}}, "non_local_after has 'layer2'"),
+    ],
+)
+def test_wrong_fields_of_3d_networks_are_named(fields, words):
+    module = models.create("resnet50_separable", **SMALL, **fields)
+    with pytest.raises(InputError, match=words):
+        jax.eval_shape(lambda: module.init(jax.random.key(0), clips((1, 8, 32, 16, 3))))

@@ -83,6 +83,27 @@ def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip():
     assert np.abs(streams["temporal"]["feature"] - streams["spatial"]["feature"]).max() > 1e-2
 
 
+@pytest.mark.parametrize("temporal", ["i3d", "p3d_a"])
+def test_comparison_networks_start_as_the_spatial_stream_on_a_still_clip(temporal):
+    module = models.create("two_stream_m3d", temporal=temporal, **SMALL, **SAME_STRIDE)
+    still = jnp.repeat(clips()[:, :1], 4, axis=1)
+    variables = init_temporal_from_spatial(trained_spatial(module, still))
+    streams = jax.jit(module.apply, compiler_options=QUICK)(variables, still)["streams"]
+    np.testing.assert_allclose(streams["temporal"]["feature"], streams["spatial"]["feature"], rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("temporal", ["p3d_b", "p3d_c", "separable"])
+def test_every_kind_of_temporal_stream_starts_from_the_spatial_one(temporal):
+    module = models.create("two_stream_m3d", temporal=temporal, **SMALL)
+    clip = jax.ShapeDtypeStruct((1, 4, 64, 32, 3), jnp.float32)
+    before = jax.jit(lambda: dict(module.lazy_init(jax.random.key(0), clip)), compiler_options=QUICK)()
+    params = init_temporal_from_spatial(before)["params"]
+    spatial, new = params["spatial"]["backbone"], params["temporal"]["backbone"]
+    old = before["params"]["temporal"]["backbone"]
+    np.testing.assert_array_equal(new["layer2_0"]["conv2"]["kernel"], spatial["layer2_0"]["conv2"]["kernel"])
+    np.testing.assert_array_equal(new["layer2_0"]["conv2_t"]["kernel"], old["layer2_0"]["conv2_t"]["kernel"])
+
+
 def test_copy_leaves_temporal_kernels_and_shares_no_buffer():
     module = models.create("two_stream_m3d", **SMALL)
     before = trained_spatial(module, clips())

@@ -120,6 +120,6 @@ def test_bad_sources_are_named(tmp_path):
     with pytest.raises(InputError, match=r"expected \.pt, \.pth or \.safetensors"):
         pretrained.from_torch("resnet50", tmp_path / "weights.txt")
     with pytest.raises(InputError, match="no rules"):
-        pretrained.from_torch("two_stream_m3d", {})
+        pretrained.from_torch("c3d_small", {})
     with pytest.raises(InputError, match="'optimizer' of the state dict is a list"):
         pretrained.from_torch("resnet50", {"optimizer": []})

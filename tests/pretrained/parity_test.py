@@ -81,3 +81,37 @@ def test_i3d_inception_v1(jit, number):
         found = np.asarray(outputs[name]).mean((2, 3)).transpose(0, 2, 1)
         assert relative(found, expected[f"{number}/{name}.mean_tc"]) < 1e-4
     assert relative(outputs["pooled"], expected[f"{number}/pooled"]) < 1e-4
+
+
+def applied(name, network, number, jit):
+    """Outputs of model `name` for input `number` of a vector that stores clips channels first."""
+    expected = golden.vectors(network)
+    variables = pretrained.from_torch(name, golden.state_dict(network))
+    module = models.create(name)
+    clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 4, 1)
+    outputs = (jax.jit(module.apply) if jit else module.apply)(variables, clips)
+    return outputs, {key.removeprefix(f"{number}/"): value for key, value in expected.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_resnet3d_50(number, jit):
+    outputs, expected = applied("resnet3d_50", "resnet3d_50", number, jit)
+    stem = np.asarray(outputs["stem"]).mean((2, 3)).transpose(0, 2, 1)
+    assert relative(stem, expected["stem.mean_hw"]) < 1e-4
+    assert relative(np.asarray(outputs["res3"]).mean((1, 2, 3)), expected["layer2.mean_thw"]) < 1e-4
+    assert relative(outputs["pooled"], expected["pooled"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize("kind", ["i3d", "p3d_a", "p3d_b", "p3d_c"])
+def test_comparison_networks_of_the_m3d_paper(kind, jit):
+    network = f"{kind}_resnet50"
+    outputs, expected = applied(f"resnet50_{kind}", network, 0, jit)
+    state = golden.state_dict(network)
+    feature = np.asarray(outputs["pooled"]) @ state["feat.weight"].T + state["feat.bias"]
+    assert relative(np.asarray(outputs["res3"]).mean((1, 2, 3)), expected["layer2.mean_thw"]) < 1e-4
+    assert relative(outputs["pooled"], expected["pooled"]) < 1e-4
+    assert relative(feature, expected["feat"]) < 1e-4

@@ -32,8 +32,8 @@ def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress:
     interrupted leaves nothing behind that looks like a dataset.
 
     Args:
-      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/bench", "walkers/mars_scale",
-        "folder", or a dataset prepared by a command of data_prep.
+      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
+        "walkers/mars_scale", "folder", or a dataset prepared by a command of data_prep.
       data_dir: where datasets are; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
       **fields: fields of the dataset, e.g. `path` and `bad_frames` of "folder".

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flax import linen as nn
+from flax.core import FrozenDict
+from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError
 
@@ -72,9 +74,16 @@ def create(name: str, **fields) -> nn.Module:
         if field not in found.fields:
             hint = _nearest(field, found.fields)
             raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
-    # Configurations and JSON bring lists, Linen wants something hashable.
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
-    return found.module(**{**found.fixed, **fields})
+    return found.module(**{**found.fixed, **{field: _hashable(value) for field, value in fields.items()}})
+
+
+def _hashable(value: Any) -> Any:
+    """Tuples for the lists and frozen mappings for the mappings that configurations and JSON bring."""
+    if isinstance(value, list | tuple):
+        return tuple(_hashable(item) for item in value)
+    if isinstance(value, Mapping | ConfigDict):
+        return FrozenDict({key: _hashable(item) for key, item in value.items()})
+    return value
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

@@ -10,27 +10,46 @@ import re
 
 Rules = tuple[tuple[str, str], ...]
 
+# Of torchvision's ResNet-50, of Hara's 3-D one, and what the M3D paper's networks add to it.
 RESNET: Rules = (
-    (r"(conv1|bn1)", r"\1"),
-    (r"layer(\d)\.(\d+)\.((?:conv|bn)\d)", r"layer\1_\2/\3"),
+    (r"((?:conv|bn)1(?:_t)?)", r"\1"),
+    (r"layer(\d)\.(\d+)\.((?:conv|bn)\d(?:_t)?)", r"layer\1_\2/\3"),
     (r"layer(\d)\.(\d+)\.downsample\.0", r"layer\1_\2/downsample_conv"),
     (r"layer(\d)\.(\d+)\.downsample\.1", r"layer\1_\2/downsample_bn"),
-)
-RESNET_M3D: Rules = (
-    *RESNET,
     (r"conv1_t\.((?:conv|bn)\d)", r"m3d/\1"),
     (r"layer(\d)\.(\d+)\.conv2_t\.((?:conv|bn)\d)", r"layer\1_\2/m3d/\3"),
     (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
+)
+# A block of its own: φ and g stand in a sequence with their pool where there is one.
+NON_LOCAL: Rules = (
+    (r"(theta|phi|g)(?:\.0)?", r"\1"),
+    (r"W\.0", "out"),
+    (r"W\.1", "bn"),
 )
 C3D: Rules = ((r"(conv\d[ab]?)", r"\1"),)
 I3D: Rules = (
     (r"(Conv3d_\w+)\.(conv3d|bn)", r"\1/\2"),
     (r"(Mixed_\w+)\.(b\d[ab]?)\.(conv3d|bn)", r"\1/\2/\3"),
 )
-RULES: dict[str, Rules] = {"resnet50": RESNET, "resnet50_m3d": RESNET_M3D, "c3d": C3D, "i3d_inception_v1": I3D}
-
-# Module paths that a state dict without any of them (a 2-D ImageNet network) may leave at their initialisation.
-TEMPORAL: dict[str, str] = {"resnet50_m3d": r"(.*/)?(m3d|attention\d)/.*"}
+RULES: dict[str, Rules] = {
+    **dict.fromkeys(
+        (
+            "resnet50",
+            "resnet50_m3d",
+            "resnet3d_50",
+            "resnet50_separable",
+            "resnet50_i3d",
+            "resnet50_p3d_a",
+            "resnet50_p3d_b",
+            "resnet50_p3d_c",
+            "two_stream_m3d",
+            "nonlocal3d",
+        ),
+        RESNET,
+    ),
+    **dict.fromkeys(("c3d", "person_vlad"), C3D),
+    "i3d_inception_v1": I3D,
+}
 
 HEADS = r"(fc|fc[678]|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
 

@@ -73,5 +73,5 @@ def load_weights(path: str | Path) -> dict[str, Any]:
     from safetensors.numpy import load_file
 
     if read_metadata(path) is None:
-        raise InputError(f"{path} was not written by vreid_jax.convert")
+        raise InputError(f"{path} was not written by this library")
     return unflatten_dict(load_file(path), sep="/")

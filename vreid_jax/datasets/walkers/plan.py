@@ -32,6 +32,7 @@ class Size:
     shortest: int = 8
     typical: int = 18  # median length
     longest: int = 48
+    box_jitter: float = 1.0  # how much the boxes are off, in multiples of what is usual here
     seed: int = 0
 
 

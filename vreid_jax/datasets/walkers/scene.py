@@ -57,9 +57,10 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
         yaw = np.pi - yaw
 
     # The box follows the person badly: slow drift, some shake, and a constant error.
-    scale = _HEIGHT * box.uniform(0.80, 0.93) * np.exp(_drift(box, length, 0.02))
-    centre = _WIDTH / 2 + box.normal(0, 5.0) + _drift(box, length, 3.0) + box.normal(0, 0.4, length)
-    floor = _HEIGHT - 0.5 * (_HEIGHT - scale) - 4 + box.normal(0, 4.0) + _drift(box, length, 2.5)
+    off = size.box_jitter
+    scale = _HEIGHT * box.uniform(0.80, 0.93) * np.exp(_drift(box, length, 0.02 * off))
+    centre = _WIDTH / 2 + box.normal(0, 5.0 * off) + _drift(box, length, 3.0 * off) + box.normal(0, 0.4 * off, length)
+    floor = _HEIGHT - 0.5 * (_HEIGHT - scale) - 4 + box.normal(0, 4.0 * off) + _drift(box, length, 2.5 * off)
     if tracklet.pid == -1:  # junk: boxes that miss most of the person
         scale = scale * box.choice([0.55, 1.7])
         centre = centre + box.choice([-1, 1]) * box.uniform(45, 75)

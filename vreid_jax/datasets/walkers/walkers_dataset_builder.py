@@ -34,6 +34,7 @@ CONFIGS = {
     ),
     "small": Size(train_identities=256, train_per_camera=3),
     "gaits": Size(train_identities=96, train_twin_share=1.0, gaits_per_outfit=8, train_per_camera=30),
+    "jitter": Size(train_identities=256, train_per_camera=3, box_jitter=3.0),
     "bench": Size(
         height=256, width=128, train_identities=256, test_identities=128, train_per_camera=2, test_per_camera=2, distractors=64, junk=32,
         typical=26, longest=96,
@@ -55,6 +56,7 @@ _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
     "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
     "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets of everybody.",
+    "jitter": "The people, cameras and walks of small in boxes that are off three times as far.",
     "bench": "For comparing systems: 256x128.",
     "mars_scale": "For load: 64x32, as many tracklets as MARS, and as long.",
 }

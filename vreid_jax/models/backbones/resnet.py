@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -9,13 +11,18 @@ from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.bottleneck import Bottleneck
-from vreid_jax.models.layers.conv3d import Conv, max_pool_3x3_stride2, spatial_padding
+from vreid_jax.models.layers.conv3d import max_pool_3_in_time, max_pool_3x3_stride2
 from vreid_jax.models.layers.m3d import M3D, num_scales
-from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.layers.non_local import NonLocal
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
+from vreid_jax.models.layers.space_time import KINDS, space_time
 from vreid_jax.models.registry import register
 
-KINDS = ("2d", "m3d")
+STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
+"""`temporal_strides` of stem, pool and the four stages."""
+
+ADDED_PARTS = (r"m3d", r"(conv|bn)\d_t", r"attention\d", r"non_local\d_\d+")
+"""Patterns of the submodules that a plain 2-D ResNet has none of, and that a network started from one keeps its own."""
 
 
 class ResNet(nn.Module):
@@ -23,10 +30,15 @@ class ResNet(nn.Module):
 
     `kind` "2d" treats every frame alone; "m3d" puts an `M3D` layer into the first bottleneck of each stage, with
     `stem_m3d` also behind the stem, and with `temporal_stride` halves time in stages 2-4; `m3d_scale` is what the
-    scale of their batch norms starts at, zero for a network that starts as the 2-D one.
+    scale of their batch norms starts at, zero for a network that starts as the 2-D one. The other kinds replace the
+    spatial convolutions of stem and bottlenecks as `space_time` says ("separable" those of the bottlenecks, its stem
+    being "inflated" over `stem_length` frames as for kind "inflated"), and stride time by `temporal_strides`: of the
+    stem, the pool (over 3x3x3) and the four stages, each 1 or 2.
     `width` is the number of channels of the stem (64 in ResNet-50), `last_stride` the spatial stride of stage 4.
+    `non_local_after` names the bottlenecks, counted from 0, that a `NonLocal` block follows, e.g. {"res3": (1, 3)}
+    (for kind "2d" it looks at single frames); `non_local_scale` and `non_local_subsample` are its fields.
     `ral` are the branches ("s", "c", "t") of a residual attention layer behind each of stages 1-3, none if empty;
-    `clip_length` the T that temporal kernels and temporal attention are built for. `released` computes what the
+    `clip_length` the T that M3D and temporal attention are built for. `released` computes what the
     released code of the M3D paper does: `temporal_scales` "log2" and other places of ReLU.
     `remat` recomputes each bottleneck in the backward pass. Parameters are float32, `dtype` is what computes.
     """
@@ -35,6 +47,11 @@ class ResNet(nn.Module):
     width: int = 64
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     last_stride: int = 1
+    stem_length: int = 1
+    temporal_strides: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
+    non_local_after: Mapping[str, tuple[int, ...]] | None = None
+    non_local_scale: float = 1.0
+    non_local_subsample: bool = False
     clip_length: int = 8
     temporal_scales: str = "paper"
     stem_m3d: bool = True
@@ -53,10 +70,20 @@ class ResNet(nn.Module):
         than `clip_length` is an `InputError` where temporal attention has it in its weights.
         """
         self._check(clips)
-        x = jnp.asarray(clips, self.dtype)
-        x = Conv(self.width, (7, 7), (1, 2, 2), spatial_padding(7), dtype=self.dtype, name="conv1")(x)
-        x = nn.relu(BatchNorm(not train, dtype=self.dtype, name="bn1")(x))
-        length = self.clip_length
+        strides = self._temporal_strides()
+        x = space_time(
+            jnp.asarray(clips, self.dtype),
+            train,
+            kind="inflated" if self.kind == "separable" else self.kind,
+            features=self.width,
+            number=1,
+            size=7,
+            length=self.stem_length,
+            stride=2,
+            temporal_stride=strides[0],
+            dtype=self.dtype,
+        )
+        length = -(-self.clip_length // strides[0])
         if self.kind == "m3d" and self.stem_m3d:
             x = M3D(
                 self._scales(length),
@@ -67,29 +94,45 @@ class ResNet(nn.Module):
             )(x, train)
         outputs = {"stem": x}
         x = max_pool_3x3_stride2(x)
+        if self.kind not in ("2d", "m3d"):
+            x = max_pool_3_in_time(x, strides[1])
+        length = -(-length // strides[1])
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        after = self.non_local_after or {}
         for stage, blocks in enumerate(self.stage_sizes):
-            halves = self.kind == "m3d" and self.temporal_stride and stage > 0
+            name = f"res{stage + 2}"
             for block in range(blocks):
                 first = block == 0
                 x = block_class(
                     width=self.width * 2**stage,
+                    kind=self.kind,
                     stride=self._stride(stage) if first else 1,
+                    temporal_stride=strides[stage + 2] if first else 1,
                     project=first,
                     scales=self._scales(length) if first and self.kind == "m3d" else 0,
-                    temporal_stride=2 if first and halves else 1,
                     released=self.released,
                     m3d_scale=self.m3d_scale,
                     dtype=self.dtype,
                     name=f"layer{stage + 1}_{block}",
                 )(x, train)
-            length = -(-length // 2) if halves else length
-            outputs[f"res{stage + 2}"] = x
+                if block in after.get(name, ()):
+                    x = self._non_local(f"non_local{stage + 1}_{block}")(x, train)
+            length = -(-length // strides[stage + 2])
+            outputs[name] = x
             if self.ral and stage < 3:
                 x = ResidualAttention(length, self.ral, self.released, name=f"attention{stage + 1}")(x, train)
         axes = (2, 3) if self.kind == "2d" else (1, 2, 3)
         outputs["pooled"] = x.astype(jnp.float32).mean(axes)
         return outputs
+
+    def _non_local(self, name: str) -> NonLocal:
+        per_frame = self.kind == "2d"
+        return NonLocal(self.non_local_scale, self.non_local_subsample, per_frame, self.dtype, name=name)
+
+    def _temporal_strides(self) -> tuple[int, ...]:
+        if self.kind != "m3d":
+            return self.temporal_strides
+        return STRIDED_STAGES if self.temporal_stride else (1,) * 6
 
     def _stride(self, stage: int) -> int:
         if stage == 0:
@@ -104,6 +147,19 @@ class ResNet(nn.Module):
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.last_stride not in (1, 2):
             raise InputError(f"last_stride is {self.last_stride}, expected 1 or 2")
+        if len(self.temporal_strides) != 6 or set(self.temporal_strides) - {1, 2}:
+            raise InputError(
+                f"temporal_strides is {self.temporal_strides}, expected six numbers 1 or 2: of stem, pool, res2 ... res5"
+            )
+        if self.stem_length % 2 == 0:
+            raise InputError(f"stem_length is {self.stem_length}, expected an odd number of frames")
+        sizes = {f"res{stage + 2}": size for stage, size in enumerate(self.stage_sizes)}
+        for name, blocks in (self.non_local_after or {}).items():
+            if name not in sizes or any(not 0 <= block < sizes[name] for block in blocks):
+                raise InputError(
+                    f"non_local_after has {name!r}: {tuple(blocks)}, but the bottlenecks are counted from 0 and their "
+                    f"numbers are {', '.join(f'{n}: {s}' for n, s in sizes.items())}"
+                )
         check_branches(self.ral)
         if "t" in self.ral and clips.shape[1] != self.clip_length:
             raise InputError(
@@ -112,8 +168,43 @@ class ResNet(nn.Module):
             )
 
 
-_COMMON = ("width", "stage_sizes", "last_stride", "dtype", "remat")
-_M3D = ("clip_length", "temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "ral", "released")
+_COMMON = (
+    "width",
+    "stage_sizes",
+    "last_stride",
+    "non_local_after",
+    "non_local_scale",
+    "non_local_subsample",
+    "dtype",
+    "remat",
+)
+_RAL = ("clip_length", "ral")
+_M3D = ("temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "released")
+_INFLATED_STEM = ("stem_length", "temporal_strides")
+_CLIPS = {"last_stride": 2, "temporal_strides": STRIDED_STAGES}
 
 register("resnet50", ResNet, _COMMON, {"kind": "2d", "last_stride": 1}, clip_length=1)
-register("resnet50_m3d", ResNet, _COMMON + _M3D, {"kind": "m3d", "last_stride": 2, "ral": "sct"})
+register("resnet50_m3d", ResNet, _COMMON + _RAL + _M3D, {"kind": "m3d", "last_stride": 2, "ral": "sct"})
+# Of Hara et al.: 16 frames of 112x112 with values up to 255, of which they take only the mean of ActivityNet.
+register(
+    "resnet3d_50",
+    ResNet,
+    _COMMON + _INFLATED_STEM,
+    {"kind": "inflated", "stem_length": 7, "last_stride": 2, "temporal_strides": (1, 2, 1, 2, 2, 2)},
+    mean=(114.7748 / 255, 107.7354 / 255, 99.475 / 255),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    input_size=(112, 112),
+    clip_length=16,
+)
+# Unstrided in stem and pool, or clips of 8 frames would vanish (a choice). With all strides 1 the third stage has
+# 32 x 16 x 8 positions for 256x128.
+register(
+    "resnet50_separable",
+    ResNet,
+    _COMMON + _RAL + _INFLATED_STEM,
+    {"kind": "separable", "stem_length": 7, **_CLIPS},
+)
+# The comparison networks of the M3D paper.
+register("resnet50_i3d", ResNet, _COMMON + _INFLATED_STEM, {"kind": "inflated", "stem_length": 3, **_CLIPS})
+for _letter in "abc":
+    register(f"resnet50_p3d_{_letter}", ResNet, (*_COMMON, "temporal_strides"), {"kind": f"p3d_{_letter}", **_CLIPS})

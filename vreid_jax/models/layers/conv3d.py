@@ -158,8 +158,13 @@ class Conv(nn.Module):
 
 def spatial_padding(size: int) -> Padding:
     """The padding that keeps height and width under an odd kernel of `size` at stride 1, as PyTorch networks pad."""
-    half = size // 2
-    return ((0, 0), (half, half), (half, half))
+    return clip_padding(1, size)
+
+
+def clip_padding(length: int, size: int) -> Padding:
+    """The same for a kernel of `length` frames, odd too, and `size` rows and columns."""
+    time, half = length // 2, size // 2
+    return ((time, time), (half, half), (half, half))
 
 
 def max_pool_3x3_stride2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w C"]:
@@ -167,15 +172,22 @@ def max_pool_3x3_stride2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w 
 
     The gradient of the native pooling is a scatter that XLA's CPU backend runs one to two orders slower.
     """
-    return _max_pool_axis(_max_pool_axis(x, 2), 3)
+    return _max_pool_axis(_max_pool_axis(x, 2, 2), 3, 2)
 
 
-def _max_pool_axis(x: Array, axis: int) -> Array:
+def max_pool_3_in_time(x: Float[Array, "B T H W C"], stride: int) -> Float[Array, "B t H W C"]:
+    """Max-pooling over three frames with padding 1; t = ceil(T / stride)."""
+    return _max_pool_axis(x, 1, stride)
+
+
+def _max_pool_axis(x: Array, axis: int, stride: int) -> Array:
+    """The maximum over three neighbours along an axis, padding 1."""
     size = x.shape[axis]
-    out = (size + 1) // 2
+    out = -(-size // stride)
     low = jnp.asarray(-jnp.inf, x.dtype)
     config = [(0, 0, 0)] * x.ndim
-    config[axis] = (1, 2 * out - size, 0)
+    config[axis] = (1, stride * (out - 1) + 2 - size, 0)
     x = lax.pad(x, low, config)
-    slices = [lax.slice_in_dim(x, start, start + 2 * out - 1, 2, axis=axis) for start in range(3)]
+    last = stride * (out - 1) + 1
+    slices = [lax.slice_in_dim(x, start, start + last, stride, axis=axis) for start in range(3)]
     return jnp.maximum(jnp.maximum(slices[0], slices[1]), slices[2])

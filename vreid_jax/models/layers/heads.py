@@ -43,3 +43,26 @@ class Classifier(nn.Module):
         """Logits of vectors."""
         x = BatchNorm(not train, name="bn")(x.astype(jnp.float32))
         return nn.Dense(self.num_classes, name="classifier")(x)
+
+
+class BottleneckHead(nn.Module):
+    """Fully connected, batch norm, LeakyReLU 0.1: the `feature`; then dropout and a classifier; all in float32.
+
+    `features` is the length of the feature, `num_classes` 0 leaves dropout and classifier out. The fully connected
+    layer has no bias: the batch norm would take it off.
+    """
+
+    features: int = 512
+    num_classes: int = 0
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, pooled: Float[Array, "B C"], train: bool = False) -> dict[str, Array]:
+        """`feature` [B, features], and `logits` [B, num_classes]."""
+        x = nn.Dense(self.features, use_bias=False, name="fc")(pooled.astype(jnp.float32))
+        feature = nn.leaky_relu(BatchNorm(not train, name="bn")(x), 0.1)
+        outputs = {"feature": feature}
+        if self.num_classes > 0:
+            x = nn.Dropout(self.dropout, deterministic=not train)(feature)
+            outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
+        return outputs

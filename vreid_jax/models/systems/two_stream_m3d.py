@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -13,7 +14,9 @@ from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
+from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.heads import IdentityHead
+from vreid_jax.models.layers.inflation import inflate
 
 STREAMS = ("spatial", "temporal")
 
@@ -46,7 +49,8 @@ class TwoStreamM3D(nn.Module):
     """The spatial and the temporal stream of the paper, submodules `spatial` and `temporal`.
 
     `temporal` chooses the temporal stream: "m3d", "lstm" (the paper's baseline: an LSTM of `lstm_size` over the
-    frames of a 2-D network, its outputs averaged), or another kind of registered ResNet ("i3d" is `resnet50_i3d`).
+    frames of a 2-D network, its outputs averaged), or another registered ResNet: "i3d", "p3d_a", "p3d_b", "p3d_c" are
+    the paper's comparison networks `resnet50_i3d` ..., which take none of the M3D and attention fields.
     Fusing the *L2-normalised* features is a choice, the paper says only "concatenation".
     The other fields are those of the backbones and the head.
     """
@@ -121,8 +125,9 @@ def _unit(x: Array) -> Array:
 def init_temporal_from_spatial(variables: dict) -> dict:
     """The variables with every tensor of the spatial stream copied to where the temporal stream has it too.
 
-    Temporal kernels, attention and the LSTM with what it feeds stay as they are. A tensor of either stream that has
-    no counterpart for another reason is an `InputError`.
+    A kernel that has frames there goes into its middle frame, so that the stream starts as the spatial one (a choice;
+    the I3D paper divides it among the frames). Temporal kernels, attention and the LSTM with what it feeds stay as
+    they are. A tensor of either stream that has no counterpart for another reason is an `InputError`.
     """
     result = {}
     unmatched = []
@@ -135,6 +140,8 @@ def init_temporal_from_spatial(variables: dict) -> dict:
             if path in spatial and spatial[path].shape == value.shape:
                 # A copy of its own: both trees may be donated to the same jitted step.
                 flat[("temporal", *path)] = jax.tree.map(jnp.copy, spatial[path])
+            elif path in spatial and value.ndim == 5 and spatial[path].shape == value.shape[1:]:
+                flat[("temporal", *path)] = inflate(spatial[path], len(value), "center")
             elif not _is_temporal(path, recurrent):
                 unmatched.append(f"temporal/{'/'.join(path)}")
         unmatched += [f"spatial/{'/'.join(path)}" for path in spatial if path not in temporal]
@@ -147,7 +154,7 @@ def init_temporal_from_spatial(variables: dict) -> dict:
 def _is_temporal(path: tuple[str, ...], recurrent: bool) -> bool:
     if recurrent and (path[0] == "lstm" or path[:2] == ("head", "feature")):
         return True
-    return any(part == "m3d" or part.startswith("attention") for part in path)
+    return any(re.fullmatch(added, part) for added in ADDED_PARTS for part in path)
 
 
 def prepare(phase: str, state, batches):

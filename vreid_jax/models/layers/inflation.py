@@ -1,0 +1,40 @@
+"""From kernels of frames to kernels of clips: what a 3-D network starts with when a 2-D one is given."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from vreid_jax.errors import InputError
+
+INFLATIONS = ("mean", "center")
+
+
+def check_inflation(inflation: str) -> None:
+    """Raises `InputError` for a name that is none of `INFLATIONS`."""
+    if inflation not in INFLATIONS:
+        raise InputError(f"inflation is {inflation!r}, expected one of {', '.join(INFLATIONS)}")
+
+
+def inflate(
+    kernel: Float[Array | np.ndarray, "kh kw C D"], length: int, inflation: str
+) -> Float[Array | np.ndarray, "kt kh kw C D"]:
+    """The kernel over `length` frames that does to a still clip what `kernel` does to its frame.
+
+    "mean": each plane is the kernel / length (Carreira and Zisserman 2017), equal but where a border of zeros is in
+    reach of the outer planes; "center": the kernel in the middle plane, zeros around it, equal everywhere and on any
+    clip. Raises `InputError` for another name.
+    """
+    check_inflation(inflation)
+    weights = np.full(length, 1 / length, np.float32)
+    if inflation == "center":
+        weights = np.eye(length, dtype=np.float32)[length // 2]
+    return kernel[None] * weights[:, None, None, None, None]
+
+
+def identity_in_time(key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "kt 1 1 C C"]:
+    """An initialiser of temporal kernels [kt, 1, 1, C, C]: the identity in the middle tap, zeros around it."""
+    del key
+    taps, _, _, channels, features = shape
+    return jnp.zeros(shape, dtype).at[taps // 2, 0, 0].set(jnp.eye(channels, features, dtype=dtype))

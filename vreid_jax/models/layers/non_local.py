@@ -1,0 +1,88 @@
+"""The non-local block (Wang et al. 2018; Eq. 3-6 of the 3-D ResNet paper) over clips or over single frames."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.layers.pool import max_pool_blocks
+
+QUERIES_AT_ONCE = 512
+
+
+def attend(
+    theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], g: Float[Array, "B M D"], scale: float = 1.0
+) -> Float[Array, "B N D"]:
+    """softmax_j(scale θ_i·φ_j) g_j (Eq. 4, 5), logits and softmax in float32.
+
+    The positions i are taken `QUERIES_AT_ONCE` at a time, so the temporaries of a pass stay a fraction of one
+    [B, N, M]; the backward pass computes each part again and finds none kept. (`jax.nn.dot_product_attention` holds
+    the whole [B, N, M] but for cuDNN, whose heads are too narrow for these channels.)
+    """
+    size = theta.shape[1]
+    parts = -(-size // QUERIES_AT_ONCE)
+    if parts == 1:
+        return jax.checkpoint(partial(_attend, scale=scale))(theta, phi, g)
+    rows = -(-size // parts)
+    padded = jnp.pad(theta, ((0, 0), (0, parts * rows - size), (0, 0)))
+    queries = padded.reshape(len(theta), parts, rows, -1).swapaxes(0, 1)
+    # Within a loop nothing can be merged with the forward pass, so no barrier is needed.
+    part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
+    values = lax.map(lambda query: part(query, phi, g), queries)
+    return values.swapaxes(0, 1).reshape(len(theta), parts * rows, -1)[:, :size]
+
+
+def attention_logits(theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], scale: float) -> Float[Array, "B N M"]:
+    """Scale θ_i·φ_j, summed and kept in float32 whatever comes in."""
+    return scale * jnp.einsum("bnc,bmc->bnm", theta, phi, preferred_element_type=jnp.float32)
+
+
+def _attend(theta: Array, phi: Array, g: Array, *, scale: float) -> Array:
+    logits = attention_logits(theta, phi, scale)
+    # Divided after the product: one pass over [B, N, M] less.
+    weights = jnp.exp(logits - lax.stop_gradient(logits.max(-1, keepdims=True)))
+    values = jnp.einsum("bnm,bmd->bnd", weights.astype(g.dtype), g, preferred_element_type=jnp.float32)
+    return (values / weights.sum(-1)[..., None]).astype(g.dtype)
+
+
+class NonLocal(nn.Module):
+    """z = x + BN(W y), y_i = Σ_j softmax_j(θ_i·φ_j) g_j over all positions of the clip (embedded Gaussian).
+
+    θ, φ and g are 1x1x1 convolutions with bias to half of the channels; the scale of the batch norm starts at zero,
+    so the block starts as the identity. `scale` multiplies the logits (1: none, as in the paper), `subsample`
+    max-pools φ and g over 2x2 positions of a frame, `per_frame` looks at each frame alone: the 2-D block.
+    θ [B, T, H, W, C/2] and φ are sown as intermediates `theta_map` and `phi_map`, for pictures of the attention.
+    """
+
+    scale: float = 1.0
+    subsample: bool = False
+    per_frame: bool = False
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B T H W C"]:
+        """Adds to each position what it attends to."""
+        channels = max(1, x.shape[-1] // 2)
+        theta, phi, g = (self._point(channels, name)(x) for name in ("theta", "phi", "g"))
+        if self.subsample:
+            phi, g = (max_pool_blocks(each, (1, 2, 2)) for each in (phi, g))
+        self.sow("intermediates", "theta_map", theta)
+        self.sow("intermediates", "phi_map", phi)
+        y = attend(self._positions(theta), self._positions(phi), self._positions(g), self.scale)
+        y = self._point(x.shape[-1], "out")(y.reshape(*x.shape[:4], channels))
+        norm = BatchNorm(not train, dtype=self.dtype, scale_init=nn.initializers.zeros, name="bn")
+        return x + norm(y)
+
+    def _positions(self, x: Array) -> Array:
+        """[B, T H W, C], or [B T, H W, C] where each frame stands alone."""
+        groups = x.shape[0] * x.shape[1] if self.per_frame else x.shape[0]
+        return x.reshape(groups, -1, x.shape[-1])
+
+    def _point(self, features: int, name: str) -> nn.Dense:
+        return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.he_normal(), name=name)

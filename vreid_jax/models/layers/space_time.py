@@ -1,0 +1,69 @@
+"""The convolutions over clips that may stand where a 2-D ResNet convolves frames: in its stem and in its bottlenecks."""
+
+from __future__ import annotations
+
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from vreid_jax.models.layers.conv3d import Conv, clip_padding, he_fan_out, spatial_padding
+from vreid_jax.models.layers.inflation import identity_in_time
+from vreid_jax.models.layers.m3d import mean_of_pairs
+from vreid_jax.models.layers.norm import BatchNorm
+
+KINDS = ("2d", "m3d", "inflated", "separable", "p3d_a", "p3d_b", "p3d_c")
+
+
+def space_time(
+    x: Float[Array, "B T H W C"],
+    train: bool,
+    *,
+    kind: str,
+    features: int,
+    number: int,
+    size: int,
+    length: int = 3,
+    stride: int = 1,
+    temporal_stride: int = 1,
+    dtype: str = "float32",
+) -> Float[Array, "B t h w D"]:
+    """Convolution, batch norm and ReLU of a `kind`; submodules `conv<number>`, `bn<number>`, `…_t` of who calls it.
+
+    Called inside a compact method. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. Kinds, with
+    "relu-bn-conv" for convolution, batch norm, ReLU:
+    "2d", "m3d": relu-bn-`size`x`size` of every frame; "inflated": relu-bn of one `length`x`size`x`size` kernel;
+    "separable": 3x1x1, directly behind it 1x`size`x`size`, then one batch norm and ReLU (this order is the paper's,
+    that nothing stands in between a choice); "p3d_a": relu-bn-3x1x1 of relu-bn-1x`size`x`size`; "p3d_b": the sum of
+    both, of the same input; "p3d_c": relu-bn-1x`size`x`size` averaged over the strided frames, plus relu-bn-3x1x1 of
+    it. Temporal kernels start as the identity, and at random where the network cannot start as the 2-D one: behind a
+    ReLU an added branch cannot both be zero and learn.
+    """
+
+    def act(name: str, y: Array) -> Array:
+        return nn.relu(BatchNorm(not train, dtype=dtype, name=name)(y))
+
+    def spatial(y: Array) -> Array:
+        strides, padding = (1, stride, stride), spatial_padding(size)
+        return Conv(features, (size, size), strides, padding, dtype=dtype, name=f"conv{number}")(y)
+
+    def temporal(y: Array, channels: int, spatial_stride: int, init) -> Array:
+        strides, padding = (temporal_stride, spatial_stride, spatial_stride), clip_padding(3, 1)
+        name = f"conv{number}_t"
+        return Conv(channels, (3, 1, 1), strides, padding, dtype=dtype, kernel_init=init, name=name)(y)
+
+    bn, bn_t = f"bn{number}", f"bn{number}_t"
+    if kind == "inflated":
+        strides, padding = (temporal_stride, stride, stride), clip_padding(length, size)
+        kernel = (length, size, size)
+        return act(bn, Conv(features, kernel, strides, padding, dtype=dtype, name=f"conv{number}")(x))
+    if kind == "separable":
+        return act(bn, spatial(temporal(x, x.shape[-1], 1, identity_in_time)))
+    if kind == "p3d_b":
+        y = act(bn, spatial(x[:, ::temporal_stride]))
+        return y + act(bn_t, temporal(x, features, stride, he_fan_out))
+    y = act(bn, spatial(x))
+    if kind == "p3d_a":
+        return act(bn_t, temporal(y, features, 1, identity_in_time))
+    if kind == "p3d_c":
+        mean = y if temporal_stride == 1 else mean_of_pairs(y)
+        return mean + act(bn_t, temporal(y, features, 1, he_fan_out))
+    return y
