@@ -14,6 +14,7 @@ from vreid_jax import experiment, models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.training import loop
+from vreid_jax.training.network import normalisation
 from vreid_jax.training.signals import Interrupted
 
 PROTOCOL = {"num_queries", "num_valid_queries", "num_gallery", "mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "rank20", "cmc"}  # fmt: skip
@@ -178,9 +179,9 @@ def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_pa
 
 def test_frames_are_normalised_as_the_configuration_says(toy):
     entry = models.entry("toy")
-    assert experiment.normalisation(toy) == {"mean": entry.mean, "std": entry.std}
+    assert normalisation(toy.data, entry) == {"mean": entry.mean, "std": entry.std}
     toy.data.mean = (0.1, 0.2, 0.3)
-    assert experiment.normalisation(toy) == {"mean": (0.1, 0.2, 0.3), "std": entry.std}
+    assert normalisation(toy.data, entry) == {"mean": (0.1, 0.2, 0.3), "std": entry.std}
 
 
 def system_table(workdir):

@@ -24,7 +24,7 @@ from vreid_jax.results import Results
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
 from vreid_jax.training.metrics import MetricsWriter
-from vreid_jax.training.network import Network
+from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.signals import StopRequest, stop_requests
@@ -278,7 +278,7 @@ class Run:
                     tracklets,
                     stream,
                     config=self.config,
-                    **normalisation(self.config),
+                    **normalisation(self.config.data, self.entry),
                     name=f"{prefix}{name}",
                 )
                 for name, stream in self.config.evaluation.streams.items()
@@ -328,7 +328,7 @@ class Run:
             batch_stats=variables.get("batch_stats", {}),
             opt_state=optimizer.init(trainable),
             extra=memories(phase.losses, feature.shape[-1], self.num_identities, unlabelled, extra or {}),
-            network=Network(self.module, self.entry.mean, self.entry.std),
+            network=Network(self.module, **normalisation(self.config.data, self.entry)),
         )
 
     def _begin_phase(self, name: str, state: TrainState | None, place: Place | None) -> tuple[TrainState, Place]:
@@ -368,7 +368,7 @@ class Run:
             phase,
             make_optimizer(phase, self.lengths[name]),
             self.mesh,
-            **normalisation(self.config),
+            **normalisation(self.config.data, self.entry),
             seed=self.seeds[name],
             update=self.entry.update,
         )
@@ -379,17 +379,6 @@ def dataset_builder(config: ConfigDict, name: str = ""):
     name, own = name or dataset_name(config), config.data
     fields = {"path": own.path, "bad_frames": own.bad_frames} if name == "folder" else {}
     return load_builder(name, own.data_dir or None, progress=config.logging.progress, **fields)
-
-
-def normalisation(config: ConfigDict) -> dict[str, tuple[float, float, float]]:
-    """`mean` and `std` of RGB frames in [0, 1]: the configuration's, or those its model was made for."""
-    found = {}
-    for name in ("mean", "std"):
-        values = tuple(config.data.get(name, ())) or getattr(models.entry(config.model.name), name)
-        if len(values) != 3 or (name == "std" and min(values) <= 0):
-            raise InputError(f"data.{name} is {values}, expected three numbers, std above 0, or none")
-        found[name] = values
-    return found
 
 
 def phase_seed(seed: int, phase: str) -> int:

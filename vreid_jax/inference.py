@@ -20,10 +20,11 @@ from vreid_jax import config as fields
 from vreid_jax import evaluation, models
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
-from vreid_jax.experiment import compute_dtype, normalisation
+from vreid_jax.experiment import compute_dtype
 from vreid_jax.pretrained.weights_file import load_weights, read_metadata, save_weights
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.network import normalisation
 
 ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
 
@@ -180,7 +181,7 @@ def _from_workdir(workdir: Path) -> Model:
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
         config=config,
         variables=load_variables(workdir),
-        **normalisation(config),
+        **normalisation(config.data, models.entry(config.model.name)),
         about=about,
     )
 

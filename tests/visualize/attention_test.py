@@ -5,33 +5,31 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.visualize import attention
-from vreid_jax.visualize.attention_picture import attention_picture
+from vreid_jax.visualize.heat import attention_rows
 
 
-def test_the_strongest_cell_is_red_and_the_asking_frame_ringed():
+def test_the_strongest_cell_is_warmest_and_the_asking_frame_ringed():
     frames = np.full((4, 16, 8, 3), 100, np.uint8)
     weights = np.zeros((2, 4, 2), np.float32)
     weights[1, 3, 0] = 0.5  # frames 2 and 3, lowest quarter, left half
-    picture = attention_picture(frames, weights, (1, 4, 6), cell_height=64)
-    assert picture.shape == (64 + 4 + 64, 4 * 32, 3)
-    top, below = picture[:64].astype(int), picture[68:].astype(int)
-    yellow = (top[..., 0] - top[..., 2]) > 100
-    assert yellow[:, 32:64].any()
-    assert not yellow[:, :32].any()
-    assert not yellow[:, 64:].any()
-    rows, columns = np.nonzero(yellow)
-    np.testing.assert_allclose((rows.mean(), columns.mean() - 32), (18, 26), atol=1.5)
-    red = below[..., 0] - below[..., 2]
-    assert not red[:, :64].any()
-    for left in (64, 96):
-        assert red[58, left + 4] > 140
-        assert red[5, left + 20] == 0
+    (label, plain), (_, warm) = attention_rows("clip", frames, weights, (1, 4, 6), scale=4)
+    assert label == "clip"
+    yellow = [frame[..., 0].astype(int) - frame[..., 2] > 50 for frame in plain]
+    assert [bool(mask.any()) for mask in yellow] == [False, True, False, False]
+    rows, columns = np.nonzero(yellow[1])
+    np.testing.assert_allclose((rows.mean(), columns.mean()), (18, 26), atol=1.5)
+    red = [frame[..., 0].astype(int) - frame[..., 2] for frame in warm]
+    assert red[0].max() < 0
+    for frame in red[2:]:
+        assert np.unravel_index(frame.argmax(), frame.shape) >= (56, 0)
+        assert frame[60, 4] > 60
+        assert frame[5, 25] < 0
 
 
 def test_a_position_outside_is_named():
     frames, weights = np.zeros((4, 16, 8, 3), np.uint8), np.ones((4, 4, 2), np.float32)
     with pytest.raises(InputError, match="lies outside"):
-        attention_picture(frames, weights, (1, 16, 0))
+        attention_rows("clip", frames, weights, (1, 16, 0))
 
 
 @pytest.mark.parametrize(

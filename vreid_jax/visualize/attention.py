@@ -13,8 +13,13 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
+from vreid_jax import data, models
 from vreid_jax.errors import InputError
-from vreid_jax.visualize.attention_picture import attention_picture
+from vreid_jax.experiment import dataset_builder
+from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.network import normalisation, normalise
+from vreid_jax.visualize.contact_sheet import contact_sheet
+from vreid_jax.visualize.heat import attention_rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="picture to write, .png or .jpg")
     parser.add_argument("--position", default="", help="FRAME,ROW,COLUMN in pixels; default: the chest in mid-clip")
     parser.add_argument("--block", default="", help="e.g. non_local2_3; default: the last of the finest stage")
-    parser.add_argument("--dataset", default="", help="default: that of the run")
-    parser.add_argument("--path", default="", help="of the dataset folder")
+    parser.add_argument("--dataset", default="", help="another one than the run's, e.g. walkers/jitter")
     parser.add_argument("--split", default="query")
     parser.add_argument("--tracklets", type=int, default=3, help="how many, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
@@ -39,43 +43,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(flags: argparse.Namespace) -> None:
-    from vreid_jax import data, models
-    from vreid_jax.config import dataset_name
-    from vreid_jax.datasets import load_builder
-    from vreid_jax.training.checkpoints import load_variables
-    from vreid_jax.training.step import normalise
-
     out, workdir = Path(flags.out), Path(flags.workdir).expanduser()
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg") or not out.absolute().parent.is_dir():
-        raise InputError(f"--out={flags.out} must end in .png or .jpg, in a folder that exists")
-    if not (workdir / "config.json").is_file():
-        raise InputError(f"--workdir={flags.workdir} holds no run")
+        raise InputError(f"--out={flags.out} must end in .png or .jpg and lie in a folder that exists")
     if flags.tracklets < 1 or flags.seed < 0:
         raise InputError(f"--tracklets={flags.tracklets} must be at least 1, --seed={flags.seed} not negative")
+    if not (workdir / "config.json").is_file():
+        raise InputError(f"--workdir={flags.workdir} holds no run (no config.json)")
     config = ConfigDict(json.loads((workdir / "config.json").read_text()))
     if config.system != "nonlocal3d":
         raise InputError(f"--workdir={flags.workdir} holds a run of {config.system}, which has no non-local attention")
     position = _position(flags.position, config)
     variables = load_variables(workdir)
     own = {name: value for name, value in config.model.items() if name != "name"}
-    num_classes = len(variables["params"]["head"]["classifier"]["bias"])
-    module = models.create(config.model.name, num_classes=num_classes, **own)
-    name = flags.dataset or dataset_name(config)
-    path = {"path": flags.path or config.data.path} if name == "folder" else {}
-    source = data.TrackletSource(load_builder(name, config.data.data_dir or None, **path), flags.split)
-    entry = models.entry(config.model.name)
-    mean, std = tuple(config.data.mean) or entry.mean, tuple(config.data.std) or entry.std
+    module = models.create(config.model.name, num_classes=0, **own)
+    source = data.TrackletSource(dataset_builder(config, flags.dataset), flags.split)
+    statistics = normalisation(config.data, models.entry(config.model.name))
     clip = config.evaluation.streams.clips.clip
     rows = []
-    for row in np.random.default_rng(flags.seed).permutation(len(source))[: flags.tracklets]:
+    for row in sorted(np.random.default_rng(flags.seed).permutation(len(source))[: flags.tracklets].tolist()):
         numbers = data.split_clips(clip.kind, int(source.num_frames[row]), clip.length, clip.num_clips, clip.stride)[0]
-        frames = data.resize(source.read(int(row), numbers), config.data.height, config.data.width)
-        maps = module.attention_map(variables, normalise(frames[None], mean, std), position, flags.block)
-        rows += [attention_picture(frames, np.asarray(maps[0]), position), np.full((12, 1, 3), 255, np.uint8)]
-    wide = max(row.shape[1] for row in rows)
-    picture = np.concatenate([np.resize(r, (len(r), wide, 3)) if r.shape[1] == 1 else r for r in rows[:-1]])
-    cv2.imwrite(str(out), picture[..., ::-1])
-    print(f"{out}: {len(rows) // 2} tracklets of {name}, {flags.split}")
+        frames = data.resize(source.read(row, numbers), config.data.height, config.data.width)
+        maps = module.attention_map(variables, normalise(frames[None], **statistics), position, flags.block)
+        label = f"{flags.split} {source.tracklet_ids[row]}: pid {source.pids[row]}, camera {source.camids[row]}"
+        rows += attention_rows(label, frames, np.asarray(maps[0]), position)
+    cv2.imwrite(str(out), contact_sheet(rows, cell_height=192)[..., ::-1])
+    print(f"{out}: {len(rows) // 2} tracklets, {flags.split}")
 
 
 def _position(text: str, config) -> tuple[int, int, int]:

@@ -46,6 +46,24 @@ def response_rows(label: str, frames: Frames, outputs: Mapping[str, np.ndarray])
     return rows
 
 
+def attention_rows(
+    label: str, frames: Frames, attention: Float[np.ndarray, "t h w"], position: tuple[int, int, int], scale: int = 4
+) -> list[Row]:
+    """The clip with a ring at the asking `position`, (frame, row, column) in pixels; then what it attends to.
+
+    As Fig. 6 of the 3-D ResNet paper; the strongest cell of the clip is warmest. Frames are enlarged `scale` times.
+    Raises `InputError` for a position outside of the clip.
+    """
+    if any(not 0 <= p < size for p, size in zip(position, frames.shape[:3], strict=True)):
+        raise InputError(f"position {position} lies outside of the clip's frames, rows and columns, {frames.shape[:3]}")
+    large = np.stack([cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for frame in frames])
+    warm = overlay(large, np.float32(attention / attention.max()))
+    centre = tuple(round((p + 0.5) * scale) for p in position[:0:-1])
+    radius = large.shape[1] // 16
+    cv2.circle(large[position[0]], centre, radius, (255, 230, 0), max(1, radius // 4), cv2.LINE_AA)
+    return [(label, list(large)), (f"attention of frame {position[0]}, {position[1:]}", list(warm))]
+
+
 def _stretched(x: np.ndarray) -> np.ndarray:
     low, high = float(x.min()), float(x.max())
     return ((x - low) / max(high - low, 1e-12)).astype(np.float32)
