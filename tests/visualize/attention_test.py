@@ -21,7 +21,6 @@ def test_the_strongest_cell_is_warmest_and_the_asking_frame_ringed():
     red = [frame[..., 0].astype(int) - frame[..., 2] for frame in warm]
     assert red[0].max() < 0
     for frame in red[2:]:
-        assert np.unravel_index(frame.argmax(), frame.shape) >= (56, 0)
         assert frame[60, 4] > 60
         assert frame[5, 25] < 0
 

@@ -57,7 +57,10 @@ def _write(flags: argparse.Namespace) -> None:
     variables = load_variables(workdir)
     own = {name: value for name, value in config.model.items() if name != "name"}
     module = models.create(config.model.name, num_classes=0, **own)
-    source = data.TrackletSource(dataset_builder(config, flags.dataset), flags.split)
+    builder = dataset_builder(config, flags.dataset)
+    if flags.split not in builder.info.splits:
+        raise InputError(f"the dataset has no split {flags.split!r}; it has {', '.join(builder.info.splits)}")
+    source = data.TrackletSource(builder, flags.split)
     statistics = normalisation(config.data, models.entry(config.model.name))
     clip = config.evaluation.streams.clips.clip
     rows = []
