@@ -71,5 +71,8 @@ def test_original_names_fill_every_tensor():
     assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda x: x.shape, target)
     cube = variables["params"]["Mixed_4b"]["b1b"]["conv3d"]["kernel"]
     np.testing.assert_array_equal(cube[0, 1, 2, 3, 4], state["Mixed_4b.b1b.conv3d.weight"][4, 3, 0, 1, 2])
+    system = pretrained.from_torch("clip_similarity", state, width=8, hidden=(4, 4))
+    jax.tree.map(np.testing.assert_array_equal, system["params"]["features"], variables["params"])
+    assert set(system["params"]) == {"features", "aggregation", "projection"}
     point = variables["params"]["Conv3d_2b_1x1"]["conv3d"]["kernel"]
     np.testing.assert_array_equal(point[0, 0], state["Conv3d_2b_1x1.conv3d.weight"][:, :, 0, 0, 0].T)

@@ -17,6 +17,7 @@ Names = tuple[str, ...]  # collection, modules ..., leaf
 # Where the backbones of a system hang; a backbone's own variables hang at the root.
 MOUNTS: dict[str, tuple[Names, ...]] = {
     "two_stream_m3d": (("spatial", "backbone"), ("temporal", "backbone")),
+    "clip_similarity": (("features",),),
     "nonlocal3d": (("backbone",),),
     "person_vlad": (("backbone",),),
     "person_vlad_small": (("backbone",),),

@@ -48,7 +48,7 @@ RULES: dict[str, Rules] = {
         RESNET,
     ),
     **dict.fromkeys(("c3d", "person_vlad"), C3D),
-    "i3d_inception_v1": I3D,
+    **dict.fromkeys(("i3d_inception_v1", "clip_similarity"), I3D),
 }
 
 HEADS = r"(fc|fc[678]|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
