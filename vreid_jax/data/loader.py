@@ -187,5 +187,5 @@ def evaluation_items(
         return slot, frames.reshape(*numbers.shape, *frames.shape[1:])
 
     dataset = grain.MapDataset.range(len(items)).map(load)
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=2 * num_threads)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
     return iter(dataset.to_iter_dataset(options))
