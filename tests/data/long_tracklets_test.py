@@ -48,9 +48,13 @@ def test_a_clip_costs_the_decoding_of_its_own_frames(tracklets, monkeypatch):
     assert len(calls) == 6 * 8
 
 
+# `ru_maxrss` of a child begins with what its parent held when it was started, so it cannot serve here.
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
 def test_the_pipeline_holds_less_than_a_gigabyte_and_a_half_at_that_length(tracklets):
     code = textwrap.dedent(f"""
-        import resource
+        import re
+        from pathlib import Path
+
         from vreid_jax import config as fields
         from vreid_jax.data import TrackletSource, evaluation_items, train_batches
         from vreid_jax.datasets import load_builder
@@ -63,7 +67,7 @@ def test_the_pipeline_holds_less_than_a_gigabyte_and_a_half_at_that_length(track
         clip = fields.evaluation_stream("all", 8, {{}}).clip
         clips = sum(len(part) for _, part in evaluation_items(source, clip, size=(256, 128), num_threads=8))
         assert clips == 2 * {LONGEST // 8}
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
     """)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

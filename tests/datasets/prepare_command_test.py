@@ -107,14 +107,9 @@ def test_an_interrupted_build_leaves_nothing_half_made(mars, tmp_path, end):
     os.mkfifo(held)
     command = [sys.executable, ROOT / "data_prep/prepare.py", "mars", f"--manual_dir={mars}", f"--data_dir={built}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job passes "ignore" on
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while not list(built.rglob("*.unfinished")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
