@@ -71,3 +71,15 @@ def toy(toy_module, data_dir):
     config = toy_module.get_config("walkers")
     config.data.data_dir = str(data_dir)
     return config
+
+
+@pytest.fixture(scope="module")
+def finished(toy_module, data_dir, tmp_path_factory):
+    """A workdir with a run of 4 + 4 steps, which later tests look at and do not change."""
+    from vreid_jax import experiment
+
+    config = toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    found = experiment.train_and_evaluate(config, workdir)
+    return workdir, config, found
