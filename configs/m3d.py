@@ -35,7 +35,7 @@ _SMALL_TEMPORAL = {
     "augment": _JITTER,
     "optimizer": {"name": "adam", "learning_rate": 3e-3, "weight_decay": 0.0},
     "schedule": {"name": "step", "boundaries": (0.75,), "warmup_steps": 50},
-    "total_steps": 300,
+    "total_steps": 200,
 }
 
 

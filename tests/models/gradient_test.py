@@ -39,7 +39,7 @@ CASES = {
         },
     ),
     "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
-    "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)}),
+    "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16}),
 }
 LONG = ("i3d",)  # to compile
 BLOCKS = {"stage_sizes": (1, 2, 1, 1), "non_local_after": {"res3": (0,)}}
@@ -48,10 +48,10 @@ CASES |= {
     "inflated": ("resnet50_i3d", BLOCKS),
     "nonlocal3d": ("nonlocal3d", {"num_classes": 4, "feature_size": 32, "stem_length": 3, **BLOCKS}),
     **{
-        network: ("nonlocal3d", {"num_classes": 4, "network": network, "lstm_size": 16, "stage_sizes": (1, 1, 1, 1)})
+        network: ("nonlocal3d", {"num_classes": 4, "network": network, "lstm_size": 16})
         for network in ("attention", "rnn")
     },
-    **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {"stage_sizes": (1, 1, 1, 1)}) for letter in "abc"},
+    **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {}) for letter in "abc"},
 }
 # Models within others, and other strides of the same kind. What clip_similarity has beside its features is tried in
 # clip_similarity_test.
@@ -65,7 +65,7 @@ WITHIN = {
 
 def problem(name, fields):
     """(loss of params and batch statistics, variables) of four clips, each its own class."""
-    narrow = {"width": 8, "stage_sizes": (2, 1, 1, 1)}
+    narrow = {"width": 8, "stage_sizes": (1, 1, 1, 1)}
     narrow = {key: value for key, value in narrow.items() if key in models.entry(name).fields}
     module = models.create(name, **{**narrow, **fields})
     rng = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def test_every_tensor_gets_a_gradient_within_three_steps(case):
 
 @pytest.mark.slow
 def test_jit_equals_eager_in_gradient():
-    fields = {"num_classes": 4, "stage_sizes": (1, 1, 1, 1)}
+    fields = {"num_classes": 4}
     loss, variables = problem("two_stream_m3d", fields)
 
     def gradients(params):
