@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from vreid_jax import all_splits, experiment
+import vreid_jax
+from vreid_jax import all_splits, experiment, report
 from vreid_jax import config as fields
 from vreid_jax.datasets import loading
 from vreid_jax.errors import InputError
@@ -87,6 +88,14 @@ def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config
     assert written["baselines"]["color_histogram"]["ilids_vid"]["rank1"] == 1.0
     assert found.protocols["ilids_vid"]["mAP"] == written["protocols"]["ilids_vid"]["mAP"]
     assert "± over 2 splits" in capsys.readouterr().out
+
+    page = report.write_report(workdir).read_text()
+    for a, b in [[own["protocols"]["ilids_vid"]["mAP"] for own in each]]:
+        assert f"<td>{50 * (a + b):.1f} ± {100 * abs(a - b) / np.sqrt(2):.1f}</td>" in page
+    assert all(f'<th scope="row">split {number}</th>' in page for number in (0, 1))
+    assert "vreid report run/split_0" in page
+    with pytest.raises(InputError, match=r"give the folder of one, .*split_0"):
+        vreid_jax.load(workdir)
 
     before = _mtimes(workdir)
     experiment.train_and_evaluate(config, workdir)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+import vreid_jax
 from vreid_jax import config as fields
-from vreid_jax import data, evaluation, experiment, models, retrieval
+from vreid_jax import data, evaluation, experiment, models, report, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.layers.norm import BatchNorm
@@ -112,6 +113,36 @@ def test_a_run_trains_both_phases_and_scores_with_the_learned_similarity(finishe
     run = experiment.Run(config, workdir, "evaluate")
     expected = mean_average_precision(run, table, similarity_of(workdir, table["features"]))
     np.testing.assert_allclose(results.protocols["walkers"]["mAP"], expected, atol=1e-6)
+
+
+def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_in(finished):
+    workdir, config, _ = finished
+    measured = json.loads((workdir / "results.json").read_text())["open_set"]
+    assert (measured["metric"], measured["of_vectors"]["metric"]) == ("similarity", "euclidean")
+    model = vreid_jax.load(workdir)
+    assert model.about["open_set"] == measured["of_vectors"]
+    run = experiment.Run(config, workdir, "evaluate")
+    table = np.load(workdir / "features" / "clips.npz")
+    np.testing.assert_allclose(model.embed_tracklets(run.test.tracklets), table["features"].mean(1), atol=1e-5)
+    row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
+    vectors, pids = table["features"].mean(1).astype(np.float64), table["pids"]
+    queries = [row[name] for name in run.test.query.tracklet_ids.tolist()]
+    others = np.sort(
+        [np.linalg.norm(vectors[q] - vectors[g]) for q in queries for g in row.values() if pids[q] != pids[g]]
+    )
+    allowed = int(0.1 * len(others))
+    place = measured["of_vectors"]["false_accept_rate"].index(0.1)
+    assert (
+        others[allowed - 1] * (1 - 1e-4) <= measured["of_vectors"]["threshold"][place] <= others[allowed] * (1 + 1e-4)
+    )
+
+
+def test_the_page_ranks_by_the_learned_similarity_and_shows_which_clips_count(finished, tmp_path):
+    workdir, _, _ = finished
+    text = report.write_report(workdir, tmp_path / "page.html", num_queries=2).read_text()
+    assert "compare stored features" not in text  # the lists are those of the scores
+    assert text.count('<figure class="sheet">') == 2
+    assert "most: clips" in text
 
 
 def test_only_the_aggregation_learns_in_the_second_phase(data_dir, finished, tmp_path):

@@ -81,6 +81,29 @@ def toy(toy_module, data_dir):
     return config
 
 
+@pytest.fixture(scope="session")
+def untrained():
+    """`make(config, **fields)` is a model of a configuration with random weights and statistics; no run is needed."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from vreid_jax import inference, models
+
+    def make(config, **changes):
+        own = {key: value for key, value in config.model.to_dict().items() if key != "name"} | changes
+        entry = models.entry(config.model.name)
+        length = max(stream.clip.length for stream in config.evaluation.streams.values())
+        clips = jax.ShapeDtypeStruct((1, length, config.data.height, config.data.width, 3), jnp.float32)
+        module = models.create(config.model.name, **own, num_classes=3)
+        shapes = dict(jax.eval_shape(module.init, jax.random.key(0), clips))
+        rng = np.random.default_rng(0)
+        drawn = jax.tree.map(lambda x: rng.uniform(0.05, 0.3, x.shape).astype(np.float32), shapes)
+        variables = {"batch_stats": {}, **{key: drawn[key] for key in ("params", "batch_stats") if key in drawn}}
+        return inference.Model(config.model.name, own, config, variables, entry.mean, entry.std, {"licence": "MIT"})
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def finished(toy_module, data_dir, tmp_path_factory):
     """A workdir with a run of 4 + 4 steps, which later tests look at and do not change."""

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from vreid_jax import data, retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.retrieval.learned_metric import LearnedMetric
 from vreid_jax.training.step import make_mesh, normalise, put_batch, put_replicated
 
@@ -279,8 +280,17 @@ def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) 
     """Same person or not, by a threshold on the distance, over all pairs of a protocol: equal-error rate and thresholds.
 
     `threshold[i]` is the largest distance at which at most `false_accept_rate[i]` of the pairs of two persons pass, and
-    `true_accept_rate[i]` of the pairs of one person do. None where there is no pair of one of the two kinds.
+    `true_accept_rate[i]` of the pairs of one person do. None where there is no pair of one of the two kinds. `metric`
+    names the distance; where it is learned, `of_vectors` is the same of the plain distance of the tracklets' vectors,
+    in which galleries are searched.
     """
+    found = _thresholds(test, distances, protocol, rates)
+    if found and distances.metric not in METRICS:
+        found["of_vectors"] = _thresholds(test, feature_distances(distances.features, METRICS[0]), protocol, rates)
+    return found
+
+
+def _thresholds(test: TestSet, distances, protocol: str, rates) -> dict | None:
     query, gallery = select(test, protocol)
     labels = (
         test.query.pids[query],
@@ -295,6 +305,7 @@ def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) 
     thresholds = [curve.threshold_at(rate) for rate in rates]
     return {
         "protocol": protocol,
+        "metric": distances.metric,
         "equal_error_rate": curve.equal_error_rate,
         "false_accept_rate": list(rates),
         "threshold": [float(threshold) for threshold in thresholds],
@@ -326,7 +337,7 @@ def twin_scores(test: TestSet, distances, twins) -> dict:
 def feature_distances(
     features: Features, metric: str | LearnedMetric
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return `distances(query_rows, gallery_rows)` over a table of features; its `squared` says what they are."""
+    """Return `distances(query_rows, gallery_rows)` over a table of features; `squared` and `metric` say what they are."""
     learned = isinstance(metric, LearnedMetric)
 
     def between(a: Features, b: Features) -> np.ndarray:
@@ -339,6 +350,7 @@ def feature_distances(
 
     distances.squared = learned or metric == "sqeuclidean"
     distances.features, distances.between = features, between
+    distances.metric = type(metric).__name__.lower() if learned else metric
     return distances
 
 

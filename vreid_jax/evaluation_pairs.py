@@ -28,6 +28,7 @@ class PairDistances:
     """
 
     squared = True  # 1 - cosine is half a squared Euclidean distance: what re-ranking asks
+    metric = "similarity"
 
     def __init__(
         self,
@@ -65,6 +66,11 @@ class PairDistances:
             found = self._nearest_only(wanted) if self._shortlist else self._all(wanted)
             self._rows.update(zip(wanted.tolist(), found, strict=True))
         return np.stack([self._rows[row][gallery] for row in query.tolist()])
+
+    @property
+    def features(self) -> np.ndarray:
+        """One vector a tracklet [N, D], the mean of its clips, as galleries hold it."""
+        return self._clips.mean(1)
 
     def _bar(self, total: int):
         return tqdm(total=total, desc=self._name, unit="pair", unit_scale=True, disable=not self._progress, leave=False)

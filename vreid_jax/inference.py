@@ -21,12 +21,14 @@ from vreid_jax import evaluation, models
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
-from vreid_jax.pretrained.weights_file import load_weights, read_metadata, save_weights
+from vreid_jax.pretrained import hub
+from vreid_jax.pretrained.weights_file import load_weights, preprocessing, read_metadata, save_weights
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
 ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
+TOLD = ("system", "dataset", "step", "scores", "open_set")  # of `Model.about`, in a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Model:
       variables: `params` and `batch_stats`.
       mean: of the frames in [0, 1].
       std: likewise.
-      about: what is known of its training: `system`, `dataset`, `licence`, `scores`, `open_set`.
+      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; of a file also
+        `licence`, and `library_version` of who wrote it.
     """
 
     name: str
@@ -60,10 +63,14 @@ class Model:
     @functools.cached_property
     def module(self) -> nn.Module:
         """The network, computing in what the device does best."""
+        return self.make_module(compute_dtype(self.config.dtype))
+
+    def make_module(self, dtype: str) -> nn.Module:
+        """The network, computing in `dtype`, where it has the choice."""
         known = models.entry(self.name).fields
-        dtype = {"dtype": compute_dtype(self.config.dtype)} if "dtype" in known else {}
+        chosen = {"dtype": dtype} if "dtype" in known else {}
         classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
-        return models.create(self.name, **{**self.fields, **dtype, **classes})
+        return models.create(self.name, **{**self.fields, **chosen, **classes})
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -87,7 +94,7 @@ class Model:
             raise InputError(
                 f"frames must be [T, H, W, 3] uint8 RGB with at least one frame, not {frames.dtype} {frames.shape}"
             )
-        return self.embed_tracklets(_OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
+        return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
         """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
@@ -99,6 +106,7 @@ class Model:
             config.evaluation.shuffle_frames = False
             for stream in config.evaluation.streams.values():
                 stream.average = True  # one vector a tracklet, also for a system that compares sets of clips
+                stream.clip.corrupt = 0  # a control of the evaluation, as shuffled frames are
             config.logging.progress = progress
         return evaluation.fuse(
             {
@@ -120,10 +128,12 @@ class Model:
 def load(path: str | Path) -> Model:
     """Load the model of a run's workdir, or of a `.safetensors` file that `vreid convert` wrote.
 
+    `path` may also be such a file on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+
     Raises:
       InputError: when there is no model at `path`.
     """
-    path = Path(path).expanduser()
+    path = hub.local_path(path)
     if path.is_dir():
         return _from_workdir(path)
     if not path.exists():
@@ -142,24 +152,16 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
     """
     dataset = model.about.get("dataset")
     stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
-    preprocessing = {
-        "height": model.config.data.height,
-        "width": model.config.data.width,
-        "mean": model.mean,
-        "std": model.std,
-        "pixels": "RGB, (value / 255 - mean) / std",
-    }
-    save_weights(
-        path,
-        dict(model.variables),
-        model.name,
-        dict(model.fields),
-        stated,
-        config=json.loads(model.config.to_json()),
-        preprocessing=preprocessing,
-        about={key: value for key, value in model.about.items() if key != "licence"},
-        fingerprint=model.fingerprint,
+    own = {key: model.about[key] for key in TOLD if model.about.get(key) is not None}
+    own["preprocessing"] = preprocessing(
+        model.config.data.height,
+        model.config.data.width,
+        model.mean,
+        model.std,
+        {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
+    own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
+    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, **own)
 
 
 def _from_workdir(workdir: Path) -> Model:
@@ -171,11 +173,13 @@ def _from_workdir(workdir: Path) -> Model:
         models.entry(config.model.name)
     except (ValueError, AttributeError, KeyError) as error:
         raise InputError(f"{file} is no configuration of a run: {error}") from error
+    if config.split == "all":
+        raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
     about = {"system": config.system, "dataset": config.dataset}
     results = workdir / "results.json"
     if results.is_file():
         found = json.loads(results.read_text())
-        about |= {"open_set": found.get("open_set"), "step": found.get("step"), "scores": _scores(found)}
+        about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
     return Model(
         name=config.model.name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
@@ -191,20 +195,28 @@ def _from_file(path: Path) -> Model:
     if metadata is None:
         raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
     entry = models.entry(metadata["model"])
-    config = metadata.get("config")
+    config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
         config = fields.default(metadata["model"], "walkers")
         config.data.update(height=entry.input_size[0], width=entry.input_size[1])
         config.evaluation.streams = {"feature": fields.evaluation_stream("evenly", entry.clip_length, {})}
+    config = ConfigDict(config)
+    config.data.update({key: seen[key] for key in ("height", "width") if key in seen})
     return Model(
         name=metadata["model"],
         fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
-        config=ConfigDict(config),
+        config=config,
         variables={"batch_stats": {}, **load_weights(path)},
-        mean=entry.mean,
-        std=entry.std,
-        about={"licence": metadata["licence"], **(metadata.get("about") or {})},
+        mean=tuple(seen.get("mean", entry.mean)),
+        std=tuple(seen.get("std", entry.std)),
+        about={key: metadata[key] for key in (*TOLD, "licence", "library_version") if key in metadata},
     )
+
+
+def search_thresholds(results: Mapping) -> dict | None:
+    """The thresholds in a `results.json` of the plain distance in which vectors are searched."""
+    measured = results.get("open_set")
+    return measured.get("of_vectors", measured) if measured else None
 
 
 def _scores(results: Mapping) -> dict[str, dict]:
@@ -222,8 +234,8 @@ def _num_classes(params: Mapping) -> int:
     return 0
 
 
-class _OneTracklet:
-    """Frames in memory as a source of one tracklet."""
+class OneTracklet:
+    """Frames [T, H, W, 3] in memory as `data.Tracklets` of one."""
 
     def __init__(self, frames: np.ndarray):
         self._frames = frames
@@ -235,5 +247,6 @@ class _OneTracklet:
         return 1
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
+        """The named frames."""
         del row
         return self._frames[frame_numbers]

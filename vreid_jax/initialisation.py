@@ -1,13 +1,13 @@
 """Where a run's parameters start: `config.init_from` names another run's workdir, or a file of weights."""
 
 import logging
-from pathlib import Path
 
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.inflation import check_inflation
+from vreid_jax.pretrained import hub
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.pretrained.weights_file import is_weights_path, load_weights, read_metadata
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def initial_variables(config, variables):
     """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
 
-    `init_from` is the workdir of a run, a file that `vreid_jax.convert` wrote, or the state dict of a PyTorch
-    backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
+    `init_from` is the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or
+    the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
     kernels, attention and blocks that the source has none of stay as they are, and so do classifiers for another
     number of identities and heads that a backbone lacks. Anything else that does not fit is an error that lists both
     sides.
@@ -34,7 +34,7 @@ def initial_variables(config, variables):
     wanted = _chosen(target, config.init_patterns)
     if not wanted:
         raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
-    start, name = Path(config.init_from).expanduser(), config.model.name
+    start, name = hub.local_path(config.init_from), config.model.name
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, config)
     elif (metadata := read_metadata(start)) is None:

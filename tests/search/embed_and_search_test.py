@@ -192,6 +192,13 @@ def test_the_decision_is_the_largest_measured_rate_that_is_not_above_the_wish():
         ranked.decision({"open_set": OPEN_SET}, 5)
 
 
+def test_thresholds_of_another_distance_are_refused():
+    measured = {**OPEN_SET, "metric": "cosine"}
+    assert ranked.decision({"open_set": measured, "metric": "cosine"}, 0.1).threshold == 0.8
+    with pytest.raises(InputError, match="are of the cosine distance, and the gallery is searched by the euclidean"):
+        ranked.decision({"open_set": measured, "metric": "euclidean"}, 0.1)
+
+
 def test_matches_are_decided_by_the_threshold(gallery_file):
     gallery = open_gallery(gallery_file)
     gallery.about["open_set"] = OPEN_SET
@@ -319,8 +326,13 @@ def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(capsys, workdi
     with safe_open(file, framework="numpy") as opened:
         metadata = opened.metadata()
         assert any(name.startswith("params/") for name in opened.keys())  # noqa: SIM118
-    assert json.loads(metadata["preprocessing"])["height"] == 32
+    seen = json.loads(metadata["preprocessing"])
+    assert (seen["height"], seen["width"], tuple(seen["mean"]), seen["scale"]) == (32, 16, model.mean, 1 / 255)
+    assert {name: clip["length"] for name, clip in seen["clips"].items()} == {"spatial": 1, "temporal": 2}
     assert json.loads(metadata["config"])["system"] == "toy"
+    assert (metadata["dataset"], metadata["library_version"]) == ("walkers", vreid_jax.__version__)
+    assert json.loads(metadata["scores"]) == told["scores"]
+    assert f"trained on {metadata['dataset']}" in (tmp_path / "toy.md").read_text()
     code, _, said = vreid(capsys, "convert", workdir, f"--out={file}")
     assert code == 2
     assert "is there already" in said

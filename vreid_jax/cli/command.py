@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from vreid_jax.errors import InputError
 
-SUBCOMMANDS = ("train", "evaluate", "embed", "search", "report", "convert", "data")
+SUBCOMMANDS = ("train", "evaluate", "embed", "search", "report", "convert", "upload", "export", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

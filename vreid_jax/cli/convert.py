@@ -1,37 +1,51 @@
-"""Turn a trained workdir into one .safetensors file that describes itself, or say what such a file holds."""
+"""Turn a trained workdir, or PyTorch weights, into one .safetensors file that describes itself, or say what one holds."""
 
 import argparse
-from pathlib import Path
 
-from vreid_jax.errors import InputError
-
-EXAMPLE = "vreid convert runs/m3d-walkers --out=m3d.safetensors --licence=Apache-2.0"
+EXAMPLE = """vreid convert runs/m3d-walkers --out=m3d.safetensors --licence=Apache-2.0
+  vreid convert resnet50.pth --model=resnet50_separable --out=separable.safetensors"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("model", help="workdir of a run, or a .safetensors file")
-    parser.add_argument("--out", help="file to write, .safetensors; without it nothing is written")
-    parser.add_argument("--licence", default="", help="under what terms the weights may be used")
+    from vreid_jax.convert import add_weight_arguments
+
+    parser.add_argument("source", help="workdir of a run, a .safetensors file, hf://OWNER/NAME, or PyTorch weights")
+    parser.add_argument("--out", help="file to write, .safetensors, its card beside it; without it nothing is written")
+    parser.add_argument("--model", default="", help="of PyTorch weights: a name of models.names(), e.g. resnet50_i3d")
+    add_weight_arguments(parser)
 
 
 def run(flags: argparse.Namespace) -> dict:
     """Convert; returns what the model says of itself."""
     from vreid_jax import inference
+    from vreid_jax.convert import convert, parse_field
+    from vreid_jax.errors import InputError
 
-    if flags.out and Path(flags.out).exists():
-        raise InputError(f"{flags.out} is there already: name another file, or remove it")
-    model = inference.load(flags.model)
+    card = None
     if flags.out:
-        inference.save(model, flags.out, flags.licence)
-        model = inference.load(flags.out)
+        card = convert(
+            flags.source,
+            flags.out,
+            model_name=flags.model,
+            fields=dict(parse_field(text) for text in flags.field),
+            inflation=flags.inflation,
+            licence=flags.licence,
+        )
+    elif flags.model:
+        raise InputError("PyTorch weights say nothing of themselves: give --out=FILE.safetensors")
+    model = inference.load(flags.out or flags.source)
     return {
         "out": flags.out,
+        "card": card and str(card),
         "model": model.name,
         "fields": dict(model.fields),
         "fingerprint": model.fingerprint,
         "height": model.config.data.height,
         "width": model.config.data.width,
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "clip_length": {name: stream.clip.length for name, stream in model.config.evaluation.streams.items()},
         **model.about,
     }
 
@@ -39,8 +53,10 @@ def run(flags: argparse.Namespace) -> dict:
 def text(outcome: dict) -> str:
     """What it is, line by line."""
     lines = [f"{outcome['out'] or 'model'}: {outcome['model']} {outcome['fingerprint']}"]
-    lines += [f"  {key}: {outcome[key]}" for key in ("system", "dataset", "licence") if outcome.get(key)]
-    lines.append(f"  frames: {outcome['height']} x {outcome['width']}")
+    told = ("system", "dataset", "step", "licence", "library_version", "card")
+    lines += [f"  {key.replace('_', ' ')}: {outcome[key]}" for key in told if outcome.get(key)]
+    clips = ", ".join(f"{length} ({name})" for name, length in outcome["clip_length"].items())
+    lines.append(f"  frames: {outcome['height']} x {outcome['width']}, in a clip: {clips}")
     for protocol, scores in (outcome.get("scores") or {}).items():
         lines.append(f"  {protocol}: rank-1 {100 * scores['rank1']:.1f}, mAP {100 * scores['mAP']:.1f}")
     return "\n".join(lines)

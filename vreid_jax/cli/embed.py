@@ -10,7 +10,7 @@ EXAMPLE = "vreid embed --model=runs/m3d-walkers vtest.avi --tracks=vtest_tracks.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("input", help="a built dataset (walkers/small), a folder of tracklet folders, or a video")
-    parser.add_argument("--model", required=True, help="workdir of a run, or a .safetensors file")
+    parser.add_argument("--model", required=True, help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
     parser.add_argument("--out", required=True, help="file to write, .parquet; finished parts of it are gone on with")
     parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")

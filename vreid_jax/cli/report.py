@@ -1,18 +1,31 @@
-"""Write one HTML page of an evaluated run, or one that compares several."""
+"""Write one HTML page of an evaluated run or of a gallery, or one that compares several runs."""
 
 import argparse
 from pathlib import Path
 
 from vreid_jax.errors import InputError
 
-EXAMPLE = "vreid report runs/m3d-walkers"
+EXAMPLE = """vreid report runs/m3d-walkers
+  vreid report gallery.parquet"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("workdir", nargs="+", help="folder of an evaluated run; several are compared")
-    parser.add_argument("--out", help="file to write; default: report.html in the workdir, comparison.html for several")
-    parser.add_argument("--queries", type=int, default=24, help="how many ranked lists, half of them failures")
+    parser.add_argument(
+        "source", nargs="+", help="folder of an evaluated run, several of them to compare, or a gallery (.parquet)"
+    )
+    parser.add_argument(
+        "--out",
+        help="file to write; default: report.html in the workdir, comparison.html for several, beside a gallery",
+    )
+    parser.add_argument("--queries", type=int, default=24, help="how many ranked lists; of a run half are failures")
+    parser.add_argument(
+        "--query", action="append", default=[], help="of a gallery: a tracklet_id to ask for; repeatable"
+    )
+    parser.add_argument(
+        "--false-accept-rate", type=float, default=0.01, help="of a gallery: of the decision, a fraction"
+    )
+    parser.add_argument("--other-cameras", action="store_true", help="of a gallery: find only what another camera saw")
     parser.add_argument("--data-dir", help="where datasets are, if not where the run found them")
 
 
@@ -22,10 +35,22 @@ def run(flags: argparse.Namespace) -> dict:
 
     if flags.out and Path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
-    if len(flags.workdir) > 1:
-        path = report.write_comparison(flags.workdir, flags.out or "comparison.html")
+    if Path(flags.source[0]).suffix == ".parquet":
+        if len(flags.source) > 1:
+            raise InputError("runs are compared, galleries have a page each: give one gallery")
+        path = report.write_gallery_report(
+            flags.source[0],
+            flags.out,
+            num_queries=flags.queries,
+            queries=flags.query,
+            false_accept_rate=flags.false_accept_rate,
+            other_cameras=flags.other_cameras,
+            data_dir=flags.data_dir,
+        )
+    elif len(flags.source) > 1:
+        path = report.write_comparison(flags.source, flags.out or "comparison.html")
     else:
-        path = report.write_report(flags.workdir[0], flags.out, num_queries=flags.queries, data_dir=flags.data_dir)
+        path = report.write_report(flags.source[0], flags.out, num_queries=flags.queries, data_dir=flags.data_dir)
     return {"out": str(path), "bytes": path.stat().st_size}
 
 

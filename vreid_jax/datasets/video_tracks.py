@@ -15,6 +15,7 @@ from vreid_jax.datasets.box_linking import link
 from vreid_jax.errors import InputError
 
 _QUALITY = 95
+_MOST_OUTSIDE = 0.1  # of the boxes may lie wholly outside of the picture; of another video's tracks more do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +140,7 @@ def cut_tracklets(
         raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
     boxes = read_tracks(tracks, min_iou, max_gap)
     with _opened(video) as (reader, first):
+        _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
@@ -167,6 +169,7 @@ def cut_tracks(
     """
     boxes = read_tracks(tracks)
     with _opened(video) as (reader, first):
+        _check_inside(boxes, first.shape[:2], video, tracks)
         crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
         if not crops:
             raise InputError(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
@@ -197,6 +200,16 @@ def _opened(video: str | os.PathLike):
         yield reader, first
     finally:
         reader.release()
+
+
+def _check_inside(boxes, shape, video, tracks) -> None:
+    """Raises `InputError` where so many boxes miss the picture that they must be another video's."""
+    outside = sum(clip_box(box, *shape) is None for box in boxes)
+    if outside > _MOST_OUTSIDE * len(boxes):
+        raise InputError(
+            f"{outside} of {len(boxes)} boxes of {tracks} lie outside of the picture of {video}, which is "
+            f"{shape[1]} x {shape[0]}: they are of another video, or of another size of it"
+        )
 
 
 Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT, and the crop

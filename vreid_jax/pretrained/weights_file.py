@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vreid_jax import __version__
 from vreid_jax.errors import InputError
 
 FORMAT = "vreid_jax-1"
-NESTED = ("fields", "config", "preprocessing", "about")
+NESTED = ("fields", "config", "preprocessing", "scores", "step", "open_set")  # as JSON; what else there is is text
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -28,25 +30,49 @@ def save_weights(
 ) -> None:
     """Writes float32 variables under their names, `params/layer1_0/conv1/kernel`, with the metadata that tell of them.
 
-    `fields` are those of `models.create`; `licence` is a sentence; `more` is what else there is to tell: a trained
-    model has a `config`, its `preprocessing`, and `about`, with dataset and scores. Raises `InputError` where nothing can be written.
+    `fields` are those of `models.create`; `licence` is a sentence; the library's version is added; `more` is what else
+    there is to tell: `preprocessing`, and of a trained model `config`, `system`, `dataset`, `step`, `scores`,
+    `open_set` and `fingerprint`. Raises `InputError` where nothing can be written.
     """
     from safetensors.numpy import save_file
 
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"the weights file {path} has to end in .safetensors")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"the folder of {path} does not exist")
+    check_target(path)
     arrays = flatten_dict(jax.device_get(variables), sep="/")
-    metadata = {"format": FORMAT, "model": model_name, "fields": json.dumps(fields), "licence": licence}
-    metadata |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in more.items()}
+    told = {"fields": fields, "licence": licence, "library_version": __version__, **more}
+    metadata = {"format": FORMAT, "model": model_name}
+    metadata |= {name: json.dumps(value) if name in NESTED else value for name, value in told.items()}
     half = path.with_suffix(".tmp")
     try:
         save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, half, metadata)
         os.replace(half, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_target(path: Path) -> None:
+    """Raise `InputError` where no model file can be written."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"the weights file {path} has to end in .safetensors")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"the folder of {path} does not exist")
+
+
+def preprocessing(
+    height: int, width: int, mean: Sequence[float], std: Sequence[float], clips: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a file says of the input: frames of `height` x `width`, `mean` and `std` of RGB in [0, 1], and for each
+    stream of the model how a tracklet is cut into clips (`kind`, `length`, `stride`, `num_clips` of `data.split_clips`).
+    """
+    return {
+        "height": height,
+        "width": width,
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+        "scale": 1 / 255,
+        "pixels": "RGB uint8 frames become floats: (value * scale - mean) / std",
+        "clips": {name: dict(clip) for name, clip in clips.items()},
+    }
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:

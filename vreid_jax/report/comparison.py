@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
-from vreid_jax.report.page import page, percent, table
-from vreid_jax.report.run_page import SCORES, _write, cmc_plot, counts, training_plots
+from vreid_jax.report.page import page, percent, table, write_page
+from vreid_jax.report.run_page import SCORES, cmc_plot, counts, training_plots
 from vreid_jax.report.stored import read_run
 
 
@@ -35,4 +35,4 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
         "Training": training_plots(runs),
     }
     names = ", ".join(runs)
-    return _write(Path(out), page(f"{len(runs)} runs compared", sections, f"<p>{html.escape(names)}</p>"))
+    return write_page(Path(out), page(f"{len(runs)} runs compared", sections, f"<p>{html.escape(names)}</p>"))

@@ -1,8 +1,12 @@
 """The frame of a page: head, style and script inside, so that one file is all."""
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
+
+from vreid_jax.errors import InputError
 
 # No address outside the file can be asked for anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -41,6 +45,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "")
 def percent(value: float | int | None) -> str:
     """A fraction in percent, a dash for none."""
     return "–" if value is None else f"{100 * value:.1f}"
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page in one piece; `InputError` where that cannot be."""
+    half = path.with_name(f".{path.name}.tmp")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, path)
+    except OSError as error:
+        raise InputError(f"cannot write the page {path}: {error.strerror}") from error
+    return path
 
 
 def _read(name: str) -> str:

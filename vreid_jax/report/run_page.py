@@ -1,18 +1,20 @@
 """The page of one run: scores, curves, cameras, ranked lists and the worst failures."""
 
 import html
-import os
 from pathlib import Path
 
 from vreid_jax import data, evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import dataset_builder
-from vreid_jax.report.page import page, percent, table
+from vreid_jax.report.film_rows import filters, item, row
+from vreid_jax.report.insight import insight
+from vreid_jax.report.page import page, percent, table, write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.plots import line_plot, matrix
 from vreid_jax.report.ranked_lists import Found, Lists, RankedList, ranked_lists
 from vreid_jax.report.stored import StoredRun, read_run, stored_distances
 
+KINDS = {"all": "all", "wrong": "failures", "right": "first is right", "none": "no match exists"}
 SCORES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mAP_trapezoid")
 
 
@@ -34,6 +36,10 @@ def write_report(
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
     run = read_run(workdir)
     config = run.config
+    if config.split == "all":
+        from vreid_jax.report.splits_page import write_splits_report
+
+        return write_splits_report(run, out)
     with config.unlocked():
         config.logging.progress = False
         config.data.data_dir = data_dir or config.data.data_dir
@@ -47,6 +53,8 @@ def write_report(
         "Cameras": _cameras(lists, run.protocol),
         "Ranked lists": _lists_section(lists, test.tracklets),
     }  # fmt: skip
+    if seen := insight(run, test.tracklets, lists):
+        sections["What the network looks at"] = seen
     title = f"{run.results['system']} on {run.results['dataset']}"
     intro = (
         f"<p>{html.escape(run.name)}: split {run.results['split']}, seed {run.results['seed']}, step {run.results['step']}, "
@@ -55,7 +63,7 @@ def write_report(
     # A system may compare tracklets by more than the features that are stored; then the lists cannot be the scores' own.
     if abs(lists.ranking.mAP - run.results["protocols"][run.protocol]["mAP"]) > 1e-3:
         intro += "<p><strong>The ranked lists and cameras compare stored features; the scores compare tracklets in the system's own way.</strong></p>"  # fmt: skip
-    return _write(Path(out) if out else run.workdir / "report.html", page(title, sections, intro))
+    return write_page(Path(out) if out else run.workdir / "report.html", page(title, sections, intro))
 
 
 def scores_table(run: StoredRun) -> str:
@@ -75,15 +83,18 @@ def scores_table(run: StoredRun) -> str:
     if results.get("twins"):
         twins = [[name, percent(found["rank1"]), str(found["num_pairs"])] for name, found in results["twins"].items()]
         text += table(["", "right one of two twins", "comparisons"], twins, "Gait twins: chance is 50")
-    opened = results.get("open_set")
-    if opened:
+    opened = results.get("open_set") or {}
+    for measured in filter(None, (opened, opened.get("of_vectors"))):
         rows = [
             [f"{rate:g}", "–" if threshold is None else f"{threshold:.4g}", percent(accepted)]
             for rate, threshold, accepted in zip(
-                opened["false_accept_rate"], opened["threshold"], opened["true_accept_rate"], strict=True
+                measured["false_accept_rate"], measured["threshold"], measured["true_accept_rate"], strict=True
             )
         ]
-        caption = f"Same person or not, protocol {opened['protocol']}: equal-error rate {percent(opened['equal_error_rate'])} %"
+        caption = (
+            f"Same person or not, {measured.get('metric', 'plain')} distance, protocol {measured['protocol']}: "
+            f"equal-error rate {percent(measured['equal_error_rate'])} %"
+        )
         text += table(["false-accept rate", "distance up to", "one person accepted"], rows, caption)
     return text
 
@@ -132,66 +143,33 @@ def _cameras(lists: Lists, protocol: str) -> str:
 
 def _lists_section(lists: Lists, tracklets: data.Tracklets) -> str:
     chosen = [*lists.worst, *lists.sample]
-    rows = [item.row for one in chosen for item in (*one.found, *([one.missed] if one.missed else []))]
+    rows = [found.row for one in chosen for found in (*one.found, *([one.missed] if one.missed else []))]
     films = strips(tracklets, [*rows, *(one.row for one in chosen)])
-    cameras = sorted({int(tracklets.camids[one.row]) for one in chosen})
-    options = "".join(f'<option value="{camera}">camera {camera}</option>' for camera in cameras)
-    kinds = {"all": "all", "wrong": "failures", "right": "first is right", "none": "no match exists"}
-    buttons = "".join(
-        f'<button data-show="{kind}" aria-pressed="false">{text}</button>' for kind, text in kinds.items()
-    )
-    head = (
+    intro = (
         "<p>Solid frame: the query's person; dashed frame: somebody else. Rest on a picture, or tap it, to see it walk. "
         "The failures, worst first, then others. Left and right keys move along a list.</p>"
-        f'<div class="filters" role="group" aria-label="which lists">{buttons}'
-        f'<label>query of <select id="camera"><option value="">every camera</option>{options}</select></label>'
-        '<span id="shown" role="status"></span></div>'
     )
+    head = intro + filters(KINDS, (int(tracklets.camids[one.row]) for one in chosen))
     return head + "".join(_one_list(one, tracklets, films) for one in chosen)
 
 
 def _one_list(one: RankedList, tracklets: data.Tracklets, films: dict[int, str]) -> str:
     kind = {0: "none", 1: "right"}.get(one.first_match, "wrong")
-    camera = int(tracklets.camids[one.row])
     verdict = {"none": "nothing in the gallery matches", "right": "first is right"}.get(
         kind, f"first match at rank {one.first_match}"
     )
     score = "" if kind == "none" else f", average precision {percent(one.average_precision)}"
-    name = html.escape(str(tracklets.tracklet_ids[one.row]))
-    items = [_item("asked", "", one.row, None, tracklets, films)]
-    items += [_found(item, str(rank), tracklets, films) for rank, item in enumerate(one.found, 1)]
+    items = [item("asked", "query", [], _who(one.row, tracklets), films[one.row])]
+    items += [_found(found, str(rank), tracklets, films) for rank, found in enumerate(one.found, 1)]
     if one.missed:
         items.append(_found(one.missed, f"… {one.first_match}", tracklets, films))
-    return (
-        f'<article class="query" data-kind="{kind}" data-camera="{camera}">'
-        f'<h3>{name}: {verdict}{score}</h3><ol class="row">{"".join(items)}</ol></article>'
-    )
+    return row(kind, int(tracklets.camids[one.row]), f"{tracklets.tracklet_ids[one.row]}: {verdict}{score}", items)
 
 
-def _found(item: Found, rank: str, tracklets: data.Tracklets, films: dict[int, str]) -> str:
-    return _item("right" if item.right else "wrong", rank, item.row, item.distance, tracklets, films)
+def _found(found: Found, rank: str, tracklets: data.Tracklets, films: dict[int, str]) -> str:
+    kind = "right" if found.right else "wrong"
+    return item(kind, kind, [rank, f"{found.distance:.3g}"], _who(found.row, tracklets), films[found.row])
 
 
-def _item(kind: str, rank: str, row: int, distance: float | None, tracklets: data.Tracklets, films) -> str:
-    pid, camid, name = (
-        int(tracklets.pids[row]),
-        int(tracklets.camids[row]),
-        html.escape(str(tracklets.tracklet_ids[row])),
-    )
-    words = {"asked": "query", "right": "right", "wrong": "wrong"}[kind]
-    far = "" if distance is None else f"<br>{distance:.3g}"
-    return (
-        f'<li class="item {kind}" tabindex="0" title="{name}: person {pid}, camera {camid}">'
-        f'<div class="film"><img alt="{words}: person {pid}, camera {camid}" src="{films[row]}"></div>'
-        f"{rank}{far}<br>{words}</li>"
-    )
-
-
-def _write(path: Path, text: str) -> Path:
-    half = path.with_suffix(".tmp")
-    try:
-        half.write_text(text, encoding="utf-8")
-        os.replace(half, path)
-    except OSError as error:
-        raise InputError(f"cannot write the page {path}: {error.strerror}") from error
-    return path
+def _who(number: int, tracklets: data.Tracklets) -> str:
+    return f"{tracklets.tracklet_ids[number]}, person {tracklets.pids[number]}, camera {tracklets.camids[number]}"

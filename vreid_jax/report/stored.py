@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from vreid_jax import evaluation
+from vreid_jax import evaluation, inference, models
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation_metric import LEARNED
+from vreid_jax.evaluation_pairs import pair_distances
+from vreid_jax.training.step import make_mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,12 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
             if table["tracklet_ids"].tolist() != test.tracklets.tracklet_ids.tolist():
                 raise InputError(f"{file} is of other tracklets than the dataset has now: evaluate the run again")
             streams[name] = table["features"]
+    features = evaluation.fuse(streams)
+    if features.ndim == 3:
+        model = inference.load(run.workdir)
+        method = models.entry(model.name).similarity
+        return pair_distances(model.module, model.variables, features, run.config, make_mesh(), method, "similarity")
     metric = run.results.get("metric", run.config.evaluation.metric)
     if metric in LEARNED:
         metric = LEARNED[metric].load(run.workdir / "metrics" / f"{metric}-system.npz")
-    return evaluation.feature_distances(evaluation.fuse(streams), metric)
+    return evaluation.feature_distances(features, metric)

@@ -34,8 +34,8 @@ def embed_gallery(
 ) -> Embedded:
     """Write the vectors of `source` to the Parquet file `out`, which appears when it is complete.
 
-    Finished chunks wait in `OUT.parts/`; the same call goes on after them. Several processes share each chunk, and
-    the first one writes.
+    Finished chunks wait in `OUT.parts/`; the same call goes on after them. Several processes share each chunk; the
+    first one alone writes, and knows what is done.
 
     Raises:
       InputError: when `out` is there, cannot be written, or its parts are of another model or input.
@@ -52,23 +52,24 @@ def embed_gallery(
     }
     parts = out.with_name(f"{out.name}.parts")
     writes = jax.process_index() == 0
-    _claim(parts, {"fingerprint": model.fingerprint, "tracklets": _identity(source), "chunk": chunk}, writes)
+    if writes:
+        _claim(parts, {"fingerprint": model.fingerprint, "tracklets": _identity(source), "chunk": chunk})
     count = len(source.tracklets)
     starts = range(0, count, chunk)
     files = [parts / f"{number:06d}.parquet" for number in range(len(starts))]
-    done = [file.exists() for file in files]
-    resumed = 0
+    done = _told_by_the_first(np.array([file.exists() for file in files]))
+    resumed, dimensions = 0, 0
     for start, file, ready in zip(starts, files, done, strict=True):
         rows = np.arange(start, min(start + chunk, count))
         if ready:
             resumed += len(rows)
             continue
         vectors = model.embed_tracklets(data.JoinedSource([source.tracklets], rows), progress=progress)
+        dimensions = vectors.shape[1]
         if writes:
             half = file.with_suffix(".tmp")
             pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
             os.replace(half, file)
-    dimensions = 0
     if writes:
         half = out.with_name(f".{out.name}.tmp")
         schema = pa.parquet.read_schema(files[0])
@@ -124,7 +125,16 @@ def _identity(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _claim(parts: Path, job: dict, writes: bool) -> None:
+def _told_by_the_first(done: np.ndarray) -> np.ndarray:
+    """What the first process sees, in all of them."""
+    return (
+        done
+        if jax.process_count() == 1
+        else np.asarray(multihost_utils.broadcast_one_to_all(done.astype(np.int32))) > 0
+    )
+
+
+def _claim(parts: Path, job: dict) -> None:
     """Make the folder of the parts, or check that what lies there is of this job."""
     file = parts / "job.json"
     if file.exists():
@@ -137,9 +147,11 @@ def _claim(parts: Path, job: dict, writes: bool) -> None:
                 f"{parts} holds the beginning of another gallery (other model, input or chunk size): "
                 "remove it, or name another file"
             )
-    elif writes:
+    else:
         try:
             parts.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(job))
+            half = file.with_suffix(".tmp")
+            half.write_text(json.dumps(job))
+            os.replace(half, file)
         except OSError as error:
             raise InputError(f"cannot write to {parts}: {error.strerror}; name another file") from error

@@ -44,13 +44,19 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
     """The threshold for a false-accept rate in (0, 1], as measured on the test split when the model was evaluated.
 
     The largest rate measured that is not above the one asked for counts. None when the model was never evaluated.
-    Raises `InputError` for a rate below every measured one.
+    Raises `InputError` for a rate below every measured one, and for thresholds of another distance than the gallery's.
     """
     if not 0.0 < false_accept_rate <= 1.0:
         raise InputError(f"the false-accept rate is a fraction in (0, 1], not {false_accept_rate}")
     measured = about.get("open_set")
     if not measured:
         return None
+    searched = about.get("metric")
+    if measured.get("metric", searched) != searched:
+        raise InputError(
+            f"the model's thresholds are of the {measured['metric']} distance, and the gallery is searched by the "
+            f"{searched} distance: evaluate the model again with evaluation.metric={searched}, and embed again"
+        )
     rows = list(zip(measured["false_accept_rate"], measured["threshold"], measured["true_accept_rate"], strict=True))
     usable = [row for row in rows if row[0] <= false_accept_rate and row[1] is not None]
     if not usable:

@@ -1,13 +1,17 @@
 """What can be embedded: a built dataset, folders of pictures, or a video with tracks, each as `data.Tracklets`."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from vreid_jax import data
 from vreid_jax.datasets import load_builder
@@ -16,7 +20,9 @@ from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.datasets.tracklet_folder.layout import SPLITS
 from vreid_jax.datasets.video_tracks import cut_tracks, read_fps
 from vreid_jax.errors import InputError
+from vreid_jax.search.gallery import Gallery
 
+RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
 UNKNOWN = -1  # of a frame number
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
@@ -62,7 +68,7 @@ def open_source(
       path: the name or the path. In a folder every folder that holds pictures is a tracklet; those called
         `<pid>/c<camid>_<name>` say whose and where seen, others are pid 0 and camera 0.
       tracks: boxes in MOTChallenge format, for a video.
-      frames: folder that gets the pictures cut out of a video; made, and reused where it is there already.
+      frames: folder that gets the pictures cut out of a video; made, and reused where it is there of this very video.
       camera: of tracklets whose folder names none, and of a video.
       data_dir: where datasets are built.
       split: of a dataset; empty: every test tracklet, those of the query that are in the gallery once.
@@ -119,17 +125,43 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
     if frames is None:
         raise InputError(f"for the video {video} name a folder that gets the pictures of its tracks")
     frames = Path(frames)
-    if not frames.is_dir():
+    cut_from = {"video": _stamp(video), "tracks": _stamp(Path(tracks))}
+    if jax.process_index() == 0 and frames.exists():
+        if _read_record(frames) != cut_from:
+            raise InputError(
+                f"{frames} is there already and holds no pictures of {video} along {tracks}: name another folder with "
+                "--frames, or remove it"
+            )
+    elif jax.process_index() == 0:
         frames.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{frames.name}.", suffix=".partial", dir=frames.absolute().parent))
         try:
             cut_tracks(video, tracks, partial, progress=progress)
+            (partial / RECORD).write_text(json.dumps(cut_from))
             partial.chmod(0o755)
             os.replace(partial, frames)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("video cut")
     return _from_folder(frames, str(video), camera, fps=read_fps(video))
+
+
+def _stamp(file: Path) -> list:
+    """Name, length and digest of the first megabyte of a file: enough to tell it from another one."""
+    try:
+        with file.open("rb") as opened:
+            return [file.name, file.stat().st_size, hashlib.sha256(opened.read(1 << 20)).hexdigest()]
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _read_record(folder: Path) -> dict:
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, last_frames=None, fps=0.0, folders=None):
@@ -144,6 +176,22 @@ def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, las
         fps,
         np.full(count, "") if folders is None else folders,
     )
+
+
+def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None = None) -> data.Tracklets:
+    """The pictures of some rows of a gallery, in their order; `InputError` where they are not there any more."""
+    names, folders = (gallery.columns[key][rows].tolist() for key in ("tracklet_id", "folder"))
+    if all(folders):
+        for name, folder in zip(names, folders, strict=True):
+            if not Path(folder).is_dir():
+                raise InputError(f"the pictures of {name} are not in {folder} any more: embed their source again")
+        return FolderTracklets(Path("/"), [Path(folder) for folder in folders])
+    source = open_source(gallery.about["input"], data_dir=data_dir).tracklets
+    place = {name: row for row, name in enumerate(source.tracklet_ids.tolist())}
+    gone = [name for name in names if name not in place]
+    if gone:
+        raise InputError(f"{gallery.about['input']} has no tracklet {gone[0]} any more: embed it again")
+    return data.JoinedSource([source], np.array([place[name] for name in names]))
 
 
 def list_tracklets(root: Path) -> list[Path]:

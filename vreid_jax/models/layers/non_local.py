@@ -31,11 +31,11 @@ def attend(
         return jax.checkpoint(partial(_attend, scale=scale))(theta, phi, g)
     rows = -(-size // parts)
     padded = jnp.pad(theta, ((0, 0), (0, parts * rows - size), (0, 0)))
-    queries = padded.reshape(len(theta), parts, rows, -1).swapaxes(0, 1)
+    queries = padded.reshape(theta.shape[0], parts, rows, -1).swapaxes(0, 1)
     # Within a loop nothing can be merged with the forward pass, so no barrier is needed.
     part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
     values = lax.map(lambda query: part(query, phi, g), queries)
-    return values.swapaxes(0, 1).reshape(len(theta), parts * rows, -1)[:, :size]
+    return values.swapaxes(0, 1).reshape(theta.shape[0], parts * rows, -1)[:, :size]
 
 
 def attention_logits(theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], scale: float) -> Float[Array, "B N M"]:

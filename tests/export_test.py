@@ -1,0 +1,100 @@
+"""Exports: read back without the network, equal to the model at several batch sizes, refused where they are not."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vreid_jax import export
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def model(toy_module, untrained):
+    return untrained(toy_module.get_config("walkers"))
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "toy"
+    export.export_model(model, out)
+    return out
+
+
+def test_what_is_read_back_equals_the_model_at_any_batch_size(model, folder):
+    read = export.read(folder)
+    rng = np.random.default_rng(1)
+    for name, stream in model.config.evaluation.streams.items():
+        for size in (2, 5):
+            frames = rng.integers(0, 256, (size, stream.clip.length, 32, 16, 3), dtype=np.uint8)
+            floats = (frames / 255 - np.array(model.mean)) / np.array(model.std)
+            apply = stream.apply.to_dict()
+            expected = model.module.apply(model.variables, floats.astype(np.float32), train=False, **apply)["feature"]
+            np.testing.assert_allclose(read.functions[name](frames), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tracklet_has_the_vector_of_the_model(model, folder):
+    frames = np.random.default_rng(2).integers(0, 256, (7, 40, 20, 3), dtype=np.uint8)
+    np.testing.assert_allclose(export.read(folder).embed(frames), model.embed(frames), rtol=1e-5, atol=1e-6)
+
+
+def test_the_metadata_say_what_goes_in_and_comes_out(model, folder):
+    about = json.loads((folder / "metadata.json").read_text())
+    assert about["platforms"] == ["cpu", "cuda", "tpu"]
+    assert about["functions"]["temporal"]["inputs"] == [{"shape": ["b", 2, 32, 16, 3], "dtype": "uint8"}]
+    assert about["functions"]["temporal"]["outputs"] == [["b", 8]]
+    assert "uint8 RGB frames, not normalised" in about["input"]["pixels"]
+    assert (about["input"]["height"], about["input"]["width"], about["fingerprint"]) == (32, 16, model.fingerprint)
+    assert all(found["largest_difference"] <= 1e-5 for found in about["functions"].values())
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "metadata.json", "spatial.jax_export", "temporal.jax_export",
+    ]  # fmt: skip
+
+
+def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "read_function", lambda path: lambda frames: np.zeros((len(frames), 8)))
+    with pytest.raises(RuntimeError, match=r"the exported spatial differs from the model by 1.0e\+00: it was not kept"):
+        export.export_model(model, tmp_path / "toy", platforms=("cpu",))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_one_sentence(model, folder, tmp_path, capsys):
+    for platforms, words in (
+        (("gpu",), "the platforms are cpu, cuda, tpu, not gpu"),
+        (("tpu",), "this machine is cpu"),
+    ):
+        with pytest.raises(InputError, match=words):
+            export.export_model(model, tmp_path / "a", platforms=platforms)
+    with pytest.raises(InputError, match="is there already"):
+        export.export_model(model, folder)
+    with pytest.raises(InputError, match="holds no export"):
+        export.read(tmp_path)
+    assert command.main(["export", str(tmp_path / "none"), f"--out={tmp_path / 'a'}"]) == 2
+    assert "there is no model" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+SYSTEMS = {
+    "m3d": {"width": 4},
+    "nonlocal3d": {"width": 4},
+    "person_vlad": {"width": 4, "aggregate_over": "tracklet"},
+    "clip_similarity": {"width": 4, "hidden": (6, 5)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_is_exported_for_every_platform(name, untrained, tmp_path):
+    """The narrow networks of walkers: strided and folded convolutions, attention, VLAD, the scan over pairs of clips."""
+    file = Path(__file__).parents[1] / "configs" / f"{name}.py"
+    config = runpy.run_path(str(file))["get_config"]("walkers")
+    narrow = untrained(config, **SYSTEMS[name])
+    about = export.export_model(narrow, tmp_path / name)
+    assert set(config.evaluation.streams) <= set(about["functions"])
+    assert ("similarity" in about["functions"]) == (name == "clip_similarity")
+    frames = np.random.default_rng(0).integers(0, 256, (12, 64, 32, 3), dtype=np.uint8)
+    expected = narrow.embed(frames)
+    np.testing.assert_allclose(export.read(tmp_path / name).embed(frames), expected, atol=1e-5 * np.abs(expected).max())

@@ -1,0 +1,79 @@
+"""The page of a gallery: real pictures beside each other, decided by the threshold, nothing asked of a network."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from vreid_jax import report
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+from vreid_jax.search.gallery import make_table, pyarrow
+
+pytest.importorskip("pyarrow")
+
+OPEN_SET = {
+    "protocol": "walkers", "metric": "euclidean", "false_accept_rate": [0.01, 0.1], "threshold": [0.5, 1.5],
+    "true_accept_rate": [0.4, 0.7],
+}  # fmt: skip
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    """Four tracklets on a line at 0, 0.4, 2 and 2.2."""
+    names = [f"track{number}" for number in range(4)]
+    for shade, name in enumerate(names):
+        folder = tmp_path / "people" / name
+        folder.mkdir(parents=True)
+        for number in (3, 4):
+            cv2.imwrite(str(folder / f"{number:06d}.jpg"), np.full((40, 20, 3), 60 * shade, np.uint8))
+    columns = {
+        "tracklet_id": names, "pid": [0] * 4, "camid": [1, 1, 2, 2], "split": [""] * 4, "num_frames": [2] * 4,
+        "first_frame": [3] * 4, "last_frame": [4] * 4, "start_seconds": [0.2, 0.2, 0.2, None],
+        "end_seconds": [0.3, 0.3, 0.3, None], "folder": [str(tmp_path / "people" / name) for name in names],
+        "model": ["f"] * 4,
+    }  # fmt: skip
+    about = {"model": "toy", "fingerprint": "f", "metric": "euclidean", "open_set": OPEN_SET, "input": "people"}
+    path = tmp_path / "people.parquet"
+    vectors = np.array([[0.0], [0.4], [2.0], [2.2]], np.float32)
+    pyarrow().parquet.write_table(make_table(vectors, columns, about), path)
+    return path
+
+
+def test_every_tracklet_asks_and_those_with_the_nearest_neighbours_come_first(gallery):
+    text = report.write_gallery_report(gallery).read_text()
+    headings = re.findall(r"<h3>(.*?)</h3>", text)
+    assert [heading.partition(":")[0] for heading in headings] == ["track2", "track3", "track0", "track1"]
+    assert all(heading.endswith("1 of the nearest 3 the same person") for heading in headings)
+    assert (text.count('class="item right"'), text.count('class="item wrong"')) == (4, 8)
+    assert text.count("data:image/jpeg;base64,") == 16
+    assert not re.search(r"https?://", text)
+    assert "0.2-0.3 s" in text
+
+
+def test_the_rate_the_query_and_the_cameras_are_chosen_by_flags(gallery, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    flags = ["--query=track1", "--false-accept-rate=0.1", "--other-cameras", f"--out={out}"]
+    assert command.main(["report", str(gallery), *flags]) == 0
+    text = out.read_text()
+    assert re.findall(r"<h3>(.*?)</h3>", text) == ["track1: none of the nearest 2 the same person"]
+    assert "up to 1.5" in text
+
+
+def test_a_gallery_without_thresholds_decides_nothing(gallery):
+    table = pyarrow().parquet.read_table(gallery)
+    about = {key: value.replace(b'"open_set": {', b'"was": {') for key, value in table.schema.metadata.items()}
+    pyarrow().parquet.write_table(table.replace_schema_metadata(about), gallery)
+    text = report.write_gallery_report(gallery).read_text()
+    assert text.count('class="item open"') == 12
+    assert "not decided: the model was not evaluated" in text
+
+
+def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
+    with pytest.raises(InputError, match=r"nobody is no tracklet of .*people.parquet; it has track0, track1, track2"):
+        report.write_gallery_report(gallery, queries=["nobody"])
+    (tmp_path / "people").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"the pictures of track0 are not in .* any more"):
+        report.write_gallery_report(gallery)
+    assert not (tmp_path / "people.html").exists()

@@ -1,0 +1,118 @@
+"""What a network looks at, for a page: part maps, attention, or the importance of clips, where the system has them."""
+
+import base64
+import html
+
+import cv2
+import numpy as np
+
+from vreid_jax import data, evaluation, inference, models
+from vreid_jax.errors import InputError
+from vreid_jax.report.ranked_lists import Lists, RankedList
+from vreid_jax.report.stored import StoredRun
+from vreid_jax.training.network import normalise
+from vreid_jax.visualize.clip_pairs import pair_rows
+from vreid_jax.visualize.contact_sheet import Row, contact_sheet
+from vreid_jax.visualize.heat import attention_rows, part_map_rows
+
+TRACKLETS = 3
+CELL_HEIGHT = 96
+CELL_WIDTH_AT_LEAST = 64  # pixels of an enlarged frame under attention
+CAPTIONS = {
+    "part_maps": "Part maps: where in the clip each part of the body is looked for, warm where the map is large.",
+    "attention_map": "Non-local attention: what the ringed position, the chest in mid-clip, attends to in the whole clip.",
+    "importance": (
+        "Importance of clips: the pairs of clips of a query (left) and its nearest of another person or camera (right) "
+        "that count most and least for their similarity."
+    ),
+}
+
+
+def insight(run: StoredRun, tracklets: data.Tracklets, lists: Lists) -> str:
+    """HTML of the pictures that the system of a run can give, of the first queries of `lists`; empty where it has none."""
+    kind = next((name for name in CAPTIONS if hasattr(models.entry(run.config.model.name).module, name)), None)
+    if kind is None:
+        return ""
+    model = inference.load(run.workdir)
+    chosen = [*lists.sample, *lists.worst][:TRACKLETS]
+    draw = {"part_maps": _parts, "attention_map": _attention, "importance": _importance}[kind]
+    try:
+        figures = [_figure(draw(model, tracklets, one)) for one in chosen]
+    except _NothingToShow:
+        return ""
+    return f"<p>{html.escape(CAPTIONS[kind])}</p>{''.join(figures)}"
+
+
+class _NothingToShow(Exception):
+    """The system has the part in question, but not as this run is configured."""
+
+
+def _frames(model: inference.Model, tracklets: data.Tracklets, row: int) -> tuple[np.ndarray, dict]:
+    """The middle clip of a tracklet, uint8 [T, H, W, 3] at the model's size, and what its stream passes to the module."""
+    stream = next(iter(model.config.evaluation.streams.values()))
+    clip = stream.clip
+    clips = data.split_clips(
+        clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride, np.random.default_rng(0)
+    )
+    frames = tracklets.read(row, clips[len(clips) // 2])
+    return data.resize(frames, model.config.data.height, model.config.data.width), stream.apply.to_dict()
+
+
+def _title(tracklets: data.Tracklets, row: int) -> str:
+    return f"{tracklets.tracklet_ids[row]}: person {tracklets.pids[row]}, camera {tracklets.camids[row]}"
+
+
+def _parts(model: inference.Model, tracklets: data.Tracklets, one: RankedList) -> list[Row]:
+    frames, apply = _frames(model, tracklets, one.row)
+    if apply.get("stream"):
+        raise _NothingToShow
+    maps = model.module.part_maps(model.variables, normalise(frames[None], model.mean, model.std))
+    return part_map_rows(_title(tracklets, one.row), frames, np.asarray(maps[0], np.float32))
+
+
+def _attention(model: inference.Model, tracklets: data.Tracklets, one: RankedList) -> list[Row]:
+    frames, _ = _frames(model, tracklets, one.row)
+    position = (len(frames) // 2, frames.shape[1] * 2 // 5, frames.shape[2] // 2)
+    try:
+        maps = model.module.attention_map(model.variables, normalise(frames[None], model.mean, model.std), position)
+    except InputError as error:  # a network without blocks
+        raise _NothingToShow from error
+    scale = max(1, -(-CELL_WIDTH_AT_LEAST // frames.shape[2]))
+    return attention_rows(_title(tracklets, one.row), frames, np.asarray(maps[0], np.float32), position, scale)
+
+
+def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedList) -> list[Row]:
+    (stream,) = model.config.evaluation.streams.values()
+    similarity = model.config.evaluation.similarity.get("kind", "learned")
+    if stream.average or similarity != "learned" or not one.found:
+        raise _NothingToShow
+    rows = (one.row, one.found[0].row)
+    clip, size = stream.clip, (model.config.data.height, model.config.data.width)
+    clips = []
+    for row in rows:
+        numbers = data.split_clips(clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride)
+        frames = tracklets.read(row, numbers.reshape(-1))
+        clips.append(data.resize(frames, *size).reshape(*numbers.shape, *size, 3))
+    table = evaluation.extract_stream(
+        model.module,
+        model.variables,
+        data.JoinedSource([tracklets], np.array(rows)),
+        stream,
+        config=model.config,
+        mean=model.mean,
+        std=model.std,
+    )
+    alpha = model.module.apply(model.variables, table[:1], table[1:], method="importance")
+    units = table / np.maximum(np.linalg.norm(table, axis=2, keepdims=True), 1e-12)
+    found = pair_rows(*clips, np.asarray(alpha)[0, 0], units[0] @ units[1].T)
+    same = "the same person" if one.found[0].right else "another person"
+    heading = f"{tracklets.tracklet_ids[rows[0]]} and {tracklets.tracklet_ids[rows[1]]} ({same}). {found[0][0]}"
+    return [(heading, found[0][1]), *found[1:]]
+
+
+def _figure(rows: list[Row]) -> str:
+    sheet = contact_sheet(rows, columns=max(len(frames) for _, frames in rows), cell_height=CELL_HEIGHT)
+    _, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+    address = "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+    label = html.escape(rows[0][0])
+    return f'<figure class="sheet"><figcaption>{label}</figcaption><div class="wide"><img alt="{label}" src="{address}"></div></figure>'
