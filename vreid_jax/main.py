@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from vreid_jax import config as fields
 from vreid_jax.errors import InputError
+from vreid_jax.huge_pages import restart_with_huge_pages
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "File of a system, e.g. configs/m3d.py or configs/m3d.py:mars.")
@@ -64,6 +64,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger().setLevel(logging.WARNING)
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    restart_with_huge_pages()
+    logging.disable(logging.INFO)
     app.run(main, flags_parser=parse_flags)

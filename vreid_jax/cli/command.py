@@ -9,12 +9,15 @@ import sys
 from collections.abc import Sequence
 
 from vreid_jax.errors import InputError
+from vreid_jax.huge_pages import restart_with_huge_pages
 
 SUBCOMMANDS = ("train", "evaluate", "embed", "search", "report", "convert", "upload", "export", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns 0, 1 when it failed underway, or 2 where what was given is at fault."""
+    if arguments is None:
+        restart_with_huge_pages()
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
     if name in ("", "-h", "--help"):
