@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.contact_sheet import Row, contact_sheet
+from vreid_jax.visualize.model_picture import check_out
 
 
 def pair_rows(
@@ -53,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--shown", type=int, default=2, help="pairs at either end")
     flags = parser.parse_args(arguments)
     try:
-        if flags.out.suffix.lower() not in (".png", ".jpg", ".jpeg") or not flags.out.absolute().parent.is_dir():
-            raise InputError(f"--out={flags.out} must end in .png or .jpg and its folder exist")
+        check_out(flags.out)
         cv2.imwrite(str(flags.out), picture(flags.workdir, flags.query, flags.gallery, flags.shown)[..., ::-1])
     except InputError as error:
         print(f"clip_pairs: {error}", file=sys.stderr)
