@@ -22,6 +22,8 @@ def test_what_is_wrong_is_one_sentence(tmp_path, capsys, flags, words):
 
 def test_a_run_without_a_checkpoint_is_named(tmp_path, capsys):
     model = {"name": "person_vlad_small", "width": 2}
-    (tmp_path / "config.json").write_text(json.dumps({"system": "person_vlad", "dataset": "walkers", "split": 0, "model": model}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"system": "person_vlad", "dataset": "walkers", "split": 0, "model": model})
+    )
     assert responses.main([f"--workdir={tmp_path}", f"--out={tmp_path}/x.png"]) == 2
     assert "holds no checkpoints" in capsys.readouterr().err
