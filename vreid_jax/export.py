@@ -62,14 +62,12 @@ class Part:
         return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
 
-def export_model(
-    model: Model, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, onnx: bool = False
-) -> dict[str, Any]:
+def export_model(model: Model, out: str | Path, *, platforms: Sequence[str] = PLATFORMS) -> dict[str, Any]:
     """Write the model as the folder `out`, check what was written against it, and return its `metadata.json`.
 
     For each stream there is `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
     features [b, D], for any b, the weights and the normalisation inside. A system with its own similarity also has
-    `similarity.jax_export`, of clip features [q, M, D] and [g, M, D] to [q, g]. With `onnx` there is `STREAM.onnx`, too.
+    `similarity.jax_export`, of clip features [q, M, D] and [g, M, D] to [q, g].
     Computed in float32, unless the run's `dtype` is bfloat16.
 
     Raises:
@@ -92,10 +90,6 @@ def export_model(
                 "outputs": [[d if isinstance(d, int) else str(d) for d in aval.shape] for aval in exported.out_avals],
                 "largest_difference": check(name, again, part),
             }
-        if onnx:
-            from vreid_jax import onnx_export
-
-            about["onnx"] = onnx_export.write(parts, scratch, about)
         (scratch / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         scratch.chmod(0o755)
         os.replace(scratch, out)

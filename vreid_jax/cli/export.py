@@ -10,7 +10,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
     parser.add_argument("--out", required=True, help="folder to make")
     parser.add_argument("--platforms", default="cpu,cuda,tpu", help="where it will run, this machine's among them")
-    parser.add_argument("--onnx", action="store_true", help="ONNX files, too (extra: onnx)")
 
 
 def run(flags: argparse.Namespace) -> dict:
@@ -18,7 +17,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax import export, inference
 
     platforms = [name.strip() for name in flags.platforms.split(",") if name.strip()]
-    about = export.export_model(inference.load(flags.model), flags.out, platforms=platforms, onnx=flags.onnx)
+    about = export.export_model(inference.load(flags.model), flags.out, platforms=platforms)
     return {"out": flags.out, **about}
 
 
@@ -28,5 +27,4 @@ def text(outcome: dict) -> str:
     for name, found in outcome["functions"].items():
         inputs = " and ".join(f"{one['dtype']} [{', '.join(map(str, one['shape']))}]" for one in found["inputs"])
         lines.append(f"  {name}: {inputs}, differs by {found['largest_difference']:.1e} on {outcome['checked_on']}")
-    lines += [f"  {name}: differs by {far:.1e}" for name, far in outcome.get("onnx", {}).items()]
     return "\n".join(lines)
