@@ -57,6 +57,17 @@ def test_features_that_are_no_numbers_are_an_error(name, side, value):
 
 
 @pytest.mark.parametrize("name", OF_FEATURES)
+def test_features_whose_squares_are_too_large_are_an_error_or_do_not_matter(name):
+    for a, b in ((QUERY * 1e25, GALLERY), (QUERY, GALLERY * 1e25), (QUERY, np.where(GALLERY > 2, 1.5e19, GALLERY))):
+        if name == "top_t_distance":
+            np.testing.assert_allclose(OF_FEATURES[name](a * 1e-19, b * 1e-19), OF_FEATURES[name](a, b), atol=1e-6)
+        else:
+            with pytest.raises(InputError, match="too large for squared distances in float32"):
+                OF_FEATURES[name](a, b)
+    assert np.isfinite(retrieval.pairwise_distance(GALLERY * 1e18, -GALLERY * 1e18, "sqeuclidean")).all()
+
+
+@pytest.mark.parametrize("name", OF_FEATURES)
 def test_an_empty_gallery_or_query_set_is_an_error(name):
     with pytest.raises(InputError, match=r"at least one row|none of them 0"):
         OF_FEATURES[name](QUERY, GALLERY[:0])
@@ -148,6 +159,9 @@ def test_a_metric_is_not_taught_by_nothing(kind):
         kind().fit(QUERY[:, 1:], GALLERY, [1] * 4, [1] * 9)
     with pytest.raises(InputError, match="NaN or infinite"):
         kind().fit(QUERY, GALLERY * np.nan, [1] * 4, [1] * 9)
+    pids, equal = np.array([1, 2, 3, 1]), np.ones((4, 6))
+    with pytest.raises(InputError, match=r"all (training features are )?equal"):
+        kind().fit(equal, equal, pids, pids)
 
 
 def test_tracklets_without_numbers_select_nothing():

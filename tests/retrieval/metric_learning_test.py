@@ -134,6 +134,11 @@ def test_save_and_load_give_the_same_distances(metric, tmp_path):
     other = METRICS[1 - METRICS.index(metric)]
     with pytest.raises(InputError, match=f"holds {metric.__name__}, not {other.__name__}"):
         other.load(tmp_path / "metric.npz")
+    (tmp_path / "garbage.npz").write_bytes(b"garbage")
+    np.savez(tmp_path / "half.npz", kind=metric.__name__)
+    for name in ("nowhere.npz", "garbage.npz", "half.npz"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as a saved {metric.__name__}"):
+            metric.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -165,6 +170,10 @@ def test_impossible_settings_are_input_errors():
     ones = np.ones((4, 3))
     with pytest.raises(InputError, match="all training features are equal"):
         retrieval.KISSME().fit(ones, ones, [1, 1, 2, 2], [1, 1, 2, 2])
+    with pytest.raises(InputError, match="of each person are all equal"):
+        retrieval.KISSME().fit(np.eye(4), np.eye(4), [1, 2, 3, 4], [1, 2, 3, 4])
+    with pytest.raises(InputError, match="camids must have one entry"):
+        retrieval.split_views([1, 2], [1])
 
 
 def test_views_of_many_cameras_never_pair_a_camera_with_itself():

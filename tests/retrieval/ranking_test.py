@@ -267,6 +267,9 @@ def test_unusable_input_is_one_clear_sentence(position, value, message):
 
 
 def test_unknown_options_are_input_errors():
+    for impossible in ({"repeats": 0}, {"seed": -1}):
+        with pytest.raises(InputError, match="repeats must be at least 1 and seed not negative"):
+            retrieval.rank(np.ones((1, 1)), [1], [1], [1], [2], cmc="single_gallery_shot", **impossible)
     with pytest.raises(InputError, match="max_rank"):
         retrieval.rank(*GOOD, max_rank=0)
     with pytest.raises(InputError, match="cmc must be one of"):

@@ -155,3 +155,8 @@ def test_unusable_input_is_one_clear_sentence():
         retrieval.rerank_distances(full[:5, 5:], full[:4, :4], full[5:, 5:])
     with pytest.raises(InputError, match="gallery_gallery"):
         retrieval.rerank_distances(full[:5, 5:], full[:5, :5], full[5:, 6:])
+    for value in (np.inf, 1e25):
+        with pytest.raises(InputError, match="gallery_gallery has infinite distances, or too large ones"):
+            retrieval.rerank_distances(None, None, np.where(full > 1, value, full), query_index=[0])
+    with pytest.raises(InputError, match="query_index must have one entry"):
+        retrieval.rerank_distances(None, None, full, query_index=3)

@@ -4,11 +4,17 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 
+# A squared distance is at most four times the larger squared norm of its two ends; the rest is for rounding.
+LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8
 
-def features(name: str, values, dtype=np.float32) -> np.ndarray:
-    """`values` as a finite array [N, D] of `dtype` with N, D > 0; else an `InputError` that calls it `name`."""
+
+def features(name: str, values, dtype=np.float32, squares: bool = False) -> np.ndarray:
+    """`values` as a finite array [N, D] of `dtype` with N, D > 0; else an `InputError` that calls it `name`.
+
+    `squares` is that of `finite`.
+    """
     array = table(name, values).astype(dtype, copy=False)
-    finite(name, array)
+    finite(name, array, squares=squares)
     return array
 
 
@@ -20,22 +26,32 @@ def table(name: str, values) -> np.ndarray:
     return array
 
 
-def finite(name: str, array: np.ndarray, first_row: int = 0) -> None:
-    """`InputError` if `array` [N, D] has a value that is not finite; `first_row` is what its row 0 is called."""
+def finite(name: str, array: np.ndarray, first_row: int = 0, squares: bool = False) -> None:
+    """`InputError` if `array` [N, D] has a value that is not finite; `first_row` is what its row 0 is called.
+
+    With `squares` also if a row is so long that a squared distance to it may not be finite in float32.
+    """
     # The sum of squares of a row is not finite if a value is not: one pass, no temporary. It may also overflow, hence
     # the second look.
     with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = np.flatnonzero(~np.isfinite(np.einsum("nd,nd->n", array, array)))
-    bad = [row for row in suspicious if not np.isfinite(array[row]).all()]
+        norms = np.einsum("nd,nd->n", array, array)
+    bad = [row for row in np.flatnonzero(~np.isfinite(norms)) if not np.isfinite(array[row]).all()]
     if bad:
         raise InputError(
             f"{name} has NaN or infinite values in {len(bad)} rows, the first is row {first_row + bad[0]}."
         )
+    if squares and len(norms) and not norms.max() <= LARGEST_SQUARE:
+        row = first_row + int(np.argmax(norms))
+        raise InputError(
+            f"{name} has values too large for squared distances in float32, as in row {row}; scale the features down."
+        )
 
 
-def pair_of_features(name_a: str, a, name_b: str, b, dtype=np.float32) -> tuple[np.ndarray, np.ndarray]:
+def pair_of_features(
+    name_a: str, a, name_b: str, b, dtype=np.float32, squares: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Both as `features`, and of the same dimension."""
-    a, b = features(name_a, a, dtype), features(name_b, b, dtype)
+    a, b = features(name_a, a, dtype, squares), features(name_b, b, dtype, squares)
     if a.shape[1] != b.shape[1]:
         raise InputError(f"{name_a} has {a.shape[1]} dimensions and {name_b} has {b.shape[1]}; they must agree.")
     return a, b

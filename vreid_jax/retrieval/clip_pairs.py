@@ -74,8 +74,8 @@ def _clips(name: str, values, valid) -> tuple[np.ndarray, np.ndarray]:
     clips = np.where(valid[:, :, None], clips, 0.0)
     if not np.isfinite(clips).all():
         raise InputError(f"{name} has NaN or infinite values.")
-    norm = np.linalg.norm(clips, axis=2, keepdims=True)
-    return clips / np.where(norm > 0, norm, 1.0), valid
+    norm = np.sqrt(np.einsum("nmd,nmd->nm", clips, clips, dtype=np.float64))[:, :, None]
+    return clips / np.where(norm > 0, norm, 1.0).astype(np.float32), valid
 
 
 def _check(t: float | int) -> None:

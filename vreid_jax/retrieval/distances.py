@@ -23,9 +23,11 @@ def pairwise_distance(
     "euclidean" |a-b|, "sqeuclidean" |a-b|², "cosine" 1 - a·b/(|a||b|), where a zero vector is at distance 1 from all.
     Matrix products at `Precision.HIGHEST`. `b` is taken in blocks, so that beyond the arguments and the result about
     `max_bytes` are used; with a `mesh` of this process's devices each block is spread over its `data` axis.
-    Raises `InputError` for an unknown metric, NaN, empty arrays, and dimensions that do not agree.
+    Raises `InputError` for an unknown metric, NaN, values whose squares float32 cannot hold (but for the cosine), empty
+    arrays, and dimensions that do not agree.
     """
-    a, b = arrays.pair_of_features("a", a, "b", b)
+    check_metric(metric)
+    a, b = arrays.pair_of_features("a", a, "b", b, squares=metric != "cosine")
     result = np.empty((len(a), len(b)), np.float32)
     for rows, columns, block in _blocks(a, b, metric, mesh, max_bytes):
         result[rows, columns] = np.asarray(block)[: rows.stop - rows.start, : columns.stop - columns.start]
@@ -74,7 +76,6 @@ def pad_rows(features: np.ndarray, length: int) -> np.ndarray:
 
 
 def _blocks(a, b, metric, mesh, max_bytes):
-    check_metric(metric)
     devices = 1 if mesh is None else mesh.shape["data"]
     dimensions = a.shape[1]
     query_length = block_length(len(a), 4 * dimensions, max_bytes // 2)

@@ -36,6 +36,8 @@ class KISSME(LearnedMetric):
             raise InputError(f"KISSME: dimensions is {self.dimensions}, but the training features span {supported}.")
         projection = right[: self.dimensions or supported].T
         same, different = pair_covariances(gallery @ projection, probe @ projection, gallery_pids, probe_pids)
+        if not np.trace(same) > SMALLEST_VARIANCE * np.trace(different):
+            raise InputError("KISSME: the training features of each person are all equal.")
         matrix = self._inverse(same) - self._inverse(different)
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return projection, (vectors * np.maximum(values, 0.0)) @ vectors.T

@@ -43,7 +43,8 @@ def nearest_rows(
 ) -> Nearest:
     """`top_k` and the largest distance of every query to any gallery row."""
     check_metric(metric)
-    query, gallery = arrays.features("query", query), arrays.table("gallery", gallery)
+    squares = metric != "cosine"
+    query, gallery = arrays.features("query", query, squares=squares), arrays.table("gallery", gallery)
     (num_queries, dimensions), num_gallery = query.shape, len(gallery)
     if gallery.shape[1] != dimensions:
         raise InputError(f"query has {dimensions} dimensions and gallery has {gallery.shape[1]}; they must agree.")
@@ -65,7 +66,7 @@ def nearest_rows(
         for left in range(0, num_gallery, gallery_length):
             block = np.asarray(gallery[left : left + gallery_length]).astype(np.float32, copy=False)
             if not top:
-                arrays.finite("gallery", block, left)
+                arrays.finite("gallery", block, left, squares)
             block = jax.device_put(pad_rows(prepare(block, metric), gallery_length), spread)
             best = _merge(on_device, block, best, left, num_gallery, metric, mesh)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
@@ -80,7 +81,7 @@ def nearest_among(features, k: int, metric: str, *, mesh: Mesh | None = None, ma
     """
     if mesh is not None:
         return nearest_rows(features, features, k, metric, mesh=mesh, max_bytes=max_bytes)
-    features = arrays.features("features", features)
+    features = arrays.features("features", features, squares=metric != "cosine")
     count, dimensions = features.shape
     # A block pair costs 16·D·L bytes of features (two blocks, host and device) and about 16·L² of distances.
     longest = int((np.sqrt(dimensions**2 + max_bytes / 4) - dimensions) / 2)

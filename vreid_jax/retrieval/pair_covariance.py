@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vreid_jax.errors import InputError
+from vreid_jax.retrieval import arrays
 
 
 class PairCovariances(NamedTuple):
@@ -44,9 +45,11 @@ def split_views(pids, camids) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the gallery view and of the probe view for training on tracklets `pids` [N], `camids` [N].
 
     The tracklets of each person's lowest camera are the gallery view, those of the others the probe view, so that every
-    pair of the same person is across cameras. With two cameras that is camera against camera.
+    pair of the same person is across cameras. With two cameras that is camera against camera. Raises `InputError` for
+    lengths that do not fit.
     """
-    pids, camids = np.asarray(pids), np.asarray(camids)
+    pids = arrays.identities("pids", pids, np.size(pids))
+    camids = arrays.identities("camids", camids, len(pids))
     _, labels = np.unique(pids, return_inverse=True)
     lowest = np.full(labels.max(initial=-1) + 1, np.iinfo(np.int64).max)
     np.minimum.at(lowest, labels, camids)

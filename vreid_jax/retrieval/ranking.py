@@ -115,6 +115,8 @@ def rank(
     gallery_camids = arrays.identities("gallery_camids", gallery_camids, num_gallery)
     if max_rank < 1:
         raise InputError(f"max_rank must be at least 1, not {max_rank}.")
+    if repeats < 1 or seed < 0:
+        raise InputError(f"repeats must be at least 1 and seed not negative, not {repeats} and {seed}.")
     if cmc not in CMC_RULES:
         raise InputError(f"cmc must be one of {CMC_RULES}, not {cmc!r}.")
 

@@ -42,7 +42,9 @@ def rerank(
     them. Raises `InputError` for k1 or k2 below 1, λ outside [0, 1], and what `pairwise_distance` refuses.
     """
     _check(k1, k2, lambda_value)
-    query, gallery = arrays.pair_of_features("query_features", query_features, "gallery_features", gallery_features)
+    query, gallery = arrays.pair_of_features(
+        "query_features", query_features, "gallery_features", gallery_features, squares=True
+    )
     queries, columns = _places(len(query), len(gallery), query_index)
     everything = gallery if query_index is not None else np.concatenate([query, gallery])
     k = min(max(k1 + 1, k2), len(everything))
@@ -71,7 +73,8 @@ def rerank_distances(
 
     They are squared first, as published; with `squared` they are taken as they are (XQDA and KISSME are squared
     distances already, and XQDA's may be negative). With `query_index` only `gallery_gallery` is looked at and the other
-    two may be None. Raises `InputError` for shapes that do not fit, NaN, and negative distances that would be squared.
+    two may be None. Raises `InputError` for shapes that do not fit, NaN, negative distances that would be squared, and
+    squared distances that are not finite in float32.
     """
     _check(k1, k2, lambda_value)
     gallery_gallery = arrays.distances("gallery_gallery", gallery_gallery)
@@ -84,12 +87,15 @@ def rerank_distances(
         pieces.append(("query_gallery", query_gallery, (num_queries, num_gallery)))
         pieces.append(("query_query", query_query, (num_queries, num_queries)))
     else:
-        num_queries = len(np.asarray(query_index))
+        num_queries = np.size(query_index)
     for name, piece, shape in pieces:
         if piece.shape != shape:
             raise InputError(f"{name} must be of shape {shape} to fit the others, not {piece.shape}.")
         if not squared and piece.min() < 0:
             raise InputError(f"{name} has negative distances; pass squared=True if they are squared distances.")
+        largest = float(max(piece.max(), -piece.min()))
+        if not (largest if squared else largest**2) <= np.finfo(np.float32).max:
+            raise InputError(f"{name} has infinite distances, or too large ones to be squared; re-ranking needs finite ones.")
     queries, columns = _places(num_queries, num_gallery, query_index)
     offset = 0 if query_index is not None else num_queries
 
