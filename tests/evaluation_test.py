@@ -8,6 +8,7 @@ import pytest
 
 from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.results import Results
 
 
 class Split:
@@ -160,3 +161,29 @@ def test_selections_are_persons_ranked_ten_times(tiny):
     assert found["tracklets_all_all"].keys() == whole.summary().keys()
     with pytest.raises(InputError, match="selections names 'all'; it is PROBE/GALLERY"):
         evaluation.selection_scores(tiny, distances, ("all",))
+
+
+def test_both_protocols_of_mars_are_scored_and_their_counts_printed(tiny):
+    features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
+    scores = evaluation.score(
+        tiny, evaluation.feature_distances(features, "euclidean"), retrieval.protocols.for_dataset("mars")
+    )
+    vectors = np.concatenate([features, np.zeros((1, 5), np.float32)])  # row -1: junk, which is never embedded
+    away = ~np.isin(tiny.gallery.tracklet_ids, tiny.query.tracklet_ids) & (tiny.gallery.pids != -1)
+    for name, kept in (("mars", tiny.gallery.pids > -2), ("mars_query_free", away)):
+        distances = np.linalg.norm(features[tiny.query_rows][:, None] - vectors[tiny.gallery_rows][None], axis=2)[
+            :, kept
+        ]
+        labels = tiny.query.pids, tiny.gallery.pids[kept], tiny.query.camids, tiny.gallery.camids[kept]
+        expected = retrieval.rank(distances, *labels)
+        assert scores[name]["mAP"] == pytest.approx(expected.mAP, rel=1e-5, nan_ok=True)
+        assert scores[name]["num_valid_queries"] == expected.num_valid_queries
+        assert scores[name]["num_gallery"] == expected.num_gallery
+    assert scores["mars_query_free"]["num_gallery"] < scores["mars"]["num_gallery"]
+    table = Results("x", "mars", 0, 0, 1, scores).table()
+    counts = scores["mars_query_free"]
+    assert "x (mars_query_free)" in table
+    assert (
+        f"Protocol mars_query_free: 18 queries, {counts['num_valid_queries']} valid, gallery {counts['num_gallery']}."
+        in table
+    )

@@ -337,11 +337,16 @@ def twin_scores(test: TestSet, distances, twins) -> dict:
 def feature_distances(
     features: Features, metric: str | LearnedMetric
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return `distances(query_rows, gallery_rows)` over a table of features; `squared` and `metric` say what they are."""
+    """Return `distances(query_rows, gallery_rows)` over a table of features; `squared` and `metric` say what they are.
+
+    Those that are not learned are computed on all of this process's devices.
+    """
     learned = isinstance(metric, LearnedMetric)
+    devices = jax.local_devices()
+    mesh = make_mesh(devices) if len(devices) > 1 else None
 
     def between(a: Features, b: Features) -> np.ndarray:
-        return metric.distance(a, b) if learned else retrieval.pairwise_distance(a, b, metric=metric)
+        return metric.distance(a, b) if learned else retrieval.pairwise_distance(a, b, metric=metric, mesh=mesh)
 
     whole = between(features, features) if len(features) <= 4096 else None
 

@@ -45,12 +45,13 @@ class Results:
 
     def table(self) -> str:
         """Return the scores as text, in percent, one row for each system, stream and baseline and protocol."""
-        name, main = next(iter(self.protocols.items()))
-        head = (
-            f"{self.system} on {self.dataset}, split {self.split}, seed {self.seed}, step {self.step}. "
-            f"Protocol {name}: {main['num_queries']} queries, {main['num_valid_queries']} valid, "
-            f"gallery {main['num_gallery']}."
-        )
+        name = next(iter(self.protocols))
+        counts = [
+            f"Protocol {protocol}: {scores['num_queries']} queries, {scores['num_valid_queries']} valid, "
+            f"gallery {scores['num_gallery']}."
+            for protocol, scores in self.protocols.items()
+        ]
+        head = f"{self.system} on {self.dataset}, split {self.split}, seed {self.seed}, step {self.step}. {counts[0]}"
         lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
         rows = [(self.system, self.protocols)]
         rows += [("re-ranked", self.reranked)] if self.reranked else []
@@ -73,6 +74,7 @@ class Results:
         for title, scores in self.twins.items():
             pairs = f"{scores['num_pairs']} comparisons"
             lines.append(f"{f'twins, {title}':32}{100 * scores['rank1']:8.1f}   the right one of two ({pairs})")
+        lines += counts[1:]
         if self.invalid_queries:
             lines.append(f"{self.invalid_queries} queries have no match in the gallery and are left out.")
         if self.skipped_frames:

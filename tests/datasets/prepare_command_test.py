@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,7 +27,12 @@ def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
     assert "DIFFERS: published is 8,298 (rows of track_train_info)" in out
     assert "published numbers differ" in out
     assert f"train 3, query 3, gallery 6 tracklets, split official, in {built / 'mars_video' / '1.0.0'}" in out
+    assert "left as it was" not in out
     assert len(load_builder("mars_video", built).as_data_source("gallery")) == 6
+    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
+    assert "1.0.0 (built before and left as it was; --rebuild builds it anew)" in capsys.readouterr().out
+    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={mars / 'built'}"]) == 2
+    assert f"lies in --manual_dir={mars}, which is only read: give another --data_dir" in capsys.readouterr().err
     assert _snapshot(mars) == before
 
 
@@ -46,8 +53,25 @@ def test_one_split_or_all_of_them(ilids, tmp_path, capsys):
     assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "built/ilids_vid").iterdir() if path.name[0] != "."] == ["split_3"]
     assert prepare_command.main(flags) == 0
+    out = capsys.readouterr().out
+    assert out.count("DIFFERS: published is 300 (150 persons in two cameras)") == 1
+    assert out.count("left as it was") == 1
     for number in range(10):
         load_builder(f"ilids_vid/split_{number}", tmp_path / "built")
+
+
+def test_what_differs_in_a_later_division_is_said_and_its_pictures_are_opened(prid, tmp_path, capsys):
+    half = {"train": ["person_0001", "person_0002"], "test": ["person_0004"]}
+    other = {"train": ["person_0001"], "test": ["person_0002", "person_0004", "person_0006"]}
+    (prid / "splits_prid2011.json").write_text(json.dumps([half] * 9 + [other]))
+    flags = ["prid2011", f"--manual_dir={prid}", "--check-only"]
+    assert prepare_command.main(flags) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("query identities")] == ["1", "3"]
+    picture = prid / "prid_2011/multi_shot/cam_b/person_0006/0009.png"
+    picture.write_bytes(picture.read_bytes()[:-9])
+    assert prepare_command.main(flags) == 2
+    assert "person_0006/0009.png is not a readable image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -60,7 +84,8 @@ def test_one_split_or_all_of_them(ilids, tmp_path, capsys):
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     assert prepare_command.main([*arguments, f"--data_dir={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -77,7 +102,8 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeyp
     ],
 )
 def test_a_dataset_that_is_not_built_names_the_command(tmp_path, name, command):
-    with pytest.raises(InputError, match=rf"{name!r} is not prepared under {tmp_path}; run `{command}` first"):
+    message = f"{name!r} is not prepared under {tmp_path}; run `{command} --data_dir={tmp_path}` first"
+    with pytest.raises(InputError, match=re.escape(message)):
         load_builder(name, tmp_path)
 
 
@@ -90,6 +116,9 @@ def test_a_rebuild_takes_the_place_of_what_was_built_only_when_it_succeeds(ilids
     bad.write_bytes(whole[:30])
     with pytest.raises(InputError, match=r"cam1_person005_99.png is not a readable image"):
         loading.prepare(name, ilids, built, progress=False, rebuild=True)
+    assert load_builder(name, built).info.metadata == first.info.metadata
+    Path(first.data_dir).rename(Path(first.data_dir).with_name("incomplete.before_1.0.0"))  # killed in a rebuild
+    loading.prepare(name, tmp_path / "nowhere", built, progress=False)
     assert load_builder(name, built).info.metadata == first.info.metadata
     bad.write_bytes(whole)
     (ilids / "train-test people splits/train_test_splits_ilidsvid.mat").unlink()

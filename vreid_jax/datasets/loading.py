@@ -5,6 +5,7 @@ import difflib
 import fcntl
 import io
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +51,8 @@ def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress:
     if _is_prepared(builder):
         return builder
     if isinstance(builder, ManualBuilder):
-        raise InputError(f"dataset {name!r} is not prepared under {root}; run `{builder.PREPARE_COMMAND}` first")
+        command = builder.PREPARE_COMMAND + ("" if root == _root(None) else f" --data_dir={shlex.quote(str(root))}")
+        raise InputError(f"dataset {name!r} is not prepared under {root}; run `{command}` first")
     return _build(lambda: _make(name, root, fields), root, progress)
 
 
@@ -60,6 +62,11 @@ def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> Manu
     if not isinstance(builder, ManualBuilder):
         raise InputError(f"dataset {name!r} needs no preparation")
     return builder
+
+
+def is_prepared(name: str, data_dir: str | os.PathLike | None = None) -> bool:
+    """Whether a dataset is built; raises `InputError` where there is none of that name."""
+    return _is_prepared(_make(name, _root(data_dir), {}))
 
 
 def prepare(
@@ -101,6 +108,7 @@ def _root(data_dir: str | os.PathLike | None) -> Path:
 
 def _build(make: Callable, root: Path, progress: bool, rebuild: bool = False):
     with _alone(root, make()), bars.shown(progress):
+        _restore(Path(make().data_dir))
         if not rebuild and _is_prepared(builder := make()):  # somebody else built it while we waited
             return builder
         final = Path(make().data_dir)
@@ -174,6 +182,16 @@ def _alone(root: Path, builder) -> Iterator[None]:
         yield
 
 
+def _aside(final: Path) -> Path:
+    return final.with_name(f"incomplete.before_{final.name}")
+
+
+def _restore(final: Path) -> None:
+    """Brings back the dataset that a rebuild which was killed had set aside; under its lock."""
+    if _aside(final).exists() and not final.exists():
+        _aside(final).rename(final)
+
+
 def _sweep(final: Path, keep: bool) -> None:
     """Removes what killed builds of a dataset left, and the dataset itself unless it is to be kept; under its lock."""
     for left in final.parent.glob("*incomplete*"):
@@ -185,7 +203,7 @@ def _sweep(final: Path, keep: bool) -> None:
 @contextlib.contextmanager
 def _set_aside(final: Path) -> Iterator[None]:
     """Moves a built dataset away while it is built anew, and back if that fails."""
-    aside = final.with_name(f"incomplete.before_{final.name}")
+    aside = _aside(final)
     there = final.exists()
     if there:
         final.rename(aside)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_jax.datasets import loading, progress
-from vreid_jax.datasets.listing import Listing, compare
+from vreid_jax.datasets.listing import Listing, Tracklet, compare
 from vreid_jax.datasets.manual_builder import ManualBuilder
 from vreid_jax.datasets.manual_files import ManualFiles
 from vreid_jax.errors import InputError
@@ -48,23 +48,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare(flags: argparse.Namespace) -> None:
     names = _builder_names(flags.dataset, flags.split)
+    builders = {name: loading.manual_builder(name, flags.data_dir) for name in names}
+    if not flags.check_only:
+        _refuse_to_write_into(flags.manual_dir, builders[names[0]])
+    distinct: dict[str, Tracklet] = {}
+    said: set[str] = set()
     with ManualFiles(flags.manual_dir) as files, progress.shown(True):
-        for name in names:
-            builder = loading.manual_builder(name, flags.data_dir)
+        for name, builder in builders.items():
             listing = builder.list_tracklets(files)
-            if name == names[0]:
-                _report(builder, listing)
+            _report(builder, listing, said)
             print(f"{name}: split is {listing.split_source}", flush=True)
+            distinct |= {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
         if flags.check_only:
-            _open_every_picture(files, listing)
+            _open_every_picture(files, list(distinct.values()))
             return
     for name in names:
+        before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
         built = loading.prepare(name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild)
         splits = ", ".join(f"{split} {info.num_examples:,}" for split, info in built.info.splits.items())
         print(
-            f"{name}: {splits} tracklets, split {built.info.metadata['split_source']}, in {Path(built.data_dir)}",
+            f"{name}: {splits} tracklets, split {built.info.metadata['split_source']}, in {Path(built.data_dir)}"
+            + (" (built before and left as it was; --rebuild builds it anew)" if before else ""),
             flush=True,
         )
+
+
+def _refuse_to_write_into(manual_dir: str, builder: ManualBuilder) -> None:
+    manual, target = Path(manual_dir).expanduser().resolve(), Path(builder.data_dir).expanduser().resolve()
+    if target.is_relative_to(manual):
+        raise InputError(f"{target} lies in --manual_dir={manual_dir}, which is only read: give another --data_dir")
 
 
 def _builder_names(dataset: str, split: str) -> list[str]:
@@ -78,8 +90,16 @@ def _builder_names(dataset: str, split: str) -> list[str]:
     return [f"{name}/split_{split}"]
 
 
-def _report(builder: ManualBuilder, listing: Listing) -> None:
+def _report(builder: ManualBuilder, listing: Listing, said: set[str]) -> None:
+    """Prints every number beside the published one; after the first division only differences that were not `said`."""
     findings = compare(listing, builder.published())
+    if said:
+        for finding in findings:
+            if finding.differs and str(finding) not in said:
+                print(finding)
+                said.add(str(finding))
+        return
+    said |= {str(finding) for finding in findings}
     print(*findings, sep="\n")
     differing = sum(finding.differs for finding in findings)
     checked = sum(bool(finding.published) for finding in findings)
@@ -88,10 +108,9 @@ def _report(builder: ManualBuilder, listing: Listing) -> None:
     )
 
 
-def _open_every_picture(files: ManualFiles, listing: Listing) -> None:
+def _open_every_picture(files: ManualFiles, tracklets: list[Tracklet]) -> None:
     """Raises `InputError` for the first picture that is not whole."""
-    distinct = {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
-    for tracklet in progress.tracklets(list(distinct.values()), "opening pictures"):
+    for tracklet in progress.tracklets(tracklets, "opening pictures"):
         for path in tracklet.frames:
             files.picture(path)
     print("every picture is whole")

@@ -94,8 +94,10 @@ def rerank_distances(
         if not squared and piece.min() < 0:
             raise InputError(f"{name} has negative distances; pass squared=True if they are squared distances.")
         largest = float(max(piece.max(), -piece.min()))
-        if not (largest if squared else largest**2) <= np.finfo(np.float32).max:
-            raise InputError(f"{name} has infinite distances, or too large ones to be squared; re-ranking needs finite ones.")
+        if not (largest if squared else largest**2) <= float(np.finfo(np.float32).max):
+            raise InputError(
+                f"{name} has infinite distances, or too large ones to be squared; re-ranking needs finite ones."
+            )
     queries, columns = _places(num_queries, num_gallery, query_index)
     offset = 0 if query_index is not None else num_queries
 

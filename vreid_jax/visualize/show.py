@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", help="walkers/small, folder, …")
     parser.add_argument("--out", required=True, help=".png or .jpg for a sheet, .gif or .webp for an animation")
     parser.add_argument("--path", help="of the dataset folder")
-    parser.add_argument("--data-dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets")
+    parser.add_argument(
+        "--data-dir", "--data_dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets"
+    )
     parser.add_argument("--split", help="random tracklets of this split instead of what the dataset is about")
     parser.add_argument("--tracklets", type=int, default=12, help="how many random tracklets")
     parser.add_argument("--seed", type=int, default=0)
