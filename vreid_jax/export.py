@@ -103,13 +103,14 @@ def model_parts(model: Model) -> dict[str, Part]:
     """What is exported of a model, by the name of the file."""
     dtype = "bfloat16" if model.config.dtype == "bfloat16" else "float32"
     module = model.make_module(dtype)
+    variables = jax.tree.map(jnp.asarray, dict(model.variables))
     height, width = model.config.data.height, model.config.data.width
     parts: dict[str, Part] = {}
     for name, stream in model.config.evaluation.streams.items():
         if stream.clip.kind == "single_all":
             raise InputError(f"stream {name} takes a tracklet as one clip of any length, which cannot be exported")
         apply = stream.apply.to_dict()
-        features = functools.partial(_features, module, model.variables, model.mean, model.std, apply)
+        features = functools.partial(_features, module, variables, model.mean, model.std, apply)
         shape = ("b", stream.clip.length, height, width, 3)
         parts[name] = Part(features, (shape,), "uint8", f"clips to features: {FRAMES}")
         length = jax.eval_shape(features, jax.ShapeDtypeStruct((1, *shape[1:]), jnp.uint8)).shape[-1]
@@ -120,7 +121,7 @@ def model_parts(model: Model) -> dict[str, Part]:
             )
         if (similarity := models.entry(model.name).similarity) is not None and not stream.average:
             own = model.config.evaluation.similarity.to_dict()
-            compare = functools.partial(_similarity, module, model.variables, similarity, own)
+            compare = functools.partial(_similarity, module, variables, similarity, own)
             shapes = tuple((rows, stream.clip.num_clips, length) for rows in ("q", "g"))
             parts["similarity"] = Part(compare, shapes, "float32", "features of clips of tracklets to similarities")
     return parts

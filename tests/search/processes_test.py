@@ -59,7 +59,7 @@ def test_one_device_four_devices_and_two_processes_write_the_same_gallery(model_
     for run in runs:
         printed, said = run.communicate(timeout=300)
         assert run.returncode == 0, said
-        assert json.loads(printed)["tracklets"] == 21
+        assert json.loads(printed[printed.index("{") :])["tracklets"] == 21  # the processes' connection talks, too
     expected = open_gallery(outs["one"])
     assert np.abs(expected.vectors).max() > 0
     for name in ("four", "two-processes"):

@@ -58,6 +58,11 @@ def test_a_video_gives_its_tracks_whole_with_times(video, tmp_path):
     (tmp_path / "frames" / "track0003" / "000003.jpg").unlink()
     again = open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
     assert again.tracklets.num_frames.tolist() == [6]  # pictures that are there are not cut again
+    tracks.write_text(tracks.read_text() + "10,3,22,10,10,20,1,-1,-1,-1\n")
+    with pytest.raises(InputError, match=r"frames is there already and holds no pictures of .*walk.avi along"):
+        open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
+    with pytest.raises(InputError, match=r"the tracks .*none.txt cannot be read"):
+        open_source(str(path), tracks=str(tmp_path / "none.txt"), frames=tmp_path / "other")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import base64
 import html
 
 import cv2
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax import data, evaluation, inference, models
@@ -34,6 +36,7 @@ def insight(run: StoredRun, tracklets: data.Tracklets, lists: Lists) -> str:
     if kind is None:
         return ""
     model = inference.load(run.workdir)
+    model.config.logging.progress = False
     chosen = [*lists.sample, *lists.worst][:TRACKLETS]
     draw = {"part_maps": _parts, "attention_map": _attention, "importance": _importance}[kind]
     try:
@@ -66,7 +69,8 @@ def _parts(model: inference.Model, tracklets: data.Tracklets, one: RankedList) -
     frames, apply = _frames(model, tracklets, one.row)
     if apply.get("stream"):
         raise _NothingToShow
-    maps = model.module.part_maps(model.variables, normalise(frames[None], model.mean, model.std))
+    variables = jax.tree.map(jnp.asarray, dict(model.variables))
+    maps = model.module.part_maps(variables, normalise(frames[None], model.mean, model.std))
     return part_map_rows(_title(tracklets, one.row), frames, np.asarray(maps[0], np.float32))
 
 

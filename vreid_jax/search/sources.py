@@ -125,7 +125,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
     if frames is None:
         raise InputError(f"for the video {video} name a folder that gets the pictures of its tracks")
     frames = Path(frames)
-    cut_from = {"video": _stamp(video), "tracks": _stamp(Path(tracks))}
+    cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(Path(tracks), "the tracks")}
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
@@ -148,13 +148,13 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
     return _from_folder(frames, str(video), camera, fps=read_fps(video))
 
 
-def _stamp(file: Path) -> list:
+def _stamp(file: Path, what: str) -> list:
     """Name, length and digest of the first megabyte of a file: enough to tell it from another one."""
     try:
         with file.open("rb") as opened:
             return [file.name, file.stat().st_size, hashlib.sha256(opened.read(1 << 20)).hexdigest()]
     except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+        raise InputError(f"{what} {file} cannot be read: {error.strerror}") from error
 
 
 def _read_record(folder: Path) -> dict:
