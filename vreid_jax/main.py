@@ -42,7 +42,7 @@ def parse_flags(argv: list[str]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Run the configuration that the flags name."""
     del argv
-    from vreid_jax import experiment, processes
+    from vreid_jax import compilation_cache, experiment, processes
     from vreid_jax.training.loop import NonFiniteLoss
     from vreid_jax.training.signals import Interrupted
 
@@ -50,6 +50,7 @@ def main(argv: list[str]) -> None:
     workdir = Path(FLAGS.workdir or Path("runs") / f"{config.system}-{config.dataset}")
     # While no step runs, SIGTERM is what Ctrl-C is; the training loop has its own way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    compilation_cache.use_compilation_cache()
     try:
         processes.join_from_environment()
         experiment.train_and_evaluate(config, workdir, FLAGS.mode)

@@ -1,4 +1,4 @@
-"""The convolution door and the pooling against the native operations and a direct sum."""
+"""The convolution door against the native operation and a direct sum."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vreid_jax.models.layers.conv3d import conv3d, max_pool_3_in_time, max_pool_3x3_stride2
+from vreid_jax.models.layers import conv3d as door
+from vreid_jax.models.layers import conv3d_gradients
+from vreid_jax.models.layers.conv3d import conv3d
 
 # (input T H W C), kernel (kt kh kw), features, strides, padding, dilation
 CASES = {
@@ -24,7 +26,24 @@ CASES = {
     "full": ((4, 5, 4, 3), (3, 3, 3), 4, (1, 1, 1), (1, 1, 1), (1, 1, 1)),
     "full strided": ((6, 7, 6, 3), (3, 3, 3), 4, (2, 2, 2), (1, 1, 1), (1, 1, 1)),
     "full dilated": ((6, 7, 6, 3), (3, 3, 3), 2, (1, 1, 2), (2, 1, 2), (2, 1, 2)),
+    "stride over dilation": ((7, 9, 8, 2), (3, 3, 2), 3, (2, 3, 2), (2, 3, 1), (3, 2, 2)),
+    "stride over the kernel": ((5, 7, 7, 3), (2, 2, 1), 2, (3, 3, 2), (0, 1, 0), (1, 1, 1)),
+    "strided both ways": ((8, 9, 7, 2), (1, 3, 3), 3, (2, 2, 2), (0, 1, 1), (1, 1, 1)),
+    "padded beyond the kernel": ((2, 3, 3, 2), (2, 1, 3), 2, (2, 1, 2), (2, 1, 3), (1, 1, 1)),
 }
+
+
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@pytest.fixture
+def folded(monkeypatch):
+    """What the door does on CPU where XLA has no oneDNN."""
+    monkeypatch.setattr(door, "has_onednn", lambda: False)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
 
 
 def arguments(case):
@@ -63,40 +82,34 @@ def test_value_is_the_direct_sum(case):
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_value_without_onednn(case, folded):
+    x, kernel, *rest = arguments(case)
+    found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
+    np.testing.assert_allclose(found, direct(x, kernel, *rest), atol=2e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_the_native_convolution(case):
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
+def test_gradients_in_parts_and_without_onednn(case, folded, monkeypatch):
+    monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
+    check_gradients(case)
+
+
+def check_gradients(case):
     x, kernel, *rest = arguments(case)
 
     def gradients(f):
-        return jax.jit(jax.grad(lambda x, k: jnp.sin(f(x, k, *rest)).sum(), argnums=(0, 1)))(x, kernel)
+        return jax.jit(jax.grad(lambda x, k: jnp.sin(f(x, k, *rest)).sum(), argnums=(0, 1)), compiler_options=QUICK)(
+            x, kernel
+        )
 
     for ours, expected in zip(gradients(conv3d), gradients(native), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(6, 4), (5, 7), (1, 3)])
-def test_max_pool_is_the_padded_window_maximum(size):
-    x = jnp.asarray(np.random.default_rng(1).standard_normal((2, 3, *size, 4)), jnp.float32)
-
-    def reference(x):
-        window, strides, padding = (1, 1, 3, 3, 1), (1, 1, 2, 2, 1), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0))
-        return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
-
-    np.testing.assert_array_equal(max_pool_3x3_stride2(x), reference(x))
-    ours, expected = (jax.grad(lambda x, f=f: jnp.sin(f(x)).sum())(x) for f in (max_pool_3x3_stride2, reference))
-    np.testing.assert_allclose(ours, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("length", [1, 4, 5])
-def test_max_pool_in_time_is_the_padded_window_maximum(length, stride):
-    x = jnp.asarray(np.random.default_rng(1).standard_normal((2, length, 3, 2, 4)), jnp.float32)
-
-    def reference(x):
-        window, strides, padding = (1, 3, 1, 1, 1), (1, stride, 1, 1, 1), ((0, 0), (1, 1), (0, 0), (0, 0), (0, 0))
-        return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, padding)
-
-    np.testing.assert_array_equal(max_pool_3_in_time(x, stride), reference(x))
 
 
 def test_jit_of_a_broadcast_mean_times_a_small_product():

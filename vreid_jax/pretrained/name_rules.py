@@ -19,6 +19,10 @@ RESNET: Rules = (
     (r"conv1_t\.((?:conv|bn)\d)", r"m3d/\1"),
     (r"layer(\d)\.(\d+)\.conv2_t\.((?:conv|bn)\d)", r"layer\1_\2/m3d/\3"),
     (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
+    # Blocks inserted into a network, called as here.
+    (r"(non_local\d_\d+)\.(theta|phi|g)(?:\.0)?", r"\1/\2"),
+    (r"(non_local\d_\d+)\.W\.0", r"\1/out"),
+    (r"(non_local\d_\d+)\.W\.1", r"\1/bn"),
 )
 # A block of its own: φ and g stand in a sequence with their pool where there is one.
 NON_LOCAL: Rules = (

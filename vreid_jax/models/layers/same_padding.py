@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.conv3d import Padding, Triple
+from vreid_jax.models.layers.conv3d_gradients import Padding, Triple
+from vreid_jax.models.layers.pool import max_pool
 
 
 def same_padding(extents: Triple, window: Triple, strides: Triple) -> Padding:
@@ -20,24 +19,5 @@ def same_padding(extents: Triple, window: Triple, strides: Triple) -> Padding:
 
 
 def max_pool_same(x: Float[Array, "B T H W C"], window: Triple, strides: Triple) -> Float[Array, "B t h w C"]:
-    """Max-pooling with SAME padding, axis after axis as maxima of shifted slices.
-
-    The border never wins. The gradient of the native pooling is a scatter that XLA's CPU backend runs one to two orders
-    slower; where several values of a window tie, it is shared between them here.
-    """
-    padding = same_padding((x.shape[1], x.shape[2], x.shape[3]), window, strides)
-    for axis, (size, stride, border) in enumerate(zip(window, strides, padding, strict=True), start=1):
-        if size > 1:
-            x = _pool_axis(x, axis, size, stride, border)
-    return x
-
-
-def _pool_axis(x: Array, axis: int, size: int, stride: int, border: tuple[int, int]) -> Array:
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (*border, 0)
-    x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), config)
-    last = x.shape[axis] - size
-    pooled = lax.slice_in_dim(x, 0, last + 1, stride, axis=axis)
-    for shift in range(1, size):
-        pooled = jnp.maximum(pooled, lax.slice_in_dim(x, shift, last + shift + 1, stride, axis=axis))
-    return pooled
+    """Max-pooling with SAME padding; the border never wins."""
+    return max_pool(x, window, strides, same_padding((x.shape[1], x.shape[2], x.shape[3]), window, strides))

@@ -1,0 +1,286 @@
+"""Inference and training steps of every backbone here and in PyTorch eager, with the same weights, found equal first.
+
+    python benchmarks/backbones.py [--models=resnet50,c3d] [--passes=inference,train] [--batch=1] [--repeats=5]
+        [--threads=2] [--device=cpu|gpu] [--dtype=float32|bfloat16]
+    python benchmarks/backbones.py --memory [--batch=4]
+
+Clips of 8x256x128, for C3D of 16x180x90. A training step is forward and backward through the backbone, batch norms on
+the statistics of the batch, a linear classifier of 625 with cross-entropy, and SGD with momentum. The two take turns
+in one process; the table has medians and, in brackets, the fastest and the slowest turn. "compile" is the first
+compilation of our program, nothing read from a cache. On a GPU PyTorch runs through `torch.compile`, channels last.
+
+`--memory` gives the most memory each of two processes holds during a training step of `resnet50_separable` with five
+non-local blocks, of which its third step is the measure, when everything is compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BLOCKS = {"non_local_after": {"res3": (1, 3), "res4": (1, 3, 5)}}
+CASES = {
+    "resnet50": ("resnet50", {}),
+    "resnet50_m3d": ("resnet50_m3d", {}),
+    "resnet50_m3d released": ("resnet50_m3d", {"released": True}),
+    "resnet50_separable": ("resnet50_separable", {}),
+    "resnet50_separable non-local": ("resnet50_separable", BLOCKS),
+    "resnet50_i3d": ("resnet50_i3d", {}),
+    "resnet50_p3d_a": ("resnet50_p3d_a", {}),
+    "resnet50_p3d_b": ("resnet50_p3d_b", {}),
+    "resnet50_p3d_c": ("resnet50_p3d_c", {}),
+    "resnet3d_50": ("resnet3d_50", {}),
+    "i3d_inception_v1": ("i3d_inception_v1", {}),
+    "c3d": ("c3d", {}),
+}
+CLASSES, RATE, MOMENTUM = 625, 1e-3, 0.9
+TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
+
+
+def clip_size(name: str) -> tuple[int, int, int]:
+    """Frames, height and width."""
+    return (16, 180, 90) if name == "c3d" else (8, 256, 128)
+
+
+def inputs(name: str, batch: int):
+    """Clips [B, T, H, W, 3], the same each time, and labels."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, *clip_size(name), 3)).astype(np.float32), rng.integers(0, CLASSES, batch)
+
+
+class Torch:
+    """The network, a classifier and an optimizer in PyTorch."""
+
+    def __init__(self, case: str, flags):
+        import torch
+        from torch_reference import create
+
+        self.torch, self.gpu = torch, flags.device == "gpu"
+        torch.manual_seed(0)
+        torch.set_num_threads(flags.threads)
+        name, fields = CASES[case]
+        network = create(name, **fields)
+        for module in network.modules():  # blocks that start as the identity would hide what they compute
+            if hasattr(module, "running_var") and not module.weight.any():
+                torch.nn.init.uniform_(module.weight)
+        self.state = {key: value.clone() for key, value in network.state_dict().items()}
+        head = torch.nn.Linear(network.features, CLASSES)
+        self.classifier = (head.weight.detach().clone(), head.bias.detach().clone())
+        self.dtype = getattr(torch, flags.dtype)
+        self.device = torch.device("cuda" if self.gpu else "cpu")
+        self.network, self.head = network.to(self.device), head.to(self.device)
+        clips, labels = inputs(name, flags.batch)
+        self.clips = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).contiguous().to(self.device)
+        self.labels = torch.from_numpy(labels).to(self.device)
+        self.apply = self.network
+        if self.gpu:
+            self.network = self.network.to(memory_format=torch.channels_last_3d)
+            self.clips = self.clips.to(memory_format=torch.channels_last_3d)
+            self.apply = torch.compile(self.network)
+        params = [*self.network.parameters(), *self.head.parameters()]
+        self.optimizer = torch.optim.SGD(params, RATE, MOMENTUM)
+
+    def autocast(self):
+        """The compute type."""
+        return self.torch.autocast(self.device.type, self.dtype, enabled=self.dtype != self.torch.float32)
+
+    def inference(self):
+        """Pooled features."""
+        self.network.eval()
+        with self.torch.no_grad(), self.autocast():
+            return self.apply(self.clips)
+
+    def train(self):
+        """One step; the loss before it."""
+        self.network.train()
+        self.optimizer.zero_grad()
+        with self.autocast():
+            logits = self.head(self.apply(self.clips))
+        loss = self.torch.nn.functional.cross_entropy(logits.float(), self.labels)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def wait(self, _):
+        """Until all is computed."""
+        if self.gpu:
+            self.torch.cuda.synchronize()
+
+
+class Ours:
+    """The same of this library."""
+
+    def __init__(self, case: str, flags, state, classifier):
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        from vreid_jax import models, pretrained
+
+        self.jax, self.seconds = jax, {}
+        name, fields = CASES[case]
+        module = models.create(name, **fields, dtype=flags.dtype)
+        variables = pretrained.from_torch(name, state, **fields)
+        weight, bias = (jnp.asarray(value.numpy()) for value in classifier)
+        self.params = {"network": variables["params"], "weight": weight.T, "bias": bias}
+        self.statistics = variables.get("batch_stats", {})
+        clips, labels = inputs(name, flags.batch)
+        self.clips, self.labels = jnp.asarray(clips), jnp.asarray(labels)
+        optimizer = optax.sgd(RATE, MOMENTUM)
+        self.slots = optimizer.init(self.params)
+
+        def pooled(params, statistics, clips):
+            return module.apply({"params": params["network"], "batch_stats": statistics}, clips)["pooled"]
+
+        def loss(params, statistics, clips, labels):
+            variables = {"params": params["network"], "batch_stats": statistics}
+            outputs, changed = module.apply(variables, clips, train=True, mutable=["batch_stats"])
+            features = outputs["pooled"].reshape(len(labels), -1, params["weight"].shape[0]).mean(1)
+            logits = features @ params["weight"] + params["bias"]
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return losses.mean(), changed.get("batch_stats", {})
+
+        def step(params, statistics, slots, clips, labels):
+            (value, statistics), grads = jax.value_and_grad(loss, has_aux=True)(params, statistics, clips, labels)
+            updates, slots = optimizer.update(grads, slots)
+            return optax.apply_updates(params, updates), statistics, slots, value
+
+        self._pooled = jax.jit(pooled)
+        self._step = jax.jit(step, donate_argnums=(0, 1, 2))
+
+    def compile(self, what: str) -> None:
+        """Compiles a pass and keeps the seconds it takes, tracing and XLA's part."""
+        started = time.perf_counter()
+        if what == "inference":
+            lowered = self._pooled.lower(self.params, self.statistics, self.clips)
+        else:
+            lowered = self._step.lower(self.params, self.statistics, self.slots, self.clips, self.labels)
+        traced = time.perf_counter()
+        setattr(self, f"program_{what}", lowered.compile())
+        self.seconds[what] = (traced - started, time.perf_counter() - traced)
+
+    def inference(self):
+        """Pooled features [B, C], for a 2-D network averaged over frames."""
+        pooled = self.program_inference(self.params, self.statistics, self.clips)
+        return pooled.mean(1) if pooled.ndim == 3 else pooled
+
+    def train(self):
+        """One step; the loss before it."""
+        self.params, self.statistics, self.slots, loss = self.program_train(
+            self.params, self.statistics, self.slots, self.clips, self.labels
+        )
+        return loss
+
+    def wait(self, result):
+        """Until all is computed."""
+        self.jax.block_until_ready((result, self.params))
+
+
+def check_equal(case: str, what: str, ours: Ours, theirs: Torch, dtype: str) -> None:
+    """Stops unless features, or the losses of three steps, agree; each loss but the first has gradients in it."""
+    import numpy as np
+
+    for turn in range(1 if what == "inference" else 3):
+        found = np.asarray(getattr(ours, what)(), np.float32)
+        expected = getattr(theirs, what)().detach().float().cpu().numpy()
+        error = np.abs(found - expected).max() / np.abs(expected).max()
+        if not error < TOLERANCE[dtype]:
+            raise SystemExit(f"{case}, {what}: result {turn} differs from PyTorch's by {error:.1e}")
+
+
+def measure(case: str, flags) -> None:
+    """One row for each pass."""
+    theirs = Torch(case, flags)
+    ours = Ours(case, flags, theirs.state, theirs.classifier)
+    for what in flags.passes.split(","):
+        ours.compile(what)
+        check_equal(case, what, ours, theirs, flags.dtype)
+        seconds = {ours: [], theirs: []}
+        for _ in range(flags.repeats):
+            for side, times in seconds.items():
+                time.sleep(0.02)  # the other side's threads stop spinning
+                started = time.perf_counter()
+                side.wait(getattr(side, what)())
+                times.append(time.perf_counter() - started)
+        cells = [case, what]
+        for times in seconds.values():
+            rates = sorted(flags.batch / t for t in times)
+            cells.append(f"{statistics.median(rates):.2f} ({rates[-1]:.2f}, {rates[0]:.2f})")
+        mine, other = seconds[ours], seconds[theirs]
+        cells.append(f"{statistics.median(other) / statistics.median(mine):.2f}")
+        cells.append(f"{min(other) / min(mine):.2f}")
+        trace, xla = ours.seconds[what]
+        print(f"| {' | '.join(cells)} | {trace:.0f} + {xla:.0f} |", flush=True)
+
+
+def resident() -> dict[str, float]:
+    """Megabytes the process holds, and the most it has held."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {key: int(lines[name].split()[0]) / 1024 for key, name in (("now", "VmRSS"), ("most", "VmHWM"))}
+
+
+def measure_memory(flags) -> None:
+    """Prints the most memory that this process, of one side, holds in the third step."""
+    theirs = Torch("resnet50_separable non-local", flags)
+    side = theirs
+    if flags.side == "ours":
+        side = Ours("resnet50_separable non-local", flags, theirs.state, theirs.classifier)
+        theirs.network = theirs.head = theirs.apply = theirs.optimizer = theirs.clips = None
+        side.compile("train")
+    for _ in range(2):
+        side.wait(side.train())
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
+    side.wait(side.train())
+    print(f"{resident()['most']:.0f}")
+
+
+def compare_memory(flags) -> None:
+    """Two processes and the ratio."""
+    found = {}
+    for side in ("ours", "torch"):
+        command = [sys.executable, __file__, "--memory", f"--side={side}", f"--batch={flags.batch}"]
+        found[side] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(f"resnet50_separable, five non-local blocks, batch {flags.batch}, most memory held in a training step:")
+    print(f"ours {found['ours']:.0f} MB, PyTorch {found['torch']:.0f} MB, ratio {found['ours'] / found['torch']:.2f}")
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(CASES))
+    parser.add_argument("--passes", default="inference,train")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
+    parser.add_argument("--dtype", default="float32", choices=tuple(TOLERANCE))
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--side", default="", help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    # Before either library counts the cores.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
+    if flags.device == "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if flags.memory:
+        (measure_memory if flags.side else compare_memory)(flags)
+        return
+    import jax
+    import torch
+
+    print(f"jax {jax.__version__}, torch {torch.__version__}, {jax.devices()[0].device_kind}, {flags.dtype}, ", end="")
+    print(f"{flags.threads} threads, {flags.batch} clips a batch; clips a second\n")
+    print("| network | pass | ours | PyTorch | ratio | of the fastest | compile, s: trace + XLA |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    for case in flags.models.split(","):
+        measure(case, flags)
+
+
+if __name__ == "__main__":
+    main()

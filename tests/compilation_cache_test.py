@@ -1,0 +1,41 @@
+"""Where compiled programs are kept: a folder per user and version, and only if nobody is against it."""
+
+from importlib import metadata
+
+import pytest
+
+from vreid_jax import compilation_cache
+from vreid_jax.compilation_cache import VARIABLE, use_compilation_cache
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE", raising=False)
+    monkeypatch.setenv(VARIABLE, "")  # so that what is set is taken back
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.delitem(compilation_cache.sys.modules, "jax")
+    return tmp_path
+
+
+def test_the_folder_names_the_versions(home, monkeypatch):
+    use_compilation_cache()
+    folder = compilation_cache.cache_folder()
+    assert folder.is_dir()
+    assert folder.parent == home / "cache" / "vreid_jax"
+    assert f"jax{metadata.version('jax')}-" in folder.name
+    assert compilation_cache.os.environ[VARIABLE] == str(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [(VARIABLE, "/elsewhere"), ("JAX_ENABLE_COMPILATION_CACHE", "false")])
+def test_the_users_own_setting_stays(home, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    use_compilation_cache()
+    assert compilation_cache.os.environ.get(VARIABLE) == (value if name == VARIABLE else None)
+    assert not (home / "cache").exists()
+
+
+def test_without_a_home_that_can_be_written_there_is_none(home):
+    (home / "cache").write_text("a file where the folder should be")
+    use_compilation_cache()
+    assert VARIABLE not in compilation_cache.os.environ
