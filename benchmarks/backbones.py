@@ -202,13 +202,14 @@ def measure(case: str, flags) -> None:
     for what in flags.passes.split(","):
         ours.compile(what)
         check_equal(case, what, ours, theirs, flags.dtype)
-        seconds = {ours: [], theirs: []}
+        seconds, processor = {ours: [], theirs: []}, {ours: [], theirs: []}
         for _ in range(flags.repeats):
             for side, times in seconds.items():
                 time.sleep(0.02)  # the other side's threads stop spinning
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 side.wait(getattr(side, what)())
                 times.append(time.perf_counter() - started)
+                processor[side].append(time.process_time() - used)
         cells = [case, what]
         for times in seconds.values():
             rates = sorted(flags.batch / t for t in times)
@@ -216,6 +217,8 @@ def measure(case: str, flags) -> None:
         mine, other = seconds[ours], seconds[theirs]
         cells.append(f"{statistics.median(other) / statistics.median(mine):.2f}")
         cells.append(f"{min(other) / min(mine):.2f}")
+        mine, other = (min(processor[side]) for side in (ours, theirs))
+        cells.append(f"{other / mine:.2f} ({mine:.2f}, {other:.2f})")
         trace, xla = ours.seconds[what]
         print(f"| {' | '.join(cells)} | {trace:.0f} + {xla:.0f} |", flush=True)
 
@@ -276,8 +279,8 @@ def main() -> None:
 
     print(f"jax {jax.__version__}, torch {torch.__version__}, {jax.devices()[0].device_kind}, {flags.dtype}, ", end="")
     print(f"{flags.threads} threads, {flags.batch} clips a batch; clips a second\n")
-    print("| network | pass | ours | PyTorch | ratio | of the fastest | compile, s: trace + XLA |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| network | pass | ours | PyTorch | ratio | of the fastest | of processor s | compile, s: trace + XLA |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
     for case in flags.models.split(","):
         measure(case, flags)
 

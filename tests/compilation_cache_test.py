@@ -1,11 +1,11 @@
 """Where compiled programs are kept: a folder per user and version, and only if nobody is against it."""
 
-from importlib import metadata
-
+import jax
 import pytest
 
 from vreid_jax import compilation_cache
 from vreid_jax.compilation_cache import VARIABLE, use_compilation_cache
+from vreid_jax.models.layers import onednn
 
 
 @pytest.fixture
@@ -14,8 +14,10 @@ def home(monkeypatch, tmp_path):
     monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE", raising=False)
     monkeypatch.setenv(VARIABLE, "")  # so that what is set is taken back
     monkeypatch.delenv(VARIABLE)
-    monkeypatch.delitem(compilation_cache.sys.modules, "jax")
-    return tmp_path
+    monkeypatch.setenv("XLA_FLAGS", "")
+    before = jax.config.jax_compilation_cache_dir
+    yield tmp_path
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_the_folder_names_the_versions(home, monkeypatch):
@@ -23,8 +25,8 @@ def test_the_folder_names_the_versions(home, monkeypatch):
     folder = compilation_cache.cache_folder()
     assert folder.is_dir()
     assert folder.parent == home / "cache" / "vreid_jax"
-    assert f"jax{metadata.version('jax')}-" in folder.name
-    assert compilation_cache.os.environ[VARIABLE] == str(folder)
+    assert f"jax{jax.__version__}-" in folder.name
+    assert compilation_cache.os.environ[VARIABLE] == str(folder) == jax.config.jax_compilation_cache_dir
 
 
 @pytest.mark.parametrize(("name", "value"), [(VARIABLE, "/elsewhere"), ("JAX_ENABLE_COMPILATION_CACHE", "false")])
@@ -33,6 +35,12 @@ def test_the_users_own_setting_stays(home, monkeypatch, name, value):
     use_compilation_cache()
     assert compilation_cache.os.environ.get(VARIABLE) == (value if name == VARIABLE else None)
     assert not (home / "cache").exists()
+
+
+def test_programs_that_call_onednn_are_not_kept(home, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"{onednn.FLAG}=true")
+    use_compilation_cache()
+    assert VARIABLE not in compilation_cache.os.environ
 
 
 def test_without_a_home_that_can_be_written_there_is_none(home):

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import platform
-import sys
-from importlib import metadata
 from pathlib import Path
+
+import jax
 
 import vreid_jax
 
@@ -18,14 +18,19 @@ def cache_folder() -> Path:
     Machine code for one processor may not run on another that mounts the same home.
     """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (
-        Path(base).expanduser() / "vreid_jax" / f"{vreid_jax.__version__}-jax{metadata.version('jax')}-{_processor()}"
-    )
+    return Path(base).expanduser() / "vreid_jax" / f"{vreid_jax.__version__}-jax{jax.__version__}-{_processor()}"
 
 
 def use_compilation_cache() -> None:
-    """Turns on JAX's persistent cache, unless its variables say where, or that there is none."""
+    """Turns on JAX's persistent cache, unless its variables say where, or that there is none, or oneDNN computes.
+
+    Programs that call oneDNN cannot be written; they run so much faster that compiling them again is the better half.
+    """
+    from vreid_jax.models.layers.onednn import FLAG
+
     if VARIABLE in os.environ or os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() in ("false", "0"):
+        return
+    if f"{FLAG}=true" in os.environ.get("XLA_FLAGS", ""):
         return
     folder = cache_folder()
     try:
@@ -34,11 +39,8 @@ def use_compilation_cache() -> None:
         return
     if not os.access(folder, os.W_OK):
         return
-    os.environ[VARIABLE] = str(folder)
-    if "jax" in sys.modules:  # it has read its environment already
-        import jax
-
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    os.environ[VARIABLE] = str(folder)  # for processes that this one starts
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _processor() -> str:

@@ -14,9 +14,10 @@ HERE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 @pytest.fixture
 def requested(monkeypatch):
-    def request(flags, version=(0, 8, 0), platforms="cpu"):
+    def request(flags, version=(0, 8, 0), platforms="cpu", cache=""):
         monkeypatch.setenv("XLA_FLAGS", flags)
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", cache)
         monkeypatch.setattr(jaxlib.version, "__version_info__", version)
         onednn.request_onednn()
         return onednn.os.environ["XLA_FLAGS"]
@@ -43,6 +44,10 @@ def test_versions_that_abort_on_the_flag_are_not_given_it(requested):
 def test_plugins_of_accelerators_are_not_given_it(requested, monkeypatch):
     monkeypatch.setattr(onednn.importlib.util, "find_spec", lambda name: name == "libtpu" or None)
     assert requested("", platforms="") == ""
+
+
+def test_who_keeps_compiled_programs_is_not_given_it(requested):
+    assert requested("", cache="/kept") == ""
 
 
 @pytest.mark.skipif(not HERE, reason="oneDNN is in the Linux builds for x86-64")

@@ -8,7 +8,6 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from vreid_jax.compilation_cache import use_compilation_cache
 from vreid_jax.errors import InputError
 from vreid_jax.huge_pages import restart_with_huge_pages
 
@@ -44,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = parser.parse_args(given[1:])
     except SystemExit as leaving:  # argparse has said why
         return int(leaving.code or 0)
-    use_compilation_cache()
+    if name != "report":  # the others compute
+        from vreid_jax.compilation_cache import use_compilation_cache
+
+        use_compilation_cache()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what the library prints underway is not the outcome
             outcome = subcommand.run(flags)

@@ -26,14 +26,15 @@ ACCELERATORS = ("libtpu", "jax_plugins")
 def request_onednn() -> None:
     """Appends the flag to XLA_FLAGS, where this JAX knows it and it can be of use.
 
-    Without effect once anything has been computed. What XLA_FLAGS says already stays, a value of this flag included;
-    where a plugin of an accelerator is installed, which may not know the flag, nothing is added unless JAX_PLATFORMS is
-    "cpu".
+    Without effect once anything has been computed. What XLA_FLAGS says already stays, a value of this flag included.
+    Nothing is added where a plugin of an accelerator is installed, which may not know the flag, unless JAX_PLATFORMS is
+    "cpu"; and nothing where JAX_COMPILATION_CACHE_DIR is set: JAX 0.12 fails to write programs that call oneDNN.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     only_cpu = os.environ.get("JAX_PLATFORMS") == "cpu" or not any(map(importlib.util.find_spec, ACCELERATORS))
     known = sys.platform == "linux" and platform.machine() == "x86_64" and jaxlib.version.__version_info__ >= SINCE
-    if known and only_cpu and FLAG not in flags:
+    cached = bool(os.environ.get("JAX_COMPILATION_CACHE_DIR"))
+    if known and only_cpu and not cached and FLAG not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {FLAG}=true".strip()
 
 
