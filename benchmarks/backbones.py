@@ -277,7 +277,11 @@ def main() -> None:
     import jax
     import torch
 
-    print(f"jax {jax.__version__}, torch {torch.__version__}, {jax.devices()[0].device_kind}, {flags.dtype}, ", end="")
+    # Asks for oneDNN when its package is imported, which has to be before JAX looks for devices.
+    from vreid_jax.models.layers.onednn import has_onednn
+
+    device = f"{jax.devices()[0].device_kind}, oneDNN: {has_onednn()}"
+    print(f"jax {jax.__version__}, torch {torch.__version__}, {device}, {flags.dtype}, ", end="")
     print(f"{flags.threads} threads, {flags.batch} clips a batch; clips a second\n")
     print("| network | pass | ours | PyTorch | ratio | of the fastest | of processor s | compile, s: trace + XLA |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
