@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vreid_jax.datasets import load_builder, loading, prepare_command
+from vreid_jax.datasets import load_builder, loading, prepare_command, tracklet_builder
 from vreid_jax.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +124,28 @@ def test_a_rebuild_takes_the_place_of_what_was_built_only_when_it_succeeds(ilids
     (ilids / "train-test people splits/train_test_splits_ilidsvid.mat").unlink()
     loading.prepare(name, ilids, built, progress=False, rebuild=True)
     assert load_builder(name, built).info.metadata["split_source"].startswith("seeded")
+    assert not list(built.rglob("*incomplete*"))
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(mars, tmp_path, capsys, monkeypatch):
+    class Writer:
+        def __init__(self, *arguments):
+            pass
+
+        def write(self, record):
+            pass
+
+        def close(self):
+            raise RuntimeError("write() failed: No space left on device; writing somewhere")
+
+    monkeypatch.setattr(tracklet_builder.array_record_module, "ArrayRecordWriter", Writer)
+    built = tmp_path / "built"
+    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"cannot write mars_video/1.0.0 to {built / 'mars_video'}: write() failed: No space left on device; make room"
+        in last
+    )
     assert not list(built.rglob("*incomplete*"))
 
 

@@ -1,8 +1,9 @@
 """The base of every builder: tracklets go to disk one at a time, in the order they come."""
 
+import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
@@ -60,16 +61,20 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 record = serializer.serialize_example(features.encode_example(tracklet))
                 if writer is None or in_shard + len(record) > _SHARD_BYTES:
                     if writer:
-                        writer.close()
-                    writer = array_record_module.ArrayRecordWriter(str(self._unnamed(split, len(shards))), _OPTIONS)
+                        with self._writing():
+                            writer.close()
+                    with self._writing():
+                        writer = array_record_module.ArrayRecordWriter(str(self._unnamed(split, len(shards))), _OPTIONS)
                     shards.append(0)
                     in_shard = 0
-                writer.write(record)
+                with self._writing():
+                    writer.write(record)
                 written, in_shard = written + len(record), in_shard + len(record)
                 shards[-1] += 1
         finally:
             if writer:
-                writer.close()
+                with self._writing():
+                    writer.close()
         if not shards:
             raise InputError(f"the split {split} of {self.info.full_name} has no tracklets")
         template = self._get_filename_template(split_name=split)
@@ -78,6 +83,17 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             self._unnamed(split, number).rename(final)
         progress.rate(f"{self.info.full_name} {split}", sum(shards), frames, time.perf_counter() - started)
         return splits.SplitInfo(name=split, shard_lengths=shards, num_bytes=written, filename_template=template)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says in one sentence that a disk is full, or whatever else keeps records from it."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # array records know the latter only
+            reason = str(error).partition(";")[0]
+            raise InputError(
+                f"cannot write {self.info.full_name} to {self.data_path.parent}: {reason}; make room, or give another data_dir"
+            ) from error
 
     def _unnamed(self, split: str, number: int):
         """A shard until the number of shards, which is in their names, is known."""
