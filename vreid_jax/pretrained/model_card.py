@@ -84,7 +84,7 @@ def _input(seen: Mapping[str, Any]) -> str:
     ]
     for stream, clip in seen["clips"].items():
         lines.append(
-            f"* clips of stream `{stream}`: {clip['length']} frames, stride {clip.get('stride', 1)}, `{clip['kind']}`"
+            f"* clips of stream `{stream}`: {clip['length']} {'frame' if clip['length'] == 1 else 'frames'}, stride {clip.get('stride', 1)}, `{clip['kind']}`"
         )
     return "\n".join(lines)
 
