@@ -114,3 +114,40 @@ def finished(toy_module, data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "run"
     found = experiment.train_and_evaluate(config, workdir)
     return workdir, config, found
+
+
+@pytest.fixture(scope="session")
+def walkers_video(tiny_builder):
+    """`make(video, tracks)` writes a video and its MOTChallenge tracks: four walkers, 11 to 14, come by again, 15 to 18."""
+    import cv2
+    import numpy as np
+
+    from vreid_jax.datasets.walkers.scene import draw_tracklet
+
+    plan = tiny_builder.plan
+    seen = {}
+    for tracklet in plan.test:
+        if tracklet.pid > 0 and not (tracklet.occluded or tracklet.crossed or tracklet.lost):
+            seen.setdefault(tracklet.pid, []).append(tracklet)
+    pairs = [tracklets[:2] for tracklets in seen.values() if len(tracklets) > 1][:4]
+    people = [pair[time] for time in (0, 1) for pair in pairs]
+    walks = [[frame for _ in range(24) for frame in draw_tracklet(plan, person)][:24] for person in people]
+
+    def make(video: Path, tracks: Path) -> None:
+        file = video.with_suffix(".avi")
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
+        lines = []
+        for number in range(1, 49):
+            picture = np.full((240, 320, 3), 140, np.uint8)
+            for place, walk in enumerate(walks):
+                step = number - 1 - 24 * (place // 4)
+                if 0 <= step < 24:
+                    left, top = 8 + 80 * (place % 4) + step, 40
+                    picture[top : top + 128, left : left + 64] = cv2.resize(walk[step], (64, 128))[..., ::-1]
+                    lines.append(f"{number},{11 + place},{left},{top},64,128,1,-1,-1,-1")
+            writer.write(picture)
+        writer.release()
+        file.replace(video)
+        tracks.write_text("\n".join(lines) + "\n")
+
+    return make

@@ -2,8 +2,10 @@
 
 import ast
 import difflib
+import importlib.util
 import os
-import runpy
+import sys
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -74,6 +76,22 @@ def default(system: str, dataset: str) -> ConfigDict:
             "checkpoint": {"every_steps": 100, "keep": 2},
         }
     )
+
+
+def from_file(name: str) -> ConfigDict:
+    """Return the locked configuration of `FILE[:DATASET[,key=value…]]`, the text that `--config` takes.
+
+    Raises:
+      InputError: when there is no such file, or no such dataset or field.
+    """
+    path, _, argument = str(name).partition(":")
+    if not os.path.isfile(path):
+        raise InputError(f"there is no configuration file {path}")
+    loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
+    loader.exec_module(module)
+    return module.get_config(argument or None)
 
 
 def dataset_name(config: ConfigDict) -> str:
@@ -248,11 +266,8 @@ def explain_flag_error(arguments: list[str], error: Exception) -> str:
     flags = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
     files = [flag.partition("=")[2] for flag in flags if flag.startswith("config=")]
     if files:
-        path, _, argument = files[0].partition(":")
-        if not os.path.isfile(path):
-            return f"there is no configuration file {path}"
         try:
-            known = field_names(runpy.run_path(path)["get_config"](argument or None))
+            known = field_names(from_file(files[0]))
         except InputError as wrong:
             return str(wrong)
         for flag in flags:

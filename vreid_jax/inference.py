@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
@@ -98,8 +97,6 @@ class Model:
 
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
         """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
-        if not flags.FLAGS.is_parsed():  # Grain reads flags, which a notebook has not parsed
-            flags.FLAGS.mark_as_parsed()
         config = self.config.copy_and_resolve_references()
         with config.unlocked():
             config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames

@@ -21,8 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Evaluate; returns the content of `results.json`."""
-    from absl import flags as absl_flags
-
     from vreid_jax import config as fields
     from vreid_jax import experiment
 
@@ -33,8 +31,6 @@ def run(flags: argparse.Namespace) -> dict:
             fields.set_field(config, f"evaluation.{name}", value)
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
-    if not absl_flags.FLAGS.is_parsed():  # Grain reads flags
-        absl_flags.FLAGS.mark_as_parsed()
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
     return {**dataclasses.asdict(results), "table": results.table()}
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
+from absl import flags
 
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
@@ -80,9 +81,9 @@ def train_batches(
       shard: (process index, number of processes): each process gets its contiguous part of the global batch.
 
     Returns:
-      An iterator with `get_state` and `set_state` over `{"frames": uint8 [B, T, H, W, 3], "label": int32 [B],
-      "pid": int32 [B], "camid": int32 [B]}`; the label is the rank of the pid among the split's sorted pids, -1 for
-      pid -1. With `cache_features` there is `"cached"`, int32 [B, M], in place of the frames: rows of a table of the
+      An iterator with `get_state` and `set_state` over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
+      `camid` int32 [B]; the label is the rank of the pid among the split's sorted pids, -1 for
+      pid -1. With `cache_features` there is `cached`, int32 [B, M], in place of the frames, rows of a table of the
       features of every clip, `num_clips` a tracklet in the split's order, as given and, where `corrupt` is above 0, again
       corrupted. The draw is the same with and without a cache.
 
@@ -125,7 +126,14 @@ def train_batches(
     # Clips are read ahead, not batches: these may have any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
+    _mark_flags_as_parsed()
     return iter(clips.batch(local))
+
+
+def _mark_flags_as_parsed() -> None:
+    """Grain reads absl flags, which nobody parses in a notebook."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
 
 
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
@@ -188,4 +196,5 @@ def evaluation_items(
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+    _mark_flags_as_parsed()
     return iter(dataset.to_iter_dataset(options))

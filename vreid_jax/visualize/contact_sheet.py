@@ -44,6 +44,11 @@ def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128
     return sheet
 
 
+def as_png(sheet: np.ndarray) -> bytes:
+    """A picture, uint8 `[H, W, 3]` RGB, as the content of a PNG file, e.g. for a notebook to show."""
+    return cv2.imencode(".png", sheet[..., ::-1])[1].tobytes()
+
+
 def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     scale = min(height / frame.shape[0], width / frame.shape[1])
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))

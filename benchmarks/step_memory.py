@@ -1,0 +1,101 @@
+"""The memory that a training step of a recipe takes, as its compiled program says; nothing is run, no data are needed.
+
+    python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
+
+prints a line for each phase: parameters with optimizer state and batch, what is held besides while the step runs, and their
+sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device.
+"""
+
+import argparse
+import functools
+import time
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vreid_jax import config as fields
+from vreid_jax import models
+from vreid_jax.experiment import compute_dtype
+from vreid_jax.phase_data import PhaseData, frames_of
+from vreid_jax.training.network import normalisation
+from vreid_jax.training.objective import memories
+from vreid_jax.training.optimizers import make_optimizer
+from vreid_jax.training.state import TrainState, split_params
+from vreid_jax.training.step import make_mesh, make_train_step
+
+GB = 1e9
+
+
+def step_memory(config, name: str, identities: int, tracklets: int) -> tuple[int, int]:
+    """Bytes of arguments and of temporaries of the compiled step of phase `name`."""
+    phase, entry = config.phases[name], models.entry(config.model.name)
+    own = {key: value for key, value in config.model.items() if key != "name"}
+    if "dtype" in entry.fields:
+        own["dtype"] = compute_dtype(config.dtype)
+    module = models.create(config.model.name, num_classes=identities, **own)
+
+    def clip(length: int):
+        return jax.ShapeDtypeStruct((1, length, config.data.height, config.data.width, 3), jnp.float32)
+
+    longest = max(frames_of(other) for other in config.phases.values())
+    variables = dict(jax.eval_shape(module.init, jax.random.key(0), clip(longest)))
+    optimizer = make_optimizer(phase, 1000)
+
+    def new_state(variables):
+        apply = functools.partial(module.apply, train=False, **phase.apply.to_dict())
+        feature = jax.eval_shape(apply, variables, clip(frames_of(phase)))["feature"]
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=optimizer.init(split_params(variables["params"], phase.train)[0]),
+            extra=memories(phase.losses, feature.shape[-1], identities, False, {}),
+        )
+
+    state = jax.eval_shape(new_state, variables)
+    source = SimpleNamespace(num_frames=np.zeros(tracklets))
+    batch, cache = PhaseData(phase, config, source, None).abstract(module, variables)
+    step = make_train_step(
+        module,
+        phase,
+        optimizer,
+        make_mesh(),
+        **normalisation(config.data, entry),
+        seed=0,
+        update=entry.update,
+    )
+    found = step.lower(state.replace(extra={**state.extra, **cache}), batch).compile().memory_analysis()
+    return found.argument_size_in_bytes, found.temp_size_in_bytes
+
+
+def main() -> None:
+    """Print a line for each phase."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="as for vreid_jax.main")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of the configuration"
+    )
+    parser.add_argument("--identities", type=int, default=625, help="to train on; 625 are those of MARS")
+    parser.add_argument("--tracklets", type=int, default=8298, help="of the training split, for cached features")
+    parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
+    arguments = parser.parse_args()
+    config = fields.from_file(arguments.config)
+    for assignment in arguments.set:
+        for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
+            fields.set_field(config, name, value)
+    device = jax.devices()[0]
+    for name in arguments.phases.split(",") if arguments.phases else config.phase_order:
+        started = time.perf_counter()
+        held, temporary = step_memory(config, name, arguments.identities, arguments.tracklets)
+        print(
+            f"{config.system} {name}, batch {config.phases[name].batch_size}, {' '.join(arguments.set)}: "
+            f"{held / GB:.2f} + {temporary / GB:.2f} = {(held + temporary) / GB:.2f} GB "
+            f"({device.device_kind}, compiled in {time.perf_counter() - started:.0f} s)",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
