@@ -1,8 +1,9 @@
 """The one door of convolutions over clips.
 
-XLA's CPU backend is slow at the gradients of a convolution, and without oneDNN at 3-D convolutions at all. So on CPU
-the gradients are written out (`conv3d_gradients`), and where oneDNN is missing a convolution is a sum of 2-D ones over
-frames folded into the batch. On other backends, and forwards with oneDNN, it is the native operation.
+XLA's CPU backend is slow at 3-D convolutions without oneDNN, and at their gradients always. So on CPU kernels of several
+frames are left to oneDNN, with gradients that are written out (`conv3d_gradients`); where it is missing, and for kernels
+of one frame, a convolution is a sum of 2-D ones over frames folded into the batch. On other backends it is the native
+operation.
 `benchmarks/conv3d.py` measures the cases.
 """
 
@@ -44,10 +45,16 @@ def conv3d(
     return _convolution(x, kernel, strides, padding, dilation)
 
 
+def _by_onednn(kernel: Array) -> bool:
+    # Kernels of one frame stay 2-D convolutions: oneDNN gains a tenth at full size and takes three times as long where
+    # channels are few.
+    return kernel.shape[0] > 1 and has_onednn()
+
+
 @_inlined
 def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
     plain = partial(native, strides=strides, padding=padding, dilation=dilation)
-    if has_onednn():
+    if _by_onednn(kernel):
         return plain(x, kernel)
     folded = partial(_folded, strides=strides, padding=padding, dilation=dilation)
     return lax.platform_dependent(x, kernel, cpu=folded, default=plain)
@@ -59,14 +66,15 @@ def _backward(
 ) -> tuple[Array, Array]:
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
 
-    def ours(x, kernel, g):
+    def by_formula(x, kernel, g):
         to_input = input_gradient(_forward, g, kernel, x.shape[1:4], **geometry)
         return to_input, kernel_gradient(x, g, kernel.shape[:3], **geometry).astype(kernel.dtype)
 
-    def plain(x, kernel, g):
-        return jax.vjp(partial(native, **geometry), x, kernel)[1](g)
+    def of(forward, x, kernel, g):
+        return jax.vjp(partial(forward, **geometry), x, kernel)[1](g)
 
-    return lax.platform_dependent(x, kernel, g, cpu=ours, default=plain)
+    on_cpu = by_formula if _by_onednn(kernel) else partial(of, _folded)
+    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=partial(of, native))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
