@@ -47,7 +47,8 @@ def test_outputs():
         np.testing.assert_allclose(fused["streams"][name]["feature"], alone["feature"], rtol=1e-3, atol=1e-4)
         parts.append(alone["feature"] / np.linalg.norm(alone["feature"], axis=-1, keepdims=True))
     np.testing.assert_allclose(fused["feature"], np.concatenate(parts, -1), atol=1e-4)
-    np.testing.assert_array_equal(fused["logits"], fused["streams"]["temporal"]["logits"])
+    for name in ("logits", "stem", "res5", "pooled"):
+        np.testing.assert_array_equal(fused[name], fused["streams"]["temporal"][name])
     assert fused["logits"].shape == (2, 5)
 
 

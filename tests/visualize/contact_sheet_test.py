@@ -11,11 +11,11 @@ def test_frames_are_laid_out_in_rows_under_their_labels():
     red, blue = np.zeros((8, 4, 3), np.uint8), np.zeros((16, 8, 3), np.uint8)
     red[..., 0], blue[..., 2] = 200, 100
     sheet = contact_sheet([("a", [red, red]), ("b", [blue])], columns=3, cell_height=32)
-    assert sheet.shape == (2 * (32 + 18), 3 * (16 + 2), 3)
+    assert sheet.shape == (2 * (32 + 18), 2 * (16 + 2), 3)  # as wide as the widest row
     np.testing.assert_array_equal(sheet[30, 5], [200, 0, 0])
     np.testing.assert_array_equal(sheet[30, 18 + 5], [200, 0, 0])
-    np.testing.assert_array_equal(sheet[30, 36 + 5], [255, 255, 255])
     np.testing.assert_array_equal(sheet[50 + 30, 5], [0, 0, 100])
+    np.testing.assert_array_equal(sheet[50 + 30, 18 + 5], [255, 255, 255])
 
 
 def test_frames_that_do_not_fit_are_left_out():

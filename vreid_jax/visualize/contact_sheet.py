@@ -33,7 +33,9 @@ def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128
     if not ratios:
         raise InputError("there are no frames to show on the contact sheet")
     cell_width = max(8, round(cell_height * min(max(ratios), 2.0)))
-    sheet = np.full((len(shown) * (cell_height + _LABEL), columns * (cell_width + 2), 3), 255, np.uint8)
+    caption = max(8 * len(label) for label, _ in shown)  # more than OpenCV takes for it
+    width = max(caption, max(len(frames) for _, frames in shown) * (cell_width + 2))
+    sheet = np.full((len(shown) * (cell_height + _LABEL), width, 3), 255, np.uint8)
     for r, (label, frames) in enumerate(shown):
         top = r * (cell_height + _LABEL)
         cv2.putText(sheet, label, (3, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)

@@ -77,9 +77,9 @@ class TwoStreamM3D(nn.Module):
     def __call__(
         self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
     ) -> dict[str, Any]:
-        """Outputs of one stream, or with `stream` None the fused `feature` [B, 2D], and `streams` with both.
+        """Outputs of one stream, or with `stream` None the fused `feature` [B, 2D], and `streams` with those of both.
 
-        `logits` are then the temporal stream's. `clips` are normalised floats.
+        `logits` and the endpoints are then the temporal stream's. `clips` are normalised floats.
         """
         if stream is not None and stream not in STREAMS:
             raise InputError(f"stream is {stream!r}, expected {' or '.join(STREAMS)}, or None for both")
@@ -88,10 +88,7 @@ class TwoStreamM3D(nn.Module):
         if stream is not None:
             return outputs[stream]
         feature = jnp.concatenate([_unit(outputs[name]["feature"]) for name in STREAMS], axis=-1)
-        fused = {"feature": feature, "streams": outputs}
-        if self.num_classes > 0:
-            fused["logits"] = outputs["temporal"]["logits"]
-        return fused
+        return {**outputs["temporal"], "feature": feature, "streams": outputs}
 
     def _stream(self, name: str) -> Stream:
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
