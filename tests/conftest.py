@@ -135,10 +135,10 @@ def walkers_video(tiny_builder):
 
     def make(video: Path, tracks: Path) -> None:
         file = video.with_suffix(".avi")
-        writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (320, 240))
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (352, 240))
         lines = []
         for number in range(1, 49):
-            picture = np.full((240, 320, 3), 140, np.uint8)
+            picture = np.full((240, 352, 3), 140, np.uint8)
             for place, walk in enumerate(walks):
                 step = number - 1 - 24 * (place // 4)
                 if 0 <= step < 24:
