@@ -13,6 +13,7 @@ from vreid_jax import experiment, inference, models
 from vreid_jax.models import registry
 from vreid_jax.training.network import Network
 
+QUICK = {"xla_backend_optimization_level": 0}
 FILE = Path(__file__).parents[2] / "docs" / "statistics_pooling.py"
 
 
@@ -54,7 +55,7 @@ def test_it_trains_evaluates_and_embeds(run):
 def test_its_statistics_are_the_mean_and_deviation_over_time(example):
     module = models.create("statistics_pooling", width=4)
     clips = np.random.default_rng(1).normal(size=(2, 5, 32, 16, 3)).astype(np.float32)
-    variables = module.init(jax.random.key(0), clips)
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), clips)
     # Batch statistics at their start: a convolution, divided by sqrt(1 + 1e-5), and ReLU, frame by frame in float64.
     x = clips.astype(np.float64)
     for number in range(4):
@@ -72,7 +73,7 @@ def test_its_preparation_gives_every_statistic_the_deviation_one(example):
     module = models.create("statistics_pooling", width=4)
     rng = np.random.default_rng(2)
     batches = [{"frames": rng.integers(0, 255, (4, 3, 32, 16, 3), np.uint8)} for _ in range(10)]
-    variables = module.init(jax.random.key(0), np.zeros((1, 3, 32, 16, 3), np.float32))
+    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), np.zeros((1, 3, 32, 16, 3), np.float32))
     network = Network(module, (0.5,) * 3, (0.25,) * 3)
     state = experiment.TrainState(0, variables["params"], variables["batch_stats"], None, network=network)
     state = source().prepare("clips", state, lambda count: iter(batches[:count]))
