@@ -117,7 +117,7 @@ class Run:
             if name not in BASELINES:
                 raise InputError(f"evaluation.baselines names {name!r}; they are {' and '.join(BASELINES)}")
         for name in self.protocols:
-            retrieval.protocols.get(name)
+            evaluation.select(self.test, name)
         for name in self.config.evaluation.selections:
             evaluation.parse_selection(name)
         check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)

@@ -64,6 +64,15 @@ def test_two_camera_sets_have_a_camera_for_each_side(name):
         protocol.select(["a", "b"], [1, 2], [1, 1], ["c", "d"], [1, 2], [2, 1])
 
 
+def test_a_gallery_of_queries_leaves_nothing_to_search():
+    queries = (["a", "b"], [1, 1], [1, 2])
+    with pytest.raises(InputError, match="mars_query_free: nothing is left of the gallery; its 3 tracklets are junk or"):
+        protocols.get("mars_query_free").select(*queries, ["a", "b", "junk"], [1, 1, -1], [1, 2, 3])
+    with pytest.raises(InputError, match="mars: there is no query"):
+        nobody = np.zeros(0, np.int64)
+        protocols.get("mars").select([], nobody, nobody, ["a"], [1], [1])
+
+
 def test_a_tracklet_listed_twice_is_an_input_error():
     query_ids, query_pids, query_camids, gallery_ids, gallery_pids, gallery_camids = tables()
     with pytest.raises(InputError, match="tracklet 'a' is twice in the gallery"):

@@ -33,8 +33,8 @@ class Protocol:
 
         `*_ids` are tracklet ids (texts), `*_pids` and `*_camids` whole numbers. Order is kept. Junk (pid -1) is left
         out of the gallery: it is ignored for every query, so its features are not needed. Raises `InputError` for a
-        tracklet listed twice, queries that the protocol wants in the gallery and that are not there, or cameras that
-        do not fit a two-camera protocol.
+        tracklet listed twice, queries that the protocol wants in the gallery and that are not there, cameras that
+        do not fit a two-camera protocol, or no query or no gallery tracklet left.
         """
         query_ids = arrays.tracklet_ids("query_ids", query_ids)
         gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
@@ -65,6 +65,13 @@ class Protocol:
                     f"Protocol {self.name}: camera {both[0]} is in the query and in the gallery; "
                     "queries must come from one camera and the gallery from the other."
                 )
+        if not len(query_ids):
+            raise InputError(f"Protocol {self.name}: there is no query tracklet.")
+        if not keep.any():
+            raise InputError(
+                f"Protocol {self.name}: nothing is left of the gallery; its {len(gallery_ids)} tracklets are junk or "
+                "queries. Name another protocol in evaluation.protocols."
+            )
         return np.arange(len(query_ids)), np.flatnonzero(keep)
 
 
