@@ -31,7 +31,7 @@ ROWS = {  # name -> (title, fields that differ from M3D alone)
     "p3d-a": ("P3D-A", {"model.temporal": "p3d_a"}),
     "p3d-b": ("P3D-B", {"model.temporal": "p3d_b"}),
     "p3d-c": ("P3D-C", {"model.temporal": "p3d_c"}),
-    "lstm": ("LSTM on 2-D features", {"model.temporal": "lstm", "model.lstm_size": 128}),
+    "lstm": ("LSTM on 2-D features", {"model.temporal": "lstm"}),
 }
 TWO_STREAMS = ("m3d", "ral-sct", "m3d-16")  # rows with a 2-D stream beside them
 

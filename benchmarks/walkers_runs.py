@@ -18,6 +18,14 @@ CONTROLS = {  # evaluations of a trained run: name -> fields
 }
 
 
+def configuration(system: str, changes: dict):
+    """`configs/<system>.py` for walkers with these fields, and no baselines."""
+    config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"]("walkers")
+    for field, value in {"evaluation.baselines": (), **changes}.items():
+        fields.set_field(config, field, value)
+    return config
+
+
 def run(system: str, name: str, seed: int, out: Path, changes: dict, control: str = "", folder: str = "") -> dict:
     """Train and evaluate a configuration of `configs/<system>.py`, or read what an earlier start found.
 
@@ -27,9 +35,7 @@ def run(system: str, name: str, seed: int, out: Path, changes: dict, control: st
     workdir = out / f"{folder or name}-seed{seed}"
     kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
     if not kept.exists():
-        config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"]("walkers")
-        for field, value in {"seed": seed, "evaluation.baselines": (), **changes, **CONTROLS.get(control, {})}.items():
-            fields.set_field(config, field, value)
+        config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})})
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         found.save(kept)

@@ -50,6 +50,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "stage_sizes": (1, 1, 1, 1) if small else (3, 4, 6, 3),
         "clip_length": length,
         "temporal": "m3d",
+        "lstm_size": 128 if small else 512,  # of temporal = "lstm"
         "ral": "sct",
         "temporal_scales": "paper",
         "stem_m3d": True,
