@@ -105,6 +105,13 @@ def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config
     assert all(now > before[number] for number, now in _mtimes(workdir).items())
     assert json.loads((workdir / "results.json").read_text())["metric"] == "cosine"
 
+    ordinary = (workdir / "results.json").read_bytes()
+    config.evaluation.dataset = "ilids_vid/split_1"
+    experiment.train_and_evaluate(config, workdir, "evaluate")
+    assert (workdir / "results.json").read_bytes() == ordinary
+    other = json.loads((workdir / "results-ilids_vid_split_1.json").read_text())
+    assert [own["split"] for own in other["splits"]] == [0, 1]
+
 
 def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config, tmp_path, monkeypatch):
     monkeypatch.setitem(fields.NUM_SPLITS, "ilids_vid", 3)

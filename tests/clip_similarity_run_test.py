@@ -259,3 +259,6 @@ def test_a_table_of_tracklets_needs_a_system_that_compares_sets(data_dir, tmp_pa
     config = small(data_dir, **{"evaluation.similarity.kind": "topt"})
     with pytest.raises(InputError, match="'topt'; it is one of learned, top_t, average"):
         experiment.train_and_evaluate(config, tmp_path / "run")
+    config = small(data_dir, **{"evaluation.shortlist": -1})
+    with pytest.raises(InputError, match=r"evaluation\.shortlist is -1"):
+        experiment.train_and_evaluate(config, tmp_path / "run")

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config import NUM_SPLITS, dataset_name
 from vreid_jax.datasets import load_builder
-from vreid_jax.results import Results
+from vreid_jax.results import Results, file_suffix
 from vreid_jax.retrieval.splits import mean_std_over_splits
 from vreid_jax.workdir import open_workdir
 
@@ -38,7 +38,7 @@ def run_all_splits(
     for own in configs:
         load_builder(dataset_name(own), own.data.data_dir or None, progress=config.logging.progress)
     open_workdir(workdir, config)
-    name = f"results{'-shuffled' if config.evaluation.shuffle_frames else ''}.json"
+    name = f"results{file_suffix(config.evaluation)}.json"
     contents = []
     for own in configs:
         folder = workdir / f"split_{own.split}"

@@ -151,7 +151,8 @@ def extract_stream(
 
 
 def check_clips(stream) -> None:
-    """Raise `InputError` where clips are to stay apart or be corrupted, and tracklets have different numbers of them."""
+    """Raise `InputError` as `data.split_clips`, and for clips that stay apart or are corrupted but differ in number."""
+    data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
     if stream.clip.kind != "evenly":
         for what, asked in (
             ("average is False", not stream.average),

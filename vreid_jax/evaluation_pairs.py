@@ -43,8 +43,7 @@ class PairDistances:
         name: str = "similarity",
     ):
         """`similarity(variables, query [Q, M, D], gallery [G, M, D])` is called under jit; `mesh` has an axis `data`."""
-        if shortlist < 0:
-            raise InputError(f"evaluation.shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
+        _check_shortlist(shortlist)
         self._clips, self._mesh, self._progress, self._name = clips, mesh, progress, name
         self._shortlist = min(shortlist, len(clips)) if shortlist else 0
         self._pairs_at_once = pairs_at_once * mesh.size
@@ -135,6 +134,11 @@ def _padded(rows: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([rows, np.repeat(rows[-1:], length - len(rows))])
 
 
+def _check_shortlist(shortlist: int) -> None:
+    if shortlist < 0:
+        raise InputError(f"evaluation.shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
+
+
 def _similarity(module, config, method) -> Callable:
     fields = config.evaluation.similarity.to_dict()
 
@@ -156,6 +160,7 @@ def check_similarity(module, variables, shape: tuple[int, int, int], config, met
             f"{config.model.name} compares tracklets by evaluation.similarity: evaluation.metric = "
             f"{config.evaluation.metric!r} and evaluation.selections are for streams with average = True"
         )
+    _check_shortlist(config.evaluation.shortlist)
     tracklets = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
         jax.eval_shape(_similarity(module, config, method), variables, tracklets, tracklets)

@@ -20,7 +20,7 @@ from vreid_jax.evaluation_metric import LEARNED, check_metric, fit_metric
 from vreid_jax.evaluation_pairs import check_similarity, pair_distances
 from vreid_jax.initialisation import initial_variables
 from vreid_jax.phase_data import PhaseData, frames_of
-from vreid_jax.results import Results
+from vreid_jax.results import Results, file_suffix
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase
 from vreid_jax.training.metrics import MetricsWriter
@@ -121,10 +121,12 @@ class Run:
         for name in self.config.evaluation.selections:
             evaluation.parse_selection(name)
         check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)
-        variables = self._abstract_init()
+        for name in self.config.phase_order:
+            data.check_clip(self.config.phases[name])
         for stream in self.config.evaluation.streams.values():
             evaluation.check_clips(stream)
-            data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
+        variables = self._abstract_init()
+        for stream in self.config.evaluation.streams.values():
             clips = jax.ShapeDtypeStruct((1, stream.clip.length, *self._clip_shape().shape[2:]), jnp.float32)
             apply = functools.partial(self.module.apply, train=False, **stream.apply.to_dict())
             feature = jax.eval_shape(apply, variables, clips)["feature"]
@@ -132,8 +134,6 @@ class Run:
                 pairs = (1, stream.clip.num_clips, feature.shape[-1])
                 check_similarity(self.module, variables, pairs, self.config, self.entry.similarity)
         for name in self.config.phase_order if training else ():
-            phase = self.config.phases[name]
-            data.check_clip(phase)
             # This trace is not lost: the first step of the phase finds it.
             state = jax.eval_shape(functools.partial(self._new_state, name), variables)
             batch, cache = self._phase_data(name).abstract(self.module, variables)
@@ -236,9 +236,7 @@ class Run:
 
     @property
     def _suffix(self) -> str:
-        own = self.config.evaluation
-        other = f"-{own.dataset.replace('/', '_')}" if own.dataset else ""
-        return other + ("-shuffled" if own.shuffle_frames else "")
+        return file_suffix(self.config.evaluation)
 
     def _distances(self, prefix: str, variables, only_system: bool = False) -> dict[str, Callable]:
         """Distances between test tracklets by table, the system's and each stream's, in the configured metric.

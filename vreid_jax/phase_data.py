@@ -76,6 +76,8 @@ class PhaseData:
         clip["corrupt"] = clip["corrupt"] > 0
         about = (data.name, data.path, self.config.split, data.height, data.width, clip, repr(state.network))
         digest = hashlib.sha256(repr(about).encode())
+        tracklets = zip(self.source.tracklet_ids, self.source.num_frames, strict=True)
+        digest.update(repr([(str(name), int(frames)) for name, frames in tracklets]).encode())
         for leaf in jax.tree.leaves(jax.device_get((state.params, state.batch_stats))):
             digest.update(np.ascontiguousarray(leaf))
         return digest.hexdigest()[:16]

@@ -94,6 +94,13 @@ def test_a_kind_that_does_not_exist_is_named():
         split_clips("random", 5, 2)
 
 
+def test_sizes_below_one_are_named():
+    with pytest.raises(InputError, match=r"clip\.stride is 0"):
+        sample_clip("strided", 5, 2, 0, np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"clip\.num_clips is 0"):
+        split_clips("evenly", 5, 2, num_clips=0)
+
+
 def test_sliding_clips_overlap_and_cover_what_whole_ones_can():
     clips = split_clips("sliding", 40, 16, stride=8)
     np.testing.assert_array_equal(clips, np.arange(4)[:, None] * 8 + np.arange(16))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from vreid_jax import evaluation, models
 from vreid_jax.config import evaluation_stream
@@ -155,6 +156,7 @@ def test_centres_are_the_kmeans_of_training_descriptors():
     def batches(count):
         return iter({"frames": part} for part in frames[:count])
 
+    batches.config = ConfigDict({"phases": {"parts": {}, "joint": {}}})
     state = state_of(module, variables)
     found = prepare("parts", state, batches).params["vlad"]
     clips = (frames.reshape(-1, *SIZE).astype(np.float32) / 255 - 0.5) / 0.25
@@ -164,6 +166,9 @@ def test_centres_are_the_kmeans_of_training_descriptors():
     np.testing.assert_allclose(found["bias"], -20 * np.square(found["centres"]).sum(1), rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, found, prepare("parts", state, batches).params["vlad"])
     assert prepare("joint", state, batches) is state
+    misspelt = state_of(module.clone(kmeans_before="part"), variables)
+    with pytest.raises(InputError, match=r"model\.kmeans_before is 'part', expected one of joint, parts, or ''"):
+        prepare("parts", misspelt, batches)
 
 
 def test_the_table_moves_after_a_step_where_there_is_one():
@@ -185,6 +190,7 @@ def test_the_table_moves_after_a_step_where_there_is_one():
         ({"aggregation": "sum"}, "aggregation is 'sum', expected one of vlad, average, max"),
         ({"aggregation": "max", "aggregate_over": "tracklet"}, "which aggregation 'max' does not"),
         ({"classifiers": ("head",)}, "classifiers is 'head'"),
+        ({"alpha": 0.0}, "alpha is 0.0; it must be above 0"),
     ],
 )
 def test_what_does_not_fit_is_named(fields, words):

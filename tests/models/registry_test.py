@@ -85,6 +85,13 @@ def test_unknown_names_are_answered_with_the_nearest():
         models.create("resnet50", ral="s")
 
 
+def test_a_size_below_one_is_named():
+    with pytest.raises(InputError, match="model 'person_vlad' has num_parts = 0; it must be at least 1"):
+        models.create("person_vlad", num_parts=0)
+    with pytest.raises(InputError, match="model 'nonlocal3d' has feature_size = -1"):
+        models.create("nonlocal3d", feature_size=-1)
+
+
 def test_entries_say_what_a_model_takes():
     entry = models.entry("two_stream_m3d")
     assert (entry.input_size, entry.clip_length) == ((256, 128), 8)

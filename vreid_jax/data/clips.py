@@ -30,10 +30,11 @@ def sample_clip(
       `[M T]` frame numbers in `[0, num_frames)`.
 
     Raises:
-      InputError: for a kind that does not exist.
+      InputError: for a kind that does not exist, or a length, stride or number of clips below 1.
     """
     if kind not in TRAIN_KINDS:
         raise InputError(f"clip.kind is {kind!r}; training clips are one of {', '.join(TRAIN_KINDS)}")
+    _check_sizes(length, stride, num_clips)
     if kind == "spread":
         return split_clips("evenly", num_frames, length, num_clips, stride).reshape(-1)
     if num_clips > 1:
@@ -78,10 +79,11 @@ def split_clips(
       `[M, T]` frame numbers in `[0, num_frames)`.
 
     Raises:
-      InputError: for a kind that does not exist.
+      InputError: for a kind that does not exist, or a length, stride or number of clips below 1.
     """
     if kind not in TEST_KINDS:
         raise InputError(f"clip.kind is {kind!r}; test clips are one of {', '.join(TEST_KINDS)}")
+    _check_sizes(length, stride, num_clips if kind == "evenly" else 1)
     if kind == "single_all":
         return np.arange(_next_length(num_frames))[None] % num_frames
     if kind == "single_evenly":
@@ -100,6 +102,12 @@ def split_clips(
         windows = span * np.arange(max(num_frames // span, 1))
         starts = (windows[:, None] + np.arange(stride)).reshape(-1)
     return (starts[:, None] + offsets) % num_frames
+
+
+def _check_sizes(length: int, stride: int, num_clips: int) -> None:
+    for name, value in (("length", length), ("stride", stride), ("num_clips", num_clips)):
+        if value < 1:
+            raise InputError(f"clip.{name} is {value}; it must be at least 1")
 
 
 def _next_length(num_frames: int) -> int:

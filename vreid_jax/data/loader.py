@@ -30,6 +30,9 @@ def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | I
                 "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
                 "and frames can use"
             )
+    for name in ("batch_size", "identities_per_batch"):
+        if phase[name] < 1:
+            raise InputError(f"{name} is {phase[name]}; it must be at least 1")
     if phase.sampler == "shuffle":
         return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
     if phase.sampler == "frames":

@@ -41,6 +41,17 @@ class Entry:
     """`similarity(query, gallery) -> [Q, G]`, in evaluation instead of the distance of features."""
 
 
+_AT_LEAST_ONE = (
+    "width",
+    "clip_length",
+    "feature_size",
+    "hidden_size",
+    "attention_size",
+    "lstm_size",
+    "num_parts",
+    "num_clusters",
+    "kmeans_batches",
+)
 _ENTRIES: dict[str, Entry] = {}
 
 
@@ -68,12 +79,18 @@ def entry(name: str) -> Entry:
 
 
 def create(name: str, **fields) -> nn.Module:
-    """The module called `name`, its fields set; an unknown name or field is an `InputError` with the nearest one."""
+    """The module called `name`, its fields set; an unknown name or field is an `InputError` with the nearest one.
+
+    So is a size or a number below 1.
+    """
     found = entry(name)
     for field in fields:
         if field not in found.fields:
             hint = _nearest(field, found.fields)
             raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
+    for field in _AT_LEAST_ONE:
+        if fields.get(field, 1) < 1:
+            raise InputError(f"model {name!r} has {field} = {fields[field]}; it must be at least 1")
     return found.module(**{**found.fixed, **{field: _hashable(value) for field, value in fields.items()}})
 
 

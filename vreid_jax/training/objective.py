@@ -43,7 +43,8 @@ def _oim(outputs, batch, term, extra, key):
 
 
 def _oim_memory(term, feature_size: int, num_identities: int, unlabelled: bool):
-    return losses.OIMMemory.empty(num_identities, feature_size, term.queue if unlabelled else 0, term.momentum)
+    queue = term.queue if unlabelled else min(term.queue, 0)  # what is wrong is an error on any data
+    return losses.OIMMemory.empty(num_identities, feature_size, queue, term.momentum)
 
 
 TERMS = {"softmax": _softmax, "triplet": _triplet, "clip_triplet": _clip_triplet, "oim": _oim}

@@ -54,6 +54,8 @@ def make_train_step(
     """
     key = jax.random.key(seed)
     microbatches = phase.accumulation_steps
+    if microbatches < 1:
+        raise InputError(f"accumulation_steps is {microbatches}; it must be at least 1")
     per_device, rest = divmod(phase.batch_size, microbatches * mesh.size)
     if rest or not per_device:
         raise InputError(

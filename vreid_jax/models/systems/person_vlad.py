@@ -33,7 +33,8 @@ class PersonVLAD(nn.Module):
     `aggregate_over` (in evaluation): "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
     the sum over all of the tracklet's descriptors (Sec. I-III).
     `classifiers`: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
-    `kmeans_before` names the phase before which k-means sets the centres, from `kmeans_batches` training batches.
+    `kmeans_before` names the phase before which k-means sets the centres, from `kmeans_batches` training batches; with
+    "" they stay as they are.
     """
 
     num_classes: int = 0
@@ -133,6 +134,10 @@ class PersonVLAD(nn.Module):
         ):
             if value not in known:
                 raise InputError(f"{field} is {value!r}, expected one of {', '.join(map(str, known))}")
+        if not self.alpha > 0:
+            raise InputError(
+                f"alpha is {self.alpha}; it must be above 0, or the farthest centre would get the descriptor"
+            )
         if (self.aggregation, self.aggregate_over) == ("max", "tracklet"):
             raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
 
@@ -140,6 +145,11 @@ class PersonVLAD(nn.Module):
 def prepare(phase: str, state, batches):
     """Before the phase `kmeans_before`: centres from k-means on descriptors of the training set, the same every time."""
     module = state.network.module
+    known = ("", *batches.config.phases)
+    if module.kmeans_before not in known:
+        raise InputError(
+            f"model.kmeans_before is {module.kmeans_before!r}, expected one of {', '.join(known[1:])}, or ''"
+        )
     if phase != module.kmeans_before or not module.aggregates:
         return state
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
