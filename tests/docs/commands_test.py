@@ -237,7 +237,7 @@ def reduced(command):
         return command.replace("walkers/small", "walkers/tiny")
     system, dataset = found[1], found[2] or "walkers"
     config = fields.from_file(f"{ROOT}/{found[0].removeprefix('--config=')}")
-    settings = [part for part in re.split(r",(?=\w+\.)", f"{SMALL},{TINY[system]}") if part]
+    settings = [part for part in re.split(r",(?=\w+\.)", f"{SMALL},{TINY[system]}".rstrip(",")) if part]
     if system in ("m3d", "nonlocal3d") and dataset == "mars":
         settings.append("model.remat=False" if system == "nonlocal3d" else "dtype=float32")
     if system == "nonlocal3d":
