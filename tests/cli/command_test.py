@@ -29,3 +29,6 @@ def test_a_dataset_is_built_by_its_name(capsys, data_dir):
     assert "query 18" in capsys.readouterr().out
     assert command.main(["data", "build", "walkers/tinny", f"--data-dir={data_dir}"]) == 2
     assert command.main(["data", "paint"]) == 2
+    capsys.readouterr()
+    assert command.main(["data", "show", "walkers/tinny", "--out=sheet.png"]) == 2
+    assert capsys.readouterr().err.startswith("vreid data show: ")

@@ -1,5 +1,6 @@
 """The page of a gallery: real pictures beside each other, decided by the threshold, nothing asked of a network."""
 
+import json
 import re
 
 import cv2
@@ -9,7 +10,7 @@ import pytest
 from vreid_jax import report
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
-from vreid_jax.search.gallery import make_table, pyarrow
+from vreid_jax.search.gallery import make_table, open_gallery, pyarrow
 
 pytest.importorskip("pyarrow")
 
@@ -77,3 +78,24 @@ def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
     with pytest.raises(InputError, match=r"the pictures of track0 are not in .* any more"):
         report.write_gallery_report(gallery)
     assert not (tmp_path / "people.html").exists()
+
+
+def test_a_file_that_is_no_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>mine</p>")
+    with pytest.raises(InputError, match="is no page of this library"):
+        report.write_gallery_report(gallery, mine)
+    assert mine.read_text() == "<p>mine</p>"
+    assert report.write_gallery_report(gallery) == report.write_gallery_report(gallery)
+
+
+def test_a_query_of_another_input_finds_its_namesake_and_one_of_the_same_input_does_not(gallery, tmp_path, capsys):
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()}
+    for source, first in (("people", "track1"), ("other.avi", "track0")):
+        query = tmp_path / "query.parquet"
+        table = make_table(opened.vectors, columns, {**opened.about, "input": source})
+        pyarrow().parquet.write_table(table.slice(0, 1), query)
+        assert command.main(["search", str(gallery), f"--query={query}", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["queries"]
+        assert found["matches"][0]["tracklet_id"] == first

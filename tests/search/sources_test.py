@@ -86,3 +86,12 @@ def test_a_file_that_is_no_video_is_one_sentence(video, tmp_path):
     (tmp_path / "fake.avi").write_text("no video")
     with pytest.raises(InputError, match="OpenCV finds no frame in it"):
         open_source(str(tmp_path / "fake.avi"), tracks=str(video[1]), frames=tmp_path / "frames")
+
+
+def test_flags_of_another_kind_of_input_are_refused(tmp_path):
+    with pytest.raises(InputError, match="is of a video"):
+        open_source(str(tmp_path), tracks="tracks.txt")
+    with pytest.raises(InputError, match="is of a video"):
+        open_source("walkers/tiny", tracks="tracks.txt")
+    with pytest.raises(InputError, match="is of a built dataset"):
+        open_source(str(tmp_path), split="train")

@@ -43,19 +43,19 @@ def forward(arguments: list[str]) -> int:
 def _prepare(arguments: list[str]) -> int:
     from vreid_jax.datasets import prepare_command
 
-    return prepare_command.main(arguments)
+    return prepare_command.main(arguments, "vreid data prepare")
 
 
 def _video(arguments: list[str]) -> int:
     from vreid_jax.datasets import video_command
 
-    return video_command.main(arguments)
+    return video_command.main(arguments, "vreid data video")
 
 
 def _show(arguments: list[str]) -> int:
     from vreid_jax.visualize import show
 
-    return show.main(arguments)
+    return show.main(arguments, "vreid data show")
 
 
 def _build(arguments: list[str]) -> int:

@@ -35,6 +35,8 @@ def run(flags: argparse.Namespace) -> dict:
 
     if flags.out and Path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
+    if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras):
+        raise InputError(f"--query and --other-cameras are of a gallery (.parquet), and {flags.source[0]} is a run")
     if Path(flags.source[0]).suffix == ".parquet":
         if len(flags.source) > 1:
             raise InputError("runs are compared, galleries have a page each: give one gallery")

@@ -17,13 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("gallery", help="file that `vreid embed` wrote")
     parser.add_argument(
-        "--query", required=True, help="a tracklet_id of the gallery, another gallery file, or what `vreid embed` takes"
+        "--query",
+        required=True,
+        help="a tracklet_id of the gallery, another gallery file, a folder of tracklets, or a video",
     )
     parser.add_argument("--model", help="the gallery's model, for a query that is not embedded yet")
     parser.add_argument("--tracks", help="of a query that is a video")
     parser.add_argument("--k", type=int, default=10, help="how many tracklets to find")
     parser.add_argument("--false-accept-rate", type=float, default=0.01, help="of the decision, a fraction")
-    parser.add_argument("--other-cameras", action="store_true", help="find only what another camera saw")
+    parser.add_argument(
+        "--other-cameras", action="store_true", help="find only what another camera saw; 0 is an unknown one"
+    )
     parser.add_argument("--approximate", action="store_true", help="with a FAISS index beside the gallery, kept there")
 
 
@@ -34,16 +38,16 @@ def run(flags: argparse.Namespace) -> dict:
 
     about = galleries.read_about(flags.gallery)
     rule = ranked.decision(about, flags.false_accept_rate)
-    names, cameras, vectors = _queries(flags, about)
+    names, cameras, vectors, input_name = _queries(flags, about)
+    # A track of another video may bear the same name: only of the same input is it the query itself.
+    own = names if Path(input_name).absolute() == Path(about["input"]).absolute() else [""] * len(names)
     if flags.approximate:
         from vreid_jax.search import faiss_index
 
-        found = faiss_index.find(
-            flags.gallery, vectors, flags.k, flags.false_accept_rate, names, _other(flags, cameras)
-        )
+        found = faiss_index.find(flags.gallery, vectors, flags.k, flags.false_accept_rate, own, _other(flags, cameras))
     else:
         gallery = galleries.open_gallery(flags.gallery)
-        hidden = ranked.left_out(gallery, names, _other(flags, cameras))
+        hidden = ranked.left_out(gallery, own, _other(flags, cameras))
         found = ranked.find(gallery, vectors, flags.k, false_accept_rate=flags.false_accept_rate, leave_out=hidden)
     return {
         "gallery": flags.gallery,
@@ -96,8 +100,8 @@ def text(outcome: dict) -> str:
     return "\n".join(lines)
 
 
-def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names, cameras and vectors of the queries."""
+def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray, str]:
+    """Names, cameras and vectors of the queries, and what they were made from."""
     from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
 
@@ -105,7 +109,7 @@ def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndar
     if path.suffix == ".parquet":
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
-        return other.columns["tracklet_id"].tolist(), other.columns["camid"], other.vectors
+        return other.columns["tracklet_id"].tolist(), other.columns["camid"], other.vectors, other.about["input"]
     if path.exists():
         if not flags.model:
             raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
@@ -117,10 +121,10 @@ def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndar
         raise InputError(
             f"--query={flags.query} is no tracklet of {flags.gallery} (it has {some}, …) and no file or folder"
         )
-    return [flags.query], gallery.columns["camid"][rows[:1]], gallery.vectors[rows[:1]]
+    return [flags.query], gallery.columns["camid"][rows[:1]], gallery.vectors[rows[:1]], about["input"]
 
 
-def _embedded(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _embedded(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     from vreid_jax import inference
     from vreid_jax.search import open_source, ranked
 
@@ -129,4 +133,4 @@ def _embedded(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.nda
     with tempfile.TemporaryDirectory() as scratch:
         source = open_source(flags.query, tracks=flags.tracks, frames=Path(scratch) / "frames")
         vectors = model.embed_tracklets(source.tracklets)
-        return source.tracklets.tracklet_ids.tolist(), source.tracklets.camids, vectors
+        return source.tracklets.tracklet_ids.tolist(), source.tracklets.camids, vectors, source.name

@@ -15,10 +15,10 @@ from vreid_jax.errors import InputError
 NAMES = {"mars": "mars_video", "ilids_vid": "ilids_vid", "prid2011": "prid2011_video", "duke_video": "duke_video"}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "prepare.py") -> int:
     """Prepares; returns the exit code: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="prepare.py",
+        prog=prog,
         description="Checks a data set as its authors packed it, compares its counts with the published ones, and builds it.",
     )
     parser.add_argument("dataset", choices=NAMES)
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _prepare(flags)
     except InputError as error:
-        print(f"prepare.py: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("prepare.py: interrupted; nothing half-made is left behind", file=sys.stderr)
+        print(f"{prog}: interrupted; nothing half-made is left behind", file=sys.stderr)
         return 130
     return 0
 

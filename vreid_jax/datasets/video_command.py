@@ -9,10 +9,10 @@ from vreid_jax.datasets.video_tracks import cut_tracklets
 from vreid_jax.errors import InputError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "video_to_tracklets.py") -> int:
     """Cuts; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
     parser = argparse.ArgumentParser(
-        prog="video_to_tracklets.py",
+        prog=prog,
         description="Cuts tracklets out of a video along MOTChallenge tracks, for the dataset folder.",
     )
     parser.add_argument("video")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_gap=flags.link_gap,
         )
     except InputError as error:
-        print(f"video_to_tracklets.py: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 2
     print(
         f"{flags.out}: {done.train_identities} identities to train, {done.test_identities} to test, "

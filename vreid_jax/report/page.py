@@ -39,7 +39,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "")
         for row in rows
     )
     caption = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "" if any(head) else ' class="facts"'
+    return f'<div class="wide"><table{kind}>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def percent(value: float | int | None) -> str:
@@ -48,7 +49,9 @@ def percent(value: float | int | None) -> str:
 
 
 def write_page(path: Path, text: str) -> Path:
-    """Write a page in one piece; `InputError` where that cannot be."""
+    """Write a page in one piece, over an earlier page only; `InputError` where that cannot be."""
+    if path.is_file() and POLICY not in path.read_text(encoding="utf-8", errors="replace")[:1000]:
+        raise InputError(f"{path} is there already and is no page of this library: name another file, or remove it")
     half = path.with_name(f".{path.name}.tmp")
     try:
         half.write_text(text, encoding="utf-8")

@@ -78,6 +78,10 @@ def open_source(
       InputError: when there is nothing to embed, and why.
     """
     file = Path(path).expanduser()
+    if tracks and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
+        raise InputError(f"--tracks={tracks} is of a video, and {path} is none")
+    if split and file.exists():
+        raise InputError(f"--split={split} is of a built dataset, and {path} is none")
     if file.is_dir():
         return _from_folder(file, str(file), camera)
     if file.is_file():

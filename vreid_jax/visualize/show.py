@@ -13,10 +13,10 @@ from vreid_jax.visualize.animation import SUFFIXES, animation, write_animation
 from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "show.py") -> int:
     """Writes the picture; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
     parser = argparse.ArgumentParser(
-        prog="show.py", description="Writes a contact sheet, or an animated picture, of a dataset."
+        prog=prog, description="Writes a contact sheet, or an animated picture, of a dataset."
     )
     parser.add_argument("dataset", help="walkers/small, folder, …")
     parser.add_argument("--out", required=True, help=".png or .jpg for a sheet, .gif or .webp for an animation")
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _write(flags)
     except InputError as error:
-        print(f"show.py: {error}", file=sys.stderr)
+        print(f"{prog}: {error}", file=sys.stderr)
         return 2
     return 0
 
