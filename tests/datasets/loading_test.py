@@ -1,4 +1,5 @@
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,9 +10,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from vreid_jax import datasets
+from vreid_jax.datasets import loading
 from vreid_jax.datasets.walkers.plan import make_plan
 from vreid_jax.datasets.walkers.scene import draw_tracklet
-from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS
+from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS, Builder
 from vreid_jax.errors import InputError
 
 
@@ -79,6 +81,15 @@ def test_what_a_killed_build_left_is_swept_away(tmp_path):
     (left / "half").write_text("x")
     datasets.load_builder("walkers/tiny", data_dir=tmp_path, progress=False)
     assert not left.exists()
+
+
+def test_a_builder_made_before_another_process_was_done_is_not_taken(tiny, tmp_path):
+    early = Builder(config="tiny", data_dir=tmp_path)
+    shutil.copytree(tiny.data_dir, early.data_dir)
+    assert not loading._is_prepared(early)
+    late = Builder(config="tiny", data_dir=tmp_path)
+    assert loading._is_prepared(late)
+    assert len(late.as_data_source("query")) == 18
 
 
 def test_two_processes_build_once_and_import_no_jax(tmp_path):

@@ -166,7 +166,8 @@ def _refuse_unknown(dataset: str, fields: dict, known: tuple[str, ...]) -> None:
 
 
 def _is_prepared(builder) -> bool:
-    return (Path(builder.data_dir) / constants.DATASET_INFO_FILENAME).exists()
+    """Whether the dataset is built and `builder` has read it: one made just before another process was done has not."""
+    return bool(builder.info.splits) and (Path(builder.data_dir) / constants.DATASET_INFO_FILENAME).exists()
 
 
 @contextlib.contextmanager
