@@ -2,8 +2,8 @@
 
 XLA's CPU backend is slow at 3-D convolutions without oneDNN, and at their gradients always. So on CPU kernels of several
 frames are left to oneDNN, with gradients that are written out (`conv3d_gradients`); where it is missing, and for kernels
-of one frame, a convolution is a sum of 2-D ones over frames folded into the batch. On other backends it is the native
-operation.
+of one frame, a convolution is a sum of 2-D ones over frames folded into the batch, whose gradient to the kernel is
+written out too when it is large. On other backends it is the native operation.
 `benchmarks/conv3d.py` measures the cases.
 """
 
@@ -23,6 +23,9 @@ from vreid_jax.models.layers.onednn import has_onednn
 
 NO_PADDING: Padding = ((0, 0), (0, 0), (0, 0))
 
+LARGE = 2**28
+"""Multiplications of a gradient to the kernel from which on it is written out; smaller ones are as fast by XLA."""
+
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _inlined = partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
 
@@ -41,8 +44,24 @@ def conv3d(
     if kernel.shape[:3] == (1, 1, 1):
         # A point kernel reads a subset: taking it first makes plain matrix products of the gradients.
         x = pad(x, padding)[:, :: strides[0], :: strides[1], :: strides[2]]
-        return lax.dot_general(x, kernel[0, 0, 0], (((4,), (0,)), ((), ())))
+        return _point(x, kernel[0, 0, 0])
     return _convolution(x, kernel, strides, padding, dilation)
+
+
+@jax.custom_vjp
+def _point(x: Array, kernel: Array) -> Array:
+    return lax.dot_general(x, kernel, (((4,), (0,)), ((), ())))
+
+
+def _point_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
+    rows, g_rows = (a.reshape(-1, a.shape[-1]) for a in (x, g))
+    # JAX would have `g` first and transpose the product: XLA's CPU backend then copies the larger of the two by columns.
+    to_kernel = lax.dot_general(rows, g_rows, (((0,), (0,)), ((), ())))
+    return lax.dot_general(g, kernel, (((4,), (1,)), ((), ()))), to_kernel
+
+
+_point.defvjp(lambda x, kernel: (_point(x, kernel), (x, kernel)), _point_backward)
 
 
 def _by_onednn(kernel: Array) -> bool:
@@ -66,14 +85,17 @@ def _backward(
 ) -> tuple[Array, Array]:
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
 
-    def by_formula(x, kernel, g):
-        to_input = input_gradient(_forward, g, kernel, x.shape[1:4], **geometry)
-        return to_input, kernel_gradient(x, g, kernel.shape[:3], **geometry).astype(kernel.dtype)
-
     def of(forward, x, kernel, g):
         return jax.vjp(partial(forward, **geometry), x, kernel)[1](g)
 
-    on_cpu = by_formula if _by_onednn(kernel) else partial(of, _folded)
+    def on_cpu(x, kernel, g):
+        to_input, to_kernel = of(_folded, x, kernel, g)  # what is not used is not computed
+        if _by_onednn(kernel):
+            to_input = input_gradient(_forward, g, kernel, x.shape[1:4], **geometry)
+        if _by_onednn(kernel) or g.size * math.prod(kernel.shape[:4]) >= LARGE:
+            to_kernel = kernel_gradient(x, g, kernel.shape[:3], **geometry).astype(kernel.dtype)
+        return to_input, to_kernel
+
     return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=partial(of, native))
 
 
