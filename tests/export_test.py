@@ -1,5 +1,6 @@
-"""Exports: read back without the network, equal to the model at several batch sizes, refused where they are not."""
+"""Exports, ONNX too: read back without the network, equal to the model at several batch sizes, refused where not."""
 
+import importlib.util
 import json
 import runpy
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vreid_jax import export
+from vreid_jax import export, inference
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 
@@ -21,6 +22,14 @@ def model(toy_module, untrained):
 def folder(model, tmp_path_factory):
     out = tmp_path_factory.mktemp("exported") / "toy"
     export.export_model(model, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def with_onnx(model, tmp_path_factory):
+    pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    out = tmp_path_factory.mktemp("exported") / "toy"
+    export.export_model(model, out, platforms=("cpu",), onnx=True)
     return out
 
 
@@ -61,6 +70,52 @@ def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+def test_onnx_files_give_the_features_of_the_model_at_any_batch_size(model, with_onnx):
+    import onnxruntime
+
+    rng = np.random.default_rng(3)
+    for name, stream in model.config.evaluation.streams.items():
+        session = onnxruntime.InferenceSession(with_onnx / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        for size in (2, 5):
+            frames = rng.integers(0, 256, (size, stream.clip.length, 32, 16, 3), dtype=np.uint8)
+            floats = (frames / 255 - np.array(model.mean)) / np.array(model.std)
+            apply = stream.apply.to_dict()
+            expected = model.module.apply(model.variables, floats.astype(np.float32), train=False, **apply)["feature"]
+            (found,) = session.run(["features"], {"frames": frames})
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_metadata_say_how_onnx_was_checked(with_onnx):
+    about = json.loads((with_onnx / "metadata.json").read_text())
+    assert (about["onnx"]["opset"], about["onnx"]["dtype"]) == (18, "float32")
+    assert about["onnx"]["checked_with"].startswith("onnxruntime ")
+    for name, found in about["functions"].items():
+        assert (found["onnx"]["inputs"], found["onnx"]["output"]) == (["frames"], "features")
+        assert found["onnx"]["largest_difference"] <= 1e-4
+        assert (with_onnx / f"{name}.onnx").is_file()
+    assert set(export.read(with_onnx).functions) == {"spatial", "temporal"}
+
+
+def test_an_onnx_file_that_computes_something_else_is_not_kept(model, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    read = export.read_onnx
+    monkeypatch.setattr(export, "read_onnx", lambda path: lambda frames: 1.001 * read(path)(frames))
+    with pytest.raises(RuntimeError, match=r"the exported spatial.onnx differs from the model by 1.0e-03"):
+        export.export_model(model, tmp_path / "toy", platforms=("cpu",), onnx=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_extra_onnx_is_one_sentence(model, tmp_path, monkeypatch, capsys):
+    inference.save(model, tmp_path / "toy.safetensors")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else find(name, *rest))
+    arguments = ["export", str(tmp_path / "toy.safetensors"), f"--out={tmp_path / 'a'}", "--onnx"]
+    assert command.main(arguments) == 2
+    assert "ONNX needs onnx" in (said := capsys.readouterr().err)
+    assert "pip install 'vreid_jax[onnx]'" in said
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_cannot_be_exported_is_one_sentence(model, folder, tmp_path, capsys):
     for platforms, words in (
         (("gpu",), "the platforms are cpu, cuda, tpu, not gpu"),
@@ -92,7 +147,9 @@ def test_every_system_is_exported_for_every_platform(name, untrained, tmp_path):
     file = Path(__file__).parents[1] / "configs" / f"{name}.py"
     config = runpy.run_path(str(file))["get_config"]("walkers")
     narrow = untrained(config, **SYSTEMS[name])
-    about = export.export_model(narrow, tmp_path / name)
+    onnx = importlib.util.find_spec("onnxruntime") is not None
+    about = export.export_model(narrow, tmp_path / name, onnx=onnx)
+    assert all(("onnx" in function) == onnx for function in about["functions"].values())
     assert set(config.evaluation.streams) <= set(about["functions"])
     assert ("similarity" in about["functions"]) == (name == "clip_similarity")
     frames = np.random.default_rng(0).integers(0, 256, (12, 64, 32, 3), dtype=np.uint8)

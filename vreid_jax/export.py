@@ -1,9 +1,13 @@
-"""A trained model as StableHLO: a folder that runs on CPU, CUDA and TPU, at any batch size, without this library's networks."""
+"""A trained model as StableHLO, and as ONNX where that is asked for: a folder that runs without this library's networks.
+
+It runs at any batch size; StableHLO on CPU, CUDA and TPU, ONNX wherever its runtime does.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -27,7 +31,9 @@ FORMAT = "vreid_jax-export-1"
 PLATFORMS = ("cpu", "cuda", "tpu")
 SUFFIX = ".jax_export"
 ABOUT = "metadata.json"
+ONNX_SUFFIX = ".onnx"
 TOLERANCE = 1e-5  # of the largest value
+ONNX_TOLERANCE = 1e-4  # of the largest value: another runtime, with kernels of its own
 CHECKED_SIZES = (1, 3)
 FRAMES = "uint8 RGB frames, not normalised: that is done inside"
 FEATURES = "float32 features"
@@ -37,13 +43,15 @@ FEATURES = "float32 features"
 class Part:
     """A function of a model that is exported: of a stream's clips, of means of features, or of two sets of clips.
 
-    `shapes` are those of its inputs; texts in them are dimensions of any size.
+    `shapes` are those of its inputs; texts in them are dimensions of any size. `inputs` and `output` are names, for ONNX.
     """
 
     function: Callable[..., jax.Array]
     shapes: tuple[tuple[int | str, ...], ...]
     dtype: str
     what: str
+    inputs: tuple[str, ...]
+    output: str
 
     def specs(self) -> list[jax.ShapeDtypeStruct]:
         """Its inputs, with symbolic dimensions."""
@@ -62,21 +70,25 @@ class Part:
         return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
 
-def export_model(model: Model, out: str | Path, *, platforms: Sequence[str] = PLATFORMS) -> dict[str, Any]:
+def export_model(
+    model: Model, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, onnx: bool = False
+) -> dict[str, Any]:
     """Write the model as the folder `out`, check what was written against it, and return its `metadata.json`.
 
     For each stream there is `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
     features [b, D], for any b, the weights and the normalisation inside. A system with its own similarity also has
     `similarity.jax_export`, of clip features [q, M, D] and [g, M, D] to [q, g].
     Computed in float32, unless the run's `dtype` is bfloat16.
+    With `onnx` there is, beside each of these files, one of the same function as ONNX, always in float32.
 
     Raises:
-      InputError: when `out` is there, a platform is unknown, or this machine's is not among them.
+      InputError: when `out` is there, a platform is unknown, or this machine's is not among them; for ONNX when its
+        packages are missing, or the model has an operation that cannot be written.
       RuntimeError: when what was written computes something else than the model.
     """
     out = Path(out)
-    _check_request(out, platforms)
-    parts = model_parts(model)
+    _check_request(out, platforms, onnx)
+    parts = model_parts(model, _dtype(model))
     about = _describe(model, platforms)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
     try:
@@ -90,6 +102,8 @@ def export_model(model: Model, out: str | Path, *, platforms: Sequence[str] = PL
                 "outputs": [[d if isinstance(d, int) else str(d) for d in aval.shape] for aval in exported.out_avals],
                 "largest_difference": check(name, again, part),
             }
+        if onnx:
+            about |= _write_onnx(model_parts(model, "float32"), scratch, about["functions"])
         (scratch / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         scratch.chmod(0o755)
         os.replace(scratch, out)
@@ -99,9 +113,28 @@ def export_model(model: Model, out: str | Path, *, platforms: Sequence[str] = PL
     return about
 
 
-def model_parts(model: Model) -> dict[str, Part]:
-    """What is exported of a model, by the name of the file."""
-    dtype = "bfloat16" if model.config.dtype == "bfloat16" else "float32"
+def _write_onnx(parts: Mapping[str, Part], folder: Path, functions: Mapping[str, dict]) -> dict[str, Any]:
+    """Write and check the ONNX file of each part, and say so in `functions`; returns what holds for all of them."""
+    import onnxruntime
+
+    from vreid_jax import to_onnx
+
+    for name, part in parts.items():
+        file = folder / f"{name}{ONNX_SUFFIX}"
+        file.write_bytes(to_onnx.convert(part.function, part.specs(), part.inputs, part.output).SerializeToString())
+        with jax.default_matmul_precision("highest"):  # a GPU would round the model's factors, and the runtime does not
+            difference = check(file.name, read_onnx(file), part, ONNX_TOLERANCE)
+        functions[name]["onnx"] = {
+            "inputs": list(part.inputs),
+            "output": part.output,
+            "largest_difference": difference,
+        }
+    checked = f"onnxruntime {onnxruntime.__version__} on cpu"
+    return {"onnx": {"opset": to_onnx.OPSET, "dtype": "float32", "checked_with": checked}}
+
+
+def model_parts(model: Model, dtype: str) -> dict[str, Part]:
+    """What is exported of a model that computes in `dtype`, by the name of the file."""
     module = model.make_module(dtype)
     variables = jax.tree.map(jnp.asarray, dict(model.variables))
     height, width = model.config.data.height, model.config.data.width
@@ -112,18 +145,19 @@ def model_parts(model: Model) -> dict[str, Part]:
         apply = stream.apply.to_dict()
         features = functools.partial(_features, module, variables, model.mean, model.std, apply)
         shape = ("b", stream.clip.length, height, width, 3)
-        parts[name] = Part(features, (shape,), "uint8", f"clips to features: {FRAMES}")
+        what = f"clips to features: {FRAMES}"
+        parts[name] = Part(features, (shape,), "uint8", what, ("frames",), "features")
         length = jax.eval_shape(features, jax.ShapeDtypeStruct((1, *shape[1:]), jnp.uint8)).shape[-1]
         if hasattr(module, "tracklet_feature"):
             finish = functools.partial(_finished, module, apply)
-            parts[f"{name}.tracklet"] = Part(
-                finish, (("n", length),), "float32", "mean features of tracklets to theirs"
-            )
+            what = "mean features of tracklets to theirs"
+            parts[f"{name}.tracklet"] = Part(finish, (("n", length),), "float32", what, ("means",), "features")
         if (similarity := models.entry(model.name).similarity) is not None and not stream.average:
             own = model.config.evaluation.similarity.to_dict()
             compare = functools.partial(_similarity, module, variables, similarity, own)
             shapes = tuple((rows, stream.clip.num_clips, length) for rows in ("q", "g"))
-            parts["similarity"] = Part(compare, shapes, "float32", "features of clips of tracklets to similarities")
+            what = "features of clips of tracklets to similarities"
+            parts["similarity"] = Part(compare, shapes, "float32", what, ("query", "gallery"), "similarities")
     return parts
 
 
@@ -140,7 +174,7 @@ def _similarity(module, variables, method, fields, query, gallery):
     return module.apply(variables, query, gallery, method=method, **fields)
 
 
-def check(name: str, found: Callable[..., Any], part: Part) -> float:
+def check(name: str, found: Callable[..., Any], part: Part, tolerance: float = TOLERANCE) -> float:
     """The largest difference of `found` from the model, over batches of several sizes; too large a one is an error."""
     rng = np.random.default_rng(0)
     expected_of = jax.jit(part.function)
@@ -154,12 +188,15 @@ def check(name: str, found: Callable[..., Any], part: Part) -> float:
             )
         difference = float(np.abs(expected - given).max() / max(float(np.abs(expected).max()), 1e-12))
         worst = max(worst, difference)
-    if not worst <= TOLERANCE:
+    if not worst <= tolerance:
         raise RuntimeError(f"the exported {name} differs from the model by {worst:.1e}: it was not kept")
     return worst
 
 
-def _check_request(out: Path, platforms: Sequence[str]) -> None:
+def _check_request(out: Path, platforms: Sequence[str], onnx: bool) -> None:
+    missing = [name for name in ("onnx", "onnxruntime") if onnx and importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"ONNX needs {' and '.join(missing)}: python3 -m pip install 'vreid_jax[onnx]'")
     unknown = sorted(set(platforms) - set(PLATFORMS))
     if unknown or not platforms:
         raise InputError(f"the platforms are {', '.join(PLATFORMS)}, not {', '.join(unknown) or 'none'}")
@@ -172,6 +209,10 @@ def _check_request(out: Path, platforms: Sequence[str]) -> None:
         raise InputError(f"the folder of {out} does not exist")
 
 
+def _dtype(model: Model) -> str:
+    return "bfloat16" if model.config.dtype == "bfloat16" else "float32"
+
+
 def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
     own = model.config.data
     return {
@@ -180,7 +221,7 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "jax_version": jax.__version__,
         "model": model.name,
         "fields": dict(model.fields),
-        "dtype": "bfloat16" if model.config.dtype == "bfloat16" else "float32",
+        "dtype": _dtype(model),
         "fingerprint": model.fingerprint,
         "licence": model.about.get("licence", ""),
         "dataset": model.about.get("dataset", ""),
@@ -203,6 +244,15 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
 def read_function(path: Path) -> Callable[..., jax.Array]:
     """The function in one file of an export."""
     return jax_export.deserialize(bytearray(path.read_bytes())).call
+
+
+def read_onnx(path: Path) -> Callable[..., np.ndarray]:
+    """The function in one ONNX file of an export, computed by onnxruntime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
 @dataclasses.dataclass(frozen=True)

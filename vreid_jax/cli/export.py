@@ -1,4 +1,4 @@
-"""Write a trained model as StableHLO for several platforms and any batch size, checked against the model."""
+"""Write a trained model as StableHLO, and as ONNX if asked, for any batch size, checked against the model."""
 
 import argparse
 
@@ -10,6 +10,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
     parser.add_argument("--out", required=True, help="folder to make")
     parser.add_argument("--platforms", default="cpu,cuda,tpu", help="where it will run, this machine's among them")
+    parser.add_argument("--onnx", action="store_true", help="ONNX files beside them, checked with onnxruntime")
 
 
 def run(flags: argparse.Namespace) -> dict:
@@ -17,7 +18,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax import export, inference
 
     platforms = [name.strip() for name in flags.platforms.split(",") if name.strip()]
-    about = export.export_model(inference.load(flags.model), flags.out, platforms=platforms)
+    about = export.export_model(inference.load(flags.model), flags.out, platforms=platforms, onnx=flags.onnx)
     return {"out": flags.out, **about}
 
 
@@ -27,4 +28,7 @@ def text(outcome: dict) -> str:
     for name, found in outcome["functions"].items():
         inputs = " and ".join(f"{one['dtype']} [{', '.join(map(str, one['shape']))}]" for one in found["inputs"])
         lines.append(f"  {name}: {inputs}, differs by {found['largest_difference']:.1e} on {outcome['checked_on']}")
+        if "onnx" in found:
+            checked = outcome["onnx"]["checked_with"]
+            lines.append(f"  {name}.onnx: differs by {found['onnx']['largest_difference']:.1e}, {checked}")
     return "\n".join(lines)

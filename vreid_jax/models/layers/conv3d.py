@@ -43,7 +43,10 @@ def conv3d(
     """
     if kernel.shape[:3] == (1, 1, 1):
         # A point kernel reads a subset: taking it first makes plain matrix products of the gradients.
-        x = pad(x, padding)[:, :: strides[0], :: strides[1], :: strides[2]]
+        # Indexing would be a gather where an export leaves the batch open.
+        x = pad(x, padding)
+        if strides != (1, 1, 1):
+            x = lax.slice(x, (0,) * 5, x.shape, (1, *strides, 1))
         return _point(x, kernel[0, 0, 0])
     return _convolution(x, kernel, strides, padding, dilation)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
@@ -25,8 +26,8 @@ def num_scales(length: int, rule: str) -> int:
 
 def mean_of_pairs(x: Float[Array, "B T H W C"]) -> Float[Array, "B t H W C"]:
     """The mean of frames 0 and 1, 2 and 3, ...; the last frame of an odd number stands alone."""
-    even = x[:, ::2]
-    odd = x[:, 1::2]
+    # Indexing would be a gather where an export leaves the batch open.
+    even, odd = (lax.slice_in_dim(x, start, None, 2, axis=1) for start in (0, 1))
     pairs = odd.shape[1]
     if pairs == even.shape[1]:
         return (even + odd) * 0.5
