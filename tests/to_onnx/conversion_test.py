@@ -136,14 +136,15 @@ def test_matrix_products():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_scans_over_constants_are_unrolled(reverse):
+def test_scans_are_unrolled(reverse):
     def function(x):
-        def step(carry, row):
-            carry = carry * 0.5 + x[:, row[0]] * row[1]
+        def step(carry, scanned):
+            row, frame = scanned
+            carry = carry * 0.5 + x[:, row[0]] * row[1] - frame
             return carry, carry.sum(-1)
 
         rows = jnp.stack([jnp.arange(4), jnp.arange(4) * 2], 1)
-        carry, sums = lax.scan(step, jnp.zeros((x.shape[0], 3)), rows, reverse=reverse)
+        carry, sums = lax.scan(step, jnp.zeros((x.shape[0], 3)), (rows, x.swapaxes(0, 1)), reverse=reverse)
         return jnp.concatenate([carry, sums.T], 1)
 
     assert_same_values(function, ("b", 4, 3))
@@ -185,7 +186,10 @@ def test_names_shapes_and_types_are_those_that_were_asked_for():
         (lambda x: x[:2], "a gather at places"),
         (lambda x: x.sum(1) / x.shape[0], "`dim_as_value`"),
         (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 1))), "padding between values"),
-        (lambda x: lax.scan(lambda total, row: (total + row, None), jnp.zeros(3), x)[0], "a scan over anything but"),
+        (
+            lambda x: lax.scan(lambda total, row: (total + row, None), jnp.zeros(3), x)[0],
+            "a scan along an open dimension",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_named(function, what):

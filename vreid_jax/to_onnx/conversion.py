@@ -81,7 +81,7 @@ def _evaluated(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
 
 
 def _unrolled(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
-    """The results of a scan over constants."""
+    """The results of a scan."""
     step, length, backwards = (equation.params[key] for key in ("jaxpr", "length", "reverse"))
     inner = getattr(step, "jaxpr", step)
     # What is scanned over, and what is stacked, has an axis more outside of the loop than inside.
@@ -91,16 +91,23 @@ def _unrolled(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
     )
     num_carried = len(equation.outvars) - num_stacked
     first = len(values) - num_scanned
-    constants, carry, scanned = values[: first - num_carried], values[first - num_carried : first], values[first:]
-    require(all(isinstance(x, np.ndarray) for x in scanned), "a scan over anything but constants")
+    constants, carry = values[: first - num_carried], values[first - num_carried : first]
+    scanned = [graph.expand(x, v.aval.shape) for x, v in zip(values[first:], equation.invars[first:], strict=True)]
+    require(isinstance(length, int), "a scan along an open dimension")
     rows: list[list[Value]] = []
     for number in reversed(range(length)) if backwards else range(length):
-        results = _inlined(graph, step, [*constants, *carry, *(np.asarray(x[number]) for x in scanned)])
+        results = _inlined(graph, step, [*constants, *carry, *(_row(graph, x, number) for x in scanned)])
         carry = results[:num_carried]
         rows.append(results[num_carried:])
     columns = zip(*(rows[::-1] if backwards else rows), strict=True)
     outside, inside = equation.outvars[num_carried:], inner.outvars[num_carried:]
     return [*carry, *(_stacked(graph, *each) for each in zip(columns, inside, outside, strict=True))]
+
+
+def _row(graph: Graph, x: Value, number: int) -> Value:
+    if isinstance(x, np.ndarray):
+        return np.asarray(x[number])
+    return graph.add("Gather", x, np.array(number, np.int64), shape=x.shape[1:], axis=0)
 
 
 def _stacked(graph: Graph, column: Sequence[Value], inside: Any, outside: Any) -> Tensor:
