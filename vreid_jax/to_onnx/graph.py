@@ -48,7 +48,9 @@ class Graph:
     def add(self, operator: str, *values: Value, shape: Sequence[Any] | None = None, **attributes) -> Tensor:
         """Add a node; its shape is by default that to which the values broadcast."""
         out = Tensor(f"{operator}_{len(self._nodes)}", tuple(_broadcast(values) if shape is None else shape))
-        self._nodes.append(helper.make_node(operator, [self._name(x) for x in values], [out.name], **attributes))
+        names = [self._name(x) for x in values]
+        # Nodes have names of their own: a runtime may derive those of the nodes that it fuses from them.
+        self._nodes.append(helper.make_node(operator, names, [out.name], name=out.name, **attributes))
         return out
 
     def reshape(self, x: Value, shape: Sequence[Any]) -> Value:
@@ -81,7 +83,7 @@ class Graph:
 
     def model(self, inputs: Sequence[tuple[Tensor, Any]], output: str, result: Value, dtype: Any) -> onnx.ModelProto:
         """The checked model of `inputs`, tensors and their dtypes, to `result` under the name `output`."""
-        nodes = [*self._nodes, helper.make_node("Identity", [self._name(result)], [output])]
+        nodes = [*self._nodes, helper.make_node("Identity", [self._name(result)], [output], name=output)]
         used, needed = {output}, []
         for node in reversed(nodes):
             if used.intersection(node.output):
