@@ -1,14 +1,18 @@
 """Pairs of clips a second of the learned similarity at the paper's size, and what MARS would take.
 
-python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32]
+    python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32] [--memory]
+
+`--memory` also computes two rows of the whole gallery of MARS, and says the most memory that the process held (Linux).
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from backbones import resident
 
 from vreid_jax.evaluation_pairs import PairDistances
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, unit
@@ -24,6 +28,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1024, help="of features and hidden layers")
     parser.add_argument("--dtype", default="float32", help="of the importance network: float32 or bfloat16")
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
     arguments = parser.parse_args()
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)
@@ -57,6 +62,13 @@ def main() -> None:
         ("MARS, re-ranking on shortlists of 100", GALLERY * 100),
     ):
         print(f"{what}: {pairs * CLIPS**2:.2e} pairs of clips, {pairs * CLIPS**2 / rate / 3600:,.2f} h")
+    if arguments.memory:
+        clips = np.random.default_rng(0).standard_normal((GALLERY, CLIPS, arguments.width), np.float32)
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
+        table = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)
+        table(np.arange(2), np.arange(GALLERY))
+        size = f"{GALLERY:,} x {CLIPS} x {arguments.width:,}"
+        print(f"{size} floats ({clips.nbytes / 1e9:.2f} GB), two rows: held {resident()['most'] / 1e3:.2f} GB at most")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""The memory that a training step of a recipe takes, as its compiled program says; nothing is run, no data are needed.
+"""The memory that a training step of a recipe takes, as its compiled program says; no data are needed.
 
     python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
 
 prints a line for each phase: parameters with optimizer state and batch, what is held besides while the step runs, and their
-sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device.
+sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device. Nothing is run, unless
+`--run` has one step taken on zeros: then the line ends with the most memory that the process held meanwhile (Linux).
 """
 
 import argparse
 import functools
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from backbones import resident
 
 from vreid_jax import config as fields
 from vreid_jax import models
@@ -28,8 +31,8 @@ from vreid_jax.training.step import make_mesh, make_train_step
 GB = 1e9
 
 
-def step_memory(config, name: str, identities: int, tracklets: int) -> tuple[int, int]:
-    """Bytes of arguments and of temporaries of the compiled step of phase `name`."""
+def step_memory(config, name: str, identities: int, tracklets: int, run: bool) -> tuple[int, int, float]:
+    """Bytes of arguments and of temporaries of the compiled step of phase `name`; megabytes held when it was run."""
     phase, entry = config.phases[name], models.entry(config.model.name)
     own = {key: value for key, value in config.model.items() if key != "name"}
     if "dtype" in entry.fields:
@@ -66,8 +69,18 @@ def step_memory(config, name: str, identities: int, tracklets: int) -> tuple[int
         seed=0,
         update=entry.update,
     )
-    found = step.lower(state.replace(extra={**state.extra, **cache}), batch).compile().memory_analysis()
-    return found.argument_size_in_bytes, found.temp_size_in_bytes
+    arguments = state.replace(extra={**state.extra, **cache}), batch
+    program = step.lower(*arguments).compile()
+    found = program.memory_analysis()
+    return found.argument_size_in_bytes, found.temp_size_in_bytes, most_held(program, arguments) if run else 0.0
+
+
+def most_held(program, arguments) -> float:
+    """Megabytes of the process, at most, while `program` is run on zeros."""
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), arguments)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
+    jax.block_until_ready(program(*zeros))
+    return resident()["most"]
 
 
 def main() -> None:
@@ -79,6 +92,7 @@ def main() -> None:
     )
     parser.add_argument("--identities", type=int, default=625, help="to train on; 625 are those of MARS")
     parser.add_argument("--tracklets", type=int, default=8298, help="of the training split, for cached features")
+    parser.add_argument("--run", action="store_true", help="take one step, and measure")
     parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
     arguments = parser.parse_args()
     config = fields.from_file(arguments.config)
@@ -88,11 +102,11 @@ def main() -> None:
     device = jax.devices()[0]
     for name in arguments.phases.split(",") if arguments.phases else config.phase_order:
         started = time.perf_counter()
-        held, temporary = step_memory(config, name, arguments.identities, arguments.tracklets)
+        held, temporary, most = step_memory(config, name, arguments.identities, arguments.tracklets, arguments.run)
         print(
             f"{config.system} {name}, batch {config.phases[name].batch_size}, {' '.join(arguments.set)}: "
             f"{held / GB:.2f} + {temporary / GB:.2f} = {(held + temporary) / GB:.2f} GB "
-            f"({device.device_kind}, compiled in {time.perf_counter() - started:.0f} s)",
+            f"({device.device_kind}, {time.perf_counter() - started:.0f} s){f', held {most / 1e3:.2f} GB' if most else ''}",
             flush=True,
         )
 

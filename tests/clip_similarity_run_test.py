@@ -1,76 +1,37 @@
 """The system of learned clip similarity from training to results, with a backbone that compiles in a second."""
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 import vreid_jax
 from vreid_jax import config as fields
 from vreid_jax import data, evaluation, experiment, models, report, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
-from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.signals import Interrupted
 from vreid_jax.visualize import clip_pairs
 
-CONFIG = Path(__file__).parents[1] / "configs" / "clip_similarity.py"
-M, L = 3, 2
-
-
-class OneConvolution(nn.Module):
-    width: int = 4
-    dtype: str = "float32"
-
-    @nn.compact
-    def __call__(self, clips, train=False):
-        x = nn.Conv(self.width, (1, 4, 4), (1, 4, 4), use_bias=False, name="conv")(clips)
-        return {"pooled": jnp.abs(BatchNorm(not train, name="norm")(x)).mean((1, 2, 3))}
+FILE = Path(__file__).with_name("toy_clips_config.py")
+M = 3  # clips of a tracklet there
 
 
 @pytest.fixture(scope="module", autouse=True)
-def backbone():
-    registry.register("one_convolution", OneConvolution, ("width", "dtype"), {})
+def _no_backbone_stays():
     yield
     registry._ENTRIES.pop("one_convolution")
 
 
 def small(data_dir, **changes):
-    config = runpy.run_path(str(CONFIG))["get_config"]("walkers")
-    config.data.name, config.data.data_dir = "walkers/tiny", str(data_dir)
-    for name, value in {
-        "data.height": 32,
-        "data.width": 16,
-        "model.backbone": "one_convolution",
-        "model.width": 6,
-        "model.clip_length": L,
-        "model.hidden": (5, 4),
-        "phases.features.clip.length": L,
-        "phases.similarity.clip.length": L,
-        "phases.similarity.clip.num_clips": M,
-        "evaluation.streams.clips.clip.length": L,
-        "evaluation.streams.clips.clip.num_clips": M,
-        "evaluation.batch_frames": 64,
-        "evaluation.baselines": (),
-        "phases.features.total_steps": 3,
-        "phases.similarity.total_steps": 4,
-        "logging.every_steps": 1,
-        "logging.tensorboard": False,
-        "logging.progress": False,
-        "checkpoint.every_steps": 2,
-        **{f"phases.{p}.{k}": v for p in ("features", "similarity") for k, v in
-           (("batch_size", 8), ("identities_per_batch", 4))},
-        **changes,
-    }.items():  # fmt: skip
+    config = fields.from_file(str(FILE))
+    for name, value in {"data.data_dir": str(data_dir), **changes}.items():
         fields.set_field(config, name, value)
     return config
 

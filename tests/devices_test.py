@@ -18,10 +18,10 @@ from vreid_jax.training.checkpoints import load_state
 ROOT = Path(__file__).parents[1]
 
 
-def start(toy_file, data_dir, workdir, devices=1, environment=None, **changes):
-    """Start a training run of the toy system; `changes` are fields, dots written as two underscores."""
+def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **changes):
+    """Start a run of a toy system; `changes` are fields, dots written as two underscores."""
     flags = [f"--config.{name.replace('__', '.')}={value}" for name, value in changes.items()]
-    command = [sys.executable, "-m", "vreid_jax.main", f"--config={toy_file}", f"--workdir={workdir}", "--mode=train"]
+    command = [sys.executable, "-m", "vreid_jax.main", f"--config={file}", f"--workdir={workdir}", f"--mode={mode}"]
     return subprocess.Popen(
         [*command, f"--config.data.data_dir={data_dir}", *flags],
         env={
@@ -35,6 +35,15 @@ def start(toy_file, data_dir, workdir, devices=1, environment=None, **changes):
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_two_processes(file, data_dir, workdir, port, **options):
+    """The same run in two processes of two devices each."""
+    environments = [
+        {"VREID_COORDINATOR": f"127.0.0.1:{port}", "VREID_NUM_PROCESSES": "2", "VREID_PROCESS_ID": str(number)}
+        for number in range(2)
+    ]
+    return [start(file, data_dir, workdir, 2, environment, **options) for environment in environments]
 
 
 def finish(process, code=0):
@@ -74,13 +83,7 @@ def port():
 def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file, data_dir, tmp_path, port):
     steps = {"phases__spatial__total_steps": 3, "phases__temporal__total_steps": 3}
     runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **steps) for n in (1, 4)]
-    for number in range(2):
-        environment = {
-            "VREID_COORDINATOR": f"127.0.0.1:{port}",
-            "VREID_NUM_PROCESSES": "2",
-            "VREID_PROCESS_ID": str(number),
-        }
-        runs.append(start(toy_file, data_dir, tmp_path / "processes", 2, environment, **steps))
+    runs += start_two_processes(toy_file, data_dir, tmp_path / "processes", port, **steps)
     for run in runs:
         finish(run)
     expected = losses(tmp_path / "devices-1")
@@ -89,6 +92,22 @@ def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file
     for other in ("devices-4", "processes"):
         np.testing.assert_allclose(losses(tmp_path / other)[:3], expected[:3], rtol=0, atol=1e-5)
         np.testing.assert_allclose(losses(tmp_path / other)[3:], expected[3:], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shortlist", [0, 5])
+def test_two_processes_rank_and_rerank_by_a_learned_similarity_as_one_does(data_dir, tmp_path, port, shortlist):
+    file = Path(__file__).with_name("toy_clips_config.py")
+    changes = {"mode": "train_and_evaluate", "evaluation__shortlist": shortlist, "evaluation__rerank": True}
+    runs = [start(file, data_dir, tmp_path / "one", **changes)]
+    runs += start_two_processes(file, data_dir, tmp_path / "two", port, **changes)
+    for run in runs:
+        finish(run)
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    for scores in ("protocols", "reranked"):
+        assert one[scores]["walkers"]["num_valid_queries"] == two[scores]["walkers"]["num_valid_queries"] > 0
+        for score in ("mAP", "rank1"):
+            assert two[scores]["walkers"][score] == pytest.approx(one[scores]["walkers"][score], abs=1e-5)
+    assert one["reranked"]["walkers"]["mAP"] != one["protocols"]["walkers"]["mAP"]
 
 
 def test_the_table_of_oim_is_the_same_on_one_device_and_on_four(toy_file, data_dir, tmp_path):

@@ -94,7 +94,13 @@ def test_gradients_are_those_of_the_native_convolution(case):
 
 
 @pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
-def test_gradients_in_parts_and_without_onednn(case, folded, monkeypatch):
+def test_gradients_without_onednn(case, folded):
+    check_gradients(case)
+
+
+@pytest.mark.parametrize("case", ["spatial strided", "strided both ways", "full", "stride over dilation"])
+def test_large_kernels_have_their_gradient_in_parts_without_onednn_too(case, folded, monkeypatch):
+    monkeypatch.setattr(door, "LARGE", 0)
     monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
     check_gradients(case)
 

@@ -122,6 +122,12 @@ def naive(theta, phi, g):
     return jax.nn.softmax(jnp.einsum("bnc,bmc->bnm", theta, phi), -1) @ g
 
 
+@pytest.fixture(params=[False, True], ids=["in a loop", "written out for oneDNN"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(non_local, "has_onednn", lambda: request.param)
+
+
+@pytest.mark.usefixtures("way")
 def test_parts_of_the_queries_give_the_whole(monkeypatch):
     monkeypatch.setattr(non_local, "QUERIES_AT_ONCE", 5)  # 23 positions: four parts of five, one of three
     theta, phi, g = (clip((2, 23, 4), seed) for seed in range(3))
@@ -140,6 +146,7 @@ def temporaries(f, *shapes):
     return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.usefixtures("way")
 def test_never_holds_the_whole_attention():
     shapes, whole = [(2, 2048, 16)] * 3, 2 * 2048 * 2048 * 4
 
@@ -151,6 +158,7 @@ def test_never_holds_the_whole_attention():
     assert temporaries(gradients(naive), *shapes) > whole  # what is measured is this
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size", [20, 1200])
 def test_nothing_of_that_size_is_kept_for_the_backward_pass(size):
     theta = clip((1, size, 4))

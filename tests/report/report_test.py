@@ -196,3 +196,23 @@ def test_a_browser_shows_the_page_without_errors_and_filters_the_lists(page, tmp
     camera = elements.all("article")[0]["data-camera"]
     elements, _ = browse(probe, f"#show=all,{camera}", tmp_path / "profile")
     assert {a["data-camera"] for a in elements.all("article") if "hidden" not in a} == {camera}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_in_a_browser_keys_move_along_a_list_and_buttons_are_pressed(page, tmp_path):
+    """What a keyboard does: focus and arrow keys on pictures; a button that has the focus is clicked by Enter."""
+    probe = tmp_path / "probe.html"
+    script = """<script>
+    const list = document.querySelector(".query .row").children, said = [];
+    const press = key => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    const place = () => said.push([...list].indexOf(document.activeElement));
+    list[0].focus(); place();
+    for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft"]) { press(key); place(); }
+    document.querySelector("button[data-show=wrong]").focus(); document.activeElement.click();
+    said.push(document.activeElement.getAttribute("aria-pressed"), location.hash);
+    document.body.dataset.said = said.join(" ");
+    </script>"""
+    probe.write_text(page.read_text().replace("</body>", script + "</body>"))
+    elements, said = browse(probe, "", tmp_path / "profile")
+    assert said == []
+    assert elements.all("body")[0]["data-said"] == "0 1 2 1 0 0 true #show=wrong,"

@@ -286,6 +286,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(capsys, workdir, g
         (["search", tmp_path / "notes.txt", "--query=x"], "is no gallery: it is no Parquet file"),
         (["search", empty, "--query=x"], "is empty"),
         (["search", gallery_file, "--query=x"], "--query=x is no tracklet of"),
+        (["search", gallery_file, f"--query={gallery_file}", "--model=nowhere"], "--model=nowhere is of a query that"),
         (["search", gallery_file, f"--query={tmp_path / 'empty'}"], "give --model"),
         (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
         (["evaluate", tmp_path / "empty"], "is no workdir of a run"),

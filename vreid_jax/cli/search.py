@@ -107,6 +107,7 @@ def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndar
 
     path = Path(flags.query).expanduser()
     if path.suffix == ".parquet":
+        _refuse_flags_of_new_queries(flags, "a gallery")
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
         return other.columns["tracklet_id"].tolist(), other.columns["camid"], other.vectors, other.about["input"]
@@ -121,7 +122,14 @@ def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndar
         raise InputError(
             f"--query={flags.query} is no tracklet of {flags.gallery} (it has {some}, …) and no file or folder"
         )
+    _refuse_flags_of_new_queries(flags, f"a tracklet of {flags.gallery}")
     return [flags.query], gallery.columns["camid"][rows[:1]], gallery.vectors[rows[:1]], about["input"]
+
+
+def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
+    for name in ("model", "tracks"):
+        if value := getattr(flags, name):
+            raise InputError(f"--{name}={value} is of a query that is not embedded yet, and {flags.query} is {what}")
 
 
 def _embedded(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray, str]:

@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vreid_jax import data
+from vreid_jax.config import DATASETS
 from vreid_jax.datasets import load_builder
 from vreid_jax.datasets.manual_files import frame_order, is_litter
 from vreid_jax.datasets.pictures import SUFFIXES, fault
@@ -65,7 +66,7 @@ def open_source(
     """Open a built dataset by its name (`walkers/small`), a folder of tracklets, or a video with its tracks.
 
     Args:
-      path: the name or the path. In a folder every folder that holds pictures is a tracklet; those called
+      path: the name, also as a configuration has it (`mars`), or the path. In a folder every folder that holds pictures is a tracklet; those called
         `<pid>/c<camid>_<name>` say whose and where seen, others are pid 0 and camera 0.
       tracks: boxes in MOTChallenge format, for a video.
       frames: folder that gets the pictures cut out of a video; made, and reused where it is there of this very video.
@@ -92,7 +93,7 @@ def open_source(
 
 
 def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -> Source:
-    builder = load_builder(name, data_dir or None, progress=progress)
+    builder = load_builder(DATASETS.get(name, name), data_dir or None, progress=progress)
     known = tuple(builder.info.splits)
     if split and split not in known:
         raise InputError(f"dataset {name!r} has no split {split!r}; it has {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.layers.onednn import has_onednn
 from vreid_jax.models.layers.pool import max_pool_blocks
 
 QUERIES_AT_ONCE = 512
@@ -32,10 +34,26 @@ def attend(
     rows = -(-size // parts)
     padded = jnp.pad(theta, ((0, 0), (0, parts * rows - size), (0, 0)))
     queries = padded.reshape(theta.shape[0], parts, rows, -1).swapaxes(0, 1)
-    # Within a loop nothing can be merged with the forward pass, so no barrier is needed.
-    part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
-    values = lax.map(lambda query: part(query, phi, g), queries)
+    if has_onednn():
+        values = _one_after_another(jax.checkpoint(partial(_attend, scale=scale)), queries, phi, g)
+    else:
+        # Within a loop nothing can be merged with the forward pass, so no barrier is needed.
+        part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
+        values = lax.map(lambda query: part(query, phi, g), queries)
     return values.swapaxes(0, 1).reshape(theta.shape[0], parts * rows, -1)[:, :size]
+
+
+def _one_after_another(part: Callable[..., Array], queries: Array, phi: Array, g: Array) -> Array:
+    """`part` of each of the queries, written out.
+
+    While it compiles, XLA with oneDNN has its interpreter compute a turn of every loop that a matrix product depends on:
+    minutes for each of them. What ties a part to the one before it keeps their temporaries from being held at once.
+    """
+    values, tie = [], jnp.zeros((), queries.dtype)
+    for query in queries:
+        values.append(part(query + tie, phi, g))
+        tie = 0 * values[-1][:, :1, :1].astype(queries.dtype)
+    return jnp.stack(values)
 
 
 def attention_logits(theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], scale: float) -> Float[Array, "B N M"]:
