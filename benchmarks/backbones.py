@@ -123,6 +123,7 @@ class Ours:
         import optax
 
         from vreid_jax import models, pretrained
+        from vreid_jax.training.step import LITTLE_MEMORY
 
         self.jax, self.seconds = jax, {}
         name, fields = CASES[case]
@@ -153,7 +154,8 @@ class Ours:
             return optax.apply_updates(params, updates), statistics, slots, value
 
         self._pooled = jax.jit(pooled)
-        self._step = jax.jit(step, donate_argnums=(0, 1, 2))
+        options = LITTLE_MEMORY if flags.device == "cpu" else None  # as `make_train_step` has it
+        self._step = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options)
 
     def compile(self, what: str) -> None:
         """Compiles a pass and keeps the seconds it takes, tracing and XLA's part."""
