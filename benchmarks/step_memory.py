@@ -3,12 +3,14 @@
     python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
 
 prints a line for each phase: parameters with optimizer state and batch, what is held besides while the step runs, and their
-sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device. Nothing is run, unless
+sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device. `--topology=v5e:1x1x1`
+compiles for one chip of a TPU that is not there (libtpu, of the extra `tpu`, must be installed). Nothing is run, unless
 `--run` has one step taken on zeros: then the line ends with the most memory that the process held meanwhile (Linux).
 """
 
 import argparse
 import functools
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from backbones import resident
+from jax.experimental import topologies
 
 from vreid_jax import config as fields
 from vreid_jax import models
 from vreid_jax.experiment import compute_dtype
+from vreid_jax.models.layers.onednn import FLAG
 from vreid_jax.phase_data import PhaseData, frames_of
 from vreid_jax.training.network import normalisation
 from vreid_jax.training.objective import memories
@@ -31,8 +35,8 @@ from vreid_jax.training.step import make_mesh, make_train_step
 GB = 1e9
 
 
-def step_memory(config, name: str, identities: int, tracklets: int, run: bool) -> tuple[int, int, float]:
-    """Bytes of arguments and of temporaries of the compiled step of phase `name`; megabytes held when it was run."""
+def step_memory(config, name: str, identities: int, tracklets: int, device, run: bool) -> tuple[int, int, float]:
+    """Bytes of arguments and of temporaries of phase `name`'s step compiled for `device`; megabytes held when run."""
     phase, entry = config.phases[name], models.entry(config.model.name)
     own = {key: value for key, value in config.model.items() if key != "name"}
     if "dtype" in entry.fields:
@@ -64,7 +68,7 @@ def step_memory(config, name: str, identities: int, tracklets: int, run: bool) -
         module,
         phase,
         optimizer,
-        make_mesh(),
+        make_mesh([device]),
         **normalisation(config.data, entry),
         seed=0,
         update=entry.update,
@@ -92,6 +96,7 @@ def main() -> None:
     )
     parser.add_argument("--identities", type=int, default=625, help="to train on; 625 are those of MARS")
     parser.add_argument("--tracklets", type=int, default=8298, help="of the training split, for cached features")
+    parser.add_argument("--topology", default="", help="of a TPU to compile for, as v5e:1x1x1")
     parser.add_argument("--run", action="store_true", help="take one step, and measure")
     parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
     arguments = parser.parse_args()
@@ -99,10 +104,17 @@ def main() -> None:
     for assignment in arguments.set:
         for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
             fields.set_field(config, name, value)
-    device = jax.devices()[0]
+    if arguments.topology:
+        # The layers would choose what suits this CPU where it has oneDNN.
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{FLAG}=true", "")
+        device = topologies.get_topology_desc(platform="tpu", topology_name=arguments.topology).devices[0]
+    else:
+        device = jax.devices()[0]
     for name in arguments.phases.split(",") if arguments.phases else config.phase_order:
         started = time.perf_counter()
-        held, temporary, most = step_memory(config, name, arguments.identities, arguments.tracklets, arguments.run)
+        held, temporary, most = step_memory(
+            config, name, arguments.identities, arguments.tracklets, device, arguments.run
+        )
         print(
             f"{config.system} {name}, batch {config.phases[name].batch_size}, {' '.join(arguments.set)}: "
             f"{held / GB:.2f} + {temporary / GB:.2f} = {(held + temporary) / GB:.2f} GB "
