@@ -10,6 +10,11 @@ def contents(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
+def _interrupted(path):
+    path.write_text("ne")
+    raise KeyboardInterrupt
+
+
 def test_a_file_replaces_the_earlier_one_with_the_permissions_of_a_new_one(tmp_path):
     path, plain = tmp_path / "a.json", tmp_path / "plain"
     path.write_text("earlier")
@@ -29,8 +34,7 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("earlier")
     with pytest.raises(KeyboardInterrupt), whole_file(path) as half:
-        half.write_text("ne")
-        raise KeyboardInterrupt
+        _interrupted(half)
     assert contents(tmp_path) == ["a.json"]
     assert path.read_text() == "earlier"
 
@@ -40,9 +44,8 @@ def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):
         (half / "x").write_text("1")
         assert not (tmp_path / "deep" / "out").exists()
     assert contents(tmp_path) == ["deep", "deep/out", "deep/out/x"]
-    with pytest.raises(ValueError, match="broken"), whole_folder(tmp_path / "other") as half:
-        (half / "x").write_text("1")
-        raise ValueError("broken")
+    with pytest.raises(KeyboardInterrupt), whole_folder(tmp_path / "other") as half:
+        _interrupted(half / "x")
     assert contents(tmp_path) == ["deep", "deep/out", "deep/out/x"]
 
 
@@ -52,6 +55,6 @@ def test_what_cannot_be_written_is_named(tmp_path, way):
     path = tmp_path / "file" / "inside"
     with pytest.raises(InputError, match=f"cannot write {path}: "), way(path):
         raise AssertionError("never entered")
-    with pytest.raises(InputError, match="cannot write .*full: No space left on device"), way(tmp_path / "full"):
+    with pytest.raises(InputError, match=r"cannot write .*full: No space left on device"), way(tmp_path / "full"):
         raise OSError(28, "No space left on device")
     assert contents(tmp_path) == ["file"]
