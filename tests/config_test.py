@@ -3,11 +3,12 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
-from vreid_jax import models, retrieval
+from vreid_jax import data, models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
 from vreid_jax.training.objective import memories
@@ -160,3 +161,17 @@ def test_the_numbers_of_splits_are_those_of_the_protocols():
     for dataset in fields.DATASETS:
         protocol = retrieval.protocols.get(retrieval.protocols.for_dataset(dataset)[0])
         assert fields.NUM_SPLITS.get(dataset, 1) == protocol.num_splits
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_video_of_seventeen_people_is_enough_for_the_recipe_of_a_folder(file):
+    """34 tracklets of 20 frames to train on, about what the sample video of the documentation has."""
+
+    class Source:
+        pids, camids, num_frames = np.repeat(np.arange(17), 2), np.tile([1, 2], 17), np.full(34, 20)
+
+        def __len__(self):
+            return 34
+
+    for phase in get_config(file, "folder,path=/tmp/people").phases.values():
+        assert data.num_batches_per_epoch(Source(), phase) >= 1

@@ -1,12 +1,18 @@
 import json
+import os
 import shutil
+import signal
 
+import jax
 import numpy as np
 import pytest
 
 from vreid_jax import experiment, models, retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
+from vreid_jax.training.signals import Interrupted
+from vreid_jax.workdir import only_trainer
 
 PROTOCOL = {"num_queries", "num_valid_queries", "num_gallery", "mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "rank20", "cmc"}  # fmt: skip
 
@@ -23,7 +29,7 @@ def tree(folder):
 def test_a_run_leaves_what_is_promised(finished):
     workdir, config, found = finished
     assert {path.name for path in workdir.iterdir()} == {
-        "config.json", "metrics.jsonl", "checkpoints", "features", "results.json",
+        "config.json", "metrics.jsonl", "checkpoints", "features", "results.json", ".lock",
     }  # fmt: skip
     assert json.loads((workdir / "config.json").read_text()) == json.loads(config.to_json())
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -68,7 +74,7 @@ def test_features_are_stored_with_their_tracklets(finished):
 
 def test_the_table_names_dataset_protocol_queries_and_gallery(finished):
     table = finished[2].table()
-    assert "toy on walkers, split 0, seed 0, step 8" in table
+    assert "toy on walkers/tiny, split 0, seed 0, step 8" in table
     assert "18 queries, 18 valid, gallery 21" in table
     for row in ("stream spatial", "stream temporal", "untrained", "color histogram", "twins, system"):
         assert row in table
@@ -268,7 +274,21 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path):
         ({"dtype": "float16"}, "dtype is 'float16'; it is one of auto, float32, bfloat16"),
         ({"model.name": "toyy"}, "unknown model 'toyy', did you mean 'toy'"),
         ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),
-        ({"phases.temporal.train": ("nothing",)}, "no parameter matches the phase's train"),
+        ({"phases.temporal.train": ("nothing",)}, "phase temporal: train names 'nothing', which matches no parameter"),
+        ({"phases.spatial.train": ("spatial/.*", "spatail/.*")}, "phase spatial: train names 'spatail/"),
+        ({"phases.spatial.train": ("(",)}, r"phase spatial: '\(' is no regular expression"),
+        ({"phases.spatial.lr_multipliers": (("haed/.*", 2.0),)}, "phase spatial: lr_multipliers names 'haed/"),
+        ({"phases.spatial.augment.flip": 7.0}, "phases.spatial.augment.flip is 7.0; it is a probability"),
+        ({"phases.spatial.sampler": "idntity"}, "phase spatial: sampler is 'idntity'"),
+        ({"phases.temporal.accumulation_steps": 4}, "phase temporal: accumulation_steps = 4 leaves 1 of 4 identities"),
+        ({"phases.temporal.accumulation_steps": 8}, r"leaves 0.5 of 4 identities to a microbatch; it takes whole ones"),
+        ({"model.dropout": 1.5}, "model.dropout is 1.5"),
+        ({"data.height": 0}, "data.height is 0; it must be at least 1"),
+        ({"data.bad_frames": "skp"}, "data.bad_frames is 'skp'; it is one of error, skip"),
+        ({"logging.every_steps": 0}, "logging.every_steps is 0"),
+        ({"checkpoint.every_steps": 0}, "checkpoint.every_steps is 0"),
+        ({"checkpoint.keep": 0}, "checkpoint.keep is 0"),
+        ({"init_from": "/not/there"}, "/not/there"),
         ({"phases.temporal.losses.triplet.weight": 0.0, "phases.temporal.losses.softmax.weight": 0.0}, "weight 0"),
         ({"evaluation.baselines": ("colour",)}, "evaluation.baselines names 'colour'"),
         ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),
@@ -292,6 +312,45 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
     with pytest.raises(InputError, match=words):
         experiment.train_and_evaluate(toy, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_another_run_of_the_system_brings_is_not_overwritten(finished, toy, tmp_path):
+    """The temporal stream starts from the spatial one, but not where it was trained before."""
+    toy.init_from = str(finished[0])
+    toy.phases.temporal.total_steps = 1
+    toy.phases.temporal.optimizer.learning_rate = 0.0
+    toy.phases.spatial.total_steps = 2
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    brought, now = (load_variables(folder)["params"] for folder in (finished[0], tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, now["temporal"], brought["temporal"])
+    assert not np.array_equal(now["spatial"]["conv"]["kernel"], brought["spatial"]["conv"]["kernel"])
+
+
+def test_the_length_of_a_finished_phase_cannot_change(finished, toy):
+    toy.phases.spatial.total_steps = 9
+    with pytest.raises(InputError, match="before temporal were finished with 4 steps and now have 9"):
+        experiment.train_and_evaluate(toy, finished[0])
+
+
+def test_a_second_training_in_a_workdir_is_refused(finished, toy):
+    with only_trainer(finished[0]), pytest.raises(InputError, match="another process trains in workdir"):
+        experiment.train_and_evaluate(toy, finished[0])
+    with only_trainer(finished[0]):
+        experiment.train_and_evaluate(toy, finished[0], "evaluate")
+
+
+def test_a_signal_while_a_run_is_read_stops_it(finished, toy, monkeypatch):
+    restored = experiment.Run.restored
+
+    def signalled(run):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return restored(run)
+
+    monkeypatch.setattr(experiment.Run, "restored", signalled)
+    monkeypatch.setattr(experiment.Run, "evaluate", lambda *_: pytest.fail("the signal was forgotten"))
+    with pytest.raises(Interrupted, match="run the same command again") as leaving:
+        experiment.train_and_evaluate(toy, finished[0], "evaluate")
+    assert leaving.value.exit_code == 128 + signal.SIGTERM
 
 
 def test_modes(toy, tmp_path):

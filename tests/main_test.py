@@ -110,6 +110,33 @@ def folder_flags(toy_file, tmp_path):
     return flags
 
 
+def test_queries_that_nobody_can_answer_are_named_before_training(call, folder_flags, tmp_path):
+    root = write_folder(tmp_path / "people", gallery_pids=(21, 22))
+    assert "no query of protocol" in one_sentence(call(*folder_flags(root)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(toy_file, data_dir, tmp_path):
+    """In a process of its own: at its end Orbax could not finish a save any more."""
+    fields = {"data.data_dir": data_dir, "phase_order": "('spatial',)", "checkpoint.every_steps": 1}
+    fields |= {"phases.spatial.optimizer.learning_rate": 1e38, "logging.every_steps": 2}
+    command = [sys.executable, "-m", "vreid_jax.main", f"--config={toy_file}", f"--workdir={tmp_path / 'run'}"]
+    command += ["--mode=train", *(f"--config.{name}={value}" for name, value in fields.items())]
+    for _ in range(2):
+        done = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "the loss is nan at step 2 of phase spatial; the last good checkpoint is step 1" in done.stderr
+        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
+
+
 def test_a_tracklet_without_frames_is_named(call, folder_flags, tmp_path):
     root = write_folder(tmp_path / "people")
     empty = root / "train" / "3" / "c1_walk"

@@ -249,6 +249,20 @@ def score(
     return scores
 
 
+def check_answerable(test: TestSet, protocol: str) -> None:
+    """Raise `InputError` where no query at all has a match from another camera in the gallery."""
+    query, gallery = select(test, protocol)
+    cameras: dict[int, set[int]] = {}
+    for pid, camid in zip(test.gallery.pids[gallery].tolist(), test.gallery.camids[gallery].tolist(), strict=True):
+        cameras.setdefault(pid, set()).add(camid)
+    asked = zip(test.query.pids[query].tolist(), test.query.camids[query].tolist(), strict=True)
+    if not any(cameras.get(pid, set()) - {camid} for pid, camid in asked):
+        raise InputError(
+            f"no query of protocol {protocol} has a tracklet of its identity from another camera in the gallery, so "
+            "there is nothing to score: check the pids and cameras of query and gallery"
+        )
+
+
 def select(test: TestSet, protocol: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `test.query` [Q] and of `test.gallery` [G] that a protocol uses."""
     return retrieval.protocols.get(protocol).select(

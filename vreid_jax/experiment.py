@@ -1,5 +1,6 @@
 """A whole run: data, model, phases, evaluation; what the command line, the tests and the notebooks call."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -9,28 +10,30 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.all_splits import run_all_splits
 from vreid_jax.config import dataset_name
+from vreid_jax.config_checks import check_patterns, check_values, of_phase
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation_metric import LEARNED, check_metric, fit_metric
 from vreid_jax.evaluation_pairs import check_similarity, pair_distances
-from vreid_jax.initialisation import initial_variables
+from vreid_jax.initialisation import initial_variables, keep
 from vreid_jax.phase_data import PhaseData, frames_of
 from vreid_jax.results import Results, file_suffix
 from vreid_jax.training.checkpoints import Checkpoints
-from vreid_jax.training.loop import Place, phase_length, run_phase
+from vreid_jax.training.loop import Place, phase_length, run_phase, stopped
 from vreid_jax.training.metrics import MetricsWriter
 from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
-from vreid_jax.training.signals import StopRequest, stop_requests
+from vreid_jax.training.signals import Interrupted, StopRequest, stop_requests
 from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_mesh, make_train_step, put_replicated
-from vreid_jax.workdir import open_workdir
+from vreid_jax.workdir import only_trainer, open_workdir
 
 BASELINES = ("untrained", "color_histogram")
 MODES = ("train_and_evaluate", "train", "evaluate")
@@ -65,8 +68,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "tra
 
 def _run_one(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
     run = Run(config, workdir, mode)
-    with stop_requests() as stop:
-        state, place = run.train(stop) if mode != "evaluate" else run.restored()
+    trains = mode != "evaluate"
+    alone = only_trainer(workdir) if trains and jax.process_index() == 0 else contextlib.nullcontext()
+    with alone, stop_requests() as stop:
+        state, place = run.train(stop) if trains else run.restored()
+        if stopped(stop):  # a signal between the last step and here
+            raise Interrupted("stopped; nothing is lost: run the same command again to go on", stop.number or 15)
     return None if mode == "train" else run.evaluate(state, place)
 
 
@@ -77,13 +84,7 @@ class Run:
         self.config, self.workdir = config, workdir
         if mode == "evaluate" and not (workdir / "checkpoints").is_dir():
             raise InputError(f"workdir {workdir} holds no checkpoint to evaluate; train first")
-        for name in config.phase_order:
-            if name not in config.phases:
-                raise InputError(f"phase_order names {name!r}, but the phases are {', '.join(config.phases)}")
-        if not config.phase_order:
-            raise InputError("phase_order is empty; name at least one phase")
-        if config.seed < 0:
-            raise InputError(f"seed is {config.seed}; it must not be negative")
+        check_values(config)
         self.entry = models.entry(config.model.name)
         open_workdir(workdir, config, write=False)
         show = config.logging.progress
@@ -104,25 +105,29 @@ class Run:
         self.seeds = {name: phase_seed(config.seed, name) for name in config.phase_order}
         self.lengths, self.steps = {}, {}
         for name in config.phase_order:
-            phase = config.phases[name]
-            self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
-            self.steps[name] = self._train_step(name)
-        self._check(training=mode != "evaluate")
+            with of_phase(name):
+                phase = config.phases[name]
+                self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
+                self.steps[name] = self._train_step(name)
+        self._check(mode)
         open_workdir(workdir, config)
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
 
-    def _check(self, training: bool) -> None:
+    def _check(self, mode: str) -> None:
         """Find everything that can be wrong with a phase or the evaluation before the first phase starts."""
         for name in self.config.evaluation.baselines:
             if name not in BASELINES:
                 raise InputError(f"evaluation.baselines names {name!r}; they are {' and '.join(BASELINES)}")
         for name in self.protocols:
             evaluation.select(self.test, name)
+            if mode != "train":
+                evaluation.check_answerable(self.test, name)
         for name in self.config.evaluation.selections:
             evaluation.parse_selection(name)
         check_metric(self.config.evaluation.metric, self.train_source.pids, self.train_source.camids)
         for name in self.config.phase_order:
-            data.check_clip(self.config.phases[name])
+            with of_phase(name):
+                data.check_clip(self.config.phases[name])
         for stream in self.config.evaluation.streams.values():
             evaluation.check_clips(stream)
         variables = self._abstract_init()
@@ -133,17 +138,29 @@ class Run:
             if not stream.average:
                 pairs = (1, stream.clip.num_clips, feature.shape[-1])
                 check_similarity(self.module, variables, pairs, self.config, self.entry.similarity)
-        for name in self.config.phase_order if training else ():
-            # This trace is not lost: the first step of the phase finds it.
-            state = jax.eval_shape(functools.partial(self._new_state, name), variables)
-            batch, cache = self._phase_data(name).abstract(self.module, variables)
-            self.steps[name].eval_shape(state.replace(extra={**state.extra, **cache}), batch)
+        if mode == "evaluate":
+            return
+        if self.config.init_from and not (self.workdir / "config.json").exists():
+            initial_variables(self.config, variables)
+        names = flatten_dict(variables["params"], sep="/")
+        for name in self.config.phase_order:
+            with of_phase(name):
+                check_patterns(self.config.phases[name], names)
+                # This trace is not lost: the first step of the phase finds it.
+                state = jax.eval_shape(functools.partial(self._new_state, name), variables)
+                batch, cache = self._phase_data(name).abstract(self.module, variables)
+                self.steps[name].eval_shape(state.replace(extra={**state.extra, **cache}), batch)
 
     def train(self, stop: StopRequest) -> tuple[TrainState, Place]:
         """Do what is left of the phases."""
         config = self.config
         order = list(config.phase_order)
         state, place = self.restored() if self.checkpoints.latest() is not None else (None, None)
+        if place and place.steps_before != (done := sum(self.lengths[n] for n in order[: order.index(place.phase)])):
+            raise InputError(
+                f"the phases before {place.phase} were finished with {place.steps_before} steps and now have {done}: "
+                "only the length of the phase that is trained, or of a later one, can change"
+            )
         writer = MetricsWriter(self.workdir, place.step if place else 0, config.logging.tensorboard)
         try:
             for name in order[order.index(place.phase) if place else 0 :]:
@@ -167,10 +184,10 @@ class Run:
                     config=config,
                     stop=stop,
                 )
-            self.checkpoints.wait()
             return state, place
         finally:
             writer.close()
+            self.checkpoints.wait()  # Orbax cannot finish a save once the interpreter is leaving
 
     def restored(self) -> tuple[TrainState, Place]:
         """Read the newest checkpoint."""
@@ -330,16 +347,16 @@ class Run:
         )
 
     def _begin_phase(self, name: str, state: TrainState | None, place: Place | None) -> tuple[TrainState, Place]:
+        before = place or Place(name, 0, 0, 0.0, None)
         if state is None:
             variables = self._init()
             if self.config.init_from:
-                variables = initial_variables(self.config, variables)
+                variables, before.brought = initial_variables(self.config, variables)
             state = self._new_state(name, variables)
         if self.entry.prepare:
-            state = self.entry.prepare(name, state, self._phase_data(name))
+            state = keep(before.brought, state, self.entry.prepare(name, state, self._phase_data(name)))
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         state = put_replicated(self._new_state(name, variables, state.extra), self.mesh)
-        before = place or Place(name, 0, 0, 0.0, None)
         place = dataclasses.replace(before, phase=name, phase_step=0, steps_before=before.step, iterator=None)
         return state, place
 

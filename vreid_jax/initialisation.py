@@ -1,6 +1,7 @@
 """Where a run's parameters start: `config.init_from` names another run's workdir, or a file of weights."""
 
 import logging
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 def initial_variables(config, variables):
     """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
 
+    Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
+    trained already, and what a system does before a phase is not to change it (`keep`).
+
     `init_from` is the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or
     the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
     kernels, attention and blocks that the source has none of stay as they are, and so do classifiers for another
@@ -35,21 +39,35 @@ def initial_variables(config, variables):
     if not wanted:
         raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
     start, name = hub.local_path(config.init_from), config.model.name
+    same_system = True
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, config)
     elif (metadata := read_metadata(start)) is None:
         found, left_out = fit_torch(name, start, target, config.inflation)
+        same_system = False
     elif metadata["model"] == name:
         found, left_out = _fit_whole(load_weights(start), wanted, config)
     else:
         source = _named(flatten_dict(load_weights(start)))
         found, left_out = fit(source, target, MOUNTS.get(name, ((),)), config.inflation), []
+        same_system = False
     check_fit(found, f"init_from {config.init_from} is of another model", "it")
     left_out = left_out + found.left_out
     if left_out:
-        log.info("init_from: left out %s", ", ".join(left_out))
+        log.warning("init_from: left out %s", ", ".join(left_out))
     taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
-    return unflatten_dict(target | taken)
+    return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []
+
+
+def keep(names: Sequence[str], before, after):
+    """The state `after` with the variables of these names as they were in `before`."""
+
+    def kept(collection: str):
+        old, new = (flatten_dict(getattr(state, collection), sep="/") for state in (before, after))
+        return unflatten_dict({k: old[k] if f"{collection}/{k}" in chosen else v for k, v in new.items()}, sep="/")
+
+    chosen = set(names)
+    return after.replace(params=kept("params"), batch_stats=kept("batch_stats"))
 
 
 def _fit_whole(source, wanted, config):

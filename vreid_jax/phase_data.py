@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from vreid_jax import config as fields
 from vreid_jax import evaluation
 from vreid_jax.training.state import TrainState
+from vreid_jax.writing import whole_file
 
 
 def frames_of(phase) -> int:
@@ -64,10 +64,8 @@ class PhaseData:
         table = self._extract(state)
         if file and jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            half = file.with_suffix(f".{os.getpid()}.tmp")
-            with half.open("wb") as out:
+            with whole_file(file) as half, half.open("wb") as out:
                 np.save(out, table)
-            os.replace(half, file)
         return table
 
     def _fingerprint(self, state: TrainState) -> str:

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
+
+from vreid_jax.writing import whole_file
 
 
 def file_suffix(evaluation) -> str:
@@ -45,9 +46,8 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write the file in one piece; a reader never sees half of it."""
-        half = path.with_suffix(".tmp")
-        half.write_text(json.dumps(self.content(), indent=1) + "\n")
-        os.replace(half, path)
+        with whole_file(path) as half:
+            half.write_text(json.dumps(self.content(), indent=1) + "\n")
 
     def table(self) -> str:
         """Return the scores as text, in percent, one row for each system, stream and baseline and protocol."""
@@ -57,7 +57,9 @@ class Results:
             f"gallery {scores['num_gallery']}."
             for protocol, scores in self.protocols.items()
         ]
-        head = f"{self.system} on {self.dataset}, split {self.split}, seed {self.seed}, step {self.step}. {counts[0]}"
+        data = self.extra.get("dataset_config") or self.dataset
+        data += ", frames shuffled" if self.extra.get("shuffled_frames") else ""
+        head = f"{self.system} on {data}, split {self.split}, seed {self.seed}, step {self.step}. {counts[0]}"
         lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
         rows = [(self.system, self.protocols)]
         rows += [("re-ranked", self.reranked)] if self.reranked else []

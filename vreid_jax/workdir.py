@@ -1,14 +1,17 @@
-"""The folder of a run: whose it is, and whether this configuration may go on in it."""
+"""The folder of a run: whose it is, whether this configuration may go on in it, and that only one process trains there."""
 
+import contextlib
+import fcntl
 import json
-import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
 from vreid_jax.errors import InputError
+from vreid_jax.writing import UNFINISHED, whole_file
 
 # What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
 FREE_FIELDS = (
@@ -30,9 +33,11 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
     if file.exists():
         try:
             stored = json.loads(file.read_text())
+            if not isinstance(stored, dict):
+                raise ValueError("it holds no object")
         except ValueError as error:
             raise InputError(
-                f"{file} is no JSON ({error}); it was not written by a run, give another workdir"
+                f"{file} is no configuration ({error}); it was not written by a run, give another workdir"
             ) from error
         different = _differences(stored, json.loads(config.to_json()))
         if different:
@@ -40,18 +45,30 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
                 f"Give another workdir, or the same fields"
             )
-    elif path.is_dir() and any(entry.name != "config.tmp" for entry in path.iterdir()):  # that one a killed start left
+    elif path.is_dir() and any(not entry.name.endswith(UNFINISHED) for entry in path.iterdir()):
         raise InputError(
             f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
         )
     if write:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            half = file.with_suffix(".tmp")
-            half.write_text(config.to_json(indent=1) + "\n")
-            os.replace(half, file)
+            with whole_file(file) as half:
+                half.write_text(config.to_json(indent=1) + "\n")
         except OSError as error:
             raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+
+
+@contextlib.contextmanager
+def only_trainer(path: Path) -> Iterator[None]:
+    """Keep other processes of this machine from training in the workdir; `InputError` where one does already."""
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another process trains in workdir {path}: wait for it, or give another one") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def _differences(stored: dict, now: dict) -> list[str]:

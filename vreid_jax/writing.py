@@ -13,7 +13,7 @@ UNFINISHED = ".partial"  # the ending of what a killed process may leave; such n
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """A new file beside `path` to write to, which takes the place of `path` when the block ends.
 
     It has the permissions of any new file, whatever the writer gives it. Raises `InputError` where the system refuses.
@@ -34,7 +34,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     """A new folder beside `path`, which becomes `path` when the block ends: `path` is not there, or an empty folder.
 
     Raises `InputError` where the system refuses.

@@ -221,6 +221,14 @@ def test_a_layout_that_is_not_right_is_named_before_anything_is_written(tracklet
     assert not (tmp_path / "built").exists()
 
 
+def test_query_and_gallery_share_a_name_only_for_the_same_frames(tracklets, tmp_path):
+    _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 50)
+    assert len(_load(tracklets, tmp_path).as_data_source("gallery")) == 4
+    _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 90)
+    with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 have one name and different frames"):
+        _load(tracklets, tmp_path)
+
+
 def test_bad_frames_has_two_values(tracklets, tmp_path):
     with pytest.raises(InputError, match="bad_frames='ignore' must be one of error, skip"):
         _load(tracklets, tmp_path, bad_frames="ignore")

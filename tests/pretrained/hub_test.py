@@ -138,7 +138,7 @@ def test_a_run_starts_from_the_hub(api, file):
 
     hub.upload(file, "hf://me/c3d")
     like = {"params": {"conv1": {"kernel": np.zeros((1, 1, 1, 2, 3), np.float32)}}}
-    found = initialisation.initial_variables(Config, like)
+    found, _ = initialisation.initial_variables(Config, like)
     np.testing.assert_array_equal(np.ravel(found["params"]["conv1"]["kernel"]), np.arange(6))
 
 

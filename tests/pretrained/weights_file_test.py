@@ -63,7 +63,7 @@ def test_the_file_describes_itself(files):
 
 @pytest.mark.parametrize("file", ["resnet50.safetensors", "imagenet.safetensors"])
 def test_a_run_starts_from_a_file(files, variables, golden, file):
-    found = initial_variables(run_config(init_from=str(files / file), inflation="center"), variables)
+    found = initial_variables(run_config(init_from=str(files / file), inflation="center"), variables)[0]
     kernel = golden.narrow_resnet()["layer1.0.conv2.weight"].transpose(2, 3, 1, 0)
     streams = found["params"]
     np.testing.assert_array_equal(streams["spatial"]["backbone"]["layer1_0"]["conv2"]["kernel"], kernel)
@@ -76,7 +76,7 @@ def test_a_run_starts_from_a_file(files, variables, golden, file):
 
 def test_patterns_choose_what_is_taken(files, variables):
     config = run_config(init_from=str(files / "resnet50.safetensors"), init_patterns=("spatial/.*",))
-    found = initial_variables(config, variables)["params"]
+    found = initial_variables(config, variables)[0]["params"]
     jax.tree.map(np.testing.assert_array_equal, found["temporal"], variables["params"]["temporal"])
     assert np.abs(found["spatial"]["backbone"]["conv1"]["kernel"]).max() > 0
     old = variables["params"]["spatial"]["backbone"]["conv1"]["kernel"]
@@ -89,7 +89,7 @@ def test_a_whole_system_leaves_out_another_classifier(variables, tmp_path, caplo
         other["params"][stream]["head"]["classifier"] = {"kernel": np.ones((128, 7)), "bias": np.ones(7)}
     pretrained.save_weights(tmp_path / "system.safetensors", other, "two_stream_m3d", {}, "none")
     with caplog.at_level(logging.INFO):
-        found = initial_variables(run_config(init_from=str(tmp_path / "system.safetensors")), variables)["params"]
+        found = initial_variables(run_config(init_from=str(tmp_path / "system.safetensors")), variables)[0]["params"]
     lines = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert len(lines) == 1
     assert "params/spatial/head/classifier/kernel" in lines[0]

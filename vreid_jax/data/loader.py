@@ -17,7 +17,7 @@ from vreid_jax.errors import InputError
 FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of about this many frames
 
 
-def make_sampler(source: TrackletSource, phase, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source, phase, seed: int) -> ShuffleSampler | IdentitySampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
@@ -57,7 +57,7 @@ def check_clip(phase) -> None:
         raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
 
 
-def num_batches_per_epoch(source: TrackletSource, phase) -> int:
+def num_batches_per_epoch(source, phase) -> int:
     """Return how many batches of this phase make one epoch of its sampler."""
     return make_sampler(source, phase, seed=0).batches_per_epoch
 

@@ -1,7 +1,6 @@
 """Random access to the tracklets of a built dataset, decoding only the frames that are asked for."""
 
 import contextlib
-import os
 import threading
 import zipfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
 from vreid_jax.errors import InputError
+from vreid_jax.writing import whole_file
 
 
 def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H W 3"]:
@@ -79,11 +79,9 @@ class TrackletSource:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # not there, or cut short by a full disk
             index = self._scan(progress)
             # The next start is then instant. In one piece, since others may read it meanwhile or this process be killed.
-            half = path.with_suffix(f".{os.getpid()}.tmp")
-            with contextlib.suppress(OSError):  # a read-only dataset folder is no error
-                with half.open("wb") as file:
-                    np.savez(file, **index)
-                os.replace(half, path)
+            # A read-only dataset folder is no error.
+            with contextlib.suppress(InputError), whole_file(path) as half, half.open("wb") as file:
+                np.savez(file, **index)
         self.pids, self.camids = index["pids"], index["camids"]
         self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]
 

@@ -32,7 +32,7 @@ class Place:
     steps_before: int  # of the earlier phases
     seconds: float  # of training so far
     iterator: Any  # state of the data iterator
-    finished: bool = False
+    brought: list[str] = dataclasses.field(default_factory=list)  # variables from another run: see `initialisation`
 
     @property
     def step(self) -> int:
@@ -64,7 +64,9 @@ def run_phase(
       Interrupted: after a signal, once the state is saved.
     """
     pending: list[tuple[int, dict]] = []
+    # It counts the steps whose values have come back, not those that were only asked for.
     bar = logs.progress_bar(total_steps, place.phase_step, place.phase, config.logging.progress)
+    bar.set_postfix_str("compiling")
     last_time, last_step = time.perf_counter(), place.phase_step
     clips = 0
 
@@ -76,18 +78,18 @@ def run_phase(
         del pending[:count]
         for step, values in fetched:
             if not math.isfinite(values["loss"]):
-                raise NonFiniteLoss(
-                    f"the loss is {values['loss']} at step {step} of phase {place.phase}; the last good checkpoint is "
-                    f"step {checkpoints.latest() or 0}. A smaller learning rate is the usual remedy"
-                )
+                raise NonFiniteLoss(_diverged(float(values["loss"]), step, place.phase, checkpoints))
         step, values = fetched[-1]
         now = time.perf_counter()
         nonlocal last_time, last_step
         rate = clips * (step - place.steps_before - last_step) / max(now - last_time, 1e-9)
         last_time, last_step = now, step - place.steps_before
-        values = {name: float(value) for name, value in values.items()}
-        writer.write(step, {"phase": place.phase, **values, "clips_per_second": rate})
-        bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} clips/s")
+        for step, values in fetched:
+            if (step - place.steps_before) % config.logging.every_steps == 0 or step == fetched[-1][0]:
+                numbers = {name: float(value) for name, value in values.items()}
+                writer.write(step, {"phase": place.phase, **numbers, "clips_per_second": rate})
+        bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} clips/s", refresh=False)
+        bar.update(last_step - bar.n)
 
     def save() -> None:
         settle(len(pending))
@@ -102,12 +104,11 @@ def run_phase(
             state, values = train_step(state, put_batch(batch, mesh))
             place.phase_step += 1
             pending.append((place.step, values))
-            bar.update()
             log = place.phase_step % config.logging.every_steps == 0
             if log:
                 settle(len(pending) - config.logging.every_steps)
             place.seconds += time.perf_counter() - started
-            if _stopped(stop, at_interval=log):
+            if stopped(stop, at_interval=log):
                 save()
                 checkpoints.wait()
                 raise Interrupted(
@@ -123,7 +124,18 @@ def run_phase(
         bar.close()
 
 
-def _stopped(stop: StopRequest, at_interval: bool) -> bool:
+def _diverged(loss: float, step: int, phase: str, checkpoints: Checkpoints) -> str:
+    checkpoints.wait()  # one may still be on its way to the disk
+    last = checkpoints.latest()
+    kept = "no checkpoint is from before that" if last is None else f"the last good checkpoint is step {last}"
+    again = "" if last is None else ", with --config.init_from=THIS_ONE to keep what it has learned"
+    return (
+        f"the loss is {loss} at step {step} of phase {phase}; {kept}. A smaller learning rate is the usual remedy: "
+        f"start a new workdir with it{again}"
+    )
+
+
+def stopped(stop: StopRequest, at_interval: bool = True) -> bool:
     """Whether to stop now. Several processes agree on it, at the steps that are logged, so that all save the same one."""
     if jax.process_count() == 1:
         return bool(stop.number)

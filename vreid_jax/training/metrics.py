@@ -1,12 +1,13 @@
 """What a run says while it trains: metrics.jsonl, TensorBoard events and a progress bar."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 from tqdm import tqdm
+
+from vreid_jax.writing import whole_file
 
 
 class MetricsWriter:
@@ -56,9 +57,8 @@ def _keep_until(path: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             pass  # the half line of a killed run
-    replacement = path.with_suffix(".tmp")
-    replacement.write_text("".join(kept))
-    os.replace(replacement, path)
+    with whole_file(path) as half:
+        half.write_text("".join(kept))
 
 
 def progress_bar(total: int, initial: int, description: str, show: bool) -> tqdm:

@@ -6,6 +6,7 @@ from typing import Any
 import flax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vreid_jax.errors import InputError
 from vreid_jax.training.network import Network
 
 
@@ -31,8 +32,11 @@ class TrainState:
 
 
 def matching(names, patterns) -> list[str]:
-    """Return the names that one of the regular expressions matches as a whole."""
-    return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
+    """Return the names that one of the regular expressions matches as a whole; `InputError` for one that is none."""
+    try:
+        return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
+    except re.error as error:
+        raise InputError(f"{error.pattern!r} is no regular expression: {error}") from error
 
 
 def split_params(params, patterns) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -36,6 +36,21 @@ def put_replicated(tree, mesh: Mesh):
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
 
 
+def _check_identities(phase) -> None:
+    """Raise `InputError` for microbatches that part an identity, or that leave triplets without another one."""
+    if phase.sampler != "identity" or phase.accumulation_steps == 1:
+        return
+    clips = phase.batch_size // phase.identities_per_batch  # of an identity
+    identities, rest = divmod(phase.batch_size // phase.accumulation_steps, clips)
+    mined = any(phase.losses[name].weight for name in ("triplet", "clip_triplet"))
+    if rest or identities < 1 + mined:
+        raise InputError(
+            f"accumulation_steps = {phase.accumulation_steps} leaves {identities + rest / clips:g} of "
+            f"{phase.identities_per_batch} identities to a microbatch; it takes whole ones"
+            + (", two at least for triplets" if mined else "")
+        )
+
+
 def make_train_step(
     module: nn.Module,
     phase,
@@ -59,6 +74,7 @@ def make_train_step(
     microbatches = phase.accumulation_steps
     if microbatches < 1:
         raise InputError(f"accumulation_steps is {microbatches}; it must be at least 1")
+    _check_identities(phase)
     per_device, rest = divmod(phase.batch_size, microbatches * mesh.size)
     if rest or not per_device:
         raise InputError(

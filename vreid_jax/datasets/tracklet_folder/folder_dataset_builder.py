@@ -57,6 +57,7 @@ class Builder(TrackletBuilder):
             listed = progress.tracklets(layout.list_split(root, split), f"checking {split}")
             splits[split], bad = layout.check_frames(listed, config.bad_frames)
             skipped += bad
+        layout.check_shared_names(splits["query"], splits["gallery"])
         self.info.metadata.update(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 

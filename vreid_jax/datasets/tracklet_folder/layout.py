@@ -1,6 +1,7 @@
 """The layout `PATH/{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`: listed, checked, and its fingerprint."""
 
 import dataclasses
+import filecmp
 import hashlib
 import os
 import re
@@ -56,6 +57,20 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
     if not tracklets:
         raise InputError(f"{folder} is empty: it holds folders <pid>/c<camera>_<name> of frames")
     return tracklets
+
+
+def check_shared_names(query: list[FolderTracklet], gallery: list[FolderTracklet]) -> None:
+    """A name in both query and gallery is one tracklet, embedded once; `InputError` where their frames differ."""
+    there = {tracklet.tracklet_id: tracklet.frames for tracklet in gallery}
+    for tracklet in query:
+        other = there.get(tracklet.tracklet_id, tracklet.frames)
+        same = len(tracklet.frames) == len(other) and all(
+            filecmp.cmp(a, b, shallow=False) for a, b in zip(tracklet.frames, other, strict=True)
+        )
+        if not same:
+            raise InputError(
+                f"{tracklet.frames[0].parent} and {other[0].parent} have one name and different frames: rename one"
+            )
 
 
 def _pid(person: Path, split: str) -> int:
