@@ -353,6 +353,20 @@ def test_a_signal_while_a_run_is_read_stops_it(finished, toy, monkeypatch):
     assert leaving.value.exit_code == 128 + signal.SIGTERM
 
 
+def test_an_evaluation_says_what_it_changes_of_the_run(finished, toy, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    before = (workdir / "config.json").read_text()
+    toy.evaluation.shuffle_frames = True
+    experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert (workdir / "config.json").read_text() == before
+    assert "toy on walkers/tiny, frames shuffled, split 0" in capsys.readouterr().out
+    toy.evaluation.shuffle_frames, toy.evaluation.metric = False, "cosine"
+    experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert json.loads((workdir / "config.json").read_text())["evaluation"]["metric"] == "cosine"
+    assert "evaluated, embedded and searched by cosine from now on, it was by euclidean" in capsys.readouterr().out
+
+
 def test_modes(toy, tmp_path):
     with pytest.raises(InputError, match="mode is 'test'; it is one of train_and_evaluate, train, evaluate"):
         experiment.train_and_evaluate(toy, tmp_path, "test")

@@ -110,7 +110,8 @@ class Run:
                 self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
                 self.steps[name] = self._train_step(name)
         self._check(mode)
-        open_workdir(workdir, config)
+        # A control, or another dataset, leaves the run as it is.
+        open_workdir(workdir, config, write=not (mode == "evaluate" and self._suffix))
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
 
     def _check(self, mode: str) -> None:
@@ -141,7 +142,7 @@ class Run:
         if mode == "evaluate":
             return
         if self.config.init_from and not (self.workdir / "config.json").exists():
-            initial_variables(self.config, variables)
+            initial_variables(self.config, variables, tell=False)
         names = flatten_dict(variables["params"], sep="/")
         for name in self.config.phase_order:
             with of_phase(name):

@@ -18,11 +18,11 @@ from vreid_jax.training.state import matching
 log = logging.getLogger(__name__)
 
 
-def initial_variables(config, variables):
+def initial_variables(config, variables, tell: bool = True):
     """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
 
     Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
-    trained already, and what a system does before a phase is not to change it (`keep`).
+    trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out is logged in one line.
 
     `init_from` is the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or
     the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
@@ -53,7 +53,7 @@ def initial_variables(config, variables):
         same_system = False
     check_fit(found, f"init_from {config.init_from} is of another model", "it")
     left_out = left_out + found.left_out
-    if left_out:
+    if left_out and tell:
         log.warning("init_from: left out %s", ", ".join(left_out))
     taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
     return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []

@@ -22,12 +22,13 @@ FREE_FIELDS = (
 
 
 def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
-    """Make the folder a new run's, or check that the run in it is this one.
+    """Make the folder a new run's, or check that the run in it is this one; says so if its metric becomes another.
 
     Raises:
       InputError: when the folder holds something else, or a run of another configuration (naming what differs).
     """
     file = path / "config.json"
+    stored = None
     if path.exists() and not path.is_dir():
         raise InputError(f"workdir {path} is a file; give a folder")
     if file.exists():
@@ -54,6 +55,10 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
             path.mkdir(parents=True, exist_ok=True)
             with whole_file(file) as half:
                 half.write_text(config.to_json(indent=1) + "\n")
+            if stored and (metric := config.evaluation.metric) != (old := stored["evaluation"]["metric"]):
+                print(
+                    f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True
+                )
         except OSError as error:
             raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
 

@@ -212,6 +212,7 @@ def test_a_tracklet_with_no_readable_frame_is_an_error_even_when_skipping(trackl
         (lambda p: (p / "train" / "0001").rename(p / "train" / "0"), "belong into gallery"),
         (lambda p: (p / "train" / "0001" / "c1_a").rename(p / "train" / "0001" / "cam1"), "c<camera>_<name>"),
         (lambda p: (p / "gallery" / "7" / "c3_x").mkdir(), "c3_x has no frames"),
+        (lambda p: (p / "query" / "7" / "c1" / "f2.bmp").touch(), "f2.bmp: frames are .jpg or .png"),
     ],
 )
 def test_a_layout_that_is_not_right_is_named_before_anything_is_written(tracklets, tmp_path, spoil, message):

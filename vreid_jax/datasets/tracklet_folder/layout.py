@@ -14,6 +14,7 @@ from vreid_jax.errors import InputError
 
 SPLITS = ("train", "query", "gallery")
 BAD_FRAMES = ("error", "skip")
+OTHER_PICTURES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
 
 
@@ -50,6 +51,8 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
             if not match:
                 raise InputError(f"{path}: the name of a tracklet folder must be c<camera>_<name>, as in c2_track17")
             frames = [p for p in _entries(path) if p.suffix.lower() in SUFFIXES]
+            if other := [p for p in _entries(path) if p.suffix.lower() in OTHER_PICTURES]:
+                raise InputError(f"{other[0]}: frames are .jpg or .png; convert it, or remove it")
             if not frames:
                 raise InputError(f"{path} has no frames: a tracklet folder holds at least one .jpg or .png")
             frames.sort(key=lambda path: frame_order(path.name))
