@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from vreid_jax import config as fields
-from vreid_jax import data, evaluation
+from vreid_jax import data, evaluation, extraction
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation_pairs import pair_distances
 from vreid_jax.experiment import Run, train_and_evaluate
@@ -55,7 +55,7 @@ def test_features(run: Run, file: Path) -> np.ndarray:
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         ((name, stream),) = run.config.evaluation.streams.items()
         tables = [
-            evaluation.extract_stream(
+            extraction.extract_stream(
                 run.module,
                 variables,
                 run.test.tracklets,

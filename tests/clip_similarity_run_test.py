@@ -11,7 +11,7 @@ import pytest
 
 import vreid_jax
 from vreid_jax import config as fields
-from vreid_jax import data, evaluation, experiment, models, report, retrieval
+from vreid_jax import data, experiment, extraction, models, report, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.training import loop
@@ -182,7 +182,7 @@ def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, data_dir, tm
     state, _ = run.restored()
     table = run._phase_data("similarity").clip_features(state)
     np.testing.assert_array_equal(table, state.extra["cache"]["clip_features"])
-    monkeypatch.setattr(evaluation, "extract_stream", None)
+    monkeypatch.setattr(extraction, "extract_stream", None)
     np.testing.assert_array_equal(run._phase_data("similarity").clip_features(state), table)
     assert len(list((tmp_path / "tables").iterdir())) == 1
 
@@ -197,7 +197,7 @@ def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finishe
         fields.set_field(config, "evaluation.streams.clips.clip.corrupt", corrupt)
         stream = config.evaluation.streams.clips
         options = {"config": config, "mean": run.entry.mean, "std": run.entry.std, "corrupt_all": everything}
-        found = evaluation.extract_stream(run.module, variables, run.test.tracklets, stream, **options)
+        found = extraction.extract_stream(run.module, variables, run.test.tracklets, stream, **options)
         fields.set_field(config, "evaluation.streams.clips.clip.corrupt", 0)
         return found
 

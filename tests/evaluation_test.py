@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax import data, evaluation, extraction, models, retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.results import Results
 
@@ -57,7 +57,7 @@ def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
 
     def extract(batch_frames):
         toy.evaluation.batch_frames = batch_frames
-        return evaluation.extract_stream(
+        return extraction.extract_stream(
             module, variables, tiny.tracklets, stream, config=toy, mean=mean, std=std, name="x"
         )
 
@@ -81,7 +81,7 @@ def test_batches_hold_every_clip_once_and_are_padded_to_one_size(sizes):
     for row, size in enumerate(sizes):
         items.append((row, np.arange(number, number + size)[:, None]))
         number += size
-    batches = list(evaluation._batches(iter(items), lambda length: 4))
+    batches = list(extraction._batches(iter(items), lambda length: 4))
     assert all(clips.shape == (4, 1) for clips, _ in batches)
     rows = np.concatenate([rows for _, rows in batches])
     clips = np.concatenate([clips[: len(rows), 0] for clips, rows in batches])
@@ -113,8 +113,8 @@ def test_the_nearest_of_several_tracklets_decides_between_twins():
 
 def test_streams_are_normalised_and_concatenated():
     a, b = np.array([[3.0, 4.0], [0.0, 0.0]], np.float32), np.array([[0.0, 2.0], [1.0, 0.0]], np.float32)
-    np.testing.assert_allclose(evaluation.fuse({"a": a, "b": b}), [[0.6, 0.8, 0, 1], [0, 0, 1, 0]], rtol=1e-6)
-    np.testing.assert_array_equal(evaluation.fuse({"a": a}), a)
+    np.testing.assert_allclose(extraction.fuse({"a": a, "b": b}), [[0.6, 0.8, 0, 1], [0, 0, 1, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(extraction.fuse({"a": a}), a)
 
 
 def test_color_histogram_of_one_colour_and_of_two_halves(toy):
@@ -127,7 +127,7 @@ def test_color_histogram_of_one_colour_and_of_two_halves(toy):
             return np.repeat((red, half)[row], len(numbers), 0)
 
     toy.data.height, toy.data.width = 12, 4
-    features = evaluation.color_histogram(Two("query", ["a", "b"], [1, 2], [1, 1]), toy, stripes=3).reshape(2, 3, 64)
+    features = extraction.color_histogram(Two("query", ["a", "b"], [1, 2], [1, 1]), toy, stripes=3).reshape(2, 3, 64)
     expected = np.zeros((3, 64))
     expected[:, 3 * 16] = 1.0  # red in its highest of four bins, green and blue in their lowest
     np.testing.assert_allclose(features[0], expected)

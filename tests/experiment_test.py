@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax import experiment, models, retrieval
+from vreid_jax import experiment, models, retrieval, run_scores
 from vreid_jax.errors import InputError
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
@@ -170,7 +170,7 @@ def test_a_learned_metric_is_fitted_on_the_training_split_used_and_kept(finished
     # And it is the metric of the training split's features: fitted here once more, on features extracted here.
     state, _ = run.restored()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    training = run._tables(run.train_source, "", variables)["system"]
+    training = run_scores.feature_tables(run, run.train_source, "", variables)["system"]
     first = np.zeros(len(training), bool)
     pids, camids = run.train_source.pids, run.train_source.camids
     for pid in np.unique(pids):

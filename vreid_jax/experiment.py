@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,17 +11,18 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax import data, evaluation, extraction, models, retrieval
 from vreid_jax.all_splits import run_all_splits
 from vreid_jax.config import dataset_name
 from vreid_jax.config_checks import check_patterns, check_values, of_phase
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation_metric import LEARNED, check_metric, fit_metric
-from vreid_jax.evaluation_pairs import check_similarity, pair_distances
+from vreid_jax.evaluation_metric import check_metric
+from vreid_jax.evaluation_pairs import check_similarity
 from vreid_jax.initialisation import initial_variables, keep
 from vreid_jax.phase_data import PhaseData, frames_of
 from vreid_jax.results import Results, file_suffix
+from vreid_jax.run_scores import score_run
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import Place, phase_length, run_phase, stopped
 from vreid_jax.training.metrics import MetricsWriter
@@ -111,7 +110,7 @@ class Run:
                 self.steps[name] = self._train_step(name)
         self._check(mode)
         # A control, or another dataset, leaves the run as it is.
-        open_workdir(workdir, config, write=not (mode == "evaluate" and self._suffix))
+        open_workdir(workdir, config, write=not (mode == "evaluate" and self.suffix))
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
 
     def _check(self, mode: str) -> None:
@@ -130,7 +129,7 @@ class Run:
             with of_phase(name):
                 data.check_clip(self.config.phases[name])
         for stream in self.config.evaluation.streams.values():
-            evaluation.check_clips(stream)
+            extraction.check_clips(stream)
         variables = self._abstract_init()
         for stream in self.config.evaluation.streams.values():
             clips = jax.ShapeDtypeStruct((1, stream.clip.length, *self._clip_shape().shape[2:]), jnp.float32)
@@ -205,120 +204,16 @@ class Run:
         return self.checkpoints.restore(step, like), place
 
     def evaluate(self, state: TrainState, place: Place) -> Results:
-        """Score the state and the baselines, write `features/` and `results.json`, print the table.
-
-        With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
-        ordinary evaluation changes.
-        """
-        config = self.config
-        started = time.perf_counter()
-        results = Results(
-            system=config.system,
-            dataset=config.dataset,
-            split=config.split,
-            seed=config.seed,
-            step=place.step,
-            protocols={},
-            skipped_frames=int((self.builder.info.metadata or {}).get("skipped_frames", 0)),
-            extra={
-                "dataset_config": config.evaluation.dataset or config.data.name,
-                "shuffled_frames": config.evaluation.shuffle_frames,
-            },
-        )
-        twins = (self.builder.info.metadata or {}).get("twins", ())
-        for name, distances in self._distances("", {"params": state.params, "batch_stats": state.batch_stats}).items():
-            scores = evaluation.score(self.test, distances, self.protocols)
-            scores |= evaluation.selection_scores(self.test, distances, config.evaluation.selections)
-            if name == "system":
-                results.protocols = scores
-                results.extra["open_set"] = evaluation.open_set(self.test, distances, self.protocols[0])
-                if config.evaluation.rerank:
-                    results.reranked = evaluation.score(self.test, distances, self.protocols, rerank=True)
-            else:
-                results.streams[name] = scores
-            if twins:
-                results.twins[name] = evaluation.twin_scores(self.test, distances, twins)
-        for name in config.evaluation.baselines:
-            distances = self._distances(f"{name}-", self._init() if name == "untrained" else None, only_system=True)
-            results.baselines[name] = evaluation.score(self.test, distances["system"], self.protocols)
-        main = next(iter(results.protocols.values()))
-        results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
-        results.extra |= {"metric": config.evaluation.metric}
-        if source := (self.builder.info.metadata or {}).get("split_source"):
-            results.extra["split_source"] = source
-        results.extra |= {"train_seconds": place.seconds, "evaluation_seconds": time.perf_counter() - started}
-        if jax.process_index() == 0:
-            results.save(self.workdir / f"results{self._suffix}.json")
-            print(results.table(), flush=True)
-        return results
+        """Score the state and the baselines; see `score_run`."""
+        return score_run(self, state, place)
 
     @property
-    def _suffix(self) -> str:
+    def suffix(self) -> str:
+        """What the names of files of this evaluation end in."""
         return file_suffix(self.config.evaluation)
 
-    def _distances(self, prefix: str, variables, only_system: bool = False) -> dict[str, Callable]:
-        """Distances between test tracklets by table, the system's and each stream's, in the configured metric.
-
-        Without `variables` the features are colour histograms. A learned metric is fitted for each table on the
-        training split's features of the same kind.
-        """
-        metric = self.config.evaluation.metric
-        tables = self._tables(self.test.tracklets, prefix, variables)
-        training = self._tables(self.train_source, prefix, variables) if metric in LEARNED else {}
-        found = {}
-        for name in ("system",) if only_system else tables:
-            fitted = metric
-            if metric in LEARNED:
-                fitted = fit_metric(metric, training[name], self.train_source.pids, self.train_source.camids)
-                if jax.process_index() == 0:
-                    folder = self.workdir / "metrics"
-                    folder.mkdir(exist_ok=True)
-                    fitted.save(folder / f"{metric}-{prefix}{name}{self._suffix}.npz")
-            if tables[name].ndim == 3:
-                found[name] = pair_distances(
-                    self.module, variables, tables[name], self.config, self.mesh, self.entry.similarity, prefix + name
-                )
-            else:
-                found[name] = evaluation.feature_distances(tables[name], fitted)
-        return found
-
-    def _tables(self, tracklets, prefix: str, variables) -> dict[str, np.ndarray]:
-        """Features `[N, D]` of the system and, where there are several, of each stream; those of the test are kept."""
-        if variables is None:
-            streams = {"": evaluation.color_histogram(tracklets, self.config)}
-        else:
-            streams = {
-                name: evaluation.extract_stream(
-                    self.module,
-                    variables,
-                    tracklets,
-                    stream,
-                    config=self.config,
-                    **normalisation(self.config.data, self.entry),
-                    name=f"{prefix}{name}",
-                )
-                for name, stream in self.config.evaluation.streams.items()
-            }
-        if tracklets is self.test.tracklets:
-            for name, features in streams.items():
-                self._write_features(f"{prefix}{name}".removesuffix("-"), features)
-        return {"system": evaluation.fuse(streams), **(streams if len(streams) > 1 else {})}
-
-    def _write_features(self, name: str, features: np.ndarray) -> None:
-        if jax.process_index():
-            return
-        folder = self.workdir / "features"
-        folder.mkdir(exist_ok=True)
-        tracklets = self.test.tracklets
-        np.savez(
-            folder / f"{name}{self._suffix}.npz",
-            features=features,
-            tracklet_ids=tracklets.tracklet_ids,
-            pids=tracklets.pids,
-            camids=tracklets.camids,
-        )
-
-    def _init(self):
+    def new_variables(self):
+        """Parameters and batch statistics as they are before any training."""
         # lazy_init computes no forward pass, and this generator compiles four times faster than the default one: with
         # `init` the wait for the first step of a narrow network would be over a minute.
         key = jax.random.key(self.config.seed, impl="unsafe_rbg")
@@ -350,7 +245,7 @@ class Run:
     def _begin_phase(self, name: str, state: TrainState | None, place: Place | None) -> tuple[TrainState, Place]:
         before = place or Place(name, 0, 0, 0.0, None)
         if state is None:
-            variables = self._init()
+            variables = self.new_variables()
             if self.config.init_from:
                 variables, before.brought = initial_variables(self.config, variables)
             state = self._new_state(name, variables)

@@ -22,7 +22,7 @@ import numpy as np
 from jax import export as jax_export
 from ml_collections import ConfigDict
 
-from vreid_jax import __version__, data, evaluation, models
+from vreid_jax import __version__, data, extraction, models
 from vreid_jax.errors import InputError
 from vreid_jax.inference import Model, OneTracklet
 from vreid_jax.training.network import normalise
@@ -274,7 +274,7 @@ class Exported:
             mean = features.mean(0, keepdims=True).astype(np.float32)
             finish = self.functions.get(f"{name}.tracklet")
             found[name] = mean if finish is None else np.asarray(finish(mean))
-        return evaluation.fuse(found)[0]
+        return extraction.fuse(found)[0]
 
 
 def read(folder: str | Path) -> Exported:

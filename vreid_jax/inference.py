@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
-from vreid_jax import evaluation, models
+from vreid_jax import extraction, models
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
@@ -105,9 +105,9 @@ class Model:
                 stream.average = True  # one vector a tracklet, also for a system that compares sets of clips
                 stream.clip.corrupt = 0  # a control of the evaluation, as shuffled frames are
             config.logging.progress = progress
-        return evaluation.fuse(
+        return extraction.fuse(
             {
-                name: evaluation.extract_stream(
+                name: extraction.extract_stream(
                     self.module,
                     self.variables,
                     tracklets,

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax import config as fields
-from vreid_jax import evaluation
+from vreid_jax import extraction
 from vreid_jax.training.state import TrainState
 from vreid_jax.writing import whole_file
 
@@ -85,7 +85,7 @@ class PhaseData:
         stream = fields.evaluation_stream("evenly", clip.length, {}, clip.num_clips, clip.stride, average=False)
         network = state.network
         tables = [
-            evaluation.extract_stream(
+            extraction.extract_stream(
                 network.module,
                 {"params": state.params, "batch_stats": state.batch_stats},
                 self.source,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from vreid_jax import evaluation, models
+from vreid_jax import extraction, models
 from vreid_jax.config import evaluation_stream
 from vreid_jax.errors import InputError
 from vreid_jax.losses import OIMMemory
@@ -125,7 +125,7 @@ def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(toy):
     toy.data.height, toy.data.width = SIZE[1:3]
     stream = evaluation_stream("sliding", 8, {}, stride=4)
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    found = evaluation.extract_stream(module, variables, source, stream, config=toy, mean=mean, std=std)
+    found = extraction.extract_stream(module, variables, source, stream, config=toy, mean=mean, std=std)
     assert source.largest <= 256 + 8
     whole = Network(module, mean, std)
     describe = jax.jit(lambda frames: whole(variables, frames)["descriptors"], compiler_options=QUICK)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vreid_jax import data, evaluation, inference, models
+from vreid_jax import data, extraction, inference, models
 from vreid_jax.errors import InputError
 from vreid_jax.report.ranked_lists import Lists, RankedList
 from vreid_jax.report.stored import StoredRun
@@ -97,7 +97,7 @@ def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedLi
         numbers = data.split_clips(clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride)
         frames = tracklets.read(row, numbers.reshape(-1))
         clips.append(data.resize(frames, *size).reshape(*numbers.shape, *size, 3))
-    table = evaluation.extract_stream(
+    table = extraction.extract_stream(
         model.module,
         model.variables,
         data.JoinedSource([tracklets], np.array(rows)),

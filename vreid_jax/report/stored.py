@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from vreid_jax import evaluation, inference, models
+from vreid_jax import evaluation, extraction, inference, models
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation_metric import LEARNED
 from vreid_jax.evaluation_pairs import pair_distances
@@ -83,7 +83,7 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
             if table["tracklet_ids"].tolist() != test.tracklets.tracklet_ids.tolist():
                 raise InputError(f"{file} is of other tracklets than the dataset has now: evaluate the run again")
             streams[name] = table["features"]
-    features = evaluation.fuse(streams)
+    features = extraction.fuse(streams)
     if features.ndim == 3:
         model = inference.load(run.workdir)
         method = models.entry(model.name).similarity
