@@ -45,6 +45,7 @@ def drawn(shape, size, seed):
 
 def assert_same_values(function, *shapes, rtol=1e-5, atol=1e-5):
     model = converted(function, *shapes)
+    function = jax.jit(function)
     for size in (1, 3):
         values = [drawn(shape, size, seed) for seed, shape in enumerate(shapes)]
         expected, found = np.asarray(function(*map(jnp.asarray, values))), through_onnxruntime(model, *values)
@@ -116,6 +117,7 @@ SHAPES = {
     "rows of several": lambda x: jnp.take(x, np.array([[2, 0], [1, 4]]), axis=1, mode="clip"),
     "padding and cutting": lambda x: lax.pad(x, -2.0, ((0, 0, 0), (1, 2, 0), (-1, 0, 0), (0, 0, 0), (0, 0, 0))),
     "what is broadcast": lambda x: jnp.concatenate([x, jnp.ones((1, 5, 7, 6, 4)) * x[:, :1]], 1),
+    "maxima and sums over no axis": lambda x: x.max(()) + x.min(()) + x.sum(()),
     "the largest as one": lambda x: jax.nn.one_hot(x.argmax(-1), 4),
 }
 
@@ -154,6 +156,19 @@ def test_log1p_keeps_the_digits_of_small_values():
     small = np.array([[0.0, 1e-30, 1e-12, 3e-8, 1e-7, 1e-3, 0.5, 40.0]], np.float32)
     found = through_onnxruntime(converted(jnp.log1p, ("b", 8)), small)
     np.testing.assert_allclose(found, np.log1p(small.astype(np.float64)), rtol=3e-7)
+
+
+def test_log1p_of_what_is_large_or_no_number_is_that_of_jax():
+    values = np.array([[-2.0, -1.0, -0.9999999, 1.0, 1e38, 3.4e38, np.inf, np.nan]], np.float32)
+    found = through_onnxruntime(converted(jnp.log1p, ("b", 8)), values)
+    np.testing.assert_allclose(found, jax.jit(jnp.log1p)(values), rtol=3e-7)
+
+
+def test_nan_passes_through_what_is_elementwise():
+    values = np.array([[-1.0, np.nan, 2.0]], np.float32)
+    function = ELEMENTWISE["activations"]
+    found = through_onnxruntime(converted(function, ("b", 3), ("b", 3)), values, values)
+    np.testing.assert_allclose(found, jax.jit(function)(values, values), rtol=1e-6)
 
 
 def test_what_depends_on_weights_alone_is_computed_and_what_nobody_needs_left_out():
@@ -195,3 +210,55 @@ def test_names_shapes_and_types_are_those_that_were_asked_for():
 def test_what_cannot_be_written_is_named(function, what):
     with pytest.raises(InputError, match=what):
         converted(function, ("b", 3))
+
+
+IMAGES = ("b", 6, 6, 2)
+WINDOW = {"window_dimensions": (1, 2, 2, 1), "window_strides": (1, 2, 2, 1)}
+
+
+def image_convolution(padding, dtype):
+    kernel, numbers = jnp.ones((3, 3, 2, 2), dtype), ("NHWC", "HWIO", "NHWC")
+    return lambda x: lax.conv_general_dilated(x.astype(dtype), kernel, (1, 1), padding, dimension_numbers=numbers)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "dtype", "what"),
+    [
+        (
+            lambda x: lax.select_n(x, np.ones(3, np.float32), np.zeros(3, np.float32)),
+            (3,),
+            "int32",
+            "`select_n` of int",
+        ),
+        (lambda x: x.sum(1, dtype="uint8"), ("b", 3), "uint8", "`reduce_sum` of uint8"),
+        (lambda x: -x, ("b", 3), "uint8", "`neg` of uint8"),
+        (lambda x: x @ jnp.ones((3, 2), "uint8"), ("b", 3), "uint8", "`dot_general` of uint8"),
+        (lambda x: x.astype("uint8"), ("b", 3), "float32", "a cast to uint8"),
+        (lambda x: x.astype("int32"), ("b", 3), "float32", "a cast to int32"),
+        (lambda x: x.astype("bfloat16"), ("b", 3), "float32", "a cast to bfloat16"),
+        (lambda x: jnp.exp(x), ("b", 3), "float16", "`exp` of float16"),
+        (image_convolution(((-1, 0), (0, 0)), "float32"), IMAGES, "float32", "negative padding"),
+        (image_convolution("VALID", "int32"), IMAGES, "int32", "`conv_general_dilated` of int32"),
+        (
+            lambda x: lax.reduce_window(x, -(2**31), lax.max, **WINDOW, padding="VALID"),
+            IMAGES,
+            "int32",
+            "`reduce_window_max` of int32",
+        ),
+    ],
+)
+def test_what_a_runtime_would_compute_otherwise_or_not_at_all_is_named(function, shape, dtype, what):
+    with pytest.raises(InputError, match=what):
+        converted(function, shape, dtype=dtype)
+
+
+def test_what_onnxruntime_does_not_load_is_one_sentence(capfd):
+    def padded(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, **WINDOW, padding=((0, 0), (3, 3), (0, 0), (0, 0)))
+
+    with pytest.raises(
+        InputError, match=r"the model cannot be written as ONNX, export without --onnx: .*pad"
+    ) as raised:
+        converted(padded, IMAGES)
+    assert len(str(raised.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")

@@ -12,10 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 import onnx
+import onnxruntime
 from jax.extend.core import Literal
 
+from vreid_jax.errors import InputError
 from vreid_jax.to_onnx.graph import Graph, Tensor, Value, require
-from vreid_jax.to_onnx.primitives import BROADCASTING, RULES
+from vreid_jax.to_onnx.primitives import BROADCASTING, DTYPES, RULES
 
 LEFT = {"broadcast_in_dim", "dim_as_value"}  # of constants: would make them larger; is known at run time only
 CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"}
@@ -30,7 +32,7 @@ def convert(
     model has for arguments and result.
 
     Raises:
-      InputError: when the function has an operation that is not known here.
+      InputError: when the function has an operation that is not known here, or onnxruntime does not load the model.
     """
     closed = jax.make_jaxpr(function)(*specs)
     (result,) = closed.jaxpr.outvars
@@ -38,7 +40,21 @@ def convert(
     given = [Tensor(name, tuple(spec.shape)) for name, spec in zip(inputs, specs, strict=True)]
     (found,) = _inlined(graph, closed, given)
     signature = [(tensor, spec.dtype) for tensor, spec in zip(given, specs, strict=True)]
-    return graph.model(signature, output, graph.expand(found, result.aval.shape), result.aval.dtype)
+    model = graph.model(signature, output, graph.expand(found, result.aval.shape), result.aval.dtype)
+    _check(model)
+    return model
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """`InputError` unless the standard allows the model and onnxruntime has what it needs."""
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 4  # it would print what is raised
+    try:
+        onnx.checker.check_model(model)
+        onnxruntime.InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
+    except Exception as error:  # both raise kinds of their own that have no other base
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"the model cannot be written as ONNX, export without --onnx: {reason}") from error
 
 
 def _inlined(graph: Graph, closed: Any, values: Sequence[Value]) -> list[Value]:
@@ -77,6 +93,8 @@ def _evaluated(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
         found = equation.primitive.bind(*values, **params)
         return [np.asarray(x) for x in (found if equation.primitive.multiple_results else [found])]
     require(name in RULES, f"`{name}`")
+    for variable in equation.invars:
+        require(variable.aval.dtype.name in DTYPES[name], f"`{name}` of {variable.aval.dtype}")
     return [RULES[name](graph, params, shapes[0], *values)]
 
 

@@ -1,7 +1,8 @@
 """JAX's primitives as nodes of an ONNX graph: those that inference in this library's networks is made of.
 
 A rule takes the graph, the primitive's parameters, the shape of its result, and its values, of which one at least is no
-constant.
+constant. It is of values of `DTYPES` only: of others a runtime may have no operator, or round and wrap where JAX does not.
+What a network makes of NaN may differ: a maximum over an axis or a window is NaN in JAX, onnxruntime passes over the NaN.
 """
 
 from __future__ import annotations
@@ -17,18 +18,24 @@ from vreid_jax.to_onnx.graph import Graph, Tensor, Value, onnx_dtype, require
 Rule = Callable[..., Value]
 RULES: dict[str, Rule] = {}
 BROADCASTING: set[str] = set()  # primitives whose values may have ones where the shape has more
+DTYPES: dict[str, set[str]] = {}
+
+NUMBERS = {"float32"}
+COMPARED = {"float32", "int32"}
+MOVED = {"float32", "int32", "uint8", "bool"}
 
 SAME = {
-    "abs": "Abs", "add": "Add", "div": "Div", "eq": "Equal", "exp": "Exp", "ge": "GreaterOrEqual", "gt": "Greater",
-    "le": "LessOrEqual", "log": "Log", "logistic": "Sigmoid", "lt": "Less", "max": "Max", "min": "Min", "mul": "Mul",
-    "neg": "Neg", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
+    "abs": "Abs", "add": "Add", "div": "Div", "exp": "Exp", "log": "Log", "logistic": "Sigmoid", "max": "Max",
+    "min": "Min", "mul": "Mul", "neg": "Neg", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
 }  # fmt: skip
+COMPARISONS = {"eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "le": "LessOrEqual", "lt": "Less"}
 REDUCTIONS = {"reduce_max": "ReduceMax", "reduce_min": "ReduceMin", "reduce_sum": "ReduceSum"}
 
 
-def _rule(*names: str, broadcasting: bool = False) -> Callable[[Rule], Rule]:
+def _rule(*names: str, broadcasting: bool = False, of: set[str] = NUMBERS) -> Callable[[Rule], Rule]:
     def register(rule: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, rule))
+        DTYPES.update(dict.fromkeys(names, of))
         BROADCASTING.update(names if broadcasting else ())
         return rule
 
@@ -40,19 +47,25 @@ def _same(operator: str, graph: Graph, params, shape, *values: Value) -> Tensor:
 
 
 def _reduced(operator: str, graph: Graph, params, shape, x: Tensor) -> Tensor:
+    if not params["axes"]:  # ONNX would take them for all
+        return x
     return graph.add(operator, x, np.array(params["axes"], np.int64), shape=shape, keepdims=0)
 
 
 for _name, _operator in SAME.items():
     _rule(_name, broadcasting=True)(partial(_same, _operator))
+for _name, _operator in COMPARISONS.items():
+    _rule(_name, broadcasting=True, of=COMPARED)(partial(_same, _operator))
 for _name, _operator in REDUCTIONS.items():
     _rule(_name)(partial(_reduced, _operator))
-_rule("stop_gradient", "copy", broadcasting=True)(lambda graph, params, shape, x: x)
-_rule("ne", broadcasting=True)(lambda graph, params, shape, x, y: graph.add("Not", graph.add("Equal", x, y)))
+_rule("stop_gradient", "copy", broadcasting=True, of=MOVED)(lambda graph, params, shape, x: x)
+_rule("ne", broadcasting=True, of=COMPARED)(
+    lambda graph, params, shape, x, y: graph.add("Not", graph.add("Equal", x, y))
+)
 _rule("square", broadcasting=True)(lambda graph, params, shape, x: graph.add("Mul", x, x))
 _rule("rsqrt", broadcasting=True)(lambda graph, params, shape, x: graph.add("Reciprocal", graph.add("Sqrt", x)))
-_rule("reshape", "squeeze", "expand_dims")(lambda graph, params, shape, x: graph.reshape(x, shape))
-_rule("transpose")(lambda graph, params, shape, x: graph.transpose(x, params["permutation"]))
+_rule("reshape", "squeeze", "expand_dims", of=MOVED)(lambda graph, params, shape, x: graph.reshape(x, shape))
+_rule("transpose", of=MOVED)(lambda graph, params, shape, x: graph.transpose(x, params["permutation"]))
 
 
 @_rule("integer_pow", broadcasting=True)
@@ -63,25 +76,29 @@ def _power(graph: Graph, params, shape, x: Tensor) -> Tensor:
 @_rule("log1p", broadcasting=True)
 def _log1p(graph: Graph, params, shape, x: Tensor) -> Tensor:
     # With u = 1 + x as it was rounded, log(u) x / (u - 1) is right to the last digits for small x too: weights that are
-    # divided by their sum, as those of softplus are, may all be small.
+    # divided by their sum, as those of softplus are, may all be small. For others it would overflow, and log(u) is right.
     one = np.ones((), np.float32)
     u = graph.add("Add", x, one)
-    ratio = graph.add("Div", graph.add("Mul", graph.add("Log", u), x), graph.add("Sub", u, one))
-    return graph.add("Where", graph.add("Equal", u, one), x, ratio)
+    log = graph.add("Log", u)
+    of_small = graph.add("Div", graph.add("Mul", log, x), graph.add("Sub", u, one))
+    of_any = graph.add("Where", graph.add("Less", x, one), of_small, log)
+    return graph.add("Where", graph.add("Equal", u, one), x, of_any)
 
 
-@_rule("convert_element_type", broadcasting=True)
+@_rule("convert_element_type", broadcasting=True, of=MOVED)
 def _cast(graph: Graph, params, shape, x: Tensor) -> Tensor:
+    dtype = np.dtype(params["new_dtype"]).name
+    require(dtype in ("float32", "bool"), f"a cast to {dtype}")
     return graph.add("Cast", x, to=onnx_dtype(params["new_dtype"]))
 
 
-@_rule("select_n", broadcasting=True)
+@_rule("select_n", broadcasting=True, of={"float32", "bool"})
 def _choice(graph: Graph, params, shape, which: Value, *cases: Value) -> Tensor:
     require(len(cases) == 2, "a choice among more than two")
     return graph.add("Where", which, cases[1], cases[0])
 
 
-@_rule("broadcast_in_dim", broadcasting=True)
+@_rule("broadcast_in_dim", broadcasting=True, of=MOVED)
 def _with_ones(graph: Graph, params, shape, x: Value) -> Value:
     ones: list[Any] = [1] * len(shape)
     for axis, d in zip(params["broadcast_dimensions"], x.shape, strict=True):
@@ -89,12 +106,12 @@ def _with_ones(graph: Graph, params, shape, x: Value) -> Value:
     return x if tuple(ones) == x.shape else graph.reshape(x, ones)
 
 
-@_rule("concatenate")
+@_rule("concatenate", of=MOVED)
 def _joined(graph: Graph, params, shape, *values: Value) -> Tensor:
     return graph.add("Concat", *values, shape=shape, axis=params["dimension"])
 
 
-@_rule("slice")
+@_rule("slice", of=MOVED)
 def _slice(graph: Graph, params, shape, x: Tensor) -> Tensor:
     starts, stops = params["start_indices"], params["limit_indices"]
     steps = params["strides"] or (1,) * len(shape)
@@ -103,7 +120,7 @@ def _slice(graph: Graph, params, shape, x: Tensor) -> Tensor:
     return graph.add("Slice", x, begin, end, np.array(axes, np.int64), step, shape=shape)
 
 
-@_rule("gather")
+@_rule("gather", of=MOVED)
 def _gather(graph: Graph, params, shape, x: Tensor, indices: Value) -> Value:
     """What indexing with constants becomes where a dimension is open: a slice, or rows along one axis."""
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
@@ -182,4 +199,5 @@ def _max_pool(graph: Graph, params, shape, x: Value) -> Value:
 
 
 def _pads(padding: Sequence[tuple[int, int]]) -> list[int]:
+    require(all(number >= 0 for pair in padding for number in pair), "negative padding of a window")
     return [before for before, _ in padding] + [after for _, after in padding]
