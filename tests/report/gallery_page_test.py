@@ -1,7 +1,9 @@
 """The page of a gallery: real pictures beside each other, decided by the threshold, nothing asked of a network."""
 
+import dataclasses
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from vreid_jax import report
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
+from vreid_jax.report import gallery_page
 from vreid_jax.search.gallery import make_table, open_gallery, pyarrow
 
 pytest.importorskip("pyarrow")
@@ -46,7 +49,7 @@ def test_every_tracklet_asks_and_those_with_the_nearest_neighbours_come_first(ga
     text = report.write_gallery_report(gallery).read_text()
     headings = re.findall(r"<h3>(.*?)</h3>", text)
     assert [heading.partition(":")[0] for heading in headings] == ["track2", "track3", "track0", "track1"]
-    assert all(heading.endswith("1 of the nearest 3 the same person") for heading in headings)
+    assert all(heading.endswith(": 1 of the nearest 3 within the threshold") for heading in headings)
     assert (text.count('class="item right"'), text.count('class="item wrong"')) == (4, 8)
     assert text.count("data:image/jpeg;base64,") == 16
     assert not re.search(r"https?://", text)
@@ -58,7 +61,7 @@ def test_the_rate_the_query_and_the_cameras_are_chosen_by_flags(gallery, tmp_pat
     flags = ["--query=track1", "--false-accept-rate=0.1", "--other-cameras", f"--out={out}"]
     assert command.main(["report", str(gallery), *flags]) == 0
     text = out.read_text()
-    assert re.findall(r"<h3>(.*?)</h3>", text) == ["track1: none of the nearest 2 the same person"]
+    assert re.findall(r"<h3>(.*?)</h3>", text) == ["track1: none of the nearest 2 within the threshold"]
     assert "up to 1.5" in text
 
 
@@ -69,6 +72,33 @@ def test_a_gallery_without_thresholds_decides_nothing(gallery):
     text = report.write_gallery_report(gallery).read_text()
     assert text.count('class="item open"') == 12
     assert "not decided: the model was not evaluated" in text
+    assert "threshold was measured" not in text
+
+
+def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(gallery):
+    text = report.write_gallery_report(gallery).read_text()
+    assert "The threshold was measured on the model&#x27;s test set, protocol walkers; on video of another kind" in text
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()}
+    about = {**opened.about, "dataset": "walkers/small"}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, about), gallery)
+    text = report.write_gallery_report(gallery).read_text()
+    assert (
+        "The threshold was measured on walkers/small, protocol walkers; on video of another kind it may be off" in text
+    )
+    assert "the same person</" not in text
+
+
+def test_who_is_near_but_seen_at_the_same_time_is_no_candidate(gallery, monkeypatch):
+    def together(*arguments, **named):
+        return [[dataclasses.replace(match, same_person=False) for match in one] for one in find(*arguments, **named)]
+
+    find = gallery_page.find
+    monkeypatch.setattr(gallery_page, "find", together)
+    text = report.write_gallery_report(gallery).read_text()
+    assert text.count("1 of the nearest 3 within the threshold, 1 of them seen at the same time</h3>") == 4
+    assert (text.count('class="item right"'), text.count('class="item wrong"')) == (0, 12)
+    assert (text.count("<br>beyond"), text.count("<br>same time")) == (8, 4)
 
 
 def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
@@ -83,10 +113,32 @@ def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
 def test_a_file_that_is_no_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine</p>")
-    with pytest.raises(InputError, match="is no page of this library"):
+    with pytest.raises(InputError, match=r"mine.html is there already and is not made by this version: name another"):
         report.write_gallery_report(gallery, mine)
     assert mine.read_text() == "<p>mine</p>"
     assert report.write_gallery_report(gallery) == report.write_gallery_report(gallery)
+
+
+def test_a_page_is_replaced_by_that_of_the_same_gallery_only_wherever_both_are_moved(gallery, tmp_path):
+    page = report.write_gallery_report(gallery)
+    other = shutil.copy(gallery, tmp_path / "other.parquet")
+    with pytest.raises(
+        InputError, match=r"is the page of another source \(gallery people.parquet\): name another file"
+    ):
+        report.write_gallery_report(other, page)
+    (tmp_path / "moved").mkdir()
+    moved = [shutil.move(path, tmp_path / "moved" / path.name) for path in (gallery, page)]
+    assert report.write_gallery_report(moved[0]) == moved[1]
+
+
+def test_where_no_page_can_be_is_one_sentence_and_leaves_nothing(gallery, tmp_path):
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
+    before = sorted(tmp_path.iterdir())
+    for name in ("folder.html", "loop.html", "missing/page.html"):
+        with pytest.raises(InputError, match=f"cannot write .*{name}"):
+            report.write_gallery_report(gallery, tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_query_of_another_input_finds_its_namesake_and_one_of_the_same_input_does_not(gallery, tmp_path, capsys):

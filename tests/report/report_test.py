@@ -1,5 +1,6 @@
 """Pages of toy runs: what is on them, and that a browser shows and filters them without the network."""
 
+import html
 import json
 import re
 import shutil
@@ -78,7 +79,7 @@ def test_the_page_has_the_scores_of_the_results_with_protocol_and_counts(page, w
     for scores in (results["protocols"]["walkers"], results["streams"]["temporal"]["walkers"]):
         cells = "".join(f"<td>{100 * scores[key]:.1f}</td>" for key in ("rank1", "rank5", "rank10", "rank20", "mAP"))
         assert cells in text
-    assert "<td>walkers</td>" in text
+    assert '<p class="caption">Protocol walkers</p>' in text
     assert "equal-error rate" in text
     assert "stored features" not in text  # the lists are those of the scores
 
@@ -132,6 +133,8 @@ def test_runs_are_compared_in_tables_of_one_dataset_and_protocol(workdir, tmp_pa
     assert "<td>12.3</td>" in text
     assert "walkers, split 0, protocol walkers" in text
     assert len(elements.all("table")) == 1
+    head = re.findall(r'<th scope="col">(.*?)</th>', text)
+    assert (head[:2], head[-3:]) == (["run", "rank-1"], ["system", "seed", "step"])
     results["dataset"] = "mars"
     (other / "results.json").write_text(json.dumps(results))
     text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
@@ -150,12 +153,32 @@ def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
         ([tmp_path / "empty"], "is no workdir of a run"),
         ([workdir, "--out=page.pdf"], "has to end in .html"),
         ([workdir, "--queries=0"], "at least 1"),
-        ([workdir, f"--out={tmp_path / 'no' / 'page.html'}"], "cannot write the page"),
+        ([workdir, f"--out={tmp_path / 'no' / 'page.html'}"], "cannot write "),
+        ([workdir, workdir], "is named twice"),
+        ([workdir, tmp_path / ".." / workdir.parent.name / "run"], "is named twice"),
     ]:
         assert command.main(["report", *map(str, arguments)]) == 2
         said = capsys.readouterr().err
         assert words in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_page_of_a_run_does_not_replace_that_of_a_comparison(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / "other")
+    page = report.write_comparison([workdir, other], tmp_path / "page.html")
+    before = page.read_text()
+    with pytest.raises(InputError, match=r"is the page of another source \(comparison .*other\)"):
+        report.write_report(workdir, page, num_queries=1)
+    assert page.read_text() == before
+    assert report.write_comparison([workdir, other], page) == page
+
+
+def test_runs_of_the_same_name_are_all_in_a_comparison(workdir, tmp_path, monkeypatch):
+    for name in ("a/run", "run", "b/run"):
+        shutil.copytree(workdir, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    text = report.write_comparison(["a/run", "run", "b/run"], "page.html").read_text()
+    assert "3 runs compared" in text
 
 
 def test_the_command_says_where_the_page_is(capsys, workdir, tmp_path):
@@ -196,6 +219,27 @@ def test_a_browser_shows_the_page_without_errors_and_filters_the_lists(page, tmp
     camera = elements.all("article")[0]["data-camera"]
     elements, _ = browse(probe, f"#show=all,{camera}", tmp_path / "profile")
     assert {a["data-camera"] for a in elements.all("article") if "hidden" not in a} == {camera}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_on_a_phone_nothing_but_the_boxes_is_wider_than_the_screen_and_texts_of_plots_can_be_read(page, tmp_path):
+    frame = tmp_path / "frame.html"
+    script = """<script>
+    const texts = [...document.querySelectorAll("svg text")]
+      .map(text => text.getScreenCTM()).map(at => 12 * Math.hypot(at.a, at.b));
+    const cut = [...document.querySelectorAll(".caption, h3")].some(each => each.scrollWidth > each.clientWidth);
+    const [, , , , , map] = document.querySelectorAll("thead th");
+    parent.document.body.dataset.said = JSON.stringify([document.documentElement.scrollWidth, Math.min(...texts), cut,
+      map.textContent, map.getBoundingClientRect().right]);
+    </script>"""
+    inside = html.escape(page.read_text().replace("</body>", script + "</body>"))
+    frame.write_text(f'<!doctype html><body><iframe width="390" height="800" srcdoc="{inside}"></iframe></body>')
+    elements, _ = browse(frame, "", tmp_path / "profile")
+    width, smallest, cut, fifth, right = json.loads(elements.all("body")[0]["data-said"])
+    assert width <= 390
+    assert smallest >= 11
+    assert not cut
+    assert (fifth, right <= 390) == ("mAP", True)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

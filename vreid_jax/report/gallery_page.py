@@ -1,5 +1,6 @@
-"""The page of a gallery: its tracklets as queries, what is nearest to each, and whether that is the same person."""
+"""The page of a gallery: its tracklets as queries, what is nearest to each, and whether that is within the threshold."""
 
+import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 from vreid_jax.report.film_rows import filters, item, row
-from vreid_jax.report.page import page, table, write_page
+from vreid_jax.report.page import table, write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.search.gallery import Gallery, open_gallery
 from vreid_jax.search.ranked import Decision, Match, decision, find, left_out
@@ -16,7 +17,7 @@ from vreid_jax.search.sources import gallery_tracklets
 
 MOST_QUERIES = 4096  # that are looked at to choose those that are shown
 DEPTH = 10
-KINDS = {"all": "all", "same": "the same person found", "other": "nobody found"}
+KINDS = {"all": "all", "same": "candidates found", "other": "none found"}
 
 
 def write_gallery_report(
@@ -66,13 +67,12 @@ def write_gallery_report(
         _list(opened, int(number), matches, rule, films, numbers) for number, matches in zip(asked, found, strict=True)
     )
     kinds = KINDS if rule else {"all": "all"}
-    intro = (
-        "<p>Solid frame: the same person by the threshold; dashed frame: somebody else. Rest on a picture, or tap it, to "
-        "see it walk. Left and right keys move along a list.</p>"
-    )
-    head = intro + filters(kinds, (int(camera) for camera in opened.columns["camid"][asked]))
+    frames = "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else ""
+    help_text = f"<p>{frames}Rest on a picture, or tap it, to see it walk. Left and right keys move along a list.</p>"
+    head = help_text + filters(kinds, (int(camera) for camera in opened.columns["camid"][asked]))
     sections = {"Gallery": _facts(opened, rule), "Who is like whom": head + lists}
-    return write_page(Path(out) if out else path.with_suffix(".html"), page(f"People in {path.name}", sections))
+    page = Path(out) if out else path.with_suffix(".html")
+    return write_page(page, "gallery", [path], f"People in {path.name}", sections, _caution(opened, rule))
 
 
 def _rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
@@ -83,6 +83,21 @@ def _rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
     if missing:
         raise InputError(f"{missing[0]} is no tracklet of {path}; it has {', '.join(names[:3].tolist())}, …")
     return np.array([int(np.flatnonzero(names == name)[0]) for name in queries])
+
+
+def _measured_on(gallery: Gallery, rule: Decision) -> str:
+    dataset = gallery.about.get("dataset")
+    return f"{dataset}, protocol {rule.protocol}" if dataset else f"the model's test set, protocol {rule.protocol}"
+
+
+def _caution(gallery: Gallery, rule: Decision | None) -> str:
+    if rule is None:
+        return ""
+    text = (
+        f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off: take what "
+        "is within it for candidates, not for the same person."
+    )
+    return f"<p><strong>{html.escape(text)}</strong></p>"
 
 
 def _facts(gallery: Gallery, rule: Decision | None) -> str:
@@ -97,25 +112,38 @@ def _facts(gallery: Gallery, rule: Decision | None) -> str:
     if rule is None:
         rows.append(["same person", "not decided: the model was not evaluated, so that no threshold is known"])
     else:
-        rows.append(["same person", f"up to {rule.threshold:.4g}"])
-        rows.append(["of pairs of two persons pass", f"{100 * rule.false_accept_rate:g} %"])
-        rows.append(["of pairs of one person pass", f"{100 * rule.true_accept_rate:.1f} %"])
-        rows.append(["measured on", rule.protocol])
+        rows.append(["within the threshold", f"up to {rule.threshold:.4g}"])
+        rows.append(["measured on", _measured_on(gallery, rule)])
+        rows.append(["of pairs of two persons passed there", f"{100 * rule.false_accept_rate:g} %"])
+        rows.append(["of pairs of one person passed there", f"{100 * rule.true_accept_rate:.1f} %"])
     return table(["", ""], rows)
 
 
 def _list(gallery: Gallery, number: int, matches: list[Match], rule: Decision | None, films, numbers) -> str:
     query = gallery.row(number)
-    same = sum(bool(match.same_person) for match in matches)
-    kind = "all" if rule is None else "same" if same else "other"
-    verdict = "" if rule is None else f": {same or 'none'} of the nearest {len(matches)} the same person"
+    found = [_found(match, rule) for match in matches]
+    kind, verdict = "all", ""
+    if rule is not None:
+        kind = "same" if "within" in found else "other"
+        within = len(matches) - found.count("beyond")
+        verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
+        if excluded := found.count("same time"):
+            verdict += f", {excluded} of them seen at the same time"
     items = [item("asked", "query", [_when(query)], _who(query), films[number])]
-    for match in matches:
-        words = {True: "same", False: "other", None: ""}[match.same_person]
-        style = {True: "right", False: "wrong", None: "open"}[match.same_person]
+    for match, words in zip(matches, found, strict=True):
+        style = {"within": "right", "": "open"}.get(words, "wrong")
         lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
         items.append(item(style, words, lines, _who(match.row), films[numbers[match.row["tracklet_id"]]]))
     return row(kind, query["camid"], f"{query['tracklet_id']}{verdict}", items)
+
+
+def _found(match: Match, rule: Decision | None) -> str:
+    """What is said of a match; one that is near, but seen at the same time, is decided to be somebody else."""
+    if rule is None:
+        return ""
+    if match.same_person:
+        return "within"
+    return "beyond" if match.distance > rule.threshold else "same time"
 
 
 def _who(of: dict) -> str:

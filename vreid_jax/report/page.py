@@ -2,18 +2,20 @@
 
 import html
 import os
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 from vreid_jax.errors import InputError
+from vreid_jax.writing import whole_file
 
 # No address outside the file can be asked for anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+START = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="vreid-source" content="'
 
 
-def page(title: str, sections: Mapping[str, str], intro: str = "") -> str:
-    """A whole HTML document of `sections`, heading to HTML."""
+def _page(source: str, title: str, sections: Mapping[str, str], intro: str) -> str:
     names = {heading: f"s{number}" for number, heading in enumerate(sections)}
     links = "".join(f'<a href="#{names[heading]}">{html.escape(heading)}</a>' for heading in sections)
     body = "".join(
@@ -21,7 +23,7 @@ def page(title: str, sections: Mapping[str, str], intro: str = "") -> str:
         for heading, content in sections.items()
     )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'{START}{html.escape(source)}">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{html.escape(title)}</title><link rel="icon" href="data:,">'
@@ -38,9 +40,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "")
         f'<tr><th scope="row">{html.escape(row[0])}</th>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in rows
     )
-    caption = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     kind = "" if any(head) else ' class="facts"'
-    return f'<div class="wide"><table{kind}>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return wide(f"<table{kind}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>", caption)
+
+
+def wide(content: str, caption: str = "") -> str:
+    """What may be wider than a screen, in a box that scrolls, under a caption that does not."""
+    above = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
+    return f'{above}<div class="wide">{content}</div>'
 
 
 def percent(value: float | int | None) -> str:
@@ -48,17 +55,35 @@ def percent(value: float | int | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def write_page(path: Path, text: str) -> Path:
-    """Write a page in one piece, over an earlier page only; `InputError` where that cannot be."""
-    if path.is_file() and POLICY not in path.read_text(encoding="utf-8", errors="replace")[:1000]:
-        raise InputError(f"{path} is there already and is no page of this library: name another file, or remove it")
-    half = path.with_name(f".{path.name}.tmp")
-    try:
-        half.write_text(text, encoding="utf-8")
-        os.replace(half, path)
-    except OSError as error:
-        raise InputError(f"cannot write the page {path}: {error.strerror}") from error
+def write_page(
+    path: Path, kind: str, made_of: Sequence[str | Path], title: str, sections: Mapping[str, str], intro: str = ""
+) -> Path:
+    """Write the page of `sections`, heading to HTML, in one piece; returns its path.
+
+    It notes its kind and the files or folders that it was made of, as seen from its own place: both can be moved.
+
+    Raises:
+      InputError: where it cannot be written, or would replace something else than the same page.
+    """
+    places = [os.path.relpath(Path(each).expanduser().resolve(), path.resolve().parent) for each in made_of]
+    source = f"{kind} {', '.join(places)}"
+    _check_free(path, source)
+    with whole_file(path) as half:
+        half.write_text(_page(source, title, sections, intro), encoding="utf-8")
     return path
+
+
+def _check_free(path: Path, source: str) -> None:
+    try:
+        earlier = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot write {path} over what is there: {error.strerror}") from error
+    noted = re.match(re.escape(START) + '([^"]*)"', earlier)
+    found = f"the page of another source ({html.unescape(noted[1])})" if noted else "not made by this version"
+    if noted is None or html.unescape(noted[1]) != source:
+        raise InputError(f"{path} is there already and is {found}: name another file with --out, or remove it")
 
 
 def _read(name: str) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+from vreid_jax.report.page import wide
+
+WIDTH, HEIGHT = 360, 230  # of a phone: texts have their size there, and are larger elsewhere
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 12, 44  # half of a long number is right of the last tick
 NUM_COLOURS = 8  # classes c0 to c7 of the style sheet
 MOST_POINTS = 400
 
@@ -82,9 +84,10 @@ def matrix(values: np.ndarray, counts: np.ndarray, rows: Sequence, columns: Sequ
             for value, count in zip(line, number, strict=True)
         )
         body.append(f'<tr><th scope="row">{row}</th>{cells}</tr>')
-    return (
-        f'<div class="wide"><table class="matrix"><caption>{html.escape(caption)}</caption>'
-        f'<thead><tr><th scope="col">query \\ gallery</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return wide(
+        f'<table class="matrix"><thead><tr><th scope="col">query \\ gallery</th>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table>",
+        caption,
     )
 
 

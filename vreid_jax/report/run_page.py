@@ -1,6 +1,7 @@
 """The page of one run: scores, curves, cameras, ranked lists and the worst failures."""
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax import data, evaluation
@@ -8,7 +9,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.experiment import dataset_builder
 from vreid_jax.report.film_rows import filters, item, row
 from vreid_jax.report.insight import insight
-from vreid_jax.report.page import page, percent, table, write_page
+from vreid_jax.report.page import percent, table, write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.plots import line_plot, matrix
 from vreid_jax.report.ranked_lists import Found, Lists, RankedList, ranked_lists
@@ -16,6 +17,7 @@ from vreid_jax.report.stored import StoredRun, read_run, stored_distances
 
 KINDS = {"all": "all", "wrong": "failures", "right": "first is right", "none": "no match exists"}
 SCORES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mAP_trapezoid")
+HEAD = ("rank-1", "rank-5", "rank-10", "rank-20", "mAP", "mAP trap.")
 
 
 def write_report(
@@ -63,7 +65,7 @@ def write_report(
     # A system may compare tracklets by more than the features that are stored; then the lists cannot be the scores' own.
     if abs(lists.ranking.mAP - run.results["protocols"][run.protocol]["mAP"]) > 1e-3:
         intro += "<p><strong>The ranked lists and cameras compare stored features; the scores compare tracklets in the system's own way.</strong></p>"  # fmt: skip
-    return write_page(Path(out) if out else run.workdir / "report.html", page(title, sections, intro))
+    return write_page(Path(out) if out else run.workdir / "report.html", "run", [run.workdir], title, sections, intro)
 
 
 def scores_table(run: StoredRun) -> str:
@@ -72,14 +74,7 @@ def scores_table(run: StoredRun) -> str:
     groups = [(results["system"], results["protocols"]), ("re-ranked", results.get("reranked", {}))]
     groups += [(f"stream {name}", found) for name, found in results.get("streams", {}).items()]
     groups += [(name.replace("_", " "), found) for name, found in results.get("baselines", {}).items()]
-    rows = [
-        [name, protocol, *(percent(scores.get(key)) for key in SCORES), *counts(scores)]
-        for name, protocols in groups
-        for protocol, scores in protocols.items()
-    ]
-    text = table(
-        ["", "protocol", "rank-1", "rank-5", "rank-10", "rank-20", "mAP", "mAP trap.", "queries", "gallery"], rows
-    )
+    text = protocol_tables(groups)
     if results.get("twins"):
         twins = [[name, percent(found["rank1"]), str(found["num_pairs"])] for name, found in results["twins"].items()]
         text += table(["", "right one of two twins", "comparisons"], twins, "Gait twins: chance is 50")
@@ -97,6 +92,18 @@ def scores_table(run: StoredRun) -> str:
         )
         text += table(["false-accept rate", "distance up to", "one person accepted"], rows, caption)
     return text
+
+
+def protocol_tables(groups: Iterable[tuple[str, dict]]) -> str:
+    """A table for each protocol: the scores and counts of each name in `groups`, names with results by protocol."""
+    rows: dict[str, list[list[str]]] = {}
+    for name, protocols in groups:
+        for protocol, scores in protocols.items():
+            row_of = [name, *(percent(scores.get(key)) for key in SCORES), *counts(scores)]
+            rows.setdefault(protocol, []).append(row_of)
+    return "".join(
+        table(["", *HEAD, "queries", "gallery"], found, f"Protocol {protocol}") for protocol, found in rows.items()
+    )
 
 
 def counts(scores: dict) -> tuple[str, str]:

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from vreid_jax.report.page import page, percent, table, write_page
-from vreid_jax.report.run_page import SCORES, cmc_plot, counts, scores_table, training_plots
+from vreid_jax.report.page import percent, table, write_page
+from vreid_jax.report.run_page import HEAD, SCORES, cmc_plot, protocol_tables, scores_table, training_plots
 from vreid_jax.report.stored import StoredRun, read_run
-
-HEAD = ["rank-1", "rank-5", "rank-10", "rank-20", "mAP", "mAP trap."]
 
 
 def write_splits_report(run: StoredRun, out: str | Path | None = None) -> Path:
@@ -17,19 +15,14 @@ def write_splits_report(run: StoredRun, out: str | Path | None = None) -> Path:
         [protocol, *(f"{percent(scores[key])} ± {percent(results['std'][protocol][key])}" for key in SCORES)]
         for protocol, scores in results["protocols"].items()
     ]
-    each = [
-        [name, protocol, *(percent(scores.get(key)) for key in SCORES), *counts(scores)]
-        for name, own in runs.items()
-        for protocol, scores in own.results["protocols"].items()
-    ]
     note = f"<p>Ranked lists and cameras are on the page of one split: vreid report {run.name}/split_0</p>"
     sections = {
         "Scores": table(["mean ± deviation", *HEAD], spread) + scores_table(run),
-        "Splits": table(["", "protocol", *HEAD, "queries", "gallery"], each) + note,
+        "Splits": protocol_tables((name, own.results["protocols"]) for name, own in runs.items()) + note,
         "CMC": cmc_plot(
             {"mean": results["protocols"], **{name: own.results["protocols"] for name, own in runs.items()}}
         ),
         "Training": training_plots(runs),
     }
     title = f"{results['system']} on {results['dataset']}, {len(runs)} splits"
-    return write_page(Path(out) if out else run.workdir / "report.html", page(title, sections))
+    return write_page(Path(out) if out else run.workdir / "report.html", "run", [run.workdir], title, sections)
