@@ -9,9 +9,6 @@ import dataclasses
 import functools
 import importlib.util
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,9 @@ from ml_collections import ConfigDict
 from vreid_jax import __version__, data, extraction, models
 from vreid_jax.errors import InputError
 from vreid_jax.inference import Model, OneTracklet
+from vreid_jax.reading import check_readable
 from vreid_jax.training.network import normalise
+from vreid_jax.writing import whole_folder
 
 FORMAT = "vreid_jax-export-1"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -90,8 +89,7 @@ def export_model(
     _check_request(out, platforms, onnx)
     parts = model_parts(model, _dtype(model))
     about = _describe(model, platforms)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
-    try:
+    with whole_folder(out) as scratch:
         for name, part in parts.items():
             exported = jax_export.export(jax.jit(part.function), platforms=tuple(platforms))(*part.specs())
             (scratch / f"{name}{SUFFIX}").write_bytes(exported.serialize())
@@ -105,11 +103,6 @@ def export_model(
         if onnx:
             about |= _write_onnx(model_parts(model, "float32"), scratch, about["functions"])
         (scratch / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-        scratch.chmod(0o755)
-        os.replace(scratch, out)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
     return about
 
 
@@ -242,15 +235,25 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
 
 
 def read_function(path: Path) -> Callable[..., jax.Array]:
-    """The function in one file of an export."""
-    return jax_export.deserialize(bytearray(path.read_bytes())).call
+    """The function in one file of an export; `InputError` for a file that is not there or damaged."""
+    check_readable(path)
+    try:
+        return jax_export.deserialize(bytearray(path.read_bytes())).call
+    except Exception as error:  # its reader promises nothing about what it raises
+        raise InputError(f"{path} is damaged: export the model again") from error
 
 
 def read_onnx(path: Path) -> Callable[..., np.ndarray]:
-    """The function in one ONNX file of an export, computed by onnxruntime on the CPU."""
+    """The function in one ONNX file of an export, computed by onnxruntime on the CPU.
+
+    Raises `RuntimeError` for a file that it does not load.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no base of their own
+        raise RuntimeError(f"onnxruntime cannot load {path}: {' '.join(str(error).split())}") from error
     names = [each.name for each in session.get_inputs()]
     return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
@@ -263,12 +266,15 @@ class Exported:
     about: Mapping[str, Any]
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
-        """The vector [D] of one tracklet, `frames` [T, H, W, 3] uint8 RGB of any size: that of `inference.Model.embed`."""
+        """The vector [D] of one tracklet, `frames` [T, H, W, 3] uint8 RGB of any size: that of `inference.Model.embed`.
+
+        Raises `InputError` for frames of another kind, as it does.
+        """
+        tracklet = OneTracklet(frames)
         found = {}
         for name, clip in self.about["streams"].items():
             clip = ConfigDict({**clip, "corrupt": 0})
             size = self.about["input"]["height"], self.about["input"]["width"]
-            tracklet = OneTracklet(frames)
             items = data.evaluation_items(tracklet, clip, size=size, num_threads=1, seed=self.about["seed"])
             features = np.concatenate([np.asarray(self.functions[name](clips), np.float64) for _, clips in items])
             mean = features.mean(0, keepdims=True).astype(np.float32)
@@ -278,13 +284,13 @@ class Exported:
 
 
 def read(folder: str | Path) -> Exported:
-    """Read what `export_model` wrote; `InputError` for a folder that holds no export."""
+    """Read what `export_model` wrote; `InputError` for a folder that holds no export, or a damaged one."""
     folder = Path(folder).expanduser()
     try:
         about = json.loads((folder / ABOUT).read_text())
         if about.get("format") != FORMAT:
             raise ValueError("another format")
-        functions = {name: read_function(folder / f"{name}{SUFFIX}") for name in about["functions"]}
-    except (OSError, ValueError, AttributeError) as error:
+        names = list(about["functions"])
+    except (OSError, ValueError, AttributeError, KeyError) as error:
         raise InputError(f"{folder} holds no export: make it with `vreid export` ({error})") from error
-    return Exported(functions, about)
+    return Exported({name: read_function(folder / f"{name}{SUFFIX}") for name in names}, about)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
@@ -77,7 +79,8 @@ class Model:
         digest = hashlib.sha256()
         streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
         head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
-        digest.update(json.dumps([*head, self.mean, self.std], sort_keys=True, default=list).encode())
+        values = [[float(value) for value in three] for three in (self.mean, self.std)]
+        digest.update(json.dumps([*head, *values], sort_keys=True, default=list).encode())
         for name, value in sorted(flatten_dict(dict(self.variables), sep="/").items()):
             digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
             digest.update(np.ascontiguousarray(value))
@@ -88,11 +91,6 @@ class Model:
 
         Raises `InputError` for frames of another kind.
         """
-        frames = np.asarray(frames)
-        if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape or frames.dtype != np.uint8:
-            raise InputError(
-                f"frames must be [T, H, W, 3] uint8 RGB with at least one frame, not {frames.dtype} {frames.shape}"
-            )
         return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
@@ -128,8 +126,10 @@ def load(path: str | Path) -> Model:
     `path` may also be such a file on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
 
     Raises:
-      InputError: when there is no model at `path`.
+      InputError: when there is no model at `path`, or a damaged one.
     """
+    if str(path) == "":
+        raise InputError("the model is an empty text: give the workdir of a run, or a .safetensors file")
     path = hub.local_path(path)
     if path.is_dir():
         return _from_workdir(path)
@@ -191,6 +191,46 @@ def _from_file(path: Path) -> Model:
     metadata = read_metadata(path)
     if metadata is None:
         raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
+    variables = {"batch_stats": {}, **load_weights(path)}
+    try:
+        model = _described(metadata, variables)
+        misfit = _misfit(model)
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged: its config, fields or preprocessing cannot be read ({str(error).splitlines()[0]}); "
+            "make or download it again"
+        ) from error
+    if not misfit and metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
+        misfit = f"its fingerprint says {metadata['fingerprint']}, its content is {model.fingerprint}"
+    if misfit:
+        raise InputError(f"{path} is damaged: {misfit}; make or download it again")
+    return model
+
+
+def _misfit(model: Model) -> str:
+    """What is wrong with the variables, by the model's fields: names and shapes; empty where nothing is."""
+    length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
+    clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
+    made = jax.eval_shape(model.module.init, jax.random.key(0), clips)
+    wanted, found = (
+        {
+            "/".join(name): tuple(value.shape)
+            for name, value in flatten_dict(dict(variables)).items()
+            if name[0] in ("params", "batch_stats")
+        }
+        for variables in (made, model.variables)
+    )
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if not wrong:
+        return ""
+    here, there = (str(list(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (found, wanted))
+    return f"{len(wrong)} of its tensors are not those of its fields, {wrong[0]} is {here} instead of {there}"
+
+
+def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
+    """The model of a file, by what the file says of itself."""
     entry = models.entry(metadata["model"])
     config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
@@ -203,7 +243,7 @@ def _from_file(path: Path) -> Model:
         name=metadata["model"],
         fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
         config=config,
-        variables={"batch_stats": {}, **load_weights(path)},
+        variables=variables,
         mean=tuple(seen.get("mean", entry.mean)),
         std=tuple(seen.get("std", entry.std)),
         about={key: metadata[key] for key in (*TOLD, "licence", "library_version") if key in metadata},
@@ -232,9 +272,14 @@ def _num_classes(params: Mapping) -> int:
 
 
 class OneTracklet:
-    """Frames [T, H, W, 3] in memory as `data.Tracklets` of one."""
+    """Frames [T, H, W, 3] uint8 RGB in memory, T > 0, as `data.Tracklets` of one; `InputError` for anything else."""
 
-    def __init__(self, frames: np.ndarray):
+    def __init__(self, frames):
+        frames = np.asarray(frames)
+        if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape or frames.dtype != np.uint8:
+            raise InputError(
+                f"frames must be [T, H, W, 3] uint8 RGB with at least one frame, not {frames.dtype} {frames.shape}"
+            )
         self._frames = frames
         self.tracklet_ids = np.array(["frames"])
         self.pids, self.camids = np.zeros(1, np.int64), np.zeros(1, np.int64)

@@ -3,11 +3,15 @@
 import inspect
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
+from safetensors.numpy import load_file
 
 import vreid_jax
-from vreid_jax import initialisation, pretrained
+from vreid_jax import initialisation, models, pretrained
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.pretrained import hub
@@ -81,21 +85,29 @@ def api(tmp_path, monkeypatch):
     return root
 
 
+@pytest.fixture(scope="module")
+def c3d():
+    """Random variables of the smallest backbone."""
+    clips = jax.ShapeDtypeStruct((1, 8, 64, 32, 3), jnp.float32)
+    shapes = jax.eval_shape(models.create("c3d_small", width=2).init, jax.random.key(0), clips)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: rng.random(x.shape, np.float32), dict(shapes))
+
+
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path, c3d):
     path = tmp_path / "c3d.safetensors"
-    variables = {"params": {"conv1": {"kernel": np.arange(6, dtype=np.float32).reshape(1, 1, 1, 2, 3)}}}
     clip = {"kind": "evenly", "length": 8, "stride": 2, "num_clips": 4}
     seen = preprocessing(64, 32, (0.5, 0.25, 0.125), (0.5, 0.5, 0.25), {"feature": clip})
     scores = {"walkers": {"rank1": 0.5, "rank5": 0.75, "mAP": 0.25, "num_queries": 18, "num_gallery": 21}}
     pretrained.save_weights(
-        path, variables, "c3d_small", {"width": 2}, "Apache-2.0", preprocessing=seen, scores=scores, dataset="walkers",
+        path, c3d, "c3d_small", {"width": 2}, "Apache-2.0", preprocessing=seen, scores=scores, dataset="walkers",
         system="c3d", step=7,
     )  # fmt: skip
     return path
 
 
-def test_a_file_goes_to_the_hub_with_its_card_and_comes_back(api, file, capsys):
+def test_a_file_goes_to_the_hub_with_its_card_and_comes_back(api, file, c3d, capsys):
     assert command.main(["upload", str(file), "hf://me/c3d"]) == 0
     assert "hf://me/c3d/model.safetensors" in capsys.readouterr().out
     assert (api / "me" / "c3d" / "model.safetensors").read_bytes() == file.read_bytes()
@@ -105,7 +117,7 @@ def test_a_file_goes_to_the_hub_with_its_card_and_comes_back(api, file, capsys):
     assert (loaded.name, dict(loaded.fields), loaded.mean) == ("c3d_small", {"width": 2}, (0.5, 0.25, 0.125))
     assert (loaded.config.data.height, loaded.config.data.width) == (64, 32)
     assert loaded.about["scores"]["walkers"]["rank1"] == 0.5
-    np.testing.assert_array_equal(loaded.variables["params"]["conv1"]["kernel"].ravel(), np.arange(6))
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables["params"], c3d["params"])
     assert read_metadata(hub.local_path("hf://me/c3d"))["library_version"] == vreid_jax.__version__
 
 
@@ -119,6 +131,32 @@ def test_a_file_that_is_there_stays_unless_it_may_be_replaced(api, file, capsys)
     assert (api / "me" / "c3d" / "model.safetensors").read_bytes() == file.read_bytes()
 
 
+def test_a_damaged_file_does_not_go_to_the_hub(api, file, capsys):
+    rest = {name: value for name, value in load_file(file).items() if not name.endswith("bias")}
+    pretrained.save_weights(file, unflatten_dict(rest, sep="/"), "c3d_small", {"width": 2}, "MIT")
+    assert command.main(["upload", str(file), "hf://me/c3d"]) == 2
+    assert f"{file} is damaged: " in capsys.readouterr().err
+    assert not (api / "me").exists()
+
+
+def test_a_network_that_is_not_there_is_one_sentence(api, file, capsys, monkeypatch):
+    from huggingface_hub import errors
+
+    class NoNetwork(errors.HfHubHTTPError.__bases__[0]):  # what the installed client's own errors are made of
+        pass
+
+    def unreachable(*_, **__):
+        raise NoNetwork("[Errno -2] Name or service not known")
+
+    found = hub._api()
+    monkeypatch.setattr(type(found), "repo_exists", unreachable)
+    monkeypatch.setattr(type(found), "__getattribute__", object.__getattribute__)
+    assert command.main(["upload", str(file), "hf://me/c3d"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written: [Errno -2] Name or service not known" in said
+    assert said.count("\n") == 1
+
+
 def test_what_the_hub_does_not_have_is_one_sentence(api, tmp_path, capsys):
     command.main(["embed", "walkers/tiny", "--model=hf://me/none", f"--out={tmp_path / 'a.parquet'}"])
     said = capsys.readouterr().err
@@ -129,7 +167,7 @@ def test_what_the_hub_does_not_have_is_one_sentence(api, tmp_path, capsys):
     assert "was not written by this library: make it with `vreid convert`" in capsys.readouterr().err
 
 
-def test_a_run_starts_from_the_hub(api, file):
+def test_a_run_starts_from_the_hub(api, file, c3d):
     class Config:
         init_from, init_patterns, inflation = "hf://me/c3d", (".*",), "mean"
 
@@ -137,9 +175,8 @@ def test_a_run_starts_from_the_hub(api, file):
             name = "c3d_small"
 
     hub.upload(file, "hf://me/c3d")
-    like = {"params": {"conv1": {"kernel": np.zeros((1, 1, 1, 2, 3), np.float32)}}}
-    found, _ = initialisation.initial_variables(Config, like)
-    np.testing.assert_array_equal(np.ravel(found["params"]["conv1"]["kernel"]), np.arange(6))
+    found, _ = initialisation.initial_variables(Config, jax.tree.map(np.zeros_like, c3d))
+    jax.tree.map(np.testing.assert_array_equal, found, c3d)
 
 
 def test_the_card_beside_a_file_says_what_its_metadata_say(file):
@@ -153,3 +190,11 @@ def test_the_card_beside_a_file_says_what_its_metadata_say(file):
     assert "mean: 0.5, 0.25, 0.125; std: 0.5, 0.5, 0.25; scale: 1/255" in card
     assert "stream `feature`: 8 frames, stride 2" in card
     assert "| walkers | 50.0 | 75.0 | – | 25.0 | 18 | 21 |" in card
+
+
+def test_terms_in_words_are_named_in_the_front_matter_and_said_in_the_card(file):
+    from vreid_jax.pretrained.model_card import model_card
+
+    card = model_card(read_metadata(file) | {"licence": "for research: ask first"}, "m.safetensors")
+    assert "license: other\nlicense_name: see-model-card\n" in card
+    assert "## Licence\n\nfor research: ask first\n" in card

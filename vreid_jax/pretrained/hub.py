@@ -69,12 +69,15 @@ def upload(
       The address of the file, and what the hub says of the commit.
 
     Raises:
-      InputError: for a file of another kind, one that is there already, or what the hub refuses.
+      InputError: for a file of another kind or a damaged one, one that is there already, or what the hub refuses.
     """
+    from vreid_jax import inference  # which imports this module
+
     target = parse(address)
     metadata = read_metadata(path)
     if metadata is None:
         raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
+    inference.load(path)
     api = api or _api()
     where = {"repo_id": target.repo, "revision": target.revision}
     try:
@@ -112,7 +115,9 @@ def _errors() -> tuple[type[Exception], ...]:
         from huggingface_hub import errors
     except ImportError:
         return (OSError,)
-    return OSError, errors.HfHubHTTPError, errors.HFValidationError, errors.OfflineModeIsEnabled
+    # The first base is what the HTTP library below raises, whichever it is; it covers a network that is not there.
+    network = errors.HfHubHTTPError.__bases__[0]
+    return OSError, network, errors.HFValidationError, errors.OfflineModeIsEnabled
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vreid_jax.errors import InputError
 from vreid_jax.pretrained.weights_file import read_metadata
+from vreid_jax.writing import whole_file
 
 LICENCES = {
     "agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0",
@@ -28,10 +29,8 @@ def write_card(path: str | Path) -> Path:
     if metadata is None:
         raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
     out = card_path(path)
-    try:
-        out.write_text(model_card(metadata, Path(path).name), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror or error}") from error
+    with whole_file(out) as half:
+        half.write_text(model_card(metadata, Path(path).name), encoding="utf-8")
     return out
 
 
@@ -69,7 +68,7 @@ def _front_matter(metadata: Mapping[str, Any]) -> str:
     licence = metadata["licence"].strip().lower()
     known = licence in LICENCES
     lines = ["---", "library_name: vreid_jax", f"license: {licence if known else 'other'}"]
-    lines += [] if known else [f"license_name: {json.dumps(metadata['licence'])}"]
+    lines += [] if known else ["license_name: see-model-card"]
     lines += ["tags:", "- person-re-identification", "- video", "- jax", f"- {json.dumps(metadata['model'])}"]
     return "\n".join([*lines, "---"])
 

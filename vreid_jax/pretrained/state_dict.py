@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
+from vreid_jax.reading import check_readable
 
 
 def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
@@ -28,16 +30,24 @@ def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndar
 def _read_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise InputError(f"the weights file {path} is not there")
+    check_readable(path)
     if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(f"{path} is no readable safetensors file: {error}") from error
     if path.suffix in (".pt", ".pth"):
         try:
             import torch
         except ImportError as error:
             raise InputError(f"reading {path} needs PyTorch: pip install 'vreid_jax[torch]'") from error
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(f"{path} is no readable PyTorch file: {str(error).splitlines()[0]}") from error
         if not isinstance(content, Mapping):
             raise InputError(f"{path} holds a {type(content).__name__}, expected a state dict")
         return content

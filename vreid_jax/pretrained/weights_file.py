@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax import __version__
 from vreid_jax.errors import InputError
+from vreid_jax.reading import check_readable
+from vreid_jax.writing import whole_file
 
-FORMAT = "vreid_jax-1"
+FAMILY = "vreid_jax-"
+FORMAT = FAMILY + "1"
+TEXTS = ("model", "fields", "licence", "library_version")  # that every file has
 NESTED = ("fields", "config", "preprocessing", "scores", "step", "open_set")  # as JSON; what else there is is text
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
@@ -34,6 +37,7 @@ def save_weights(
     there is to tell: `preprocessing`, and of a trained model `config`, `system`, `dataset`, `step`, `scores`,
     `open_set` and `fingerprint`. Raises `InputError` where nothing can be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     path = Path(path)
@@ -42,12 +46,11 @@ def save_weights(
     told = {"fields": fields, "licence": licence, "library_version": __version__, **more}
     metadata = {"format": FORMAT, "model": model_name}
     metadata |= {name: json.dumps(value) if name in NESTED else value for name, value in told.items()}
-    half = path.with_suffix(".tmp")
-    try:
-        save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, half, metadata)
-        os.replace(half, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    with whole_file(path) as half:
+        try:
+            save_file({name: np.asarray(value, order="C") for name, value in arrays.items()}, half, metadata)
+        except SafetensorError as error:  # its name of an OSError
+            raise InputError(f"cannot write {path}: {error}") from error
 
 
 def check_target(path: Path) -> None:
@@ -76,7 +79,10 @@ def preprocessing(
 
 
 def read_metadata(path: str | Path) -> dict[str, Any] | None:
-    """`model`, `fields`, `licence` and what else a file of this library says of itself; None for those of others."""
+    """`model`, `fields`, `licence` and what else a file of this library says of itself; None for those of others.
+
+    Raises `InputError` for a file that is not there, cannot be read, is damaged, or comes from a newer version.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
@@ -84,14 +90,29 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
         raise InputError(f"the weights file {path} is not there")
     if path.suffix != ".safetensors":
         return None
+    check_readable(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise InputError(f"{path} is no readable safetensors file: {error}") from error
-    if metadata.get("format") != FORMAT:
+    written = metadata.get("format", "")
+    if not written.startswith(FAMILY):
         return None
-    return {**metadata, **{name: json.loads(metadata[name]) for name in NESTED if name in metadata}}
+    if written != FORMAT:
+        raise InputError(f"{path} was written by a newer version of vreid_jax, as {written}: upgrade this one")
+    missing = [name for name in TEXTS if name not in metadata]
+    if missing:
+        raise InputError(f"{path} is damaged: its metadata have no {missing[0]}; make or download it again")
+    for name in NESTED:
+        if name in metadata:
+            try:
+                metadata[name] = json.loads(metadata[name])
+            except ValueError as error:
+                raise InputError(
+                    f"{path} is damaged: its {name} is no JSON ({error}); make or download it again"
+                ) from error
+    return metadata
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,113 @@
+"""Model files that were damaged, or come from elsewhere in time: one sentence when they are loaded, never a wrong vector."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from vreid_jax import inference
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+
+KERNEL = "params/spatial/conv/kernel"
+
+
+@pytest.fixture(scope="module")
+def good(toy_module, untrained, tmp_path_factory):
+    file = tmp_path_factory.mktemp("model") / "toy.safetensors"
+    inference.save(untrained(toy_module.get_config("walkers")), file)
+    return file
+
+
+def rewritten(good, file, tensors=lambda tensors: None, **metadata):
+    """A copy of `good` whose tensors were changed, and whose metadata have these texts, or None of them."""
+    arrays = load_file(good)
+    tensors(arrays)
+    with safe_open(good, framework="numpy") as opened:
+        told = opened.metadata() | metadata
+    save_file(arrays, file, {key: value for key, value in told.items() if value is not None})
+    return file
+
+
+def bent(arrays):
+    arrays[KERNEL][0, 0, 0, 0, 0] += 1e-6
+
+
+def lost(arrays):
+    del arrays[KERNEL]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tensors": bent}, "is damaged: its fingerprint says"),
+        (
+            {"tensors": lost},
+            f"is damaged: 1 of its tensors are not those of its fields, {KERNEL} is nothing instead of",
+        ),
+        ({"fields": '{"width": 8, "dropout": 0.5}'}, "of its tensors are not those of its fields"),
+        ({"fields": '{"wide": 8}'}, "model 'toy' has no field 'wide'"),
+        ({"fields": "[4]"}, "is damaged: its config, fields or preprocessing cannot be read"),
+        ({"fields": None}, "is damaged: its metadata have no fields"),
+        ({"config": "{"}, "is damaged: its config is no JSON"),
+        ({"config": "{}"}, "is damaged: its config, fields or preprocessing cannot be read"),
+        ({"preprocessing": "7"}, "is damaged: its config, fields or preprocessing cannot be read"),
+        ({"model": "tomorrow"}, "cannot be used: unknown model 'tomorrow'"),
+        ({"format": "vreid_jax-2"}, "was written by a newer version of vreid_jax"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence_that_names_it(good, tmp_path, capsys, change, words):
+    file = rewritten(good, tmp_path / "m.safetensors", **change)
+    with pytest.raises(InputError, match=r"m\.safetensors"):
+        inference.load(file)
+    assert command.main(["convert", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert f"{file} " in said
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_file_of_another_version_of_the_library_is_the_same_model(good, tmp_path):
+    file = rewritten(good, tmp_path / "m.safetensors", library_version="0.0.1")
+    model = inference.load(file)
+    assert model.fingerprint == inference.load(good).fingerprint
+    inference.save(model, tmp_path / "again.safetensors")
+    assert inference.load(tmp_path / "again.safetensors").fingerprint == model.fingerprint
+
+
+def test_whole_numbers_of_the_preprocessing_give_the_fingerprint_of_their_floats(toy_module, untrained):
+    whole, floats = (untrained(toy_module.get_config("walkers")) for _ in range(2))
+    object.__setattr__(whole, "mean", (0, 0, 1))
+    object.__setattr__(floats, "mean", (0.0, 0.0, 1.0))  # as a file of the first one tells
+    assert whole.fingerprint == floats.fingerprint
+
+
+def test_what_the_system_refuses_is_one_sentence(good, tmp_path, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    model = inference.load(good)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "touch", refused)
+        with pytest.raises(InputError, match=r"cannot write .*m.safetensors: Permission denied"):
+            inference.save(model, tmp_path / "m.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refused)
+        with pytest.raises(InputError, match=r"toy.safetensors cannot be read: Permission denied"):
+            inference.load(good)
+    with pytest.raises(InputError, match="the model is an empty text"):
+        inference.load("")
+
+
+def test_a_file_of_somebody_else_beside_it_stays_and_the_new_one_has_ordinary_permissions(good, tmp_path):
+    mine, plain = tmp_path / "mine.tmp", tmp_path / "plain"
+    mine.write_text("precious")
+    plain.touch()
+    inference.save(inference.load(good), tmp_path / "mine.safetensors")
+    assert mine.read_text() == "precious"
+    assert (tmp_path / "mine.safetensors").stat().st_mode == plain.stat().st_mode
+    assert json.loads((safe_open(tmp_path / "mine.safetensors", "numpy").metadata())["fields"])["width"] == 4
+    assert np.isfinite(inference.load(tmp_path / "mine.safetensors").embed(np.zeros((2, 9, 7, 3), np.uint8))).all()
