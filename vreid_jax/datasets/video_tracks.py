@@ -3,8 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ from tqdm.auto import tqdm
 
 from vreid_jax.datasets.box_linking import link
 from vreid_jax.errors import InputError
+from vreid_jax.writing import whole_folder
 
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # of the boxes may lie wholly outside of the picture; of another video's tracks more do
@@ -55,8 +54,10 @@ def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5)
     path = Path(path)
     try:
         lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the tracks {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise InputError(f"the tracks {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the tracks {path} are no text: lines are frame,id,x,y,w,h,confidence,-1,-1,-1") from error
     boxes, seen = [], set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -142,15 +143,8 @@ def cut_tracklets(
     with _opened(video) as (reader, first):
         _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.absolute().parent))
-        try:
+        with whole_folder(out) as partial:
             _write(reader, first, jobs, partial, resize, progress, video, tracks)
-            partial.chmod(0o755)
-            os.replace(partial, out)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
     return summary
 
 

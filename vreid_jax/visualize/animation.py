@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import UInt8
 
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.contact_sheet import Row
+from vreid_jax.writing import whole_file
 
 SUFFIXES = (".gif", ".webp")
 
@@ -54,9 +56,12 @@ def animation(
 
 
 def write_animation(path: str | os.PathLike, pictures: UInt8[np.ndarray, "T H W 3"], frames_per_second: float) -> None:
-    """Writes a `.gif` or `.webp` that plays without end; raises `InputError` where OpenCV cannot."""
+    """Writes a `.gif` or `.webp` that plays without end; `InputError` where it cannot be encoded or written."""
     moving = cv2.Animation()
     moving.frames = [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
     moving.durations = np.full(len(pictures), round(1000 / frames_per_second))
-    if not cv2.imwriteanimation(os.fspath(path), moving):
-        raise InputError(f"cannot write the animation {path}")
+    encoded, data = cv2.imencodeanimation(Path(path).suffix, moving)
+    if not encoded:
+        raise InputError(f"OpenCV cannot make the animation {path}: show less in it")
+    with whole_file(path) as half:
+        half.write_bytes(data.tobytes())

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.contact_sheet import Row, contact_sheet
 from vreid_jax.visualize.model_picture import check_out
+from vreid_jax.visualize.picture_file import write_picture
 
 
 def pair_rows(
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(arguments)
     try:
         check_out(flags.out)
-        cv2.imwrite(str(flags.out), picture(flags.workdir, flags.query, flags.gallery, flags.shown)[..., ::-1])
+        write_picture(flags.out, picture(flags.workdir, flags.query, flags.gallery, flags.shown))
     except InputError as error:
         print(f"clip_pairs: {error}", file=sys.stderr)
         return 2

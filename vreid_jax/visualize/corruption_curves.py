@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vreid_jax.errors import InputError
+from vreid_jax.writing import whole_file
 
 Scores = Mapping[str, Mapping[int, float]]  # row -> M_max -> mAP in percent
 Selection = Mapping[int, Mapping[int, float]]  # M_max -> t -> mAP in percent
@@ -13,7 +14,7 @@ def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> No
     """Write a picture of two panels: mAP of `rows` against M_max, and of `selection` against t (Fig. 6).
 
     Raises:
-      InputError: without matplotlib.
+      InputError: without matplotlib, or where nothing can be written.
     """
     try:
         import matplotlib
@@ -33,5 +34,6 @@ def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> No
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(out, dpi=120)
+    with whole_file(out) as half:
+        figure.savefig(half, dpi=120, format=Path(out).suffix[1:])
     pyplot.close(figure)

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vreid_jax import data, inference
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import dataset_builder
 from vreid_jax.visualize.contact_sheet import Row, contact_sheet
+from vreid_jax.visualize.picture_file import write_picture
 
 Draw = Callable[[str, np.ndarray], list[Row]]  # of a label and frames [T, H, W, 3], uint8 at the model's size
 Artist = Callable[[inference.Model, argparse.Namespace], Draw]
@@ -67,5 +67,5 @@ def _write(flags: argparse.Namespace, artist: Artist, cell_height: int) -> None:
         frames = data.resize(source.read(row, numbers), model.config.data.height, model.config.data.width)
         label = f"{flags.split} {source.tracklet_ids[row]}: pid {source.pids[row]}, camera {source.camids[row]}"
         rows += draw(label, frames)
-    cv2.imwrite(flags.out, contact_sheet(rows, cell_height=cell_height)[..., ::-1])
+    write_picture(flags.out, contact_sheet(rows, cell_height=cell_height))
     print(f"{flags.out}: {min(flags.tracklets, len(source))} tracklets of {builder.info.full_name}")

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.animation import SUFFIXES, animation, write_animation
 from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows
+from vreid_jax.visualize.picture_file import write_picture
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "show.py") -> int:
@@ -58,5 +57,5 @@ def _write(flags: argparse.Namespace) -> None:
     if moving:
         write_animation(out, animation(rows), flags.fps)
     else:
-        cv2.imwrite(str(out), contact_sheet(rows)[..., ::-1])
+        write_picture(out, contact_sheet(rows))
     print(f"{out}: {len(rows)} tracklets of {builder.info.full_name}")

@@ -1,0 +1,20 @@
+"""Pictures as files, which appear whole or are an error."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from vreid_jax.errors import InputError
+from vreid_jax.writing import whole_file
+
+
+def write_picture(path: str | os.PathLike, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Write an RGB picture as its name ends, `.png` or `.jpg`; `InputError` where it cannot be encoded or written."""
+    encoded, data = cv2.imencode(Path(path).suffix, np.ascontiguousarray(picture[..., ::-1]))
+    if not encoded:
+        raise InputError(f"OpenCV cannot make the picture {path}: show less in it, or name a .png")
+    with whole_file(path) as half:
+        half.write_bytes(data.tobytes())
