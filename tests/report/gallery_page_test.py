@@ -34,8 +34,8 @@ def gallery(tmp_path):
             cv2.imwrite(str(folder / f"{number:06d}.jpg"), np.full((40, 20, 3), 60 * shade, np.uint8))
     columns = {
         "tracklet_id": names, "pid": [0] * 4, "camid": [1, 1, 2, 2], "split": [""] * 4, "num_frames": [2] * 4,
-        "first_frame": [3] * 4, "last_frame": [4] * 4, "start_seconds": [0.2, 0.2, 0.2, None],
-        "end_seconds": [0.3, 0.3, 0.3, None], "folder": [str(tmp_path / "people" / name) for name in names],
+        "first_frame": [3] * 4, "last_frame": [4] * 4, "start_seconds": [0.2, 1.2, 2.2, None],
+        "end_seconds": [0.3, 1.3, 2.3, None], "folder": [str(tmp_path / "people" / name) for name in names],
         "model": ["f"] * 4,
     }  # fmt: skip
     about = {"model": "toy", "fingerprint": "f", "metric": "euclidean", "open_set": OPEN_SET, "input": "people"}
@@ -54,6 +54,15 @@ def test_every_tracklet_asks_and_those_with_the_nearest_neighbours_come_first(ga
     assert text.count("data:image/jpeg;base64,") == 16
     assert not re.search(r"https?://", text)
     assert "0.2-0.3 s" in text
+
+
+def test_two_that_were_in_the_picture_at_once_are_not_the_same_person(gallery):
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()} | {"start_seconds": [0.2] * 4}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, opened.about), gallery)
+    text = report.write_gallery_report(gallery, queries=["track0", "track3"]).read_text()
+    headings = re.findall(r"<h3>(.*?)</h3>", text)
+    assert [heading.partition(": ")[2].split()[0] for heading in headings] == ["none", "1"]  # it has no end
 
 
 def test_the_rate_the_query_and_the_cameras_are_chosen_by_flags(gallery, tmp_path, capsys):

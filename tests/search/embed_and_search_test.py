@@ -144,6 +144,7 @@ def test_parts_of_another_gallery_and_files_that_are_there_are_left_alone(model,
     out = tmp_path / "a.parquet"
     (tmp_path / "a.parquet.parts").mkdir()
     (tmp_path / "a.parquet.parts" / "job.json").write_text('{"fingerprint": "other"}')
+    (tmp_path / "a.parquet.parts" / "000000.parquet").write_bytes(b"of the other")
     with pytest.raises(InputError, match="holds the beginning of another gallery"):
         embed_gallery(model, source, out)
     out.write_text("precious")

@@ -11,6 +11,7 @@ from vreid_jax.search import faiss_index, find, open_gallery, ranked
 from vreid_jax.search.gallery import make_table, pyarrow, read_rows
 
 pytest.importorskip("pyarrow")
+UNTIMED = np.full((600, 2), np.nan)
 needs_faiss = pytest.mark.skipif(not importlib.util.find_spec("faiss"), reason="FAISS is an extra")
 
 
@@ -45,7 +46,7 @@ def test_a_small_gallery_gives_the_exact_matches(gallery_file):
     vectors = whole.vectors[[7, 300]]
     for cams in (None, cameras):
         expected = find(whole, vectors, 5, leave_out=ranked.left_out(whole, names, cams))
-        found = faiss_index.find(gallery_file, vectors, 5, 0.01, names, cams)
+        found = faiss_index.find(gallery_file, vectors, 5, 0.01, names, cams, UNTIMED)
         for one, other in zip(found, expected, strict=True):
             assert [match.row["tracklet_id"] for match in one] == [match.row["tracklet_id"] for match in other]
             np.testing.assert_allclose([m.distance for m in one], [m.distance for m in other], rtol=1e-4)
@@ -60,7 +61,7 @@ def test_codes_find_nearly_all_of_the_nearest(gallery_file, monkeypatch):
     rows = np.arange(0, 600, 60)
     names = whole.columns["tracklet_id"][rows].tolist()
     expected = find(whole, whole.vectors[rows], 5, leave_out=ranked.left_out(whole, names, None))
-    found = faiss_index.find(gallery_file, whole.vectors[rows], 5, 0.01, names, None)
+    found = faiss_index.find(gallery_file, whole.vectors[rows], 5, 0.01, names, None, UNTIMED)
     both = [
         len({m.row["tracklet_id"] for m in a} & {m.row["tracklet_id"] for m in b})
         for a, b in zip(found, expected, strict=True)
@@ -77,4 +78,4 @@ def test_recipes_fit_the_size_and_the_dimensions():
 def test_without_faiss_it_says_what_to_install(gallery_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(InputError, match="--approximate needs FAISS"):
-        faiss_index.find(gallery_file, np.zeros((1, 12), np.float32), 5, 0.01, ["x"], None)
+        faiss_index.find(gallery_file, np.zeros((1, 12), np.float32), 5, 0.01, ["x"], None, UNTIMED)

@@ -33,7 +33,7 @@ def run(flags: argparse.Namespace) -> dict:
     source = open_source(
         flags.input,
         tracks=flags.tracks,
-        frames=flags.frames or out.with_suffix(".frames"),
+        frames=flags.frames or (out.with_suffix(".frames") if flags.tracks else None),
         camera=flags.camera,
         data_dir=flags.data_dir,
         split=flags.split,

@@ -1,14 +1,20 @@
 """Search a gallery for the person of a query: the nearest tracklets, and which of them are the same person."""
 
+from __future__ import annotations
+
 import argparse
 import dataclasses
 import math
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vreid_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from vreid_jax.search import Gallery
 
 EXAMPLE = "vreid search gallery.parquet --query=track0017 --false-accept-rate=0.01"
 
@@ -38,17 +44,29 @@ def run(flags: argparse.Namespace) -> dict:
 
     about = galleries.read_about(flags.gallery)
     rule = ranked.decision(about, flags.false_accept_rate)
-    names, cameras, vectors, input_name = _queries(flags, about)
-    # A track of another video may bear the same name: only of the same input is it the query itself.
-    own = names if Path(input_name).absolute() == Path(about["input"]).absolute() else [""] * len(names)
+    if flags.other_cameras:
+        ranked.check_cameras(galleries.read_column(flags.gallery, "camid"), flags.gallery)
+    queries = _queries(flags, about)
+    names, vectors = queries.columns["tracklet_id"].tolist(), queries.vectors
+    cameras = queries.columns["camid"] if flags.other_cameras else None
+    own, times = names, np.stack([queries.columns[key] for key in ("start_seconds", "end_seconds")], 1)
+    # A track of another video may bear the same name, and walk at the same time: only of the same input that counts.
+    if Path(queries.about["input"]).absolute() != Path(about["input"]).absolute():
+        own, times = [""] * len(names), np.full_like(times, np.nan)
     if flags.approximate:
         from vreid_jax.search import faiss_index
 
-        found = faiss_index.find(flags.gallery, vectors, flags.k, flags.false_accept_rate, own, _other(flags, cameras))
+        found = faiss_index.find(flags.gallery, vectors, flags.k, flags.false_accept_rate, own, cameras, times)
     else:
         gallery = galleries.open_gallery(flags.gallery)
-        hidden = ranked.left_out(gallery, own, _other(flags, cameras))
-        found = ranked.find(gallery, vectors, flags.k, false_accept_rate=flags.false_accept_rate, leave_out=hidden)
+        found = ranked.find(
+            gallery,
+            vectors,
+            flags.k,
+            false_accept_rate=flags.false_accept_rate,
+            leave_out=ranked.left_out(gallery, own, cameras),
+            apart=ranked.at_once(gallery, times),
+        )
     return {
         "gallery": flags.gallery,
         "model": about["model"],
@@ -60,10 +78,6 @@ def run(flags: argparse.Namespace) -> dict:
             for name, matches in zip(names, found, strict=True)
         ],
     }
-
-
-def _other(flags: argparse.Namespace, cameras: np.ndarray) -> np.ndarray | None:
-    return cameras if flags.other_cameras else None
 
 
 def _plain(match) -> dict:
@@ -78,7 +92,9 @@ def text(outcome: dict) -> str:
     if rule:
         lines.append(
             f"the same person up to {rule['threshold']:.4g}: of pairs of two persons {100 * rule['false_accept_rate']:g} "
-            f"% pass, of one person {100 * rule['true_accept_rate']:.1f} %, measured by protocol {rule['protocol']}"
+            f"% pass, of one person {100 * rule['true_accept_rate']:.1f} %, measured on "
+            f"{rule['dataset'] or 'the test set of the model'} by protocol {rule['protocol']}: in pictures of another "
+            "kind it may be off"
         )
     else:
         lines.append("no decision: the model was not evaluated, so that no threshold is known")
@@ -97,33 +113,40 @@ def text(outcome: dict) -> str:
                 f"{match['rank']:>6}{match['distance']:>10.4f}  {words[match['same_person']]:7}{match['camid']:>7}"
                 f"{span:>16}  {match['tracklet_id']}"
             )
+        if not query["matches"]:
+            lines.append("      nothing else is in the gallery to compare it with")
     return "\n".join(lines)
 
 
-def _queries(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray, str]:
-    """Names, cameras and vectors of the queries, and what they were made from."""
+def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
+    """The queries: vectors, the columns that a search looks at, and the input that they were made from.
+
+    What could be either is a tracklet of the gallery, unless there is a model to embed it with.
+    """
     from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
 
+    if not flags.query:
+        raise InputError("--query is empty: give a tracklet of the gallery, a gallery, a folder, or a video")
     path = Path(flags.query).expanduser()
     if path.suffix == ".parquet":
         _refuse_flags_of_new_queries(flags, "a gallery")
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
-        return other.columns["tracklet_id"].tolist(), other.columns["camid"], other.vectors, other.about["input"]
-    if path.exists():
-        if not flags.model:
-            raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
+        return other
+    if path.exists() and flags.model:
         return _embedded(flags, about)
-    gallery = galleries.open_gallery(flags.gallery)
-    rows = np.flatnonzero(gallery.columns["tracklet_id"] == flags.query)
+    names = galleries.read_column(flags.gallery, "tracklet_id")
+    rows = np.flatnonzero(names == flags.query)
+    if not len(rows) and path.exists():
+        raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
     if not len(rows):
-        some = ", ".join(gallery.columns["tracklet_id"][:3].tolist())
+        some = ", ".join(names[:3].tolist())
         raise InputError(
             f"--query={flags.query} is no tracklet of {flags.gallery} (it has {some}, …) and no file or folder"
         )
     _refuse_flags_of_new_queries(flags, f"a tracklet of {flags.gallery}")
-    return [flags.query], gallery.columns["camid"][rows[:1]], gallery.vectors[rows[:1]], about["input"]
+    return galleries.read_rows(flags.gallery, rows[:1])
 
 
 def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
@@ -132,13 +155,20 @@ def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
             raise InputError(f"--{name}={value} is of a query that is not embedded yet, and {flags.query} is {what}")
 
 
-def _embedded(flags: argparse.Namespace, about: dict) -> tuple[list[str], np.ndarray, np.ndarray, str]:
+def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
     from vreid_jax import inference
-    from vreid_jax.search import open_source, ranked
+    from vreid_jax.search import Gallery, open_source, ranked
 
     model = inference.load(flags.model)
     ranked.check_fingerprint(about, model.fingerprint, flags.gallery)
     with tempfile.TemporaryDirectory() as scratch:
-        source = open_source(flags.query, tracks=flags.tracks, frames=Path(scratch) / "frames")
-        vectors = model.embed_tracklets(source.tracklets)
-        return source.tracklets.tracklet_ids.tolist(), source.tracklets.camids, vectors, source.name
+        frames = Path(scratch) / "frames" if flags.tracks else None
+        source = open_source(flags.query, tracks=flags.tracks, frames=frames)
+        start, end = source.times.T
+        columns = {
+            "tracklet_id": source.tracklets.tracklet_ids,
+            "camid": source.tracklets.camids,
+            "start_seconds": start,
+            "end_seconds": end,
+        }
+        return Gallery(model.embed_tracklets(source.tracklets), columns, {"input": source.name})

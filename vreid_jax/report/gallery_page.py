@@ -12,7 +12,7 @@ from vreid_jax.report.film_rows import filters, item, row
 from vreid_jax.report.page import table, write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.search.gallery import Gallery, open_gallery
-from vreid_jax.search.ranked import Decision, Match, decision, find, left_out
+from vreid_jax.search.ranked import Decision, Match, at_once, decision, find, left_out
 from vreid_jax.search.sources import gallery_tracklets
 
 MOST_QUERIES = 4096  # that are looked at to choose those that are shown
@@ -52,7 +52,15 @@ def write_gallery_report(
     asked = _rows(opened, queries, path)
     names, cameras = opened.columns["tracklet_id"][asked].tolist(), opened.columns["camid"][asked]
     hidden = left_out(opened, names, cameras if other_cameras else None)
-    found = find(opened, opened.vectors[asked], DEPTH, false_accept_rate=false_accept_rate, leave_out=hidden)
+    times = np.stack([opened.columns[key][asked] for key in ("start_seconds", "end_seconds")], 1)
+    found = find(
+        opened,
+        opened.vectors[asked],
+        DEPTH,
+        false_accept_rate=false_accept_rate,
+        leave_out=hidden,
+        apart=at_once(opened, times),
+    )
     if not queries:
         nearest = [matches[0].distance if matches else math.inf for matches in found]
         order = np.argsort(nearest, kind="stable")[:num_queries]

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-import os
+import math
 import shutil
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from vreid_jax import data
 from vreid_jax.errors import InputError
 from vreid_jax.inference import Model
 from vreid_jax.search.gallery import make_table, pyarrow
-from vreid_jax.search.sources import UNKNOWN, Source
+from vreid_jax.search.sources import Source
+from vreid_jax.writing import whole_file
 
 CHUNK = 256  # tracklets between two saves
 
@@ -48,6 +49,7 @@ def embed_gallery(
         "fingerprint": model.fingerprint,
         "metric": model.metric,
         "open_set": model.about.get("open_set"),
+        "dataset": model.about.get("dataset"),
         "input": source.name,
     }
     parts = out.with_name(f"{out.name}.parts")
@@ -67,17 +69,14 @@ def embed_gallery(
         vectors = model.embed_tracklets(data.JoinedSource([source.tracklets], rows), progress=progress)
         dimensions = vectors.shape[1]
         if writes:
-            half = file.with_suffix(".tmp")
-            pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
-            os.replace(half, file)
+            with whole_file(file) as half:
+                pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
     if writes:
-        half = out.with_name(f".{out.name}.tmp")
         schema = pa.parquet.read_schema(files[0])
         dimensions = schema.field("vector").type.list_size
-        with pa.parquet.ParquetWriter(half, schema) as writer:
+        with whole_file(out) as half, pa.parquet.ParquetWriter(half, schema) as writer:
             for file in files:
                 writer.write_table(pa.parquet.read_table(file))
-        os.replace(half, out)
         shutil.rmtree(parts)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("gallery written")
@@ -97,21 +96,17 @@ def check_out(out: Path) -> None:
 
 def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:
     tracklets = source.tracklets
-    first, last = source.first_frames[rows], source.last_frames[rows]
-
-    def seconds(numbers: np.ndarray) -> list:
-        return [(n - 1) / source.fps if source.fps and n != UNKNOWN else None for n in numbers.tolist()]
-
+    start, end = ([None if math.isnan(time) else time for time in times] for times in source.times[rows].T.tolist())
     return {
         "tracklet_id": tracklets.tracklet_ids[rows].tolist(),
         "pid": tracklets.pids[rows].tolist(),
         "camid": tracklets.camids[rows].tolist(),
         "split": source.splits[rows].tolist(),
         "num_frames": tracklets.num_frames[rows].tolist(),
-        "first_frame": first.tolist(),
-        "last_frame": last.tolist(),
-        "start_seconds": seconds(first),
-        "end_seconds": seconds(last),
+        "first_frame": source.first_frames[rows].tolist(),
+        "last_frame": source.last_frames[rows].tolist(),
+        "start_seconds": start,
+        "end_seconds": end,
         "folder": source.folders[rows].tolist(),
         "model": [model.fingerprint] * len(rows),
     }
@@ -135,23 +130,21 @@ def _told_by_the_first(done: np.ndarray) -> np.ndarray:
 
 
 def _claim(parts: Path, job: dict) -> None:
-    """Make the folder of the parts, or check that what lies there is of this job."""
+    """Make the folder of the parts, or check that what lies there is of this job, or that nothing was finished there."""
     file = parts / "job.json"
-    if file.exists():
-        try:
-            stored = json.loads(file.read_text())
-        except ValueError:
-            stored = {}
-        if stored != job:
-            raise InputError(
-                f"{parts} holds the beginning of another gallery (other model, input or chunk size): "
-                "remove it, or name another file"
-            )
-    else:
-        try:
-            parts.mkdir(parents=True, exist_ok=True)
-            half = file.with_suffix(".tmp")
-            half.write_text(json.dumps(job))
-            os.replace(half, file)
-        except OSError as error:
-            raise InputError(f"cannot write to {parts}: {error.strerror}; name another file") from error
+    try:
+        if json.loads(file.read_text()) == job:
+            return
+    except (OSError, ValueError):
+        pass  # not of this job
+    if any(parts.glob("*.parquet")):
+        raise InputError(
+            f"{parts} holds the beginning of another gallery (other model, input or chunk size): "
+            "remove it, or name another file"
+        )
+    try:
+        parts.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {parts}: {error.strerror}; name another file") from error
+    with whole_file(file) as half:
+        half.write_text(json.dumps(job))

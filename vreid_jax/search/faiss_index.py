@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
 import os
 from pathlib import Path
@@ -10,12 +12,15 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 from vreid_jax.search.gallery import Gallery, read_about, read_rows, read_vectors
-from vreid_jax.search.ranked import Match, left_out
+from vreid_jax.search.ranked import Match, at_once, left_out
 from vreid_jax.search.ranked import find as find_exactly
+from vreid_jax.writing import whole_file
 
 SMALL = 20_000  # tracklets that are indexed as they are
 SAMPLE = 200_000  # vectors that cells and codes are learned from
 CANDIDATES = 20  # times `k`, and at least 200: read back and ranked exactly
+
+log = logging.getLogger(__name__)
 
 
 def find(
@@ -25,14 +30,16 @@ def find(
     false_accept_rate: float | int,
     names: list[str],
     cameras: np.ndarray | None,
+    times: np.ndarray,
 ) -> list[list[Match]]:
     """`ranked.find` in the gallery file `path` without reading all of it: the nearest by codes, then exact distances.
 
-    The index is `PATH.faiss`, built on first use and again when the gallery is newer. `names` and `cameras` as for
-    `ranked.left_out`. Raises `InputError` without FAISS, and what `ranked.find` refuses.
+    The index is `PATH.faiss`, built on first use and again where it is not of this very gallery. `names` and `cameras`
+    as for `ranked.left_out`, `times` as for `ranked.at_once`. Raises `InputError` without FAISS, and what `ranked.find`
+    refuses.
     """
     faiss = _faiss()
-    index = _index(faiss, Path(path))
+    index = _index(faiss, Path(path).expanduser())
     if vectors.shape[1] != index.d:
         raise InputError(f"the query has {vectors.shape[1]} dimensions and {path} has {index.d}")
     metric = read_about(path)["metric"]
@@ -41,36 +48,57 @@ def find(
     for query in range(len(vectors)):
         some: Gallery = read_rows(path, np.unique(rows[query][rows[query] >= 0]))
         hidden = left_out(some, names[query : query + 1], None if cameras is None else cameras[query : query + 1])
-        nearest = find_exactly(
-            some, vectors[query : query + 1], k, false_accept_rate=false_accept_rate, leave_out=hidden
+        found += find_exactly(
+            some,
+            vectors[query : query + 1],
+            k,
+            false_accept_rate=false_accept_rate,
+            leave_out=hidden,
+            apart=at_once(some, times[query : query + 1]),
         )
-        found += nearest
     return found
 
 
 def _index(faiss, path: Path):
-    file = path.with_name(f"{path.name}.faiss")
-    if file.is_file() and path.is_file() and file.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-        return faiss.read_index(os.fspath(file))
-    index = _build(faiss, path)
-    half = file.with_suffix(".tmp")
+    """The index of a gallery: the one beside it where that bears the gallery's stamp, else a new one, which is kept."""
+    metric = read_about(path)["metric"]  # first of all, whether it is a gallery
+    file, stamp = path.with_name(f"{path.name}.faiss"), _stamp(path)
     try:
-        faiss.write_index(index, os.fspath(half))
-        os.replace(half, file)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot write the index {file}: {error}") from error
+        with file.open("rb") as opened:
+            opened.seek(-len(stamp), os.SEEK_END)
+            if opened.read() == stamp:
+                return faiss.read_index(os.fspath(file))
+    except (OSError, RuntimeError):
+        pass  # none, or none that FAISS reads
+    index = _build(faiss, path, metric)
+    try:
+        with whole_file(file) as half:
+            faiss.write_index(index, os.fspath(half))
+            with half.open("ab") as opened:  # FAISS reads no further than its index
+                opened.write(stamp)
+    except (InputError, RuntimeError):
+        log.warning("%s cannot be written: the next search builds the index again", file)
     return index
 
 
-def _build(faiss, path: Path):
-    metric = read_about(path)["metric"]
+def _stamp(path: Path) -> bytes:
+    """32 bytes: the digest of a Parquet file's length and of its footer, which ends in the footer's length and PAR1.
+
+    The footer holds the gallery's metadata, its number of rows, and place, size and extremes of every column.
+    """
+    with path.open("rb") as file:
+        size = file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(size - length)
+        return hashlib.sha256(b"%d " % size + file.read()).digest()
+
+
+def _build(faiss, path: Path, metric: str):
     count, sample = 0, []
     for block in read_vectors(path):
         if count < SAMPLE:
             sample.append(block[: SAMPLE - count])
         count += len(block)
-    if not count:
-        raise InputError(f"the gallery {path} is empty: embed something into it first")
     dimensions = sample[0].shape[1]
     index = faiss.index_factory(dimensions, recipe(count, dimensions))
     if not index.is_trained:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
+from vreid_jax.reading import check_readable
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"
@@ -27,7 +28,8 @@ class Gallery:
     Attributes:
       vectors: `[N, D]` float32.
       columns: every other column by its name, `[N]`: texts, int64, and seconds (NaN where unknown).
-      about: `fingerprint`, `model`, `metric`, `input`, and `open_set`, the thresholds of its model or None.
+      about: `fingerprint`, `model`, `metric`, `input`, `open_set`, the thresholds of its model or None, and `dataset`,
+        which they were measured on; of older files not.
     """
 
     vectors: np.ndarray
@@ -63,7 +65,7 @@ def make_table(vectors: np.ndarray, columns: Mapping[str, Any], about: Mapping[s
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
-    """The metadata of a gallery file; `InputError` for a file that is none."""
+    """The metadata of a gallery file; `InputError` for a file that is none, or an empty one."""
     with _parquet(path) as file:
         return _about(file, path)
 
@@ -72,14 +74,17 @@ def open_gallery(path: str | Path) -> Gallery:
     """Read a whole gallery.
 
     Raises:
-      InputError: when the file is not there, no gallery, or empty.
+      InputError: when the file is not there, no gallery, damaged, or empty.
     """
     with _parquet(path) as file:
-        about = _about(file, path)
-        table = file.read()
-    if not table.num_rows:
-        raise InputError(f"the gallery {path} is empty: embed something into it first")
-    return _gallery(table, about)
+        return _gallery(file.read(), _about(file, path))
+
+
+def read_column(path: str | Path, name: str) -> np.ndarray:
+    """One column `[N]` of a gallery other than the vectors; the rest of the file is not read."""
+    with _parquet(path) as file:
+        _about(file, path)
+        return _column(file.read([name]), name)
 
 
 def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
@@ -95,12 +100,13 @@ def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
 
 
 def _gallery(table, about: dict[str, Any]) -> Gallery:
-    columns = {}
-    for name in (*TEXTS, *NUMBERS, *SECONDS):
-        values = table.column(name).to_pylist()
-        kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
-        columns[name] = np.array([np.nan if value is None else value for value in values], kind)
+    columns = {name: _column(table, name) for name in (*TEXTS, *NUMBERS, *SECONDS)}
     return Gallery(_vectors(table.column("vector").combine_chunks()), columns, about)
+
+
+def _column(table, name: str) -> np.ndarray:
+    kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
+    return np.array([np.nan if value is None else value for value in table.column(name).to_pylist()], kind)
 
 
 def read_vectors(path: str | Path, rows_at_once: int = 65536) -> Iterator[np.ndarray]:
@@ -120,12 +126,16 @@ def _parquet(path: str | Path):
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"there is no gallery {path}: make it with `vreid embed`")
+    check_readable(path)
     try:
         file = pa.parquet.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is no gallery: it is no Parquet file ({str(error).splitlines()[0]})") from error
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is damaged: embed its input again ({str(error).splitlines()[0]})") from error
 
 
 def _about(file, path) -> dict[str, Any]:
@@ -135,4 +145,9 @@ def _about(file, path) -> dict[str, Any]:
         about = {}
     if about.get("format") != FORMAT:
         raise InputError(f"{path} is no gallery of this library: make it with `vreid embed`")
+    missing = [name for name in ("vector", *TEXTS, *NUMBERS, *SECONDS) if name not in file.schema_arrow.names]
+    if missing:
+        raise InputError(f"the gallery {path} has no column {missing[0]}: embed its input again")
+    if not file.metadata.num_rows:
+        raise InputError(f"the gallery {path} is empty: embed something into it first")
     return about

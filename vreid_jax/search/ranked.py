@@ -13,7 +13,10 @@ from vreid_jax.search.gallery import Gallery
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A gallery tracklet that was found: its columns, its distance, and the decision; None without calibration."""
+    """A gallery tracklet that was found: its columns, its distance, and the decision; None without calibration.
+
+    The decision is that of the threshold, and never the same person where query and match were seen at once.
+    """
 
     rank: int
     distance: float
@@ -23,12 +26,17 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """Same person if the distance is at most `threshold`; `false_accept_rate` of other persons' pairs then pass."""
+    """Same person if the distance is at most `threshold`; `false_accept_rate` of other persons' pairs then pass.
+
+    So it was on the test split of `dataset`, by `protocol`; in pictures of another kind it may be off. The dataset of
+    an older gallery is not known, and empty.
+    """
 
     threshold: float
     false_accept_rate: float
     true_accept_rate: float
     protocol: str
+    dataset: str
 
 
 def check_fingerprint(gallery: Mapping[str, Any], fingerprint: str, path) -> None:
@@ -63,7 +71,7 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
         known = ", ".join(f"{row[0]:g}" for row in rows if row[1] is not None)
         raise InputError(f"no threshold was measured for a false-accept rate of {false_accept_rate}; there are {known}")
     rate, threshold, accepted = max(usable)
-    return Decision(threshold, rate, accepted, measured["protocol"])
+    return Decision(threshold, rate, accepted, measured["protocol"], about.get("dataset") or "")
 
 
 def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> np.ndarray:
@@ -78,6 +86,22 @@ def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> 
     return hidden | ((cameras[:, None] == camids[None]) & (camids[None] > 0))
 
 
+def at_once(gallery: Gallery, times: np.ndarray) -> np.ndarray:
+    """`[Q, N]`: rows that were in the picture while the query was, by `times` [Q, 2], its first and last second.
+
+    For queries of the video that the gallery is of: one camera, which sees nobody in two places. Seconds are NaN, and
+    nothing is known, of anything but a video.
+    """
+    start, end = gallery.columns["start_seconds"], gallery.columns["end_seconds"]
+    return (times[:, :1] <= end[None]) & (start[None] <= times[:, 1:])
+
+
+def check_cameras(camids: np.ndarray, path) -> None:
+    """Raise `InputError` where no camera of a gallery is known, so that there is no other one to look at."""
+    if not (camids > 0).any():
+        raise InputError(f"every camera of {path} is unknown: name it with --camera when you embed")
+
+
 def find(
     gallery: Gallery,
     vectors: np.ndarray,
@@ -85,11 +109,12 @@ def find(
     *,
     false_accept_rate: float | int = 0.01,
     leave_out: np.ndarray | None = None,
+    apart: np.ndarray | None = None,
 ) -> list[list[Match]]:
     """The `k` nearest gallery tracklets of each query `vectors` [Q, D], near to far, exact, on the device.
 
     `leave_out` [Q, N] bool names gallery rows that a query must not find, e.g. itself or its own camera; fewer than
-    `k` come back where the gallery is short. Raises `InputError` for another dimension and what `decision` refuses.
+    `k` come back where the gallery is short. `apart` [Q, N] names those that are somebody else at any distance. Raises `InputError` for another dimension and what `decision` refuses.
     """
     if k < 1:
         raise InputError(f"k is {k}; it must be at least 1")
@@ -104,10 +129,10 @@ def find(
             for distance, row in zip(distances[query], rows[query], strict=True)
             if leave_out is None or not leave_out[query, row]
         ]
-        found.append(
-            [
-                Match(rank, distance, None if rule is None else distance <= rule.threshold, gallery.row(row))
-                for rank, (distance, row) in enumerate(kept[:k], 1)
-            ]
-        )
+        matches = []
+        for rank, (distance, row) in enumerate(kept[:k], 1):
+            elsewhere = apart is not None and bool(apart[query, row])
+            same = None if rule is None else distance <= rule.threshold and not elsewhere
+            matches.append(Match(rank, distance, same, gallery.row(row)))
+        found.append(matches)
     return found

@@ -5,8 +5,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -22,6 +21,7 @@ from vreid_jax.datasets.tracklet_folder.layout import SPLITS
 from vreid_jax.datasets.video_tracks import cut_tracks, read_fps
 from vreid_jax.errors import InputError
 from vreid_jax.search.gallery import Gallery
+from vreid_jax.writing import whole_folder
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
 UNKNOWN = -1  # of a frame number
@@ -52,6 +52,12 @@ class Source:
     fps: float
     folders: np.ndarray
 
+    @property
+    def times(self) -> np.ndarray:
+        """`[N, 2]` seconds of the video at which a tracklet begins and ends, NaN where there is no video."""
+        frames = np.stack([self.first_frames, self.last_frames], 1)
+        return np.where((frames != UNKNOWN) & (self.fps > 0), (frames - 1) / (self.fps or 1.0), np.nan)
+
 
 def open_source(
     path: str,
@@ -78,9 +84,14 @@ def open_source(
     Raises:
       InputError: when there is nothing to embed, and why.
     """
+    if not path:
+        raise InputError("the input is an empty text: give a built dataset, a folder of tracklet folders, or a video")
+    if camera < 0:
+        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown one")
     file = Path(path).expanduser()
-    if tracks and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
-        raise InputError(f"--tracks={tracks} is of a video, and {path} is none")
+    for name, value in (("tracks", tracks), ("frames", frames)):
+        if value and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
+            raise InputError(f"--{name}={value} is of a video, and {path} is none")
     if split and file.exists():
         raise InputError(f"--split={split} is of a built dataset, and {path} is none")
     if file.is_dir():
@@ -138,16 +149,9 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
                 "--frames, or remove it"
             )
     elif jax.process_index() == 0:
-        frames.absolute().parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{frames.name}.", suffix=".partial", dir=frames.absolute().parent))
-        try:
+        with whole_folder(frames) as partial:
             cut_tracks(video, tracks, partial, progress=progress)
             (partial / RECORD).write_text(json.dumps(cut_from))
-            partial.chmod(0o755)
-            os.replace(partial, frames)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
     return _from_folder(frames, str(video), camera, fps=read_fps(video))
@@ -200,15 +204,30 @@ def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None =
 
 
 def list_tracklets(root: Path) -> list[Path]:
-    """Every folder below `root`, itself included, that holds pictures, sorted; `InputError` where there is none."""
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        if any(Path(name).suffix.lower() in SUFFIXES and not is_litter(name) for name in files):
-            found.append(Path(folder))
+    """Every folder below `root`, itself included, that holds pictures, sorted; `InputError` where there is none.
+
+    A link to a folder is followed, unless it leads back to one that it lies in.
+    """
+    try:
+        found = list(_folders_of_pictures(root, ()))
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
     if not found:
         raise InputError(f"{root} has no pictures: a tracklet is a folder of .jpg or .png frames")
     return sorted(found)
+
+
+def _folders_of_pictures(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return
+    with os.scandir(folder) as entries:
+        kept = [entry for entry in entries if not is_litter(entry.name)]
+    if any(Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir() for entry in kept):
+        yield folder
+    for entry in kept:
+        if entry.is_dir():
+            yield from _folders_of_pictures(folder / entry.name, (*above, real))
 
 
 class FolderTracklets:
