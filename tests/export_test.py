@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,46 @@ def test_without_the_extra_onnx_is_one_sentence(model, tmp_path, monkeypatch, ca
     assert "ONNX needs onnx" in (said := capsys.readouterr().err)
     assert "pip install 'vreid_jax[onnx]'" in said
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "frames", [np.zeros((2, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8), np.zeros((1, 8, 8, 4), np.uint8)]
+)
+def test_frames_of_another_kind_are_refused_in_the_words_of_the_model(model, folder, frames):
+    said = []
+    for embed in (model.embed, export.read(folder).embed):
+        with pytest.raises(InputError, match=r"frames must be \[T, H, W, 3\] uint8 RGB") as error:
+            embed(frames)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+def test_a_damaged_file_of_an_export_is_named(folder, tmp_path):
+    broken = shutil.copytree(folder, tmp_path / "toy")
+    file = broken / "spatial.jax_export"
+    for content in (b"", file.read_bytes()[:1000], bytes(1000)):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"spatial.jax_export is damaged: export the model again"):
+            export.read(broken)
+    file.unlink()
+    with pytest.raises(InputError, match=r"spatial.jax_export cannot be read: No such file"):
+        export.read(broken)
+
+
+def test_an_onnx_file_that_does_not_load_is_named(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX is an extra")
+    (tmp_path / "a.onnx").write_bytes(b"no graph")
+    with pytest.raises(RuntimeError, match=r"onnxruntime cannot load .*a.onnx: "):
+        export.read_onnx(tmp_path / "a.onnx")
+
+
+def test_a_folder_that_the_system_refuses_is_one_sentence(model, tmp_path, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(InputError, match=r"cannot write .*toy: Permission denied"):
+        export.export_model(model, tmp_path / "toy", platforms=("cpu",))
 
 
 def test_what_cannot_be_exported_is_one_sentence(model, folder, tmp_path, capsys):

@@ -112,6 +112,11 @@ def test_a_full_output_folder_is_refused(video, tracks, tmp_path):
     assert (tmp_path / "out" / "mine").read_text() == "keep"
 
 
+def test_a_folder_that_cannot_be_made_is_one_sentence(video, tracks, tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*out: File exists"):
+        cut_tracklets(video, tracks, tracks / "out", progress=False)
+
+
 def test_a_video_that_is_not_one_is_named(tracks, tmp_path):
     with pytest.raises(InputError, match=r"nothing\.avi is not there"):
         cut_tracklets(tmp_path / "nothing.avi", tracks, tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import jax
@@ -15,7 +16,7 @@ from vreid_jax import data, experiment, retrieval
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.search import embed_gallery, find, open_gallery, open_source, ranked
-from vreid_jax.search.gallery import make_table, pyarrow
+from vreid_jax.search.gallery import make_table, pyarrow, read_column, read_rows
 
 pytest.importorskip("pyarrow")
 
@@ -155,6 +156,46 @@ def test_parts_of_another_gallery_and_files_that_are_there_are_left_alone(model,
         embed_gallery(model, source, tmp_path / "a.csv")
 
 
+def test_a_start_that_finished_nothing_is_taken_over(model, data_dir, tmp_path, monkeypatch):
+    source = open_source("walkers/tiny", data_dir=str(data_dir))
+    parts = tmp_path / "a.parquet.parts"
+    parts.mkdir()
+    (parts / "job.json").write_text('{"fingerprint": "other"}')
+    assert embed_gallery(model, source, tmp_path / "a.parquet").resumed == 0
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.parquet"]
+
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(InputError, match=r"cannot write .*b.parquet.parts: Permission denied"):
+        embed_gallery(model, source, tmp_path / "b.parquet")
+
+
+def test_a_gallery_that_was_damaged_or_cannot_be_read_is_named(gallery_file, tmp_path, monkeypatch):
+    content = gallery_file.read_bytes()
+    broken = tmp_path / "broken.parquet"
+    body = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    broken.write_bytes(content[:4] + bytes(body - 4) + content[body:])
+    for read in (open_gallery, lambda path: read_rows(path, np.arange(3)), lambda path: read_column(path, "camid")):
+        with pytest.raises(InputError, match=r"broken.parquet is damaged: embed its input again"):
+            read(broken)
+    vector = content.index(open_gallery(gallery_file).vectors.tobytes()[:16])
+    broken.write_bytes(content[:vector] + bytes(4) + content[vector + 4 :])
+    with pytest.raises(InputError, match=r"broken.parquet is damaged: embed its input again"):
+        open_gallery(broken)
+    pyarrow().parquet.write_table(pyarrow().parquet.read_table(gallery_file).drop_columns(["camid"]), broken)
+    with pytest.raises(InputError, match=r"broken.parquet has no column camid: embed its input again"):
+        open_gallery(broken)
+
+    def refused(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(InputError, match=r"walkers.parquet cannot be read: Permission denied"):
+        open_gallery(gallery_file)
+
+
 def test_the_nearest_are_those_of_the_whole_matrix_and_the_query_is_not_among_them(gallery_file):
     gallery = open_gallery(gallery_file)
     distances = retrieval.pairwise_distance(gallery.vectors, gallery.vectors)
@@ -205,6 +246,74 @@ def test_matches_are_decided_by_the_threshold(gallery_file):
     gallery.about["open_set"] = OPEN_SET
     matches = find(gallery, gallery.vectors[:1], 21, false_accept_rate=0.1)[0]
     assert [match.same_person for match in matches] == [match.distance <= 0.8 for match in matches]
+
+
+def with_columns(gallery, out, about=None, rows=slice(None), **columns):
+    """A gallery with other columns and another `about`, of some rows."""
+    own = {name: values.tolist() for name, values in gallery.columns.items()} | columns
+    table = make_table(gallery.vectors, own, {**gallery.about, **(about or {})})
+    pyarrow().parquet.write_table(table.take(np.arange(len(gallery))[rows]), out)
+    return out
+
+
+def test_two_tracks_of_a_video_in_one_picture_are_not_the_same_person(capsys, gallery_file, tmp_path):
+    whole = open_gallery(gallery_file)
+    count = len(whole)
+    times = {
+        "start_seconds": [0.0, 1.0, 2.1] + [None] * (count - 3),
+        "end_seconds": [1.5, 2.0, 3.0] + [9.0] * (count - 3),
+    }
+    about = {"open_set": {**OPEN_SET, "threshold": [9.0] * 3}, "input": "a.avi"}
+    path = with_columns(whole, tmp_path / "a.parquet", about, **times)
+    together = ranked.at_once(open_gallery(path), np.array([[0.0, 1.5], [1.6, 2.1], [np.nan, 9.0]]))
+    assert together[:, :4].tolist() == [[True, True, False, False], [False, True, True, False], [False] * 4]
+    names = whole.columns["tracklet_id"].tolist()
+    other = with_columns(whole, tmp_path / "b.parquet", about | {"input": "b.avi"}, slice(0, 1), **times)
+    for query, expected in ((names[0], {names[1]: False, names[2]: True}), (other, {names[1]: True, names[2]: True})):
+        code, printed, said = vreid(capsys, "search", path, f"--query={query}", "--k=30", "--json")
+        assert code == 0, said
+        (found,) = json.loads(printed)["queries"]
+        same = {match["tracklet_id"]: match["same_person"] for match in found["matches"]}
+        assert {name: same[name] for name in expected} == expected
+        assert all(same[name] for name in names[3:])
+
+
+def test_the_decision_says_on_what_it_was_measured(capsys, gallery_file, tmp_path):
+    whole = open_gallery(gallery_file)
+    assert whole.about["dataset"] == "walkers"
+    name = whole.columns["tracklet_id"][0]
+    _, printed, _ = vreid(capsys, "search", gallery_file, f"--query={name}", "--false-accept-rate=0.1")
+    assert "measured on walkers by protocol walkers: in pictures of another kind it may be off" in printed
+    path = with_columns(whole, tmp_path / "older.parquet", {"dataset": None})
+    _, printed, _ = vreid(capsys, "search", path, f"--query={name}", "--false-accept-rate=0.1")
+    assert "measured on the test set of the model by protocol walkers" in printed
+
+
+def test_a_name_of_the_gallery_is_not_taken_for_a_folder(capsys, workdir, gallery_file, tmp_path, monkeypatch):
+    name = open_gallery(gallery_file).columns["tracklet_id"][0]
+    (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    code, _, said = vreid(capsys, "search", gallery_file, f"--query={name}", "--false-accept-rate=0.1")
+    assert code == 0, said
+    code, _, said = vreid(
+        capsys, "search", gallery_file, f"--query={name}", f"--model={workdir}", "--false-accept-rate=0.1"
+    )
+    assert code == 2
+    assert "has no pictures" in said
+
+
+def test_a_gallery_of_one_and_one_without_cameras_say_what_they_lack(capsys, gallery_file, tmp_path):
+    whole = open_gallery(gallery_file)
+    name = whole.columns["tracklet_id"][0]
+    one = with_columns(whole, tmp_path / "one.parquet", None, slice(0, 1))
+    code, printed, _ = vreid(capsys, "search", one, f"--query={name}", "--false-accept-rate=0.1")
+    assert code == 0
+    assert "nothing else is in the gallery" in printed
+    path = with_columns(whole, tmp_path / "nowhere.parquet", camid=[0] * len(whole))
+    flags = [f"--query={name}", "--other-cameras", "--false-accept-rate=0.1"]
+    code, _, said = vreid(capsys, "search", path, *flags)
+    assert code == 2
+    assert f"every camera of {path} is unknown: name it with --camera when you embed" in said
 
 
 def test_the_command_embeds_a_folder_and_finds_its_tracklets_again(
@@ -290,6 +399,10 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(capsys, workdir, g
         (["search", gallery_file, f"--query={gallery_file}", "--model=nowhere"], "--model=nowhere is of a query that"),
         (["search", gallery_file, f"--query={tmp_path / 'empty'}"], "give --model"),
         (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
+        (["search", gallery_file, "--query="], "--query is empty"),
+        (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is an empty text"),
+        (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is an empty text"),
+        (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x is of a video"),
         (["evaluate", tmp_path / "empty"], "is no workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:

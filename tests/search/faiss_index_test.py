@@ -1,6 +1,7 @@
 """FAISS in front of exact distances: the same matches where it is exact, nearly all of them where it is not."""
 
 import importlib.util
+import os
 import sys
 
 import numpy as np
@@ -51,6 +52,44 @@ def test_a_small_gallery_gives_the_exact_matches(gallery_file):
             assert [match.row["tracklet_id"] for match in one] == [match.row["tracklet_id"] for match in other]
             np.testing.assert_allclose([m.distance for m in one], [m.distance for m in other], rtol=1e-4)
     assert gallery_file.with_name("g.parquet.faiss").is_file()
+
+
+def _changed(path, shift):
+    """The gallery again, its vectors moved, its file older than it was."""
+    gallery = open_gallery(path)
+    columns = {name: values.tolist() for name, values in gallery.columns.items()}
+    table = make_table(gallery.vectors[::-1] + shift, columns, gallery.about)
+    pyarrow().parquet.write_table(table, path, row_group_size=100)
+    os.utime(path, (0, 0))
+
+
+def _nearest(path, vector):
+    return faiss_index.find(path, vector[None], 1, 0.01, [""], None, UNTIMED[:1])[0][0].row["tracklet_id"]
+
+
+@needs_faiss
+def test_an_index_of_another_gallery_or_a_broken_one_is_built_again(gallery_file, monkeypatch):
+    index = gallery_file.with_name("g.parquet.faiss")
+    vector = open_gallery(gallery_file).vectors[7]
+    assert _nearest(gallery_file, vector) == "t7"
+    _changed(gallery_file, 1.0)
+    assert _nearest(gallery_file, vector + 1) == "t592"
+    stamp = index.read_bytes()[-32:]
+    for content in (b"", b"no index" + stamp, index.read_bytes()[:-40]):
+        index.write_bytes(content)
+        assert _nearest(gallery_file, vector + 1) == "t592"
+        assert index.read_bytes()[-32:] == stamp
+    monkeypatch.setattr(faiss_index, "_build", lambda *_: pytest.fail("built again"))
+    assert _nearest(gallery_file, vector + 1) == "t592"
+
+
+@needs_faiss
+def test_an_index_that_cannot_be_kept_stops_no_search(gallery_file, caplog):
+    gallery_file.with_name("g.parquet.faiss").mkdir()
+    assert _nearest(gallery_file, open_gallery(gallery_file).vectors[7]) == "t7"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{gallery_file}.faiss cannot be written: the next search builds the index again"
+    ]
 
 
 @needs_faiss

@@ -88,7 +88,33 @@ def test_a_file_that_is_no_video_is_one_sentence(video, tmp_path):
         open_source(str(tmp_path / "fake.avi"), tracks=str(video[1]), frames=tmp_path / "frames")
 
 
+def test_tracks_that_are_no_text_are_one_sentence(video, tmp_path):
+    with pytest.raises(InputError, match=r"the tracks .*walk.avi are no text"):
+        open_source(str(video[0]), tracks=str(video[0]), frames=tmp_path / "frames")
+
+
+def test_frames_that_cannot_be_written_are_one_sentence(video, tmp_path):
+    with pytest.raises(InputError, match=r"cannot write .*tracks.txt/frames: File exists"):
+        open_source(str(video[0]), tracks=str(video[1]), frames=tmp_path / "tracks.txt" / "frames")
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        write(tmp_path / "people" / name / "1.png", number)
+    (tmp_path / "people" / "a" / "up").symlink_to(tmp_path / "people")
+    (tmp_path / "people" / "b" / "a").symlink_to(tmp_path / "people" / "a")
+    (tmp_path / "people" / "again").symlink_to(tmp_path / "people" / "b")
+    source = open_source(str(tmp_path / "people"))
+    assert source.tracklets.tracklet_ids.tolist() == ["a", "again", "again/a", "b", "b/a"]
+
+
 def test_flags_of_another_kind_of_input_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--frames=pictures is of a video, and .* is none"):
+        open_source(str(tmp_path), frames="pictures")
+    with pytest.raises(InputError, match="--camera=-3 must be the number of a camera"):
+        open_source(str(tmp_path), camera=-3)
+    with pytest.raises(InputError, match="the input is an empty text"):
+        open_source("")
     with pytest.raises(InputError, match="is of a video"):
         open_source(str(tmp_path), tracks="tracks.txt")
     with pytest.raises(InputError, match="is of a video"):

@@ -74,7 +74,7 @@ def embed_gallery(
     if writes:
         schema = pa.parquet.read_schema(files[0])
         dimensions = schema.field("vector").type.list_size
-        with whole_file(out) as half, pa.parquet.ParquetWriter(half, schema) as writer:
+        with whole_file(out) as half, pa.parquet.ParquetWriter(half, schema, write_page_checksum=True) as writer:
             for file in files:
                 writer.write_table(pa.parquet.read_table(file))
         shutil.rmtree(parts)

@@ -128,7 +128,7 @@ def _parquet(path: str | Path):
         raise InputError(f"there is no gallery {path}: make it with `vreid embed`")
     check_readable(path)
     try:
-        file = pa.parquet.ParquetFile(path)
+        file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is no gallery: it is no Parquet file ({str(error).splitlines()[0]})") from error
     try:
