@@ -65,7 +65,9 @@ def write_page(
     Raises:
       InputError: where it cannot be written, or would replace something else than the same page.
     """
-    places = [os.path.relpath(Path(each).expanduser().resolve(), path.resolve().parent) for each in made_of]
+    # `Path.resolve` is an error for links in a circle on Python 3.11 and 3.12.
+    folder = os.path.dirname(os.path.realpath(path))
+    places = [os.path.relpath(os.path.realpath(Path(each).expanduser()), folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
     _check_free(path, source)
     with whole_file(path) as half:
