@@ -298,7 +298,7 @@ def desk(trained, walkers_video, tmp_path):
     for split, pids in (("train", range(1, 9)), ("query", range(11, 14)), ("gallery", range(11, 14))):
         for pid in pids:
             for camid in (1, 2):
-                walk = tmp_path / "PICTURES" / split / str(pid) / f"c{camid}_walk"
+                walk = tmp_path / "PICTURES" / split / str(pid) / f"c{camid}_{split}"
                 walk.mkdir(parents=True)
                 for frame in range(10):
                     cv2.imwrite(str(walk / f"{frame}.jpg"), rng.integers(0, 255, (32, 16, 3), np.uint8))
