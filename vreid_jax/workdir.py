@@ -55,7 +55,8 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
             path.mkdir(parents=True, exist_ok=True)
             with whole_file(file) as half:
                 half.write_text(config.to_json(indent=1) + "\n")
-            if stored and (metric := config.evaluation.metric) != (old := stored["evaluation"]["metric"]):
+            metric = config.evaluation.metric
+            if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
                 print(
                     f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True
                 )

@@ -12,36 +12,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import vreid_jax
-from vreid_jax import data, experiment, retrieval
-from vreid_jax.cli import command
+from vreid_jax import data
 from vreid_jax.errors import InputError
-from vreid_jax.search import embed_gallery, find, open_gallery, open_source, ranked
+from vreid_jax.search import embed_gallery, open_gallery, open_source
 from vreid_jax.search.gallery import make_table, pyarrow, read_column, read_rows
 
 pytest.importorskip("pyarrow")
-
-
-@pytest.fixture(scope="module")
-def workdir(toy_module, data_dir, tmp_path_factory):
-    config = toy_module.get_config("walkers")
-    config.data.data_dir = str(data_dir)
-    config.phases.spatial.total_steps = config.phases.temporal.total_steps = 1
-    config.evaluation.baselines = ()
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    experiment.train_and_evaluate(config, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(workdir):
-    return vreid_jax.load(workdir)
-
-
-@pytest.fixture(scope="module")
-def gallery_file(model, data_dir, tmp_path_factory):
-    out = tmp_path_factory.mktemp("gallery") / "walkers.parquet"
-    embed_gallery(model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
-    return out
 
 
 def stored_features(workdir):
@@ -59,12 +35,6 @@ def write_tracklets(root, builder, count=3):
         for number, frame in enumerate(source.read(row, np.arange(source.num_frames[row]))):
             cv2.imwrite(str(folder / f"{number + 1:04d}.png"), frame[..., ::-1])
     return source.tracklet_ids[:count].tolist()
-
-
-def vreid(capsys, *arguments):
-    code = command.main(list(map(str, arguments)))
-    said = capsys.readouterr()
-    return code, said.out, said.err
 
 
 def test_a_gallery_holds_the_vectors_and_labels_of_the_evaluation(workdir, gallery_file, tiny_builder, model):
@@ -196,134 +166,12 @@ def test_a_gallery_that_was_damaged_or_cannot_be_read_is_named(gallery_file, tmp
         open_gallery(gallery_file)
 
 
-def test_the_nearest_are_those_of_the_whole_matrix_and_the_query_is_not_among_them(gallery_file):
-    gallery = open_gallery(gallery_file)
-    distances = retrieval.pairwise_distance(gallery.vectors, gallery.vectors)
-    names = gallery.columns["tracklet_id"]
-    hidden = ranked.left_out(gallery, names[:4].tolist(), None)
-    for query, matches in enumerate(find(gallery, gallery.vectors[:4], 5, leave_out=hidden)):
-        order = [row for row in np.argsort(distances[query], kind="stable") if row != query][:5]
-        assert [match.row["tracklet_id"] for match in matches] == names[order].tolist()
-        np.testing.assert_allclose([match.distance for match in matches], distances[query, order], rtol=1e-4)
-        assert [match.rank for match in matches] == [1, 2, 3, 4, 5]
-    cameras = gallery.columns["camid"]
-    hidden = ranked.left_out(gallery, names[:4].tolist(), cameras[:4])
-    for query, matches in enumerate(find(gallery, gallery.vectors[:4], 100, leave_out=hidden)):
-        assert len(matches) == (cameras != cameras[query]).sum()
-        assert cameras[query] not in [match.row["camid"] for match in matches]
-
-
-OPEN_SET = {
-    "protocol": "walkers",
-    "false_accept_rate": [0.001, 0.01, 0.1],
-    "threshold": [None, 0.5, 0.8],
-    "true_accept_rate": [0.0, 0.4, 0.7],
-}
-
-
-def test_the_decision_is_the_largest_measured_rate_that_is_not_above_the_wish():
-    rule = ranked.decision({"open_set": OPEN_SET}, 0.05)
-    assert (rule.threshold, rule.false_accept_rate, rule.true_accept_rate) == (0.5, 0.01, 0.4)
-    assert ranked.decision({"open_set": OPEN_SET}, 0.1).threshold == 0.8
-    assert ranked.decision({"open_set": None}, 0.1) is None
-    with pytest.raises(
-        InputError, match=r"no threshold was measured for a false-accept rate of 0.005; there are 0.01, 0.1"
-    ):
-        ranked.decision({"open_set": OPEN_SET}, 0.005)
-    with pytest.raises(InputError, match="fraction in"):
-        ranked.decision({"open_set": OPEN_SET}, 5)
-
-
-def test_thresholds_of_another_distance_are_refused():
-    measured = {**OPEN_SET, "metric": "cosine"}
-    assert ranked.decision({"open_set": measured, "metric": "cosine"}, 0.1).threshold == 0.8
-    with pytest.raises(InputError, match="are of the cosine distance, and the gallery is searched by the euclidean"):
-        ranked.decision({"open_set": measured, "metric": "euclidean"}, 0.1)
-
-
-def test_matches_are_decided_by_the_threshold(gallery_file):
-    gallery = open_gallery(gallery_file)
-    gallery.about["open_set"] = OPEN_SET
-    matches = find(gallery, gallery.vectors[:1], 21, false_accept_rate=0.1)[0]
-    assert [match.same_person for match in matches] == [match.distance <= 0.8 for match in matches]
-
-
-def with_columns(gallery, out, about=None, rows=slice(None), **columns):
-    """A gallery with other columns and another `about`, of some rows."""
-    own = {name: values.tolist() for name, values in gallery.columns.items()} | columns
-    table = make_table(gallery.vectors, own, {**gallery.about, **(about or {})})
-    pyarrow().parquet.write_table(table.take(np.arange(len(gallery))[rows]), out)
-    return out
-
-
-def test_two_tracks_of_a_video_in_one_picture_are_not_the_same_person(capsys, gallery_file, tmp_path):
-    whole = open_gallery(gallery_file)
-    count = len(whole)
-    times = {
-        "start_seconds": [0.0, 1.0, 2.1] + [None] * (count - 3),
-        "end_seconds": [1.5, 2.0, 3.0] + [9.0] * (count - 3),
-    }
-    about = {"open_set": {**OPEN_SET, "threshold": [9.0] * 3}, "input": "a.avi"}
-    path = with_columns(whole, tmp_path / "a.parquet", about, **times)
-    together = ranked.at_once(open_gallery(path), np.array([[0.0, 1.5], [1.6, 2.1], [np.nan, 9.0]]))
-    assert together[:, :4].tolist() == [[True, True, False, False], [False, True, True, False], [False] * 4]
-    names = whole.columns["tracklet_id"].tolist()
-    other = with_columns(whole, tmp_path / "b.parquet", about | {"input": "b.avi"}, slice(0, 1), **times)
-    for query, expected in ((names[0], {names[1]: False, names[2]: True}), (other, {names[1]: True, names[2]: True})):
-        code, printed, said = vreid(capsys, "search", path, f"--query={query}", "--k=30", "--json")
-        assert code == 0, said
-        (found,) = json.loads(printed)["queries"]
-        same = {match["tracklet_id"]: match["same_person"] for match in found["matches"]}
-        assert {name: same[name] for name in expected} == expected
-        assert all(same[name] for name in names[3:])
-
-
-def test_the_decision_says_on_what_it_was_measured(capsys, gallery_file, tmp_path):
-    whole = open_gallery(gallery_file)
-    assert whole.about["dataset"] == "walkers"
-    name = whole.columns["tracklet_id"][0]
-    _, printed, _ = vreid(capsys, "search", gallery_file, f"--query={name}", "--false-accept-rate=0.1")
-    assert "measured on walkers by protocol walkers: in pictures of another kind it may be off" in printed
-    path = with_columns(whole, tmp_path / "older.parquet", {"dataset": None})
-    _, printed, _ = vreid(capsys, "search", path, f"--query={name}", "--false-accept-rate=0.1")
-    assert "measured on the test set of the model by protocol walkers" in printed
-
-
-def test_a_name_of_the_gallery_is_not_taken_for_a_folder(capsys, workdir, gallery_file, tmp_path, monkeypatch):
-    name = open_gallery(gallery_file).columns["tracklet_id"][0]
-    (tmp_path / name).mkdir(parents=True)
-    monkeypatch.chdir(tmp_path)
-    code, _, said = vreid(capsys, "search", gallery_file, f"--query={name}", "--false-accept-rate=0.1")
-    assert code == 0, said
-    code, _, said = vreid(
-        capsys, "search", gallery_file, f"--query={name}", f"--model={workdir}", "--false-accept-rate=0.1"
-    )
-    assert code == 2
-    assert "has no pictures" in said
-
-
-def test_a_gallery_of_one_and_one_without_cameras_say_what_they_lack(capsys, gallery_file, tmp_path):
-    whole = open_gallery(gallery_file)
-    name = whole.columns["tracklet_id"][0]
-    one = with_columns(whole, tmp_path / "one.parquet", None, slice(0, 1))
-    code, printed, _ = vreid(capsys, "search", one, f"--query={name}", "--false-accept-rate=0.1")
-    assert code == 0
-    assert "nothing else is in the gallery" in printed
-    path = with_columns(whole, tmp_path / "nowhere.parquet", camid=[0] * len(whole))
-    flags = [f"--query={name}", "--other-cameras", "--false-accept-rate=0.1"]
-    code, _, said = vreid(capsys, "search", path, *flags)
-    assert code == 2
-    assert f"every camera of {path} is unknown: name it with --camera when you embed" in said
-
-
 def test_the_command_embeds_a_folder_and_finds_its_tracklets_again(
-    capsys, workdir, model, gallery_file, tiny_builder, tmp_path
+    vreid, workdir, model, gallery_file, tiny_builder, tmp_path
 ):
     ids = write_tracklets(tmp_path / "people", tiny_builder)
     out = tmp_path / "people.parquet"
-    code, printed, said = vreid(
-        capsys, "embed", tmp_path / "people", f"--model={workdir}", f"--out={out}", "--json", "--quiet"
-    )
+    code, printed, said = vreid("embed", tmp_path / "people", f"--model={workdir}", f"--out={out}", "--json", "--quiet")
     assert code == 0, said
     assert json.loads(printed) == {
         "out": str(out), "model": "toy", "fingerprint": model.fingerprint, "tracklets": 3, "resumed": 0, "dimensions": 16,
@@ -333,25 +181,23 @@ def test_the_command_embeds_a_folder_and_finds_its_tracklets_again(
     assert people.row(0)["first_frame"] == 1
     assert people.row(0)["last_frame"] == people.row(0)["num_frames"]
     assert np.isnan(people.row(0)["start_seconds"])
-    code, printed, said = vreid(
-        capsys, "search", gallery_file, f"--query={out}", "--k=2", "--json", "--false-accept-rate=0.1"
-    )
+    code, printed, said = vreid("search", gallery_file, f"--query={out}", "--k=2", "--json", "--false-accept-rate=0.1")
     assert code == 0, said
     found = json.loads(printed)
     assert [query["matches"][0]["tracklet_id"] for query in found["queries"]] == ids
     assert max(query["matches"][0]["distance"] for query in found["queries"]) < 1e-2
     one = tmp_path / "people" / people.columns["tracklet_id"][1]
     code, printed, said = vreid(
-        capsys, "search", gallery_file, f"--query={one}", f"--model={workdir}", "--false-accept-rate=0.1"
+        "search", gallery_file, f"--query={one}", f"--model={workdir}", "--false-accept-rate=0.1"
     )
     assert code == 0, said
     assert ids[1] in printed
     assert "the same person up to" in printed
 
 
-def test_the_command_finds_a_tracklet_of_the_gallery_itself(capsys, gallery_file):
+def test_the_command_finds_a_tracklet_of_the_gallery_itself(vreid, gallery_file):
     name = open_gallery(gallery_file).columns["tracklet_id"][2]
-    code, printed, said = vreid(capsys, "search", gallery_file, f"--query={name}", "--json", "--false-accept-rate=0.1")
+    code, printed, said = vreid("search", gallery_file, f"--query={name}", "--json", "--false-accept-rate=0.1")
     assert code == 0, said
     (query,) = json.loads(printed)["queries"]
     assert query["query"] == name
@@ -359,19 +205,19 @@ def test_the_command_finds_a_tracklet_of_the_gallery_itself(capsys, gallery_file
     assert len(query["matches"]) == 10
 
 
-def test_a_gallery_of_another_model_is_refused(capsys, gallery_file, tmp_path, model):
+def test_a_gallery_of_another_model_is_refused(vreid, gallery_file, tmp_path, model):
     gallery = open_gallery(gallery_file)
     other = tmp_path / "other.parquet"
     columns = {name: values.tolist() for name, values in gallery.columns.items()}
     about = {**gallery.about, "fingerprint": "0123456789abcdef"}
     pyarrow().parquet.write_table(make_table(gallery.vectors, columns, about), other)
-    code, printed, said = vreid(capsys, "search", other, f"--query={gallery_file}")
+    code, printed, said = vreid("search", other, f"--query={gallery_file}")
     assert (code, printed) == (2, "")
     assert f"was made by model 0123456789abcdef (toy), the query by {model.fingerprint}" in said
     assert len(said.splitlines()) == 1
 
 
-def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(capsys, workdir, gallery_file, data_dir, tmp_path):
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, gallery_file, data_dir, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken" / "a").mkdir(parents=True)
     (tmp_path / "broken" / "a" / "1.png").write_bytes(b"no picture")
@@ -406,28 +252,28 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(capsys, workdir, g
         (["evaluate", tmp_path / "empty"], "is no workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:
-        code, printed, said = vreid(capsys, *arguments)
+        code, printed, said = vreid(*arguments)
         assert (code, printed) == (2, ""), arguments
         assert words in said, arguments
         assert len(said.splitlines()) == 1, said
     assert not out.exists()
 
 
-def test_the_command_evaluates_a_workdir_again(capsys, workdir, data_dir, tmp_path):
+def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_path):
     folder = shutil.copytree(workdir, tmp_path / "run")
-    code, printed, said = vreid(capsys, "evaluate", folder, "--set=metric=cosine", "--json")
+    code, printed, said = vreid("evaluate", folder, "--set=metric=cosine", "--json")
     assert code == 0, said
     outcome = json.loads(printed)
     assert outcome["protocols"] == json.loads((folder / "results.json").read_text())["protocols"]
     assert outcome["extra"]["metric"] == "cosine"
-    code, _, said = vreid(capsys, "evaluate", folder, "--set=metrik=cosine")
+    code, _, said = vreid("evaluate", folder, "--set=metrik=cosine")
     assert code == 2
     assert "did you mean config.evaluation.metric" in said
 
 
-def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(capsys, workdir, model, tmp_path):
+def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(vreid, workdir, model, tmp_path):
     file = tmp_path / "toy.safetensors"
-    code, printed, said = vreid(capsys, "convert", workdir, f"--out={file}", "--licence=Apache-2.0", "--json")
+    code, printed, said = vreid("convert", workdir, f"--out={file}", "--licence=Apache-2.0", "--json")
     assert code == 0, said
     told = json.loads(printed)
     results = json.loads((workdir / "results.json").read_text())
@@ -448,7 +294,7 @@ def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(capsys, workdi
     assert (metadata["dataset"], metadata["library_version"]) == ("walkers", vreid_jax.__version__)
     assert json.loads(metadata["scores"]) == told["scores"]
     assert f"trained on {metadata['dataset']}" in (tmp_path / "toy.md").read_text()
-    code, _, said = vreid(capsys, "convert", workdir, f"--out={file}")
+    code, _, said = vreid("convert", workdir, f"--out={file}")
     assert code == 2
     assert "is there already" in said
 

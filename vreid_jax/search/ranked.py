@@ -114,7 +114,8 @@ def find(
     """The `k` nearest gallery tracklets of each query `vectors` [Q, D], near to far, exact, on the device.
 
     `leave_out` [Q, N] bool names gallery rows that a query must not find, e.g. itself or its own camera; fewer than
-    `k` come back where the gallery is short. `apart` [Q, N] names those that are somebody else at any distance. Raises `InputError` for another dimension and what `decision` refuses.
+    `k` come back where the gallery is short. `apart` [Q, N] names those that are somebody else at any distance. Raises
+    `InputError` for another dimension and what `decision` refuses.
     """
     if k < 1:
         raise InputError(f"k is {k}; it must be at least 1")
