@@ -288,7 +288,7 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path):
         ({"logging.every_steps": 0}, "logging.every_steps is 0"),
         ({"checkpoint.every_steps": 0}, "checkpoint.every_steps is 0"),
         ({"checkpoint.keep": 0}, "checkpoint.keep is 0"),
-        ({"init_from": "/not/there"}, "/not/there"),
+        ({"init_from": "/not/there"}, "init_from /not/there is not there: give a run's workdir"),
         ({"phases.temporal.losses.triplet.weight": 0.0, "phases.temporal.losses.softmax.weight": 0.0}, "weight 0"),
         ({"evaluation.baselines": ("colour",)}, "evaluation.baselines names 'colour'"),
         ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),

@@ -40,6 +40,8 @@ def initial_variables(config, variables, tell: bool = True):
         raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
     start, name = hub.local_path(config.init_from), config.model.name
     same_system = True
+    if not start.exists():
+        raise InputError(f"init_from {config.init_from} is not there: give a run's workdir, or a file of weights")
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, config)
     elif (metadata := read_metadata(start)) is None:
