@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import runpy
+import shutil
 import signal
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
     experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
     experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
     assert_bitwise_equal(outcome(toy, tmp_path / "whole"), outcome(toy, tmp_path / "parts"))
+
+
+def test_a_checkpoint_of_another_version_is_one_sentence(finished, toy, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    place = next((tmp_path / "run" / "checkpoints").glob("*/place/metadata"))
+    place.write_text(json.dumps({**json.loads(place.read_text()), "finished": True}))
+    with pytest.raises(InputError, match="was written by another version of vreid_jax; go on with that"):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
 
 
 def test_a_start_from_another_model_lists_both_sides(finished, toy, tmp_path):

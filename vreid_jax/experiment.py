@@ -194,7 +194,13 @@ class Run:
         step = self.checkpoints.latest()
         if step is None:
             raise InputError(f"workdir {self.workdir} holds no complete checkpoint; train first")
-        place = Place(**self.checkpoints.place(step))
+        try:
+            place = Place(**self.checkpoints.place(step))
+        except TypeError as error:  # it says more or less about a place than this version does
+            raise InputError(
+                f"checkpoint {step} of workdir {self.workdir} was written by another version of vreid_jax; go on with that "
+                "version, or train in another workdir with init_from naming this one"
+            ) from error
         if place.phase not in self.lengths:
             raise InputError(f"the checkpoint is of phase {place.phase!r}, which phase_order does not name")
         like = jax.eval_shape(lambda v: self._new_state(place.phase, v), self._abstract_init())

@@ -22,13 +22,14 @@ def initial_variables(config, variables, tell: bool = True):
     """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
 
     Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
-    trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out is logged in one line.
+    trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out
+    is logged in one line.
 
     `init_from` is the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or
-    the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by `config.inflation`; temporal
-    kernels, attention and blocks that the source has none of stay as they are, and so do classifiers for another
-    number of identities and heads that a backbone lacks. Anything else that does not fit is an error that lists both
-    sides.
+    the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by
+    `config.inflation`; temporal kernels, attention and blocks that the source has none of stay as they are, and so do
+    classifiers for another number of identities and heads that a backbone lacks. Anything else that does not fit is an
+    error that lists both sides.
 
     Raises:
       InputError: when there are no weights, or those of another model.
