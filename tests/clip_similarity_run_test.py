@@ -138,7 +138,7 @@ def test_cached_features_train_exactly_as_features_on_the_fly_do(data_dir, finis
 @pytest.mark.slow
 def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(data_dir, finished, tmp_path, monkeypatch):
     workdir, config, _ = finished
-    original = loop._stopped
+    original = loop.stopped
 
     def stopped(stop, at_interval):
         del at_interval
@@ -146,10 +146,10 @@ def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(data_dir, finis
         return stopped.calls == 5 or original(stop, at_interval=False)
 
     stopped.calls = 0
-    monkeypatch.setattr(loop, "_stopped", stopped)
+    monkeypatch.setattr(loop, "stopped", stopped)
     with pytest.raises(Interrupted):
         experiment.train_and_evaluate(config, tmp_path / "run", "train")
-    monkeypatch.setattr(loop, "_stopped", original)
+    monkeypatch.setattr(loop, "stopped", original)
     experiment.train_and_evaluate(config, tmp_path / "run", "train")
     jax.tree.map(np.testing.assert_array_equal, load_variables(workdir), load_variables(tmp_path / "run"))
 
