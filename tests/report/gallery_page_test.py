@@ -66,6 +66,14 @@ def test_two_that_were_in_the_picture_at_once_are_not_the_same_person(gallery):
     assert headings == [f"track0: {within}, 1 of them seen at the same time", f"track3: {within}"]  # it has no end
 
 
+def test_no_other_camera_is_asked_for_where_none_is_known(gallery):
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()} | {"camid": [0] * 4}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, opened.about), gallery)
+    with pytest.raises(InputError, match="is unknown: name it with --camera when you embed"):
+        report.write_gallery_report(gallery, other_cameras=True)
+
+
 def test_the_rate_the_query_and_the_cameras_are_chosen_by_flags(gallery, tmp_path, capsys):
     out = tmp_path / "page.html"
     flags = ["--query=track1", "--false-accept-rate=0.1", "--other-cameras", f"--out={out}"]

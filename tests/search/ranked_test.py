@@ -93,6 +93,9 @@ def test_two_tracks_of_a_video_in_one_picture_are_not_the_same_person(vreid, gal
         same = {match["tracklet_id"]: match["same_person"] for match in found["matches"]}
         assert {name: same[name] for name in expected} == expected
         assert all(same[name] for name in names[3:])
+        _, printed, _ = vreid("search", path, f"--query={query}", "--k=30")
+        reasons = [line for line in printed.splitlines() if line.endswith(", seen at the same time")]
+        assert [names[1] in line for line in reasons] == ([True] if not expected[names[1]] else [])
 
 
 def test_the_decision_says_on_what_it_was_measured(vreid, gallery_file, tmp_path):

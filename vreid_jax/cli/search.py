@@ -109,9 +109,11 @@ def text(outcome: dict) -> str:
             span = (
                 f"{match['first_frame']} to {match['last_frame']}" if match["first_frame"] >= 0 else match["num_frames"]
             )
+            near = rule and match["distance"] <= rule["threshold"]
+            reason = ", seen at the same time" if near and not match["same_person"] else ""
             lines.append(
                 f"{match['rank']:>6}{match['distance']:>10.4f}  {words[match['same_person']]:7}{match['camid']:>7}"
-                f"{span:>16}  {match['tracklet_id']}"
+                f"{span:>16}  {match['tracklet_id']}{reason}"
             )
         if not query["matches"]:
             lines.append("      nothing else is in the gallery to compare it with")

@@ -12,7 +12,7 @@ from vreid_jax.report.film_rows import filters, item, row
 from vreid_jax.report.page import table, write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.search.gallery import Gallery, open_gallery
-from vreid_jax.search.ranked import Decision, Match, at_once, decision, find, left_out
+from vreid_jax.search.ranked import Decision, Match, at_once, check_cameras, decision, find, left_out
 from vreid_jax.search.sources import gallery_tracklets
 
 MOST_QUERIES = 4096  # that are looked at to choose those that are shown
@@ -42,13 +42,15 @@ def write_gallery_report(
       data_dir: where datasets are, of a gallery of one.
 
     Raises:
-      InputError: when there is no such gallery, query or picture.
+      InputError: when there is no such gallery, query or picture, and no camera known where another is asked for.
     """
     if num_queries < 1:
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
     path = Path(gallery).expanduser()
     opened = open_gallery(path)
     rule = decision(opened.about, false_accept_rate)
+    if other_cameras:
+        check_cameras(opened.columns["camid"], path)
     asked = _rows(opened, queries, path)
     names, cameras = opened.columns["tracklet_id"][asked].tolist(), opened.columns["camid"][asked]
     hidden = left_out(opened, names, cameras if other_cameras else None)
