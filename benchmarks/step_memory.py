@@ -23,6 +23,7 @@ from jax.experimental import topologies
 
 from vreid_jax import config as fields
 from vreid_jax import models
+from vreid_jax.errors import InputError
 from vreid_jax.experiment import compute_dtype
 from vreid_jax.models.layers.onednn import FLAG
 from vreid_jax.phase_data import PhaseData, frames_of
@@ -100,10 +101,13 @@ def main() -> None:
     parser.add_argument("--run", action="store_true", help="take one step, and measure")
     parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
     arguments = parser.parse_args()
-    config = fields.from_file(arguments.config)
-    for assignment in arguments.set:
-        for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
-            fields.set_field(config, name, value)
+    try:
+        config = fields.from_file(arguments.config)
+        for assignment in arguments.set:
+            name, _, value = assignment.partition("=")
+            fields.set_field(config, name, fields.literal(value))
+    except InputError as error:
+        parser.error(str(error))
     if arguments.topology:
         # The layers would choose what suits this CPU where it has oneDNN.
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{FLAG}=true", "")

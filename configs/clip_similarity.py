@@ -50,7 +50,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = fields.parse_argument(argument)
     small = dataset in fields.SMALL
     config = fields.default("clip_similarity", dataset)
-    length = changes.pop("clip_length", 4)
+    length = fields.pop_clip_length(changes, 4)
     config.model = {
         "name": "clip_similarity",
         "backbone": "i3d_inception_v1",

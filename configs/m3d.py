@@ -43,7 +43,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = fields.parse_argument(argument)
     small = dataset in fields.SMALL
     config = fields.default("m3d", dataset)
-    length = changes.pop("clip_length", 8)
+    length = fields.pop_clip_length(changes, 8)
     config.model = {
         "name": "two_stream_m3d",
         "width": 16 if small else 64,

@@ -100,8 +100,10 @@ def test_every_step_fits_together(file, dataset, num_classes):
 
 def test_what_stands_behind_the_dataset_sets_fields():
     m3d = FILES[[file.stem for file in FILES].index("m3d")]
-    config = get_config(m3d, "folder,path=/tmp/people,bad_frames=skip,seed=3,phases.spatial.optimizer.learning_rate=1")
-    assert (config.data.path, config.data.bad_frames, config.seed) == ("/tmp/people", "skip", 3)
+    given = "folder,path=/srv/people,bad_frames=skip,seed=3,data.mean=(0.4,0.5,0.6),phases.spatial.optimizer.learning_rate=1"
+    config = get_config(m3d, given)
+    assert config.data.mean == (0.4, 0.5, 0.6)
+    assert (config.data.path, config.data.bad_frames, config.seed) == ("/srv/people", "skip", 3)
     assert config.phases.spatial.optimizer.learning_rate == 1.0
 
 
@@ -109,6 +111,7 @@ def test_what_stands_behind_the_dataset_sets_fields():
     ("argument", "words"),
     [
         ("walker", "there is no dataset 'walker', did you mean 'walkers'"),
+        ("walkers,seed=1,sede", "'sede' behind the configuration is no key=value"),
         ("walkers,seed", "'seed' behind the configuration is no key=value"),
         ("walkers,sede=1", r"there is no field config.sede; did you mean config.seed\?"),
         ("walkers,data.hieght=1", r"did you mean config.data.height\?"),
@@ -173,5 +176,5 @@ def test_a_video_of_seventeen_people_is_enough_for_the_recipe_of_a_folder(file):
         def __len__(self):
             return 34
 
-    for phase in get_config(file, "folder,path=/tmp/people").phases.values():
+    for phase in get_config(file, "folder,path=/srv/people").phases.values():
         assert data.num_batches_per_epoch(Source(), phase) >= 1

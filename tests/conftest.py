@@ -151,3 +151,24 @@ def walkers_video(tiny_builder):
         tracks.write_text("\n".join(lines) + "\n")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_folder():
+    """Writes a dataset `folder`: two cameras for every identity, three frames a tracklet, a colour a person."""
+    import cv2
+    import numpy as np
+
+    def write(root, pids=range(1, 9), gallery_pids=(11, 12, 13)):
+        parts = [("train", pid, camid) for pid in pids for camid in (1, 2)]
+        parts += [("query", pid, 1) for pid in (11, 12, 13)] + [("gallery", pid, 2) for pid in gallery_pids]
+        for split, pid, camid in parts:
+            tracklet = root / split / str(pid) / f"c{camid}_walk"
+            tracklet.mkdir(parents=True)
+            for number in range(3):
+                picture = np.random.default_rng((pid, camid, number)).integers(0, 60, (32, 16, 3), dtype=np.uint8)
+                picture[:, :, pid % 3] += np.uint8(10 * pid)
+                cv2.imwrite(str(tracklet / f"{number}.png"), picture)
+        return root
+
+    return write

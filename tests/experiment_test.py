@@ -1,5 +1,7 @@
 import json
+import math
 import os
+import re
 import shutil
 import signal
 
@@ -8,8 +10,11 @@ import numpy as np
 import pytest
 
 from vreid_jax import experiment, models, retrieval, run_scores
+from vreid_jax.data import TrackletSource
+from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.loop import NonFiniteLoss
 from vreid_jax.training.network import normalisation
 from vreid_jax.training.signals import Interrupted
 from vreid_jax.workdir import only_trainer
@@ -112,7 +117,7 @@ def test_the_control_with_shuffled_frames_leaves_the_ordinary_evaluation_as_it_i
     assert content["streams"]["temporal"] != results(workdir)["streams"]["temporal"]
 
 
-def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_path, data_dir):
+def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_path, write_folder):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     before = tree(workdir)
     toy.evaluation.dataset = "walkers/tiny"  # by its name: the same tracklets, so the same scores
@@ -121,7 +126,12 @@ def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_pa
     new = set(tree(workdir)) - set(before)
     assert new == {"results-walkers_tiny.json"} | {f"features/{s}-walkers_tiny.npz" for s in ("spatial", "temporal")}
     assert found.protocols == results(workdir)["protocols"]
-    toy.evaluation.dataset = "walkers/tinyy"
+    write_folder(tmp_path / "people")
+    toy.evaluation.dataset, toy.data.path = "folder", str(tmp_path / "people")
+    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert (found.dataset, list(found.protocols)) == ("folder", ["folder"])
+    assert found.protocols["folder"]["num_queries"] == 3
+    toy.evaluation.dataset, toy.data.path = "walkers/tinyy", ""
     with pytest.raises(InputError, match="there is no dataset 'walkers/tinyy'"):
         experiment.train_and_evaluate(toy, workdir, "evaluate")
 
@@ -304,7 +314,25 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path):
             {"evaluation.metric": "manhattan"},
             "evaluation.metric is 'manhattan'; it is one of euclidean, .* xqda, kissme",
         ),
-        ({"seed": -1}, "seed is -1; it must not be negative"),
+        ({"seed": -1}, "seed is -1; it must be at least 0 and below"),
+        ({"seed": 2**32}, "it must be at least 0 and below"),
+        ({"evaluation.shortlist": -1}, "evaluation.shortlist is -1; it must not be negative"),
+        ({"phase_order": ("spatial", "temporal", "spatial")}, "phase_order names a phase twice"),
+        ({"dataset": "duke_video"}, "data.name is 'walkers/tiny', which is not of dataset 'duke_video'"),
+        ({"phases.spatial.schedule.boundaries": (10,)}, r"spatial.schedule.boundaries is \(10,\); they are fractions"),
+        ({"phases.spatial.schedule.boundaries": ("a",)}, "they are fractions of the phase"),
+        ({"phases.spatial.schedule.start": 2.0}, "schedule.start is 2.0; it is a fraction of the phase"),
+        ({"phases.spatial.schedule.final_factor": 0.0}, "schedule.final_factor is 0.0; it must be above 0"),
+        ({"phases.spatial.schedule.warmup_steps": -3}, "schedule.warmup_steps is -3; it must not be negative"),
+        ({"phases.spatial.optimizer.learning_rate": -0.1}, "optimizer.learning_rate is -0.1; it must not be negative"),
+        ({"phases.spatial.optimizer.learning_rate": math.nan}, "optimizer.learning_rate is nan"),
+        ({"phases.spatial.optimizer.weight_decay": -1.0}, "optimizer.weight_decay is -1.0"),
+        ({"phases.temporal.optimizer.b1": 1.0}, "temporal.optimizer.b1 is 1.0; it must be at least 0 and below 1"),
+        ({"phases.spatial.losses.softmax.weight": -1.0}, "losses.softmax.weight is -1.0; it must not be negative"),
+        (
+            {"phases.spatial.lr_multipliers": ("spatial/.*", 2.0)},
+            r"lr_multipliers is .*; it holds pairs \(pattern, fac",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words):
@@ -332,7 +360,53 @@ def test_the_length_of_a_finished_phase_cannot_change(finished, toy):
         experiment.train_and_evaluate(toy, finished[0])
 
 
+def test_a_phase_cannot_become_shorter_than_it_is(finished, toy):
+    toy.phases.temporal.total_steps = 3
+    with pytest.raises(
+        InputError, match="phase temporal has done 4 steps already, and is to have 3: it can only become"
+    ):
+        experiment.train_and_evaluate(toy, finished[0])
+
+
+def test_training_does_not_go_on_with_other_tracklets(finished, toy, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    toy.phases.temporal.total_steps = 5
+    monkeypatch.setattr(TrackletSource, "digest", lambda source: f"other {source.split}")
+    with pytest.raises(InputError, match="the training split of walkers/tiny is another one than this run began with"):
+        experiment.train_and_evaluate(toy, workdir)
+    experiment.train_and_evaluate(toy, workdir, "evaluate")
+
+
+def test_the_digest_of_a_split_knows_its_tracklets_and_their_order(data_dir):
+    builder = load_builder("walkers/tiny", data_dir=data_dir)
+    first, same, other = (TrackletSource(builder, split) for split in ("train", "train", "query"))
+    assert first.digest() == same.digest() != other.digest()
+    assert re.fullmatch("[0-9a-f]{16}", first.digest())
+    for name in ("pids", "camids", "tracklet_ids", "num_frames"):
+        changed = TrackletSource(builder, "train")
+        setattr(changed, name, getattr(changed, name)[::-1])
+        assert changed.digest() != first.digest()
+
+
+def test_parameters_that_are_no_numbers_are_not_saved(toy, tmp_path):
+    """The update of a step with a good loss may be what breaks the network."""
+    toy.phases.spatial.optimizer.learning_rate = 1e30
+    toy.phases.spatial.lr_multipliers = ((".*", 1e30),)  # the product is infinite in float32
+    toy.checkpoint.every_steps = 1
+    with pytest.raises(
+        NonFiniteLoss, match="a parameter is no number at step 1 of phase spatial; no checkpoint is from"
+    ):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    assert not any(path.name.isdigit() for path in (tmp_path / "run" / "checkpoints").iterdir())
+
+
 def test_a_second_training_in_a_workdir_is_refused(finished, toy):
+    before = (finished[0] / "config.json").read_text()
+    toy.phases.temporal.total_steps = 77
+    with only_trainer(finished[0]), pytest.raises(InputError, match="another process trains in workdir"):
+        experiment.train_and_evaluate(toy, finished[0])
+    assert (finished[0] / "config.json").read_text() == before
+    toy.phases.temporal.total_steps = 4
     with only_trainer(finished[0]), pytest.raises(InputError, match="another process trains in workdir"):
         experiment.train_and_evaluate(toy, finished[0])
     with only_trainer(finished[0]):

@@ -111,3 +111,9 @@ def test_a_file_of_somebody_else_beside_it_stays_and_the_new_one_has_ordinary_pe
     assert (tmp_path / "mine.safetensors").stat().st_mode == plain.stat().st_mode
     assert json.loads((safe_open(tmp_path / "mine.safetensors", "numpy").metadata())["fields"])["width"] == 4
     assert np.isfinite(inference.load(tmp_path / "mine.safetensors").embed(np.zeros((2, 9, 7, 3), np.uint8))).all()
+
+
+def test_a_run_of_a_system_that_is_not_in_the_library_says_what_to_do(tmp_path):
+    (tmp_path / "config.json").write_text('{"model": {"name": "attention_pooling"}, "split": 0}')
+    with pytest.raises(InputError, match="is a run of attention_pooling, which is not in the library: import the file"):
+        inference.load(tmp_path)

@@ -5,9 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import grain  # noqa: F401  its flags must exist before they are saved
-import numpy as np
 import pytest
 from absl.testing import flagsaver
 
@@ -15,20 +13,6 @@ from vreid_jax import main
 
 ROOT = Path(__file__).parents[1]
 M3D = str(ROOT / "configs" / "m3d.py")
-
-
-def write_folder(root, pids=range(1, 9), gallery_pids=(11, 12, 13)):
-    """A tracklet folder: two cameras for every identity, three frames a tracklet, a colour a person."""
-    parts = [("train", pid, camid) for pid in pids for camid in (1, 2)]
-    parts += [("query", pid, 1) for pid in (11, 12, 13)] + [("gallery", pid, 2) for pid in gallery_pids]
-    for split, pid, camid in parts:
-        tracklet = root / split / str(pid) / f"c{camid}_walk"
-        tracklet.mkdir(parents=True)
-        for number in range(3):
-            picture = np.random.default_rng((pid, camid, number)).integers(0, 60, (32, 16, 3), dtype=np.uint8)
-            picture[:, :, pid % 3] += np.uint8(10 * pid)
-            cv2.imwrite(str(tracklet / f"{number}.png"), picture)
-    return root
 
 
 @pytest.fixture
@@ -70,6 +54,12 @@ def one_sentence(outcome):
         ([f"--config={M3D}:marsh"], "there is no dataset 'marsh', did you mean 'mars'?"),
         ([f"--config={M3D}:walkers,sede=1"], "there is no field config.sede; did you mean config.seed?"),
         ([f"--config={M3D}", "--config.seed=three"], "three"),
+        (["--config", f"{M3D}:marsh"], "there is no dataset 'marsh', did you mean 'mars'?"),
+        (["--config", M3D, "--config.sede=1"], "there is no field config.sede; did you mean config.seed?"),
+        ([f"--config={M3D}:walkers/tiny"], "dataset 'walkers/tiny' is written walkers,data.name=walkers/tiny"),
+        ([f"--config={M3D}:walkers,clip_length=x"], "clip_length is 'x'; it is a number of frames, at least 1"),
+        ([f"--config={ROOT / 'README.md'}"], " is no configuration: SyntaxError: "),
+        ([f"--config={ROOT / 'tests' / 'writing_test.py'}"], "writing_test.py line 1 is no configuration: AttributeError"),
         (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py"),
         ([f"--config={M3D}", "--workdri=x"], "workdri"),
         ([f"--config={M3D}", "seed=1"], "'seed=1' is no flag; fields are set as --config.field=value"),
@@ -100,6 +90,27 @@ def test_without_a_configuration_it_says_what_to_give():
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_names_the_flags_and_ends_well(call, flag):
+    code, _, printed = call(flag)
+    assert code == 0
+    assert "--config=FILE[:DATASET[,key=value…]]" in printed
+    assert "DATASET is one of walkers, mars" in printed
+
+
+def test_an_interruption_before_training_is_one_sentence(monkeypatch, capsys):
+    def interrupted(*arguments, **named):
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(main.app, "run", interrupted)
+    with pytest.raises(SystemExit) as leaving:
+        main.run()
+    signal.signal(signal.SIGTERM, before)
+    assert leaving.value.code == 130
+    assert "interrupted; run the same command again to go on" in capsys.readouterr().err
+
+
 @pytest.fixture
 def folder_flags(toy_file, tmp_path):
     def flags(path, **changes):
@@ -110,7 +121,7 @@ def folder_flags(toy_file, tmp_path):
     return flags
 
 
-def test_queries_that_nobody_can_answer_are_named_before_training(call, folder_flags, tmp_path):
+def test_queries_that_nobody_can_answer_are_named_before_training(call, folder_flags, write_folder, tmp_path):
     root = write_folder(tmp_path / "people", gallery_pids=(21, 22))
     assert "no query of protocol" in one_sentence(call(*folder_flags(root)))
     assert not (tmp_path / "run").exists()
@@ -140,7 +151,7 @@ def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(
         assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 
-def test_a_tracklet_without_frames_is_named(call, folder_flags, tmp_path):
+def test_a_tracklet_without_frames_is_named(call, folder_flags, write_folder, tmp_path):
     root = write_folder(tmp_path / "people")
     empty = root / "train" / "3" / "c1_walk"
     for frame in empty.iterdir():
@@ -149,7 +160,7 @@ def test_a_tracklet_without_frames_is_named(call, folder_flags, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unreadable_image_is_named_or_skipped_and_counted(call, folder_flags, tmp_path):
+def test_an_unreadable_image_is_named_or_skipped_and_counted(call, folder_flags, write_folder, tmp_path):
     root = write_folder(tmp_path / "people")
     broken = [root / "train" / "3" / "c1_walk" / "1.png", root / "gallery" / "12" / "c2_walk" / "0.png"]
     broken[0].write_bytes(b"no picture")
@@ -162,14 +173,14 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(call, folder_flags,
     assert json.loads((tmp_path / "run" / "results.json").read_text())["skipped_frames"] == 2
 
 
-def test_too_few_identities_for_a_batch_are_named(call, folder_flags, tmp_path):
+def test_too_few_identities_for_a_batch_are_named(call, folder_flags, write_folder, tmp_path):
     root = write_folder(tmp_path / "people", pids=(1, 2, 3))
     sentence = one_sentence(call(*folder_flags(root)))
     assert "the training split has 3 identities, fewer than the 4 of a P x K batch" in sentence
     assert not (tmp_path / "run").exists()
 
 
-def test_a_query_without_a_match_is_counted_and_said(call, folder_flags, tmp_path):
+def test_a_query_without_a_match_is_counted_and_said(call, folder_flags, write_folder, tmp_path):
     root = write_folder(tmp_path / "people", gallery_pids=(11, 12, 14))
     code, said, printed = call(*folder_flags(root))
     assert code == 0, said

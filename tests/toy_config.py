@@ -14,7 +14,6 @@ from vreid_jax import models
 from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.systems.person_vlad import update
 
 
 class ToyStream(nn.Module):
@@ -70,7 +69,6 @@ if "toy" not in models.names():
         {},
         input_size=(32, 16),
         prepare=prepare,
-        update=update,
     )
 
 

@@ -49,6 +49,23 @@ def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):
     assert contents(tmp_path) == ["deep", "deep/out", "deep/out/x"]
 
 
+def test_a_folder_behind_a_link_stays_behind_it_and_the_current_one_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with whole_folder(tmp_path / "link") as half:
+        (half / "x").write_text("1")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "x").read_text() == "1"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", tmp_path / "here"):
+        with (
+            pytest.raises(InputError, match="here is the current folder: name one to be made in it"),
+            whole_folder(name),
+        ):
+            raise AssertionError("never entered")
+
+
 @pytest.mark.parametrize("way", [whole_file, whole_folder])
 def test_what_cannot_be_written_is_named(tmp_path, way):
     (tmp_path / "file").touch()

@@ -3,8 +3,11 @@
 import ast
 import difflib
 import importlib.util
+import itertools
 import os
+import re
 import sys
+import traceback
 from importlib.machinery import SourceFileLoader
 from typing import Any
 
@@ -28,6 +31,9 @@ SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "
 def default(system: str, dataset: str) -> ConfigDict:
     """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
     if dataset not in DATASETS:
+        base, variant, _ = dataset.partition("/")
+        if variant and base in DATASETS:
+            raise InputError(f"dataset {dataset!r} is written {base},data.name={dataset}")
         raise InputError(
             f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}"
         )
@@ -82,7 +88,7 @@ def from_file(name: str) -> ConfigDict:
     """Return the locked configuration of `FILE[:DATASET[,key=value…]]`, the text that `--config` takes.
 
     Raises:
-      InputError: when there is no such file, or no such dataset or field.
+      InputError: when there is no such file, or no such dataset or field, or the file does not run.
     """
     path, _, argument = str(name).partition(":")
     if not os.path.isfile(path):
@@ -90,8 +96,21 @@ def from_file(name: str) -> ConfigDict:
     loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
-    loader.exec_module(module)
-    return module.get_config(argument or None)
+    try:
+        loader.exec_module(module)
+        return module.get_config(argument or None)
+    except InputError:
+        raise
+    except Exception as error:  # it is somebody's program
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
+        raise InputError(f"{path} line {line} is no configuration: {type(error).__name__}: {error}") from error
+
+
+def dataset_of(name: str) -> str:
+    """Return which of `DATASETS` a name like `walkers/jitter` is of; a dataset of somebody's own is of itself."""
+    base = name.partition("/")[0]
+    return next((key for key, value in DATASETS.items() if value.partition("/")[0] == base), base)
 
 
 def dataset_name(config: ConfigDict) -> str:
@@ -195,14 +214,29 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
     Raises:
       InputError: for a part that is no `key=value`.
     """
-    dataset, *assignments = (argument or "walkers").split(",")
+    dataset, *assignments = re.split(r",(?=[\w.]+=)", argument or "walkers")
     fields = {}
     for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise InputError(f"{assignment!r} behind the configuration is no key=value")
-        fields[SHORT_NAMES.get(key, key)] = _literal(value)
+        key, _, text = assignment.partition("=")
+        value = fields[SHORT_NAMES.get(key, key)] = literal(text)
+        if isinstance(value, str) and "," in value:
+            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is no key=value")
+    dataset, comma, rest = dataset.partition(",")
+    if comma:
+        raise InputError(f"{rest!r} behind the configuration is no key=value")
     return dataset, fields
+
+
+def pop_clip_length(changes: dict[str, Any], default: int) -> int:
+    """Take `clip_length`, which several fields of a system follow, out of the fields that are set.
+
+    Raises:
+      InputError: unless it is a number of frames.
+    """
+    length = changes.pop("clip_length", default)
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise InputError(f"clip_length is {length!r}; it is a number of frames, at least 1")
+    return length
 
 
 def finish(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
@@ -254,7 +288,8 @@ def nearest(name: str, known) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """Return the Python value that a text is, or the text where it is none."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -265,6 +300,7 @@ def explain_flag_error(arguments: list[str], error: Exception) -> str:
     """Say in one sentence what is wrong with a command line that could not be parsed."""
     flags = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
     files = [flag.partition("=")[2] for flag in flags if flag.startswith("config=")]
+    files += [after for flag, after in itertools.pairwise(arguments) if flag in ("--config", "-config")]
     if files:
         try:
             known = field_names(from_file(files[0]))

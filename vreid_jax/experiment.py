@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax import data, evaluation, extraction, models, retrieval
 from vreid_jax.all_splits import run_all_splits
-from vreid_jax.config import dataset_name
+from vreid_jax.config import dataset_name, dataset_of
 from vreid_jax.config_checks import check_patterns, check_values, of_phase
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
@@ -32,7 +32,7 @@ from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.signals import Interrupted, StopRequest, stop_requests
 from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_mesh, make_train_step, put_replicated
-from vreid_jax.workdir import only_trainer, open_workdir
+from vreid_jax.workdir import check_workdir, only_trainer, open_workdir
 
 BASELINES = ("untrained", "color_histogram")
 MODES = ("train_and_evaluate", "train", "evaluate")
@@ -70,6 +70,8 @@ def _run_one(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
     trains = mode != "evaluate"
     alone = only_trainer(workdir) if trains and jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
+        if trains or not run.suffix:  # a control, or another dataset, leaves the run as it is
+            open_workdir(workdir, config)
         state, place = run.train(stop) if trains else run.restored()
         if stopped(stop):  # a signal between the last step and here
             raise Interrupted("stopped; nothing is lost: run the same command again to go on", stop.number or 15)
@@ -85,15 +87,16 @@ class Run:
             raise InputError(f"workdir {workdir} holds no checkpoint to evaluate; train first")
         check_values(config)
         self.entry = models.entry(config.model.name)
-        open_workdir(workdir, config, write=False)
+        check_workdir(workdir, config)
         show = config.logging.progress
         self.train_source = data.TrackletSource(dataset_builder(config), "train", show)
         # The one that the scores are of.
         self.builder = dataset_builder(config, config.evaluation.dataset)
+        self.test_dataset = dataset_of(config.evaluation.dataset) if config.evaluation.dataset else config.dataset
         self.test = evaluation.make_test_set(
             *(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery"))
         )
-        self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(config.dataset)
+        self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(self.test_dataset)
         fields = {k: v for k, v in config.model.items() if k != "name"}
         dtype = compute_dtype(config.dtype)
         if "dtype" in self.entry.fields:
@@ -109,9 +112,11 @@ class Run:
                 self.lengths[name] = phase_length(phase, data.num_batches_per_epoch(self.train_source, phase))
                 self.steps[name] = self._train_step(name)
         self._check(mode)
-        # A control, or another dataset, leaves the run as it is.
-        open_workdir(workdir, config, write=not (mode == "evaluate" and self.suffix))
-        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+
+    @functools.cached_property
+    def checkpoints(self) -> Checkpoints:
+        """Those of the workdir, which becomes a run's folder by them: not before it is known to be this run's alone."""
+        return Checkpoints(self.workdir, self.config.checkpoint.keep)
 
     def _check(self, mode: str) -> None:
         """Find everything that can be wrong with a phase or the evaluation before the first phase starts."""
@@ -149,18 +154,16 @@ class Run:
                 # This trace is not lost: the first step of the phase finds it.
                 state = jax.eval_shape(functools.partial(self._new_state, name), variables)
                 batch, cache = self._phase_data(name).abstract(self.module, variables)
-                self.steps[name].eval_shape(state.replace(extra={**state.extra, **cache}), batch)
+                with contextlib.suppress(KeyError if self.entry.update else ()):  # it reads what `prepare` is to add
+                    self.steps[name].eval_shape(state.replace(extra={**state.extra, **cache}), batch)
 
     def train(self, stop: StopRequest) -> tuple[TrainState, Place]:
         """Do what is left of the phases."""
         config = self.config
         order = list(config.phase_order)
         state, place = self.restored() if self.checkpoints.latest() is not None else (None, None)
-        if place and place.steps_before != (done := sum(self.lengths[n] for n in order[: order.index(place.phase)])):
-            raise InputError(
-                f"the phases before {place.phase} were finished with {place.steps_before} steps and now have {done}: "
-                "only the length of the phase that is trained, or of a later one, can change"
-            )
+        if place:
+            self._check_place(place)
         writer = MetricsWriter(self.workdir, place.step if place else 0, config.logging.tensorboard)
         try:
             for name in order[order.index(place.phase) if place else 0 :]:
@@ -208,6 +211,26 @@ class Run:
         sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
         return self.checkpoints.restore(step, like), place
+
+    def _check_place(self, place: Place) -> None:
+        """Raise `InputError` where training cannot go on from there."""
+        order, length = list(self.config.phase_order), self.lengths[place.phase]
+        done = sum(self.lengths[name] for name in order[: order.index(place.phase)])
+        if place.steps_before != done:
+            raise InputError(
+                f"the phases before {place.phase} were finished with {place.steps_before} steps and now have {done}: "
+                "only the length of the phase that is trained, or of a later one, can change"
+            )
+        if place.phase_step > length:
+            raise InputError(
+                f"phase {place.phase} has done {place.phase_step} steps already, and is to have {length}: it can only "
+                "become longer"
+            )
+        if place.training_set not in ("", self.train_source.digest()):
+            raise InputError(
+                f"the training split of {self.config.data.path or self.config.data.name} is another one than this run "
+                "began with: give it back its tracklets, or start a new workdir with --config.init_from=THIS_ONE"
+            )
 
     def evaluate(self, state: TrainState, place: Place) -> Results:
         """Score the state and the baselines; see `score_run`."""
@@ -259,7 +282,14 @@ class Run:
             state = keep(before.brought, state, self.entry.prepare(name, state, self._phase_data(name)))
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         state = put_replicated(self._new_state(name, variables, state.extra), self.mesh)
-        place = dataclasses.replace(before, phase=name, phase_step=0, steps_before=before.step, iterator=None)
+        place = dataclasses.replace(
+            before,
+            phase=name,
+            phase_step=0,
+            steps_before=before.step,
+            iterator=None,
+            training_set=self.train_source.digest(),
+        )
         return state, place
 
     def _phase_data(self, name: str) -> PhaseData:

@@ -167,9 +167,13 @@ def _from_workdir(workdir: Path) -> Model:
         raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
     try:
         config = ConfigDict(json.loads(file.read_text()))
-        models.entry(config.model.name)
+        name = config.model.name
     except (ValueError, AttributeError, KeyError) as error:
         raise InputError(f"{file} is no configuration of a run: {error}") from error
+    if name not in models.names():
+        raise InputError(
+            f"{workdir} is a run of {name}, which is not in the library: import the file that registers it"
+        )
     if config.split == "all":
         raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
     about = {"system": config.system, "dataset": config.dataset}

@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from vreid_jax import evaluation, extraction
+from vreid_jax.errors import InputError
 from vreid_jax.evaluation_metric import LEARNED, fit_metric
 from vreid_jax.evaluation_pairs import pair_distances
 from vreid_jax.results import Results
 from vreid_jax.training.loop import NonFiniteLoss, Place
 from vreid_jax.training.network import normalisation
 from vreid_jax.training.state import TrainState
+from vreid_jax.writing import whole_file
 
 
 def score_run(run, state: TrainState, place: Place) -> Results:
@@ -25,7 +28,7 @@ def score_run(run, state: TrainState, place: Place) -> Results:
     started = time.perf_counter()
     results = Results(
         system=config.system,
-        dataset=config.dataset,
+        dataset=run.test_dataset,
         split=config.split,
         seed=config.seed,
         step=place.step,
@@ -79,9 +82,7 @@ def _distances(run, prefix: str, variables, only_system: bool = False) -> dict[s
         if metric in LEARNED:
             fitted = fit_metric(metric, training[name], run.train_source.pids, run.train_source.camids)
             if jax.process_index() == 0:
-                folder = run.workdir / "metrics"
-                folder.mkdir(exist_ok=True)
-                fitted.save(folder / f"{metric}-{prefix}{name}{run.suffix}.npz")
+                fitted.save(_folder(run, "metrics") / f"{metric}-{prefix}{name}{run.suffix}.npz")
         if tables[name].ndim == 3:
             found[name] = pair_distances(
                 run.module, variables, tables[name], run.config, run.mesh, run.entry.similarity, prefix + name
@@ -122,13 +123,21 @@ def feature_tables(run, tracklets, prefix: str, variables) -> dict[str, np.ndarr
 def _write_features(run, name: str, features: np.ndarray) -> None:
     if jax.process_index():
         return
-    folder = run.workdir / "features"
-    folder.mkdir(exist_ok=True)
     tracklets = run.test.tracklets
-    np.savez(
-        folder / f"{name}{run.suffix}.npz",
-        features=features,
-        tracklet_ids=tracklets.tracklet_ids,
-        pids=tracklets.pids,
-        camids=tracklets.camids,
-    )
+    with whole_file(_folder(run, "features") / f"{name}{run.suffix}.npz") as half, half.open("wb") as file:
+        np.savez(
+            file,
+            features=features,
+            tracklet_ids=tracklets.tracklet_ids,
+            pids=tracklets.pids,
+            camids=tracklets.camids,
+        )
+
+
+def _folder(run, name: str) -> Path:
+    folder = run.workdir / name
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made a folder ({error.strerror}): remove what is there") from error
+    return folder

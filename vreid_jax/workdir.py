@@ -13,16 +13,18 @@ from vreid_jax import config as fields
 from vreid_jax.errors import InputError
 from vreid_jax.writing import UNFINISHED, whole_file
 
+LOCK = ".lock"  # held by who trains
 # What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
 FREE_FIELDS = (
     r"phases\.\w+\.total_(steps|epochs)",
     r"(logging|checkpoint|evaluation)\..*",
     r"data\.(num_threads|data_dir|feature_dir)",
 )
+FREE_ELSEWHERE = r"data\.(path|bad_frames)"  # of `folder`, for the evaluation of a run on another dataset
 
 
-def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
-    """Make the folder a new run's, or check that the run in it is this one; says so if its metric becomes another.
+def check_workdir(path: Path, config: ConfigDict) -> dict | None:
+    """Check that the folder is free for a new run, or that the run in it is this one; returns what its config.json holds.
 
     Raises:
       InputError: when the folder holds something else, or a run of another configuration (naming what differs).
@@ -46,28 +48,48 @@ def open_workdir(path: Path, config: ConfigDict, write: bool = True) -> None:
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
                 f"Give another workdir, or the same fields"
             )
-    elif path.is_dir() and any(not entry.name.endswith(UNFINISHED) for entry in path.iterdir()):
+    elif path.is_dir() and any(not _is_left_behind(entry.name) for entry in path.iterdir()):
         raise InputError(
             f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
         )
-    if write:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            with whole_file(file) as half:
-                half.write_text(config.to_json(indent=1) + "\n")
-            metric = config.evaluation.metric
-            if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
-                print(
-                    f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True
-                )
-        except OSError as error:
-            raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+    return stored
+
+
+def _is_left_behind(name: str) -> bool:  # by a start that did not get far
+    return name == LOCK or name.endswith(UNFINISHED)
+
+
+def open_workdir(path: Path, config: ConfigDict) -> None:
+    """Make the folder this run's, its configuration in it; says so if the metric of a run becomes another.
+
+    Raises:
+      InputError: as for `check_workdir`, and when the folder cannot be written to.
+    """
+    stored = check_workdir(path, config)
+    _make(path)
+    with whole_file(path / "config.json") as half:
+        half.write_text(config.to_json(indent=1) + "\n")
+    metric = config.evaluation.metric
+    if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
+        print(f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
 
 
 @contextlib.contextmanager
 def only_trainer(path: Path) -> Iterator[None]:
     """Keep other processes of this machine from training in the workdir; `InputError` where one does already."""
-    with (path / ".lock").open("w") as lock:
+    _make(path)
+    try:
+        file = (path / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -78,11 +100,12 @@ def only_trainer(path: Path) -> Iterator[None]:
 
 
 def _differences(stored: dict, now: dict) -> list[str]:
+    free = FREE_FIELDS if stored.get("dataset") == "folder" else (*FREE_FIELDS, FREE_ELSEWHERE)
     old, new = (fields.field_names(ConfigDict(tree)) for tree in (stored, now))
     names = sorted(old.keys() | new.keys())
     missing = "nothing"
     return [
         f"{name} was {old.get(name, missing)!r}, is {new.get(name, missing)!r}"
         for name in names
-        if old.get(name, missing) != new.get(name, missing) and not any(re.fullmatch(f, name) for f in FREE_FIELDS)
+        if old.get(name, missing) != new.get(name, missing) and not any(re.fullmatch(f, name) for f in free)
     ]

@@ -37,12 +37,14 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 def whole_folder(path: str | os.PathLike) -> Iterator[Path]:
     """A new folder beside `path`, which becomes `path` when the block ends: `path` is not there, or an empty folder.
 
-    Raises `InputError` where the system refuses.
+    Raises `InputError` where the system refuses, and for the current folder, which cannot be put in place.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one, and what it leads to becomes the folder
+    if path == Path(os.path.realpath(".")):
+        raise InputError(f"{path} is the current folder: name one to be made in it, or beside it")
     half = _beside(path)
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         half.mkdir()
         yield half
         os.replace(half, path)

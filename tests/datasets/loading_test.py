@@ -198,6 +198,19 @@ def test_an_unreadable_frame_is_an_error_or_is_skipped_and_counted(tracklets, tm
     assert train[b"0001/c1_a"] == [10, 100]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lambda p: p.symlink_to("gone.jpg"), "No such file or directory"), (lambda p: p.mkdir(), "Is a directory")],
+    ids=["link", "folder"],
+)
+def test_a_frame_that_is_no_file_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path, spoil, words):
+    spoil(tracklets / "train" / "0001" / "c1_a" / "9.jpg")
+    (tracklets / "train" / "0001" / "c1_a" / "loop").symlink_to("..")
+    with pytest.raises(InputError, match=rf"9.jpg cannot be read \({words}\); repair it, or set bad_frames=skip"):
+        _load(tracklets, tmp_path)
+    assert _load(tracklets, tmp_path, bad_frames="skip").info.metadata["skipped_frames"] == 1
+
+
 def test_a_tracklet_with_no_readable_frame_is_an_error_even_when_skipping(tracklets, tmp_path):
     (tracklets / "query" / "7" / "c1" / "f0001.jpg").write_bytes(b"")
     with pytest.raises(InputError, match="c1 has no readable frame"):
@@ -213,6 +226,10 @@ def test_a_tracklet_with_no_readable_frame_is_an_error_even_when_skipping(trackl
         (lambda p: (p / "train" / "0001" / "c1_a").rename(p / "train" / "0001" / "cam1"), "c<camera>_<name>"),
         (lambda p: (p / "gallery" / "7" / "c3_x").mkdir(), "c3_x has no frames"),
         (lambda p: (p / "query" / "7" / "c1" / "f2.bmp").touch(), "f2.bmp: frames are .jpg or .png"),
+        (lambda p: (p / "train" / "5").mkdir(), "train/5 is empty"),
+        (lambda p: (p / "train" / "0001").rename(p / "train" / ("9" * 20)), "9{20} is too large a number"),
+        (lambda p: (p / "query" / "7" / "c1").rename(p / "query" / "7" / f"c{'9' * 20}_a"), "is too large a number"),
+        (lambda p: (p / "query" / "7" / "c1").rename(p / "query" / "7" / "c1_\udcff"), "c<camera>_<name> in UTF-8"),
     ],
 )
 def test_a_layout_that_is_not_right_is_named_before_anything_is_written(tracklets, tmp_path, spoil, message):

@@ -244,10 +244,12 @@ def reduced(command):
         settings += ["model.non_local_after.res3=(0,)", "model.non_local_after.res4=(0,)"]
     if dataset == "walkers":
         settings.append("data.name=walkers/tiny")
+    parts = "accumulation_steps=" in command
+    command = re.sub(r"accumulation_steps=\d+", "accumulation_steps=2", command)
     for name in config.phases:
         settings += [f"phases.{name}.{key}" for key in ("total_steps=2", "total_epochs=0", "batch_size=8")]
         if config.phases[name].sampler == "identity":
-            settings.append(f"phases.{name}.identities_per_batch=2")
+            settings.append(f"phases.{name}.identities_per_batch={4 if parts else 2}")
     return f"{command} " + " ".join(f"'--config.{setting}'" for setting in settings)
 
 

@@ -9,9 +9,8 @@ from ml_collections import ConfigDict
 from vreid_jax import extraction, models
 from vreid_jax.config import evaluation_stream
 from vreid_jax.errors import InputError
-from vreid_jax.losses import OIMMemory
 from vreid_jax.models.layers.kmeans import kmeans
-from vreid_jax.models.systems.person_vlad import prepare, update
+from vreid_jax.models.systems.person_vlad import prepare
 from vreid_jax.training.network import Network
 from vreid_jax.training.state import TrainState
 
@@ -169,17 +168,6 @@ def test_centres_are_the_kmeans_of_training_descriptors():
     misspelt = state_of(module.clone(kmeans_before="part"), variables)
     with pytest.raises(InputError, match=r"model\.kmeans_before is 'part', expected one of joint, parts, or ''"):
         prepare("parts", misspelt, batches)
-
-
-def test_the_table_moves_after_a_step_where_there_is_one():
-    module, variables, _ = build()
-    features, labels = jnp.eye(4)[:2], jnp.array([1, -1])
-    state = state_of(module, variables, {"oim": OIMMemory.empty(3, 4, queue=2), "other": jnp.ones(1)})
-    after = update(state, {"feature": features}, {"label": labels}).extra
-    np.testing.assert_allclose(after["oim"].table, [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], atol=1e-6)
-    np.testing.assert_allclose(after["oim"].queue, [[0, 1, 0, 0], [0, 0, 0, 0]], atol=1e-6)
-    assert "other" in after
-    assert update(state_of(module, variables), {}, {}).extra == {}
 
 
 @pytest.mark.parametrize(

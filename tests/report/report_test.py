@@ -143,6 +143,9 @@ def test_runs_are_compared_in_tables_of_one_dataset_and_protocol(workdir, tmp_pa
 
 def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
     copy = shutil.copytree(workdir, tmp_path / "run")
+    (copy / "features" / "temporal.npz").write_bytes(b"PK cut short")
+    with pytest.raises(InputError, match=r"temporal.npz cannot be read \(.*\): `vreid evaluate"):
+        report.write_report(copy)
     (copy / "features" / "temporal.npz").unlink()
     with pytest.raises(InputError, match=r"temporal.npz is missing: `vreid evaluate"):
         report.write_report(copy)

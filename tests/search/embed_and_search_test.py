@@ -269,6 +269,11 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     code, _, said = vreid("evaluate", folder, "--set=metrik=cosine")
     assert code == 2
     assert "did you mean config.evaluation.metric" in said
+    code, _, said = vreid("evaluate", folder, "--set=metric")
+    assert (code, said) == (2, "vreid evaluate: --set=metric is no FIELD=VALUE\n")
+    code, printed, said = vreid("evaluate", folder, "--set=baselines=('color_histogram',)", "--json")
+    assert code == 0, said
+    assert list(json.loads(printed)["baselines"]) == ["color_histogram"]
 
 
 def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(vreid, workdir, model, tmp_path):

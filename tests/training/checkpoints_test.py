@@ -54,6 +54,21 @@ def test_a_checkpoint_of_another_model_lists_both_sides(folder):
     checkpoints.close()
 
 
+# Of the reads that Orbax begins together, the others fail when nobody waits for them any more.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_damaged_checkpoint_is_named_with_what_to_do(folder):
+    for damage in (lambda path: path.write_bytes(b""), lambda path: path.unlink()):
+        checkpoints = Checkpoints(folder, keep=2)
+        for file in (folder / "checkpoints" / "3" / "state").rglob("*"):
+            if file.is_file() and file.name != "_METADATA":
+                damage(file)
+        with pytest.raises(InputError, match=r"checkpoints/3 cannot be read \(.*\): remove that folder, to go on from"):
+            checkpoints.restore(3, like(state()))
+        checkpoints.close()
+        with pytest.raises(InputError, match="checkpoints/3 cannot be read"):
+            load_variables(folder)
+
+
 def test_only_the_newest_are_kept_and_a_step_is_saved_once(folder):
     checkpoints = Checkpoints(folder, keep=2)
     for step in (3, 4, 5):

@@ -7,7 +7,7 @@ from flax import linen as nn
 from vreid_jax import config as fields
 from vreid_jax import models
 from vreid_jax.errors import InputError
-from vreid_jax.losses import batch_hard_triplet
+from vreid_jax.losses import OIMMemory, batch_hard_triplet
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_mesh, make_train_step, normalise, put_batch, put_replicated
@@ -186,6 +186,22 @@ def test_the_update_of_a_system_comes_after_the_optimizer():
         outputs = Plain().apply({"params": before}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
         np.testing.assert_allclose(after.extra["feature"], outputs["feature"], rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(after.extra["bias"], after.params["classifier"]["bias"])
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_table_of_oim_moves_by_the_features_of_the_step_in_every_system(accumulation):
+    losses = {"softmax": {"weight": 0.0}, "oim": {"weight": 1.0}}
+    settings, mesh = phase(accumulation_steps=accumulation, losses=losses), make_mesh(jax.devices()[:1])
+    state, optimizer = start(Plain(), settings, mesh)
+    outputs = Plain().apply({"params": state.params}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
+    memory = OIMMemory.empty(4, 6)
+    step = make_train_step(Plain(), settings, optimizer, mesh, mean=MEAN, std=STD, seed=0)
+    extra = put_replicated({"oim": memory, "other": jnp.ones(1)}, mesh)
+    after = step(state.replace(extra=extra), put_batch(batch(), mesh))[0].extra
+    expected = memory.after(outputs["feature"], batch()["label"])
+    assert np.abs(expected.table).min(0).max() > 0
+    np.testing.assert_allclose(after["oim"].table, expected.table, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(after["other"], 1)
 
 
 @pytest.mark.parametrize(("size", "accumulation", "devices"), [(8, 3, 1), (8, 4, 4), (2, 1, 4)])

@@ -27,8 +27,10 @@ def run(flags: argparse.Namespace) -> dict:
     workdir = Path(flags.workdir)
     config = read_config(workdir)
     for assignment in flags.set:
-        for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
-            fields.set_field(config, f"evaluation.{name}", value)
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set={assignment} is no FIELD=VALUE")
+        fields.set_field(config, f"evaluation.{name}", fields.literal(value))
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
     results = experiment.train_and_evaluate(config, workdir, "evaluate")

@@ -1,6 +1,7 @@
 """Random access to the tracklets of a built dataset, decoding only the frames that are asked for."""
 
 import contextlib
+import hashlib
 import threading
 import zipfile
 from collections.abc import Sequence
@@ -84,6 +85,11 @@ class TrackletSource:
                 np.savez(file, **index)
         self.pids, self.camids = index["pids"], index["camids"]
         self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]
+
+    def digest(self) -> str:
+        """16 hexadecimal digits of its tracklets: their names, persons, cameras and lengths, in their order."""
+        columns = (self.tracklet_ids, self.pids, self.camids, self.num_frames)
+        return hashlib.sha256(repr([column.tolist() for column in columns]).encode()).hexdigest()[:16]
 
     def _scan(self, progress: bool) -> dict[str, np.ndarray]:
         rows = tqdm(range(len(self)), f"indexing {self.split}", unit="tracklet", disable=not progress, leave=False)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "video_to_tracklets
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
     if not match:
-        raise InputError(f"--resize={text} must be HEIGHTxWIDTH, as in 256x128")
+        raise InputError(f"--resize={text} must be HEIGHTxWIDTH, as in 256x128, at most 9999 each")
     return int(match[1]), int(match[2])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,13 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
         file = run.workdir / "features" / f"{name}.npz"
         if not file.is_file():
             raise InputError(f"{file} is missing: `vreid evaluate {run.workdir}` writes it")
-        with np.load(file) as table:
-            if table["tracklet_ids"].tolist() != test.tracklets.tracklet_ids.tolist():
-                raise InputError(f"{file} is of other tracklets than the dataset has now: evaluate the run again")
-            streams[name] = table["features"]
+        try:
+            with np.load(file) as table:
+                ids, streams[name] = table["tracklet_ids"].tolist(), table["features"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{file} cannot be read ({error}): `vreid evaluate {run.workdir}` writes it") from error
+        if ids != test.tracklets.tracklet_ids.tolist():
+            raise InputError(f"{file} is of other tracklets than the dataset has now: evaluate the run again")
     features = extraction.fuse(streams)
     if features.ndim == 3:
         model = inference.load(run.workdir)

@@ -1,5 +1,7 @@
 """Checkpoints: train state, place in the run and data iterator, written together by Orbax; the only file that knows it."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +37,26 @@ class Checkpoints:
 
     def place(self, step: int) -> dict[str, Any]:
         """Read where in the run checkpoint `step` was written."""
-        return self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
+        with _readable(self._manager, step):
+            return self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
 
     def restore(self, step: int, like: Any) -> Any:
         """Read the state of checkpoint `step` into the structure, shapes and shardings of `like`.
 
         Raises:
-          InputError: when the checkpoint is of another model; both sides of the mismatch are listed.
+          InputError: when the checkpoint is of another model; both sides of the mismatch are listed; or is damaged.
         """
-        stored = self._manager.item_metadata(step)["state"]
-        found = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(getattr(stored, "tree", stored))}
+        stored = _stored(self._manager, step)
+        found = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(stored)}
         wanted = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(like)}
         if found != wanted:
             raise InputError(f"checkpoint {step} is of another model: {_difference(found, wanted)}")
-        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+        with _readable(self._manager, step):
+            return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
 
     def extra(self, step: int) -> dict[str, Any]:
         """Say what arrays checkpoint `step` holds as the state's `extra`, as shapes; `prepare` may have made any."""
-        stored = self._manager.item_metadata(step)["state"]
-        extra = getattr(stored, "tree", stored).get("extra") or {}
+        extra = _stored(self._manager, step).get("extra") or {}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), extra)
 
     def wait(self) -> None:
@@ -75,7 +78,7 @@ def load_state(workdir: Path) -> dict[str, Any]:
     """Read the whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
 
     Raises:
-      InputError: when the folder holds no checkpoint.
+      InputError: when the folder holds no checkpoint, or a damaged one.
     """
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
@@ -84,13 +87,33 @@ def load_state(workdir: Path) -> dict[str, Any]:
         step = manager.latest_step()
         if step is None:
             raise InputError(f"{workdir} holds no complete checkpoint")
-        stored = manager.item_metadata(step)["state"]
         host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), getattr(stored, "tree", stored)
-        )
-        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), _stored(manager, step))
+        with _readable(manager, step):
+            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
     return jax.device_get(state)
+
+
+@contextlib.contextmanager
+def _readable(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
+    """Turns what Orbax raises for files that are damaged or gone into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"checkpoint {manager.directory / str(step)} cannot be read ({said}): remove that folder, to go on from the "
+            "one before it if there is one"
+        ) from error
+
+
+def _stored(manager: ocp.CheckpointManager, step: int) -> Any:
+    """The shapes and dtypes of the state of a checkpoint."""
+    with _readable(manager, step):
+        stored = manager.item_metadata(step)["state"]
+        if stored is None:
+            raise ValueError("it has no state")
+        return getattr(stored, "tree", stored)
 
 
 def _handlers() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -33,6 +34,7 @@ class Place:
     seconds: float  # of training so far
     iterator: Any  # state of the data iterator
     brought: list[str] = dataclasses.field(default_factory=list)  # variables from another run: see `initialisation`
+    training_set: str = ""  # what it is trained on: see `data.digest`
 
     @property
     def step(self) -> int:
@@ -57,7 +59,8 @@ def run_phase(
 
     The order within a step: fetch a batch, step, count, log, then save if it is time or if a signal asked to stop.
     Values are fetched one interval late, so that the device never waits for the log; before anything is saved, every
-    loss up to then has been fetched and found finite.
+    loss up to then has been fetched and found finite, and so have the network's variables: a loss is older than the
+    update it leads to.
 
     Raises:
       NonFiniteLoss: naming the step; nothing is saved after it.
@@ -78,7 +81,7 @@ def run_phase(
         del pending[:count]
         for step, values in fetched:
             if not math.isfinite(values["loss"]):
-                raise NonFiniteLoss(_diverged(float(values["loss"]), step, place.phase, checkpoints))
+                raise NonFiniteLoss(_diverged(f"the loss is {values['loss']}", step, place.phase, checkpoints))
         step, values = fetched[-1]
         now = time.perf_counter()
         nonlocal last_time, last_step
@@ -93,6 +96,8 @@ def run_phase(
 
     def save() -> None:
         settle(len(pending))
+        if not _all_finite((state.params, state.batch_stats)):
+            raise NonFiniteLoss(_diverged("a parameter is no number", place.step, place.phase, checkpoints))
         place.iterator = batches.get_state()
         checkpoints.save(place.step, state, dataclasses.asdict(place))
 
@@ -124,13 +129,18 @@ def run_phase(
         bar.close()
 
 
-def _diverged(loss: float, step: int, phase: str, checkpoints: Checkpoints) -> str:
+@jax.jit
+def _all_finite(variables) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)]).all()
+
+
+def _diverged(what: str, step: int, phase: str, checkpoints: Checkpoints) -> str:
     checkpoints.wait()  # one may still be on its way to the disk
     last = checkpoints.latest()
     kept = "no checkpoint is from before that" if last is None else f"the last good checkpoint is step {last}"
     again = "" if last is None else ", with --config.init_from=THIS_ONE to keep what it has learned"
     return (
-        f"the loss is {loss} at step {step} of phase {phase}; {kept}. A smaller learning rate is the usual remedy: "
+        f"{what} at step {step} of phase {phase}; {kept}. A smaller learning rate is the usual remedy: "
         f"start a new workdir with it{again}"
     )
 

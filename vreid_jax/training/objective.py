@@ -85,3 +85,11 @@ def memories(terms, feature_size: int, num_identities: int, unlabelled: bool, be
         if name in terms and terms[name].weight and name not in kept:
             kept[name] = make(terms[name], feature_size, num_identities, unlabelled)
     return kept
+
+
+def remembered(extra: dict[str, Any], outputs, batch) -> dict[str, Any]:
+    """Return `extra` after a step: what terms remember has seen the batch, the rest stays."""
+    return {
+        name: value.after(outputs["feature"], batch["label"]) if name in MEMORIES else value
+        for name, value in extra.items()
+    }

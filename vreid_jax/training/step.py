@@ -1,4 +1,4 @@
-"""The jitted training step: gradient, optimizer, the system's own update; the same for every system."""
+"""The jitted training step: gradient, optimizer, what losses remember, the system's own update; the same for all."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.errors import InputError
 from vreid_jax.training.network import normalise
-from vreid_jax.training.objective import objective
+from vreid_jax.training.objective import MEMORIES, objective, remembered
 from vreid_jax.training.state import TrainState, join_params, split_params
 
 LITTLE_MEMORY = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
@@ -83,6 +83,7 @@ def make_train_step(
     sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
     replicated = NamedSharding(mesh, PartitionSpec())
     apply = phase.apply.to_dict()
+    follows = update or any(phase.losses[name].weight for name in MEMORIES if name in phase.losses)
 
     def whole(x):
         return jax.lax.with_sharding_constraint(x, replicated)
@@ -113,7 +114,7 @@ def make_train_step(
             total, batch_stats = carry
             batch, key = part
             grads, (metrics, batch_stats, outputs) = gradient(trainable, frozen, batch_stats, state.extra, batch, key)
-            kept = {"feature": outputs["feature"]} if update else {}
+            kept = {"feature": outputs["feature"]} if follows else {}
             return (jax.tree.map(jnp.add, total, grads), batch_stats), (metrics, kept)
 
         if microbatches == 1:
@@ -137,12 +138,13 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        if update:
+        if follows:
             # What follows the rows one by one is to have them all on every device.
             outputs, batch = (
                 {k: whole(v) if k in ("feature", "label") else v for k, v in d.items()} for d in (outputs, batch)
             )
-            state = update(state, outputs, batch)
+            state = state.replace(extra=remembered(state.extra, outputs, batch))
+            state = update(state, outputs, batch) if update else state
         return state, metrics
 
     options = LITTLE_MEMORY if mesh.devices.flat[0].platform == "cpu" else None

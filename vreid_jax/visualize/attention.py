@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the picture; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
     parser = model_picture.flags_of("attention", __doc__.splitlines()[0], "configs/nonlocal3d.py")
     parser.add_argument("--position", default="", help="FRAME,ROW,COLUMN in pixels; default: the chest in mid-clip")
-    parser.add_argument("--block", default="", help="e.g. non_local2_3; default: the last of the finest stage")
+    parser.add_argument("--block", default="", help="e.g. non_local2_0; default: the last of the finest stage")
     return model_picture.run(parser, arguments, _artist, cell_height=192)
 
 

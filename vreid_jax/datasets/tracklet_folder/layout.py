@@ -28,8 +28,20 @@ class FolderTracklet:
     frames: tuple[Path, ...]
 
 
+LARGEST = 2**63 - 1  # of the numbers that a dataset stores
+
+
 def _entries(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not is_litter(p.name))
+    try:
+        return sorted(p for p in folder.iterdir() if not is_litter(p.name))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): make it readable, or remove it") from error
+
+
+def _number(text: str, path: Path) -> int:
+    if int(text) > LARGEST:
+        raise InputError(f"{path}: {text} is too large a number; give a smaller one")
+    return int(text)
 
 
 def list_split(root: Path, split: str) -> list[FolderTracklet]:
@@ -44,19 +56,25 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
     tracklets = []
     for person in _entries(folder):
         pid = _pid(person, split)
-        for path in _entries(person):
+        walks = _entries(person)
+        if not walks:
+            raise InputError(f"{person} is empty: it holds folders c<camera>_<name> of frames")
+        for path in walks:
             if not path.is_dir():
                 raise InputError(f"{path} is a file where a folder c<camera>_<name> of frames is expected")
             match = _CAMERA.fullmatch(path.name)
-            if not match:
-                raise InputError(f"{path}: the name of a tracklet folder must be c<camera>_<name>, as in c2_track17")
-            frames = [p for p in _entries(path) if p.suffix.lower() in SUFFIXES]
-            if other := [p for p in _entries(path) if p.suffix.lower() in OTHER_PICTURES]:
+            if not match or re.search("[\ud800-\udfff]", path.name):  # what Python makes of bytes that are no text
+                raise InputError(
+                    f"{str(path)!r}: the name of a tracklet folder must be c<camera>_<name> in UTF-8, as in c2_track17"
+                )
+            inside = _entries(path)
+            frames = [p for p in inside if p.suffix.lower() in SUFFIXES]
+            if other := [p for p in inside if p.suffix.lower() in OTHER_PICTURES]:
                 raise InputError(f"{other[0]}: frames are .jpg or .png; convert it, or remove it")
             if not frames:
                 raise InputError(f"{path} has no frames: a tracklet folder holds at least one .jpg or .png")
             frames.sort(key=lambda path: frame_order(path.name))
-            tracklets.append(FolderTracklet(f"{person.name}/{path.name}", pid, int(match[1]), tuple(frames)))
+            tracklets.append(FolderTracklet(f"{person.name}/{path.name}", pid, _number(match[1], path), tuple(frames)))
     if not tracklets:
         raise InputError(f"{folder} is empty: it holds folders <pid>/c<camera>_<name> of frames")
     return tracklets
@@ -79,7 +97,7 @@ def check_shared_names(query: list[FolderTracklet], gallery: list[FolderTracklet
 def _pid(person: Path, split: str) -> int:
     if not person.is_dir() or not re.fullmatch(r"-1|\d+", person.name):
         raise InputError(f"{person}: {person.parent} holds one folder for each person, named by a whole number")
-    pid = int(person.name)
+    pid = _number(person.name, person)
     if pid <= 0 and split != "gallery":
         raise InputError(f"{person}: pid {pid} stands for distractors or junk, which belong into gallery only")
     return pid
@@ -99,15 +117,31 @@ def find(path: str | os.PathLike) -> Path:
 
 def fingerprint(root: Path, bad_frames: str) -> str:
     """16 hexadecimal digits that change with the paths, sizes and times of the files, and with `bad_frames`."""
-    digest = hashlib.sha256(f"{root}\0{bad_frames}\0".encode())
+    digest = hashlib.sha256(f"{root}\0{bad_frames}\0".encode("utf-8", "surrogateescape"))
     for split in SPLITS:
-        for folder, folders, files in os.walk(root / split, followlinks=True):
-            folders[:] = sorted(f for f in folders if not is_litter(f))
-            digest.update(f"{os.path.relpath(folder, root)}\0".encode("utf-8", "surrogateescape"))
-            for name in sorted(f for f in files if not is_litter(f)):
-                stat = os.stat(os.path.join(folder, name))
-                digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        _add_files(digest, str(root / split), depth=3)
     return digest.hexdigest()[:16]
+
+
+def _add_files(digest, folder: str, depth: int) -> None:
+    """Add the names down to `depth` levels below a folder, and of the last level, the frames, the sizes and times."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:  # no folder, which `list_split` will say
+        entries = []
+    for entry in entries:
+        if is_litter(entry.name):
+            continue
+        about = ""
+        if depth == 1:
+            try:
+                stat = entry.stat()
+                about = f"{stat.st_size}\0{stat.st_mtime_ns}"
+            except OSError as error:  # a link to nothing, which `check_frames` will say
+                about = str(error.errno)
+        digest.update(f"{depth}{entry.name}\0{about}\0".encode("utf-8", "surrogateescape"))
+        if depth > 1:
+            _add_files(digest, entry.path, depth - 1)
 
 
 def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
@@ -127,7 +161,10 @@ def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[
     for tracklet in tracklets:
         good = []
         for frame in tracklet.frames:
-            wrong = fault(frame.read_bytes())
+            try:
+                wrong = fault(frame.read_bytes())
+            except OSError as error:  # a link to nothing, a folder, a file of somebody else's
+                wrong = f"cannot be read ({error.strerror})"
             if not wrong:
                 good.append(frame)
             elif bad_frames == "error":

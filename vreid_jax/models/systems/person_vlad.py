@@ -171,16 +171,8 @@ def _of_all_processes(local: np.ndarray) -> np.ndarray:
     return np.concatenate(list(multihost_utils.process_allgather(local)))
 
 
-def update(state, outputs, batch):
-    """The table and the queue of OIM after a step, where the phase has that loss."""
-    if "oim" not in state.extra:
-        return state
-    memory = state.extra["oim"].after(outputs["feature"], batch["label"])
-    return state.replace(extra={**state.extra, "oim": memory})
-
-
 _FIELDS = tuple(field for field in PersonVLAD.__dataclass_fields__ if field not in ("parent", "name", "groups"))
-_META = {"input_size": (180, 90), "clip_length": 16, "prepare": prepare, "update": update}
+_META = {"input_size": (180, 90), "clip_length": 16, "prepare": prepare}
 
 registry.register("person_vlad", PersonVLAD, _FIELDS, {"groups": EIGHT}, mean=SPORTS1M_MEAN, std=SPORTS1M_STD, **_META)
 registry.register("person_vlad_small", PersonVLAD, _FIELDS, {"groups": FIVE}, **_META)
