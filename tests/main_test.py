@@ -59,7 +59,10 @@ def one_sentence(outcome):
         ([f"--config={M3D}:walkers/tiny"], "dataset 'walkers/tiny' is written walkers,data.name=walkers/tiny"),
         ([f"--config={M3D}:walkers,clip_length=x"], "clip_length is 'x'; it is a number of frames, at least 1"),
         ([f"--config={ROOT / 'README.md'}"], " is no configuration: SyntaxError: "),
-        ([f"--config={ROOT / 'tests' / 'writing_test.py'}"], "writing_test.py line 1 is no configuration: AttributeError"),
+        (
+            [f"--config={ROOT / 'tests' / 'writing_test.py'}"],
+            "writing_test.py line 1 is no configuration: AttributeError",
+        ),
         (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py"),
         ([f"--config={M3D}", "--workdri=x"], "workdri"),
         ([f"--config={M3D}", "seed=1"], "'seed=1' is no flag; fields are set as --config.field=value"),
