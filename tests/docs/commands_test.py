@@ -210,6 +210,9 @@ def test_readme_keeps_the_two_commands_of_a_newcomer():
 
 WALKED = ("README.md", "docs/index.md", "docs/data.md", "docs/protocols.md", "docs/recipes.md", "docs/new_system.md")
 WALKED += ("docs/model_files.md", "docs/nonlocal3d.md", "docs/person_vlad.md", "docs/clip_similarity.md")
+BEFORE = {
+    "docs/recipes.md": "python data_prep/prepare.py mars --manual_dir=FOLDER"
+}  # what it sends its reader to first
 NOT_RUN = {  # what is parsed only, and why
     r"-m pip install|-m pytest|sphinx-build": "other steps of .ci do it",
     r"init_from=(resnet|c3d|i3d)|resnet50.pth": "weights of others; tests/pretrained makes and reads such files",
@@ -328,6 +331,7 @@ def make_mars(root, rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WALKED)
 def test_a_page_can_be_worked_through(page, desk, environment):
+    work_through(BEFORE.get(page, "true"), "sh", desk, environment)
     for language, text in blocks(page):
         if language in ("sh", "python"):
             work_through(text, language, desk, environment)
