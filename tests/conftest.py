@@ -172,3 +172,13 @@ def write_folder():
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tree():
+    """Gives every file below a folder and its content."""
+
+    def read(folder):
+        return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    return read

@@ -99,7 +99,10 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, m
         cached = sum(batch["frames"].mean((1, 2, 3)) for batch in batches(2))
         return entry.prepare(phase, state, batches).replace(extra={**state.extra, "cached": cached})
 
-    monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare))
+    def update(state, outputs, batch):
+        return state.replace(extra={**state.extra, "cached": state.extra["cached"] + 1})
+
+    monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare, update=update))
     toy.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "oim": {"weight": 1.0}})
     toy.phases.spatial.total_steps = 2
     experiment.train_and_evaluate(toy, tmp_path / "whole", "train")

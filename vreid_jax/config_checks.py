@@ -23,18 +23,22 @@ POSITIVE = (
 )
 
 
-def _number(value: Any, accepted: Callable[[Any], bool]) -> bool:
-    return isinstance(value, numbers.Real) and bool(accepted(value))
+def _number(accepted: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, numbers.Real) and bool(accepted(value))
 
 
-def _each(values: Any, accepted: Callable[[Any], bool]) -> bool:
-    return isinstance(values, Iterable) and all(accepted(value) for value in values)
+def _each(accepted: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: isinstance(values, Iterable) and all(map(accepted, values))
 
 
-_NOT_NEGATIVE = (lambda value: _number(value, lambda x: x >= 0), "it must not be negative")
-_POSITIVE = (lambda value: _number(value, lambda x: x > 0), "it must be above 0")
-_FRACTION = (lambda value: _number(value, lambda x: 0 <= x <= 1), "it is a fraction of the phase, from 0 to 1")
-_DECAY = (lambda value: _number(value, lambda x: 0 <= x < 1), "it must be at least 0 and below 1")
+def _is_multiplier(pair: Any) -> bool:
+    return isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and _NOT_NEGATIVE[0](pair[1])
+
+
+_NOT_NEGATIVE = (_number(lambda x: x >= 0), "it must not be negative")
+_POSITIVE = (_number(lambda x: x > 0), "it must be above 0")
+_FRACTION = (_number(lambda x: 0 <= x <= 1), "it is a fraction of the phase, from 0 to 1")
+_DECAY = (_number(lambda x: 0 <= x < 1), "it must be at least 0 and below 1")
 _OF_A_PHASE = {  # field -> (what its value must be, in words)
     "optimizer.learning_rate": _NOT_NEGATIVE,
     "optimizer.weight_decay": _NOT_NEGATIVE,
@@ -42,23 +46,12 @@ _OF_A_PHASE = {  # field -> (what its value must be, in words)
     "optimizer.b1": _DECAY,
     "optimizer.b2": _DECAY,
     "optimizer.eps": _NOT_NEGATIVE,
-    "schedule.boundaries": (lambda values: _each(values, _FRACTION[0]), "they are fractions of the phase, from 0 to 1"),
+    "schedule.boundaries": (_each(_FRACTION[0]), "they are fractions of the phase, from 0 to 1"),
     "schedule.start": _FRACTION,
     "schedule.factor": _POSITIVE,
     "schedule.final_factor": _POSITIVE,
     "schedule.warmup_steps": _NOT_NEGATIVE,
-    "lr_multipliers": (
-        lambda values: _each(
-            values,
-            lambda pair: (
-                isinstance(pair, tuple | list)
-                and len(pair) == 2
-                and isinstance(pair[0], str)
-                and _NOT_NEGATIVE[0](pair[1])
-            ),
-        ),
-        "it holds pairs (pattern, factor), as in (('.*/head/.*', 10.0),)",
-    ),
+    "lr_multipliers": (_each(_is_multiplier), "it holds pairs (pattern, factor), as in (('.*/head/.*', 10.0),)"),
 }
 
 

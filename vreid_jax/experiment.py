@@ -70,6 +70,8 @@ def _run_one(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
     trains = mode != "evaluate"
     alone = only_trainer(workdir) if trains and jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
+        if trains:
+            run.check_place()
         if trains or not run.suffix:  # a control, or another dataset, leaves the run as it is
             open_workdir(workdir, config)
         state, place = run.train(stop) if trains else run.restored()
@@ -162,8 +164,6 @@ class Run:
         config = self.config
         order = list(config.phase_order)
         state, place = self.restored() if self.checkpoints.latest() is not None else (None, None)
-        if place:
-            self._check_place(place)
         writer = MetricsWriter(self.workdir, place.step if place else 0, config.logging.tensorboard)
         try:
             for name in order[order.index(place.phase) if place else 0 :]:
@@ -197,6 +197,14 @@ class Run:
         step = self.checkpoints.latest()
         if step is None:
             raise InputError(f"workdir {self.workdir} holds no complete checkpoint; train first")
+        place = self._place(step)
+        like = jax.eval_shape(lambda v: self._new_state(place.phase, v), self._abstract_init())
+        like = like.replace(extra={**self.checkpoints.extra(step), **like.extra})
+        sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+        return self.checkpoints.restore(step, like), place
+
+    def _place(self, step: int) -> Place:
         try:
             place = Place(**self.checkpoints.place(step))
         except TypeError as error:  # it says more or less about a place than this version does
@@ -206,14 +214,13 @@ class Run:
             ) from error
         if place.phase not in self.lengths:
             raise InputError(f"the checkpoint is of phase {place.phase!r}, which phase_order does not name")
-        like = jax.eval_shape(lambda v: self._new_state(place.phase, v), self._abstract_init())
-        like = like.replace(extra={**self.checkpoints.extra(step), **like.extra})
-        sharding = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-        return self.checkpoints.restore(step, like), place
+        return place
 
-    def _check_place(self, place: Place) -> None:
-        """Raise `InputError` where training cannot go on from there."""
+    def check_place(self) -> None:
+        """Raise `InputError` where training cannot go on from the newest checkpoint; nothing of the run has changed yet."""
+        if not (self.workdir / "checkpoints").is_dir() or (step := self.checkpoints.latest()) is None:
+            return
+        place = self._place(step)
         order, length = list(self.config.phase_order), self.lengths[place.phase]
         done = sum(self.lengths[name] for name in order[: order.index(place.phase)])
         if place.steps_before != done:
