@@ -283,7 +283,7 @@ def main() -> None:
     import torch
 
     # Asks for oneDNN when its package is imported, which has to be before JAX looks for devices.
-    from vreid_jax.models.layers.onednn import has_onednn
+    from vreid_jax.models.ops.onednn import has_onednn
 
     device = f"{jax.devices()[0].device_kind}, oneDNN: {has_onednn()}"
     print(f"jax {jax.__version__}, torch {torch.__version__}, {device}, {flags.dtype}, ", end="")

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from backbones import resident
 
-from vreid_jax.evaluation_pairs import PairDistances
+from vreid_jax.evaluation.pair_distances import PairDistances
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, unit
-from vreid_jax.training.step import make_mesh
+from vreid_jax.runtime.mesh import make_mesh
 
 QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries lie in the gallery; clips a tracklet
 

@@ -17,11 +17,13 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from vreid_jax import config as fields
-from vreid_jax import data, evaluation, extraction
+from vreid_jax import data, evaluation
+from vreid_jax.config import set_field
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation_pairs import pair_distances
-from vreid_jax.experiment import Run, train_and_evaluate
+from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.pair_distances import pair_distances
+from vreid_jax.experiment import train_and_evaluate
+from vreid_jax.experiment.run import Run
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
@@ -33,7 +35,7 @@ def configure(arguments, changes: dict):
     path, _, argument = arguments.config.partition(":")
     config = runpy.run_path(path)["get_config"](argument or None)
     for field, value in {"evaluation.baselines": (), **changes}.items():
-        fields.set_field(config, field, value)
+        set_field(config, field, value)
     return config
 
 
@@ -84,7 +86,7 @@ def mixed(tables: np.ndarray, run: Run, most: int) -> np.ndarray:
 def score(run: Run, clips: np.ndarray, **similarity) -> Score:
     """mAP and rank-1 of the dataset's first protocol, in percent."""
     for field, value in similarity.items():
-        fields.set_field(run.config, f"evaluation.similarity.{field}", value)
+        set_field(run.config, f"evaluation.similarity.{field}", value)
     state, _ = run.restored()
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     distances = pair_distances(run.module, variables, clips, run.config, run.mesh, run.entry.similarity, "pairs")

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from vreid_jax.models.layers.conv3d import clip_padding, conv3d
-from vreid_jax.models.layers.conv3d_gradients import native
-from vreid_jax.models.layers.onednn import has_onednn
-from vreid_jax.models.layers.pool import max_pool, max_pool_blocks
+from vreid_jax.models.ops.conv3d import clip_padding, conv3d
+from vreid_jax.models.ops.conv3d_gradients import native
+from vreid_jax.models.ops.onednn import has_onednn
+from vreid_jax.models.ops.pool import max_pool, max_pool_blocks
 
 ONE = (1, 1, 1)
 # name: (T H W C), (kt kh kw), features, strides

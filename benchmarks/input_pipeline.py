@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vreid_jax import config as fields
-from vreid_jax import data
+from vreid_jax import config, data
 from vreid_jax.data.augment import ENLARGE
 from vreid_jax.data.loader import make_sampler
 from vreid_jax.datasets import load_builder
@@ -40,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data-dir", help="where walkers/bench is built")
     flags = parser.parse_args()
     source = data.TrackletSource(load_builder("walkers/bench", flags.data_dir), "train", progress=True)
-    phase = fields.phase(
+    phase = config.phase(
         batch_size=BATCH,
         clip={"kind": "consecutive", "length": LENGTH, "stride": 1},
         augment={"flip": 0.5, "enlarge_crop": flags.enlarge_crop},

@@ -21,17 +21,18 @@ import numpy as np
 from backbones import resident
 from jax.experimental import topologies
 
-from vreid_jax import config as fields
 from vreid_jax import models
+from vreid_jax.config import from_file, literal, set_field
 from vreid_jax.errors import InputError
-from vreid_jax.experiment import compute_dtype
-from vreid_jax.models.layers.onednn import FLAG
-from vreid_jax.phase_data import PhaseData, frames_of
+from vreid_jax.experiment.phase_data import PhaseData, frames_of
+from vreid_jax.models.ops.onednn import FLAG
+from vreid_jax.runtime.dtype import compute_dtype
+from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training.network import normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
-from vreid_jax.training.step import make_mesh, make_train_step
+from vreid_jax.training.step import make_train_step
 
 GB = 1e9
 
@@ -102,10 +103,10 @@ def main() -> None:
     parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
     arguments = parser.parse_args()
     try:
-        config = fields.from_file(arguments.config)
+        config = from_file(arguments.config)
         for assignment in arguments.set:
             name, _, value = assignment.partition("=")
-            fields.set_field(config, name, fields.literal(value))
+            set_field(config, name, literal(value))
     except InputError as error:
         parser.error(str(error))
     if arguments.topology:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vreid_jax import config as fields
+from vreid_jax.config import set_field
 from vreid_jax.experiment import train_and_evaluate
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -22,7 +22,7 @@ def configuration(system: str, changes: dict):
     """`configs/<system>.py` for walkers with these fields, and no baselines."""
     config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"]("walkers")
     for field, value in {"evaluation.baselines": (), **changes}.items():
-        fields.set_field(config, field, value)
+        set_field(config, field, value)
     return config
 
 

@@ -18,7 +18,7 @@ Phase `features` trains I3D, phase `similarity` the aggregation on a table of cl
 
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
+from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase, pop_clip_length
 
 _PAPER_FEATURES = {
     "optimizer": {"name": "amsgrad", "learning_rate": 3e-4},
@@ -47,10 +47,10 @@ _SMALL_SIMILARITY = {
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    dataset, changes = fields.parse_argument(argument)
-    small = dataset in fields.SMALL
-    config = fields.default("clip_similarity", dataset)
-    length = fields.pop_clip_length(changes, 4)
+    dataset, changes = parse_argument(argument)
+    small = dataset in SMALL
+    config = default("clip_similarity", dataset)
+    length = pop_clip_length(changes, 4)
     config.model = {
         "name": "clip_similarity",
         "backbone": "i3d_inception_v1",
@@ -63,7 +63,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         config.data.height, config.data.width, config.data.num_threads = 64, 32, 2
     config.phase_order = ("features", "similarity")
     config.phases = {
-        "features": fields.phase(
+        "features": phase(
             sampler="identity",
             batch_size=32,
             identities_per_batch=8,
@@ -78,7 +78,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             train=("(features|classifier)/.*",),
             **(_SMALL_FEATURES if small else _PAPER_FEATURES),
         ),
-        "similarity": fields.phase(
+        "similarity": phase(
             sampler="identity",
             clip={"kind": "spread", "length": length, "num_clips": 8},
             augment={"flip": 0.5, "enlarge_crop": 1.0},  # without cache_features only
@@ -90,7 +90,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         ),
     }
     config.evaluation.streams = {
-        "clips": fields.evaluation_stream("evenly", length, {"stage": "features"}, num_clips=8, average=False)
+        "clips": evaluation_stream("evenly", length, {"stage": "features"}, num_clips=8, average=False)
     }
     config.evaluation.similarity = {"kind": "learned", "t": 100, "normalize": True}
-    return fields.finish(config, changes)
+    return finish(config, changes)

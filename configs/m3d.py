@@ -8,7 +8,7 @@
 
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
+from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase, pop_clip_length
 
 HEAD_TIMES_TEN = ((".*/head/.*", 10.0),)
 
@@ -40,10 +40,10 @@ _SMALL_TEMPORAL = {
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    dataset, changes = fields.parse_argument(argument)
-    small = dataset in fields.SMALL
-    config = fields.default("m3d", dataset)
-    length = fields.pop_clip_length(changes, 8)
+    dataset, changes = parse_argument(argument)
+    small = dataset in SMALL
+    config = default("m3d", dataset)
+    length = pop_clip_length(changes, 8)
     config.model = {
         "name": "two_stream_m3d",
         "width": 16 if small else 64,
@@ -66,7 +66,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     clip = {"kind": "consecutive", "length": length, "stride": 1}
     config.phase_order = ("spatial", "temporal")
     config.phases = {
-        "spatial": fields.phase(
+        "spatial": phase(
             sampler="frames",
             batch_size=64 if small else 128,
             clip={"kind": "random", "length": 1, "stride": 1},
@@ -74,7 +74,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             train=("spatial/.*",),
             **(_SMALL_SPATIAL if small else _PAPER_SPATIAL),
         ),
-        "temporal": fields.phase(
+        "temporal": phase(
             # Walkers have enough tracklets for twice the paper's batch, and learn better from it.
             batch_size=(48 if dataset == "walkers" else 24) * 8 // max(length, 8),
             clip=clip,
@@ -84,7 +84,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         ),
     }
     config.evaluation.streams = {
-        "spatial": fields.evaluation_stream("all", 1, {"stream": "spatial"}),
-        "temporal": fields.evaluation_stream("all", length, {"stream": "temporal"}),
+        "spatial": evaluation_stream("all", 1, {"stream": "spatial"}),
+        "temporal": evaluation_stream("all", length, {"stream": "temporal"}),
     }
-    return fields.finish(config, changes)
+    return finish(config, changes)

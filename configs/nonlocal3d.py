@@ -27,7 +27,7 @@ Its comparisons, each a field or a file:
 
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
+from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase
 
 _PAPER = {
     "batch_size": 128,
@@ -45,9 +45,9 @@ _SMALL = {
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    dataset, changes = fields.parse_argument(argument)
-    small = dataset in fields.SMALL
-    config = fields.default("nonlocal3d", dataset)
+    dataset, changes = parse_argument(argument)
+    small = dataset in SMALL
+    config = default("nonlocal3d", dataset)
     config.model = {
         "name": "nonlocal3d",
         "network": "separable",
@@ -68,7 +68,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         config.data.height, config.data.width, config.data.num_threads = 64, 32, 2
     config.phase_order = ("clips",)
     config.phases = {
-        "clips": fields.phase(
+        "clips": phase(
             sampler="identity",
             clip={"kind": "strided", "length": 8, "stride": 2 if small else 8},
             augment={"flip": 0.0, "enlarge_crop": 0.5},
@@ -78,5 +78,5 @@ def get_config(argument: str | None = None) -> ConfigDict:
         )
     }
     # At test consecutive frames, as the paper says; on walkers at the stride of training.
-    config.evaluation.streams = {"clips": fields.evaluation_stream("all", 8, {}, stride=2 if small else 1)}
-    return fields.finish(config, changes)
+    config.evaluation.streams = {"clips": evaluation_stream("all", 8, {}, stride=2 if small else 1)}
+    return finish(config, changes)

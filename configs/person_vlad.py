@@ -14,7 +14,7 @@ Baselines: `model.parts=global` (3D ConvNets + GP), `stripes`, `grid`; `model.nu
 
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
+from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase
 from vreid_jax.errors import InputError
 
 _FLIP = {"flip": 0.5}
@@ -30,9 +30,9 @@ def _adam(learning_rate: float, eps: float = 1e-4) -> dict:
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    dataset, changes = fields.parse_argument(argument)
-    small = dataset in fields.SMALL
-    config = fields.default("person_vlad", dataset)
+    dataset, changes = parse_argument(argument)
+    small = dataset in SMALL
+    config = default("person_vlad", dataset)
     baseline, loss = changes.pop("baseline", ""), changes.pop("loss", "oim")
     if baseline not in ("", "c3d") or loss not in ("oim", "softmax"):
         raise InputError(f"baseline is {baseline!r} and loss {loss!r}; they are c3d or nothing, oim or softmax")
@@ -61,7 +61,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.data.num_threads = 2 if small else 8
     clip = {"kind": "consecutive", "length": length, "stride": 1}
     config.phases = {
-        "backbone": fields.phase(
+        "backbone": phase(
             batch_size=batch_size,
             clip=clip,
             augment=_JITTER if small else _FLIP,
@@ -71,7 +71,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             train=("(backbone|c3d_head)/.*",),
             total_steps=300 if small else 20_000,
         ),
-        "parts": fields.phase(
+        "parts": phase(
             batch_size=batch_size,
             clip=clip,
             augment=_JITTER if small else _FLIP,
@@ -81,7 +81,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             train=_NEW_PARTS,
             total_steps=100 if small else 50_000,
         ),
-        "joint": fields.phase(
+        "joint": phase(
             batch_size=batch_size,
             clip=clip,
             augment=_JITTER if small else _FLIP,
@@ -94,6 +94,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
     }
     config.phase_order = ("backbone",) if baseline else (("backbone",) if small else ()) + ("parts", "joint")
     apply = {"stream": "c3d" if baseline else None}
-    config.evaluation.streams = {"clips": fields.evaluation_stream("sliding", length, apply, stride=length // 2)}
+    config.evaluation.streams = {"clips": evaluation_stream("sliding", length, apply, stride=length // 2)}
     config.evaluation.selections = ("random/all", "random/random", "all/random", "all/all")
-    return fields.finish(config, changes)
+    return finish(config, changes)

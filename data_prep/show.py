@@ -2,7 +2,7 @@
 
 import sys
 
-from vreid_jax.visualize.show import main
+from vreid_jax.cli.data_show import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from vreid_jax.datasets.video_command import main
+from vreid_jax.cli.data_video import main
 
 if __name__ == "__main__":
     sys.exit(main())

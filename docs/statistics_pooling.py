@@ -13,8 +13,8 @@ from flax import linen as nn
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
 from vreid_jax import models
+from vreid_jax.config import default, evaluation_stream, finish, parse_argument, phase
 from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.norm import BatchNorm
@@ -72,13 +72,13 @@ if "statistics_pooling" not in models.names():  # the file is read again where a
 
 def get_config(argument: str | None = None) -> ConfigDict:
     """The run: one phase, and at test four clips of every tracklet, kept apart for `similarity`."""
-    dataset, changes = fields.parse_argument(argument)
-    config = fields.default("statistics_pooling", dataset)
+    dataset, changes = parse_argument(argument)
+    config = default("statistics_pooling", dataset)
     config.model = {"name": "statistics_pooling", "width": 16, "feature_size": 64, "dropout": 0.0}
     config.data.height, config.data.width, config.data.num_threads = 64, 32, 2
     config.phase_order = ("clips",)
     config.phases = {
-        "clips": fields.phase(
+        "clips": phase(
             sampler="identity",
             batch_size=32,
             identities_per_batch=8,
@@ -90,5 +90,5 @@ def get_config(argument: str | None = None) -> ConfigDict:
             total_steps=600,
         )
     }
-    config.evaluation.streams = {"clips": fields.evaluation_stream("evenly", 8, {}, num_clips=4, average=False)}
-    return fields.finish(config, changes)
+    config.evaluation.streams = {"clips": evaluation_stream("evenly", 8, {}, num_clips=4, average=False)}
+    return finish(config, changes)

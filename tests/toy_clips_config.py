@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
 from vreid_jax import models
+from vreid_jax.config import set_field
 from vreid_jax.models import registry
 from vreid_jax.models.layers.norm import BatchNorm
 
@@ -54,8 +54,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "logging.progress": False,
         "checkpoint.every_steps": 2,
     }.items():
-        fields.set_field(config, name, value)
+        set_field(config, name, value)
     for phase in ("features", "similarity"):
-        fields.set_field(config, f"phases.{phase}.batch_size", 8)
-        fields.set_field(config, f"phases.{phase}.identities_per_batch", 4)
+        set_field(config, f"phases.{phase}.batch_size", 8)
+        set_field(config, f"phases.{phase}.identities_per_batch", 4)
     return config

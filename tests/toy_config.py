@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from vreid_jax import config as fields
 from vreid_jax import models
+from vreid_jax.config import default, evaluation_stream, finish, parse_argument, phase
 from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.norm import BatchNorm
@@ -73,15 +73,15 @@ if "toy" not in models.names():
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-    dataset, changes = fields.parse_argument(argument)
-    config = fields.default("toy", dataset)
+    dataset, changes = parse_argument(argument)
+    config = default("toy", dataset)
     config.model = {"name": "toy", "dropout": 0.5, "width": 4}
     if dataset == "walkers":
         config.data.name = "walkers/tiny"
     config.data.height, config.data.width, config.data.num_threads = 32, 16, 2
     config.phase_order = ("spatial", "temporal")
     config.phases = {
-        "spatial": fields.phase(
+        "spatial": phase(
             sampler="frames",
             batch_size=8,
             clip={"kind": "random", "length": 1, "stride": 1},
@@ -91,7 +91,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             schedule={"name": "step", "boundaries": (0.5,)},
             total_steps=4,
         ),
-        "temporal": fields.phase(
+        "temporal": phase(
             sampler="identity",
             batch_size=8,
             identities_per_batch=4,
@@ -104,10 +104,10 @@ def get_config(argument: str | None = None) -> ConfigDict:
         ),
     }
     config.evaluation.streams = {
-        "spatial": fields.evaluation_stream("all", 1, {"stream": "spatial"}),
-        "temporal": fields.evaluation_stream("all", 2, {"stream": "temporal"}),
+        "spatial": evaluation_stream("all", 1, {"stream": "spatial"}),
+        "temporal": evaluation_stream("all", 2, {"stream": "temporal"}),
     }
     config.evaluation.batch_frames = 64
     config.logging = {"every_steps": 1, "tensorboard": False, "progress": False}
     config.checkpoint = {"every_steps": 2, "keep": 3}
-    return fields.finish(config, changes)
+    return finish(config, changes)

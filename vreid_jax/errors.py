@@ -1,4 +1,4 @@
-"""The one exception that speaks to the user rather than to the programmer."""
+"""The exceptions that speak to the user rather than to the programmer."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints the sentence alone and leaves with exit code 2; a library caller gets a `ValueError`.
     """
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became NaN or infinite; the last checkpoint is from before that."""

@@ -8,15 +8,15 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from vreid_jax import config as fields
+from vreid_jax.config import DATASETS, explain_flag_error
 from vreid_jax.errors import InputError
-from vreid_jax.huge_pages import restart_with_huge_pages
+from vreid_jax.runtime.huge_pages import restart_with_huge_pages
 
 HELP = f"""usage: PROGRAM --config=FILE[:DATASET[,key=value…]] [--workdir=DIR] [--mode=MODE] [--config.field=value …]
 
 Trains a configuration in a workdir, or goes on with it, and evaluates it at its end.
 
-FILE is a system in configs/; DATASET is one of {", ".join(fields.DATASETS)}; MODE is train_and_evaluate (default), train
+FILE is a system in configs/; DATASET is one of {", ".join(DATASETS)}; MODE is train_and_evaluate (default), train
 or evaluate. Every field of the configuration can be set; a run's config.json lists them all.
 
 example:
@@ -45,7 +45,7 @@ def parse_flags(argv: list[str]) -> list[str]:
     except InputError as error:
         _fail(str(error))
     except Exception as error:  # the file is somebody's program, and absl and ml_collections raise what they like
-        _fail(fields.explain_flag_error(argv[1:], error))
+        _fail(explain_flag_error(argv[1:], error))
     if not given:
         _fail("give --config, e.g. --config=configs/m3d.py")
     if len(rest) > 1:
@@ -56,8 +56,9 @@ def parse_flags(argv: list[str]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Run the configuration that the flags name."""
     del argv
-    from vreid_jax import compilation_cache, experiment, processes
-    from vreid_jax.training.loop import NonFiniteLoss
+    from vreid_jax import experiment
+    from vreid_jax.errors import NonFiniteLoss
+    from vreid_jax.runtime import compilation_cache, processes
     from vreid_jax.training.signals import Interrupted
 
     config = FLAGS.config

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vreid_jax import config as fields
+from vreid_jax import config
+from vreid_jax.config import evaluation_stream
 from vreid_jax.data import (
     TrackletSource,
     evaluation_items,
@@ -34,7 +35,7 @@ def phase(**changes):
         "clip": {"kind": "consecutive", "length": 2, "stride": 1},
         "augment": {"flip": 0.5, "enlarge_crop": 0.5},
     }
-    return fields.phase(**{**settings, **changes})
+    return config.phase(**{**settings, **changes})
 
 
 def batches(source, seed=3, num_batches=6, threads=2, shard=(0, 1), **changes):
@@ -50,7 +51,7 @@ def assert_same(first, second):
 
 
 def clips(kind="all", length=4, num_clips=2, stride=1):
-    return fields.evaluation_stream(kind, length, {}, num_clips, stride).clip
+    return evaluation_stream(kind, length, {}, num_clips, stride).clip
 
 
 def test_a_batch_holds_frames_labels_and_where_they_come_from(train):

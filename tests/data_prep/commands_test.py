@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from vreid_jax.datasets import video_command
-from vreid_jax.visualize import show
+from vreid_jax.cli import data_show as show
+from vreid_jax.cli import data_video as video_command
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,8 +4,8 @@ import pytest
 
 from vreid_jax.datasets import loading
 from vreid_jax.datasets.duke_video import layout
-from vreid_jax.datasets.listing import count
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import count
 from vreid_jax.errors import InputError
 
 

@@ -6,8 +6,8 @@ from scipy.io import loadmat, savemat
 
 from vreid_jax.datasets import loading
 from vreid_jax.datasets.ilids_vid import layout
-from vreid_jax.datasets.listing import compare
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import compare
 from vreid_jax.errors import InputError
 
 PERSONS = (1, 2, 5, 10, 11, 200)  # as the sorted folders of the fixture

@@ -8,8 +8,8 @@ import tensorflow_datasets as tfds
 from scipy.io import loadmat, savemat
 
 from vreid_jax.datasets import loading
-from vreid_jax.datasets.listing import compare, count
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import compare, count
 from vreid_jax.datasets.mars_video import layout
 from vreid_jax.errors import InputError
 

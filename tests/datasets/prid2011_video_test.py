@@ -8,8 +8,8 @@ import pytest
 from scipy.io import savemat
 
 from vreid_jax.datasets import loading
-from vreid_jax.datasets.listing import compare
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import compare
 from vreid_jax.datasets.prid2011_video import layout
 from vreid_jax.errors import InputError
 

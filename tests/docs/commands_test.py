@@ -27,9 +27,9 @@ from absl import flags
 from absl.testing import flagsaver
 from scipy.io import savemat
 
-from vreid_jax import config as fields
 from vreid_jax import main, models
 from vreid_jax.cli import command as vreid
+from vreid_jax.config import dataset_name, from_file, parse_argument, set_field
 from vreid_jax.models import registry
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +122,7 @@ def check(monkeypatch):
             config = flags.FLAGS.config
             assert flags.FLAGS.mode in ("train_and_evaluate", "train", "evaluate")
             if config.split != "all":
-                fields.dataset_name(config)
+                dataset_name(config)
             assert set(config.phase_order) <= set(config.phases)
             own = {name: value for name, value in config.model.items() if name != "name"}
             models.create(config.model.name, num_classes=2, **own)
@@ -137,10 +137,10 @@ def check(monkeypatch):
             except Parsed as stopped:
                 given = stopped.args[0]
                 prefix, file = ("", given.config) if hasattr(given, "config") else ("evaluation.", "configs/m3d.py")
-                config = fields.from_file(file)
+                config = from_file(file)
                 for assignment in getattr(given, "set", []):
-                    for name, value in fields.parse_argument(f"walkers,{assignment}")[1].items():
-                        fields.set_field(config, prefix + name, value)
+                    for name, value in parse_argument(f"walkers,{assignment}")[1].items():
+                        set_field(config, prefix + name, value)
 
     return check
 
@@ -239,7 +239,7 @@ def reduced(command):
     if not found:
         return command.replace("walkers/small", "walkers/tiny")
     system, dataset = found[1], found[2] or "walkers"
-    config = fields.from_file(f"{ROOT}/{found[0].removeprefix('--config=')}")
+    config = from_file(f"{ROOT}/{found[0].removeprefix('--config=')}")
     settings = [part for part in re.split(r",(?=\w+\.)", f"{SMALL},{TINY[system]}".rstrip(",")) if part]
     if system in ("m3d", "nonlocal3d") and dataset == "mars":
         settings.append("model.remat=False" if system == "nonlocal3d" else "dtype=float32")

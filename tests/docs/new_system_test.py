@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax import config as fields
 from vreid_jax import experiment, inference, models
+from vreid_jax.config import from_file
 from vreid_jax.models import registry
 from vreid_jax.training.network import Network
+from vreid_jax.training.state import TrainState
 
 QUICK = {"xla_backend_optimization_level": 0}
 FILE = Path(__file__).parents[2] / "docs" / "statistics_pooling.py"
@@ -20,7 +21,7 @@ FILE = Path(__file__).parents[2] / "docs" / "statistics_pooling.py"
 @pytest.fixture(scope="module")
 def example(data_dir):
     """Its configuration, small; the model that it registers goes with this file."""
-    config = fields.from_file(f"{FILE}:walkers,data.name=walkers/tiny")
+    config = from_file(f"{FILE}:walkers,data.name=walkers/tiny")
     with config.unlocked():
         config.data.update(data_dir=str(data_dir), height=32, width=16)
         config.model.width, config.model.feature_size = 4, 8
@@ -75,7 +76,7 @@ def test_its_preparation_gives_every_statistic_the_deviation_one(example):
     batches = [{"frames": rng.integers(0, 255, (4, 3, 32, 16, 3), np.uint8)} for _ in range(10)]
     variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), np.zeros((1, 3, 32, 16, 3), np.float32))
     network = Network(module, (0.5,) * 3, (0.25,) * 3)
-    state = experiment.TrainState(0, variables["params"], variables["batch_stats"], None, network=network)
+    state = TrainState(0, variables["params"], variables["batch_stats"], None, network=network)
     state = source().prepare("clips", state, lambda count: iter(batches[:count]))
     seen = np.concatenate([network(variables, batch["frames"])["statistics"] for batch in batches])
     deviations = seen.std(0)

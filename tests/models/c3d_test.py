@@ -8,7 +8,7 @@ from jax import lax
 
 from vreid_jax import models, pretrained
 from vreid_jax.errors import InputError
-from vreid_jax.models.layers.pool import max_pool_blocks
+from vreid_jax.models.ops.pool import max_pool_blocks
 
 
 def shapes(name, size, **fields):

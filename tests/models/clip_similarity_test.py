@@ -7,13 +7,7 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.losses import batch_hard_triplet_from_distances
-from vreid_jax.models.layers.clip_similarity import (
-    ClipAggregation,
-    average_similarity,
-    clip_cosines,
-    top_t,
-    unit,
-)
+from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t, unit
 from vreid_jax.models.systems.clip_similarity import Projection
 from vreid_jax.retrieval import top_t_similarity
 

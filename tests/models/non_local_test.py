@@ -11,7 +11,7 @@ import pytest
 
 from vreid_jax.models.layers import non_local
 from vreid_jax.models.layers.non_local import NonLocal, attend, attention_logits
-from vreid_jax.models.layers.onednn import SINCE
+from vreid_jax.models.ops.onednn import SINCE
 from vreid_jax.pretrained import name_rules
 
 _FILE = Path(__file__).parents[1] / "golden" / "golden_state.py"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from vreid_jax import extraction, models
+from vreid_jax import models
 from vreid_jax.config import evaluation_stream
 from vreid_jax.errors import InputError
+from vreid_jax.evaluation import features as extraction
 from vreid_jax.models.layers.kmeans import kmeans
 from vreid_jax.models.systems.person_vlad import prepare
 from vreid_jax.training.network import Network

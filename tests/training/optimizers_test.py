@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from vreid_jax import config as fields
+from vreid_jax.config import phase
 from vreid_jax.errors import InputError
 from vreid_jax.training.optimizers import make_optimizer, make_schedule
 
@@ -20,9 +20,9 @@ def gradients(step):
     return {name: generator.normal(size=4) * 10.0 ** generator.integers(-3, 2) for name in NAMES}
 
 
-def run(phase, steps):
+def run(settings, steps):
     """Take steps in float32 through `make_optimizer`."""
-    optimizer = make_optimizer(phase, total_steps=100)
+    optimizer = make_optimizer(settings, total_steps=100)
     params = {name: jnp.asarray(value, jnp.float32) for name, value in start().items()}
     state = optimizer.init(params)
     for step in range(steps):
@@ -39,7 +39,7 @@ def assert_close(params, expected):
 
 def test_sgd_has_coupled_weight_decay_and_momentum_without_the_learning_rate():
     rate, momentum, decay = 0.1, 0.9, 0.05
-    phase = fields.phase(
+    settings = phase(
         optimizer={"learning_rate": rate, "momentum": momentum, "weight_decay": decay},
         schedule={"name": "step", "boundaries": (0.03,), "factor": 0.1},
         total_steps=100,
@@ -51,13 +51,13 @@ def test_sgd_has_coupled_weight_decay_and_momentum_without_the_learning_rate():
         for name, gradient in gradients(step).items():
             velocity[name] = momentum * velocity[name] + gradient + decay * params[name]
             params[name] = params[name] - now * velocity[name]
-    assert_close(run(phase, 6), params)
+    assert_close(run(settings, 6), params)
 
 
 @pytest.mark.parametrize("name", ["adam", "amsgrad"])
 def test_adam_and_amsgrad_equal_float64_numpy(name):
     rate, b1, b2, eps, decay = 0.01, 0.8, 0.9, 1e-6, 0.05
-    phase = fields.phase(
+    settings = phase(
         optimizer={"name": name, "learning_rate": rate, "b1": b1, "b2": b2, "eps": eps, "weight_decay": decay},
         total_steps=100,
     )
@@ -72,29 +72,29 @@ def test_adam_and_amsgrad_equal_float64_numpy(name):
             largest[n] = np.maximum(largest[n], corrected)
             denominator = np.sqrt(largest[n] if name == "amsgrad" else corrected) + eps
             params[n] = params[n] - rate * first[n] / (1 - b1 ** (step + 1)) / denominator
-    assert_close(run(phase, 8), params)
+    assert_close(run(settings, 8), params)
 
 
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate():
-    phase = fields.phase(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
+    settings = phase(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
     expected = {n: value - 0.01 * np.sign(gradients(0)[n]) for n, value in start().items()}
-    for name, value in run(phase, 1).items():
+    for name, value in run(settings, 1).items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
 def test_the_first_multiplier_that_matches_scales_the_step():
-    phase = fields.phase(
+    settings = phase(
         optimizer={"learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0},
         lr_multipliers=((r"spatial/head/.*", 10.0), (r".*/head/.*", 0.5)),
         total_steps=100,
     )
     for name, factor in zip(NAMES, (1.0, 10.0, 0.5), strict=True):
         expected = start()[name] - 0.1 * factor * gradients(0)[name]
-        np.testing.assert_allclose(run(phase, 1)[name], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(run(settings, 1)[name], expected, rtol=1e-5, atol=1e-6)
 
 
 def schedule(total_steps=100, learning_rate=0.2, **changes):
-    return make_schedule(fields.phase(schedule=changes).schedule, learning_rate, total_steps)
+    return make_schedule(phase(schedule=changes).schedule, learning_rate, total_steps)
 
 
 def test_constant():
@@ -120,6 +120,6 @@ def test_warm_up_is_linear_and_multiplies_the_schedule():
 
 def test_unknown_names_are_errors_that_list_the_known_ones():
     with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, amsgrad"):
-        make_optimizer(fields.phase(optimizer={"name": "lamb"}), 10)
+        make_optimizer(phase(optimizer={"name": "lamb"}), 10)
     with pytest.raises(InputError, match=r"schedule.name is 'cosine'; it is one of constant, step, exponential"):
         schedule(name="cosine")

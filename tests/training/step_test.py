@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from vreid_jax import config as fields
-from vreid_jax import models
+from vreid_jax import config, models
 from vreid_jax.errors import InputError
 from vreid_jax.losses import OIMMemory, batch_hard_triplet
+from vreid_jax.runtime.mesh import make_mesh, put_batch, replicate
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
-from vreid_jax.training.step import make_mesh, make_train_step, normalise, put_batch, put_replicated
+from vreid_jax.training.step import make_train_step, normalise
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
@@ -33,7 +33,7 @@ def batch(size=8):
 
 
 def phase(**changes):
-    return fields.phase(
+    return config.phase(
         **{"batch_size": 8, "optimizer": {"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 0.0}, **changes}
     )
 
@@ -47,7 +47,7 @@ def start(module, phase, mesh):
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(split_params(variables["params"], phase.train)[0]),
     )
-    return put_replicated(state, mesh), optimizer
+    return replicate(state, mesh), optimizer
 
 
 def take(module, phase, steps=1, devices=1, update=None, seed=0):
@@ -196,7 +196,7 @@ def test_the_table_of_oim_moves_by_the_features_of_the_step_in_every_system(accu
     outputs = Plain().apply({"params": state.params}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
     memory = OIMMemory.empty(4, 6)
     step = make_train_step(Plain(), settings, optimizer, mesh, mean=MEAN, std=STD, seed=0)
-    extra = put_replicated({"oim": memory, "other": jnp.ones(1)}, mesh)
+    extra = replicate({"oim": memory, "other": jnp.ones(1)}, mesh)
     after = step(state.replace(extra=extra), put_batch(batch(), mesh))[0].extra
     expected = memory.after(outputs["feature"], batch()["label"])
     assert np.abs(expected.table).min(0).max() > 0

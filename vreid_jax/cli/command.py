@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from vreid_jax.errors import InputError
-from vreid_jax.huge_pages import restart_with_huge_pages
+from vreid_jax.runtime.huge_pages import restart_with_huge_pages
 
 SUBCOMMANDS = ("train", "evaluate", "embed", "search", "report", "convert", "upload", "export", "data")
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse has said why
         return int(leaving.code or 0)
     if name != "report":  # the others compute
-        from vreid_jax.compilation_cache import use_compilation_cache
+        from vreid_jax.runtime.compilation_cache import use_compilation_cache
 
         use_compilation_cache()
     try:

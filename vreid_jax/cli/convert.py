@@ -8,7 +8,7 @@ EXAMPLE = """vreid convert runs/m3d-walkers --out=m3d.safetensors --licence=Apac
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from vreid_jax.convert import add_weight_arguments
+    from vreid_jax.inference.convert import add_weight_arguments
 
     parser.add_argument("source", help="workdir of a run, a .safetensors file, hf://OWNER/NAME, or PyTorch weights")
     parser.add_argument("--out", help="file to write, .safetensors, its card beside it; without it nothing is written")
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Convert; returns what the model says of itself."""
     from vreid_jax import inference
-    from vreid_jax.convert import convert, parse_field
     from vreid_jax.errors import InputError
+    from vreid_jax.inference.convert import convert, parse_field
 
     card = None
     if flags.out:

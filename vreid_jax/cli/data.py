@@ -41,19 +41,19 @@ def forward(arguments: list[str]) -> int:
 
 
 def _prepare(arguments: list[str]) -> int:
-    from vreid_jax.datasets import prepare_command
+    from vreid_jax.cli import data_prepare as prepare_command
 
     return prepare_command.main(arguments, "vreid data prepare")
 
 
 def _video(arguments: list[str]) -> int:
-    from vreid_jax.datasets import video_command
+    from vreid_jax.cli import data_video as video_command
 
     return video_command.main(arguments, "vreid data video")
 
 
 def _show(arguments: list[str]) -> int:
-    from vreid_jax.visualize import show
+    from vreid_jax.cli import data_show as show
 
     return show.main(arguments, "vreid data show")
 

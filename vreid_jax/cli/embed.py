@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Embed; returns what was written."""
-    from vreid_jax import inference, processes
+    from vreid_jax import inference
+    from vreid_jax.runtime import processes
     from vreid_jax.search import embed_gallery, open_source
     from vreid_jax.search.embedding import check_out
 

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Evaluate; returns the content of `results.json`."""
-    from vreid_jax import config as fields
     from vreid_jax import experiment
+    from vreid_jax.config import literal, set_field
 
     workdir = Path(flags.workdir)
     config = read_config(workdir)
@@ -30,7 +30,7 @@ def run(flags: argparse.Namespace) -> dict:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise InputError(f"--set={assignment} is no FIELD=VALUE")
-        fields.set_field(config, f"evaluation.{name}", fields.literal(value))
+        set_field(config, f"evaluation.{name}", literal(value))
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
     results = experiment.train_and_evaluate(config, workdir, "evaluate")

@@ -17,9 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Upload; returns the file's address."""
-    from vreid_jax.pretrained import hub
+    from vreid_jax.inference.upload import upload
 
-    address, commit = hub.upload(flags.file, flags.address, private=flags.private, replace=flags.replace)
+    address, commit = upload(flags.file, flags.address, private=flags.private, replace=flags.replace)
     return {"address": str(address), "commit": commit}
 
 

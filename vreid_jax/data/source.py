@@ -14,7 +14,7 @@ from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
 from vreid_jax.errors import InputError
-from vreid_jax.writing import whole_file
+from vreid_jax.files import atomic_file
 
 
 def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H W 3"]:
@@ -81,7 +81,7 @@ class TrackletSource:
             index = self._scan(progress)
             # The next start is then instant. In one piece, since others may read it meanwhile or this process be killed.
             # A read-only dataset folder is no error.
-            with contextlib.suppress(InputError), whole_file(path) as half, half.open("wb") as file:
+            with contextlib.suppress(InputError), atomic_file(path) as half, half.open("wb") as file:
                 np.savez(file, **index)
         self.pids, self.camids = index["pids"], index["camids"]
         self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]

@@ -16,7 +16,7 @@ from tensorflow_datasets.core import constants
 from vreid_jax.datasets import progress as bars
 from vreid_jax.datasets.duke_video import duke_video_dataset_builder as duke_video
 from vreid_jax.datasets.ilids_vid import ilids_vid_dataset_builder as ilids_vid
-from vreid_jax.datasets.manual_builder import ManualBuilder
+from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.datasets.mars_video import mars_video_dataset_builder as mars_video
 from vreid_jax.datasets.prid2011_video import prid2011_video_dataset_builder as prid2011_video
 from vreid_jax.datasets.tracklet_folder import folder_dataset_builder as folder

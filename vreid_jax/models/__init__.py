@@ -3,7 +3,7 @@
 from vreid_jax.models.backbones import c3d as _c3d  # noqa: F401  (registers its names)
 from vreid_jax.models.backbones import inception_i3d as _inception_i3d  # noqa: F401
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401
-from vreid_jax.models.layers.onednn import request_onednn
+from vreid_jax.models.ops.onednn import request_onednn
 from vreid_jax.models.registry import Entry, create, entry, names
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401

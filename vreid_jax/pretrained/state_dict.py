@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.reading import check_readable
+from vreid_jax.files import check_readable
 
 
 def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:

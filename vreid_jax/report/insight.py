@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vreid_jax import data, extraction, inference, models
+from vreid_jax import data, inference, models
 from vreid_jax.errors import InputError
+from vreid_jax.evaluation import features as extraction
 from vreid_jax.report.ranked_lists import Lists, RankedList
 from vreid_jax.report.stored import StoredRun
 from vreid_jax.training.network import normalise

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from vreid_jax.errors import InputError
-from vreid_jax.writing import whole_file
+from vreid_jax.files import atomic_file
 
 # No address outside the file can be asked for anything.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -70,7 +70,7 @@ def write_page(
     places = [os.path.relpath(os.path.realpath(Path(each).expanduser()), folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
     _check_free(path, source)
-    with whole_file(path) as half:
+    with atomic_file(path) as half:
         half.write_text(_page(source, title, sections, intro), encoding="utf-8")
     return path
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vreid_jax import data, evaluation
 from vreid_jax.errors import InputError
-from vreid_jax.experiment import dataset_builder
+from vreid_jax.experiment.sources import dataset_builder
 from vreid_jax.report.film_rows import filters, item, row
 from vreid_jax.report.insight import insight
 from vreid_jax.report.page import percent, table, write_page

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from vreid_jax import evaluation, extraction, inference, models
+from vreid_jax import evaluation, inference, models
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation_metric import LEARNED
-from vreid_jax.evaluation_pairs import pair_distances
-from vreid_jax.training.step import make_mesh
+from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.metric import LEARNED
+from vreid_jax.evaluation.pair_distances import pair_distances
+from vreid_jax.runtime.mesh import make_mesh
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
 from vreid_jax.retrieval import arrays
-from vreid_jax.writing import whole_file
 
 
 class LearnedMetric:
@@ -55,7 +55,7 @@ class LearnedMetric:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the fitted metric to `path` (.npz)."""
         self._fitted()
-        with whole_file(path) as half, half.open("wb") as file:
+        with atomic_file(path) as half, half.open("wb") as file:
             np.savez(file, kind=type(self).__name__, projection=self.projection, matrix=self.matrix)
 
     @classmethod

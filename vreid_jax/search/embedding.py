@@ -13,10 +13,10 @@ from jax.experimental import multihost_utils
 
 from vreid_jax import data
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
 from vreid_jax.inference import Model
 from vreid_jax.search.gallery import make_table, pyarrow
 from vreid_jax.search.sources import Source
-from vreid_jax.writing import whole_file
 
 CHUNK = 256  # tracklets between two saves
 
@@ -69,12 +69,12 @@ def embed_gallery(
         vectors = model.embed_tracklets(data.JoinedSource([source.tracklets], rows), progress=progress)
         dimensions = vectors.shape[1]
         if writes:
-            with whole_file(file) as half:
+            with atomic_file(file) as half:
                 pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
     if writes:
         schema = pa.parquet.read_schema(files[0])
         dimensions = schema.field("vector").type.list_size
-        with whole_file(out) as half, pa.parquet.ParquetWriter(half, schema, write_page_checksum=True) as writer:
+        with atomic_file(out) as half, pa.parquet.ParquetWriter(half, schema, write_page_checksum=True) as writer:
             for file in files:
                 writer.write_table(pa.parquet.read_table(file))
         shutil.rmtree(parts)
@@ -146,5 +146,5 @@ def _claim(parts: Path, job: dict) -> None:
         parts.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {parts}: {error.strerror}; name another file") from error
-    with whole_file(file) as half:
+    with atomic_file(file) as half:
         half.write_text(json.dumps(job))

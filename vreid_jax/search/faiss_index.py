@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
 from vreid_jax.search.gallery import Gallery, read_about, read_rows, read_vectors
 from vreid_jax.search.ranked import Match, at_once, left_out
 from vreid_jax.search.ranked import find as find_exactly
-from vreid_jax.writing import whole_file
 
 SMALL = 20_000  # tracklets that are indexed as they are
 SAMPLE = 200_000  # vectors that cells and codes are learned from
@@ -72,7 +72,7 @@ def _index(faiss, path: Path):
         pass  # none, or none that FAISS reads
     index = _build(faiss, path, metric)
     try:
-        with whole_file(file) as half:
+        with atomic_file(file) as half:
             faiss.write_index(index, os.fspath(half))
             with half.open("ab") as opened:  # FAISS reads no further than its index
                 opened.write(stamp)

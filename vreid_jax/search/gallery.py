@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.reading import check_readable
+from vreid_jax.files import check_readable
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"

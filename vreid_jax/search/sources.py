@@ -15,13 +15,13 @@ from jax.experimental import multihost_utils
 from vreid_jax import data
 from vreid_jax.config import DATASETS
 from vreid_jax.datasets import load_builder
-from vreid_jax.datasets.manual_files import frame_order, is_litter
+from vreid_jax.datasets.manual.files import frame_order, is_litter
 from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.datasets.tracklet_folder.layout import SPLITS
-from vreid_jax.datasets.video_tracks import cut_tracks, read_fps
+from vreid_jax.datasets.video.tracks import cut_tracks, read_fps
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_folder
 from vreid_jax.search.gallery import Gallery
-from vreid_jax.writing import whole_folder
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
 UNKNOWN = -1  # of a frame number
@@ -149,7 +149,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
                 "--frames, or remove it"
             )
     elif jax.process_index() == 0:
-        with whole_folder(frames) as partial:
+        with atomic_folder(frames) as partial:
             cut_tracks(video, tracks, partial, progress=progress)
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:

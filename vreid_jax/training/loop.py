@@ -4,7 +4,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,39 +11,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, NonFiniteLoss
+from vreid_jax.runtime.mesh import put_batch
 from vreid_jax.training import metrics as logs
 from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.position import Position
 from vreid_jax.training.signals import Interrupted, StopRequest
 from vreid_jax.training.state import TrainState
-from vreid_jax.training.step import put_batch
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite; the last checkpoint is from before that."""
-
-
-@dataclasses.dataclass
-class Place:
-    """Where a run stands, beside its state: stored in every checkpoint."""
-
-    phase: str
-    phase_step: int
-    steps_before: int  # of the earlier phases
-    seconds: float  # of training so far
-    iterator: Any  # state of the data iterator
-    brought: list[str] = dataclasses.field(default_factory=list)  # variables from another run: see `initialisation`
-    training_set: str = ""  # what it is trained on: see `data.digest`
-
-    @property
-    def step(self) -> int:
-        """The number of steps of the whole run."""
-        return self.steps_before + self.phase_step
 
 
 def run_phase(
     state: TrainState,
-    place: Place,
+    place: Position,
     train_step: Callable,
     batches,
     total_steps: int,
@@ -54,7 +32,7 @@ def run_phase(
     writer: logs.MetricsWriter,
     config,
     stop: StopRequest,
-) -> tuple[TrainState, Place]:
+) -> tuple[TrainState, Position]:
     """Train until `total_steps` of this phase are done, and leave a checkpoint of the end.
 
     The order within a step: fetch a batch, step, count, log, then save if it is time or if a signal asked to stop.

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from vreid_jax.writing import whole_file
+from vreid_jax.files import atomic_file
 
 
 class MetricsWriter:
@@ -57,7 +57,7 @@ def _keep_until(path: Path, step: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError):
             pass  # the half line of a killed run
-    with whole_file(path) as half:
+    with atomic_file(path) as half:
         half.write_text("".join(kept))
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.errors import InputError
 from vreid_jax.training.network import normalise
@@ -15,25 +15,6 @@ from vreid_jax.training.state import TrainState, join_params, split_params
 
 LITTLE_MEMORY = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
 """XLA's CPU backend would order a step so that more of it can run at once: a tenth more memory, and no faster."""
-
-
-def make_mesh(devices=None) -> Mesh:
-    """Return the one mesh of a run: every device on the axis `data`."""
-    devices = jax.devices() if devices is None else devices
-    # Explicit axes, the default of newer versions, would make `x @ x.T` of a sharded batch an error.
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-
-
-def put_batch(batch, mesh: Mesh):
-    """Lay this process's part of a batch over the mesh, axis 0 over `data`."""
-    sharding = NamedSharding(mesh, PartitionSpec("data"))
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
-
-
-def put_replicated(tree, mesh: Mesh):
-    """Copy a tree of arrays that every process holds in full to every device of the mesh."""
-    sharding = NamedSharding(mesh, PartitionSpec())
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
 
 
 def _check_identities(phase) -> None:

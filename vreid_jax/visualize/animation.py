@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
 from vreid_jax.visualize.contact_sheet import Row
-from vreid_jax.writing import whole_file
 
 SUFFIXES = (".gif", ".webp")
 
@@ -63,5 +63,5 @@ def write_animation(path: str | os.PathLike, pictures: UInt8[np.ndarray, "T H W 
     encoded, data = cv2.imencodeanimation(Path(path).suffix, moving)
     if not encoded:
         raise InputError(f"OpenCV cannot make the animation {path}: show less in it")
-    with whole_file(path) as half:
+    with atomic_file(path) as half:
         half.write_bytes(data.tobytes())

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from vreid_jax.cli.model_picture import check_out
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.contact_sheet import Row, contact_sheet
-from vreid_jax.visualize.model_picture import check_out
 from vreid_jax.visualize.picture_file import write_picture
 
 
@@ -70,7 +70,7 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int) -
       InputError: for a workdir without such a run, or a tracklet that is not in its test set.
     """
     from vreid_jax.data import split_clips
-    from vreid_jax.experiment import Run
+    from vreid_jax.experiment.run import Run
 
     if not (workdir / "features" / "clips.npz").is_file():
         raise InputError(f"{workdir} holds no evaluated run of clip_similarity: there is no features/clips.npz")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vreid_jax.errors import InputError
-from vreid_jax.writing import whole_file
+from vreid_jax.files import atomic_file
 
 Scores = Mapping[str, Mapping[int, float]]  # row -> M_max -> mAP in percent
 Selection = Mapping[int, Mapping[int, float]]  # M_max -> t -> mAP in percent
@@ -34,6 +34,6 @@ def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> No
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    with whole_file(out) as half:
+    with atomic_file(out) as half:
         figure.savefig(half, dpi=120, format=Path(out).suffix[1:])
     pyplot.close(figure)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from vreid_jax.errors import InputError
-from vreid_jax.writing import whole_file
+from vreid_jax.files import atomic_file
 
 
 def write_picture(path: str | os.PathLike, picture: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -16,5 +16,5 @@ def write_picture(path: str | os.PathLike, picture: UInt8[np.ndarray, "H W 3"]) 
     encoded, data = cv2.imencode(Path(path).suffix, np.ascontiguousarray(picture[..., ::-1]))
     if not encoded:
         raise InputError(f"OpenCV cannot make the picture {path}: show less in it, or name a .png")
-    with whole_file(path) as half:
+    with atomic_file(path) as half:
         half.write_bytes(data.tobytes())

@@ -1,9 +1,9 @@
 """TFDS builder of DukeMTMC-VideoReID."""
 
 from vreid_jax.datasets.duke_video import layout
-from vreid_jax.datasets.listing import Listing, Published
-from vreid_jax.datasets.manual_builder import ManualBuilder
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.builder import ManualBuilder
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import Listing, Published
 
 
 class Builder(ManualBuilder):

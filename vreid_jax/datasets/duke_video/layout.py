@@ -2,8 +2,8 @@
 
 import re
 
-from vreid_jax.datasets.listing import Listing, Published, Tracklet, unmatched
-from vreid_jax.datasets.manual_files import ManualFiles, join
+from vreid_jax.datasets.manual.files import ManualFiles, join
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet, unmatched
 from vreid_jax.datasets.progress import tracklets as shown
 from vreid_jax.errors import InputError
 

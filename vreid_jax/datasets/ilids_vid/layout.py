@@ -2,9 +2,9 @@
 
 import re
 
-from vreid_jax.datasets import person_splits
-from vreid_jax.datasets.listing import Listing, Published, Tracklet
-from vreid_jax.datasets.manual_files import ManualFiles, join
+from vreid_jax.datasets.manual import person_splits
+from vreid_jax.datasets.manual.files import ManualFiles, join
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
 from vreid_jax.errors import InputError
 
 SPLIT_FILE = "train_test_splits_ilidsvid.mat"

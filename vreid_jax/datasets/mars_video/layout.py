@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from vreid_jax.datasets.listing import Listing, Published, Tracklet
-from vreid_jax.datasets.manual_files import ManualFiles, join
-from vreid_jax.datasets.matlab import read_table
+from vreid_jax.datasets.manual.files import ManualFiles, join
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.manual.matlab import read_table
 from vreid_jax.datasets.progress import tracklets as shown
 from vreid_jax.errors import InputError
 

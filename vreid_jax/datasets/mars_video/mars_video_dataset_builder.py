@@ -1,8 +1,8 @@
 """TFDS builder of MARS."""
 
-from vreid_jax.datasets.listing import Listing, Published
-from vreid_jax.datasets.manual_builder import ManualBuilder
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual.builder import ManualBuilder
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import Listing, Published
 from vreid_jax.datasets.mars_video import layout
 
 

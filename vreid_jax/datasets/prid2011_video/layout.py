@@ -3,10 +3,10 @@
 import json
 import re
 
-from vreid_jax.datasets import person_splits
-from vreid_jax.datasets.listing import Listing, Published, Tracklet
-from vreid_jax.datasets.manual_files import ManualFiles, join
-from vreid_jax.datasets.person_splits import NUM_SPLITS, Division
+from vreid_jax.datasets.manual import person_splits
+from vreid_jax.datasets.manual.files import ManualFiles, join
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.manual.person_splits import NUM_SPLITS, Division
 from vreid_jax.errors import InputError
 
 SPLIT_FILES = ("splits_prid2011.json", "train_test_splits_prid.mat")

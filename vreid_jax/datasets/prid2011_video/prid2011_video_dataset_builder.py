@@ -1,9 +1,9 @@
 """TFDS builder of PRID 2011."""
 
-from vreid_jax.datasets import person_splits
-from vreid_jax.datasets.listing import Listing, Published
-from vreid_jax.datasets.manual_builder import ManualBuilder
-from vreid_jax.datasets.manual_files import ManualFiles
+from vreid_jax.datasets.manual import person_splits
+from vreid_jax.datasets.manual.builder import ManualBuilder
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import Listing, Published
 from vreid_jax.datasets.prid2011_video import layout
 
 

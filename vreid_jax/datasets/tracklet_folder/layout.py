@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vreid_jax.datasets.manual_files import frame_order, is_litter
+from vreid_jax.datasets.manual.files import frame_order, is_litter
 from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.errors import InputError
 

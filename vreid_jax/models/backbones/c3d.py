@@ -8,8 +8,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
-from vreid_jax.models.layers.conv3d import Conv
-from vreid_jax.models.layers.pool import max_pool_blocks
+from vreid_jax.models.ops.conv3d import Conv
+from vreid_jax.models.ops.pool import max_pool_blocks
 from vreid_jax.models.registry import register
 
 # Convolutions of each group, (name, features in units of `width`); a max-pool follows every group.

@@ -9,9 +9,9 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.conv3d import Conv, Triple
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.layers.same_padding import max_pool_same, same_padding
+from vreid_jax.models.ops.conv3d import Conv, Triple
+from vreid_jax.models.ops.same_padding import max_pool_same, same_padding
 from vreid_jax.models.registry import register
 
 # Channels at width 64: 1x1 | 1x1 and 3x3 | 1x1 and 3x3 | pool and 1x1; the pool in front of a block is (window, strides).

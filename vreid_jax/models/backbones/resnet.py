@@ -13,9 +13,9 @@ from vreid_jax.errors import InputError
 from vreid_jax.models.layers.bottleneck import Bottleneck
 from vreid_jax.models.layers.m3d import M3D, num_scales
 from vreid_jax.models.layers.non_local import NonLocal
-from vreid_jax.models.layers.pool import max_pool_3_in_time, max_pool_3x3_stride2
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
 from vreid_jax.models.layers.space_time import KINDS, space_time
+from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
 from vreid_jax.models.registry import register
 
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)

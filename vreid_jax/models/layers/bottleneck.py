@@ -5,10 +5,10 @@ from __future__ import annotations
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.conv3d import Conv
 from vreid_jax.models.layers.m3d import M3D, mean_of_pairs
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.layers.space_time import space_time
+from vreid_jax.models.ops.conv3d import Conv
 
 EXPANSION = 4
 

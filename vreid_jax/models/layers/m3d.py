@@ -7,8 +7,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
-from vreid_jax.models.layers.conv3d import Conv
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.ops.conv3d import Conv
 
 SCALE_RULES = ("paper", "log2")
 

@@ -12,8 +12,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.layers.onednn import has_onednn
-from vreid_jax.models.layers.pool import max_pool_blocks
+from vreid_jax.models.ops.onednn import has_onednn
+from vreid_jax.models.ops.pool import max_pool_blocks
 
 QUERIES_AT_ONCE = 512
 

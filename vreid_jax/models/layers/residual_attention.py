@@ -8,8 +8,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
-from vreid_jax.models.layers.conv3d import Conv, spatial_padding
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 
 REDUCTION = 16
 _HE = nn.initializers.he_normal()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.conv3d import Conv, clip_padding, he_fan_out, spatial_padding
 from vreid_jax.models.layers.inflation import identity_in_time
 from vreid_jax.models.layers.m3d import mean_of_pairs
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.ops.conv3d import Conv, clip_padding, he_fan_out, spatial_padding
 
 KINDS = ("2d", "m3d", "inflated", "separable", "p3d_a", "p3d_b", "p3d_c")
 

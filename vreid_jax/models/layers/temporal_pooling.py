@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.conv3d import Conv, spatial_padding
+from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 
 
 class TemporalAttention(nn.Module):

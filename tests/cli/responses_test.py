@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from vreid_jax.cli import responses
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--out=x.gif"], "--out=x.gif must end in .png or .jpg"),
+        (["--out={tmp}/nowhere/x.png"], "lie in a folder that exists"),
+        (["--out={tmp}/x.png", "--tracklets=0"], "--tracklets=0 must be at least 1"),
+        (["--out={tmp}/x.png"], "is no workdir of a run: it has no config.json"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path, capsys, flags, words):
+    flags = [flag.format(tmp=tmp_path) for flag in flags]
+    assert responses.main([f"--workdir={tmp_path}", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_run_without_a_checkpoint_is_named(tmp_path, capsys):
+    model = {"name": "person_vlad_small", "width": 2}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"system": "person_vlad", "dataset": "walkers", "split": 0, "model": model})
+    )
+    assert responses.main([f"--workdir={tmp_path}", f"--out={tmp_path}/x.png"]) == 2
+    assert "holds no checkpoints" in capsys.readouterr().err

@@ -1,0 +1,181 @@
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from vreid_jax import config, data, models, retrieval
+from vreid_jax.config import DATASETS, NUM_SPLITS, dataset_name
+from vreid_jax.errors import InputError
+from vreid_jax.runtime.dtype import compute_dtype
+from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.training.objective import memories
+from vreid_jax.training.optimizers import make_optimizer
+from vreid_jax.training.state import TrainState, split_params
+from vreid_jax.training.step import make_train_step
+
+PAPER_SIZE = {"person_vlad": (180, 90)}
+FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
+
+
+def get_config(file, argument=None):
+    return runpy.run_path(str(file))["get_config"](argument)
+
+
+def check_steps(config, num_classes):
+    """Type-check one training step of every phase and the evaluation's streams; nothing is computed."""
+    entry = models.entry(config.model.name)
+    own = {name: value for name, value in config.model.items() if name != "name"}
+    module = models.create(config.model.name, num_classes=num_classes, **own)
+    size = (config.data.height, config.data.width, 3)
+    length = max(phase.clip.length for phase in config.phases.values())
+    clips = jax.ShapeDtypeStruct((1, length, *size), jnp.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), clips)
+    for name in config.phase_order:
+        phase = config.phases[name]
+        optimizer = make_optimizer(phase, 100)
+
+        def state(variables, phase=phase, optimizer=optimizer):
+            trainable, _ = split_params(variables["params"], phase.train)
+            start = jnp.zeros((), jnp.int32)
+            apply = phase.apply.to_dict()
+            outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **apply), variables, clips)
+            extra = memories(phase.losses, outputs["feature"].shape[-1], num_classes, False, {})
+            batch_stats = variables.get("batch_stats", {})
+            return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
+
+        batch = {
+            "frames": jax.ShapeDtypeStruct((phase.batch_size, phase.clip.length, *size), jnp.uint8),
+            "label": jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32),
+        }
+        mesh = make_mesh(jax.devices()[:1])
+        step = make_train_step(
+            module, phase, optimizer, mesh, mean=entry.mean, std=entry.std, seed=0, update=entry.update
+        )
+        before = jax.eval_shape(state, variables)
+        after, metrics = step.eval_shape(before, batch)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
+        assert metrics["loss"].shape == ()
+        assert metrics["loss"].dtype == jnp.float32
+    for stream in config.evaluation.streams.values():
+        clips = jax.ShapeDtypeStruct((2, stream.clip.length, *size), jnp.float32)
+        apply = stream.apply.to_dict()
+        outputs = jax.eval_shape(lambda v, x, apply=apply: module.apply(v, x, train=False, **apply), variables, clips)
+        assert outputs["feature"].shape[0] == 2
+
+
+def test_there_are_configurations():
+    assert "m3d.py" in {file.name for file in FILES}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_configuration_of_every_dataset_is_locked(file, dataset):
+    config = get_config(file, dataset)
+    assert config.is_locked
+    assert all(phase.is_locked for phase in config.phases.values())
+    assert (config.system, config.dataset) == (file.stem, dataset)
+    assert config.data.name == DATASETS[dataset]
+    assert set(config.phase_order) <= set(config.phases)
+    with pytest.raises(AttributeError):
+        config.data.hieght = 3
+    ConfigDict(config).to_json()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_without_an_argument_the_dataset_is_walkers(file):
+    assert get_config(file) == get_config(file, "walkers")
+
+
+@pytest.mark.parametrize(("dataset", "num_classes"), [("walkers", 256), ("mars", 625)])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_step_fits_together(file, dataset, num_classes):
+    config = get_config(file, dataset)
+    if dataset == "mars":
+        assert (config.data.height, config.data.width) == PAPER_SIZE.get(file.stem, (256, 128))
+    check_steps(config, num_classes)
+
+
+def test_what_stands_behind_the_dataset_sets_fields():
+    m3d = FILES[[file.stem for file in FILES].index("m3d")]
+    given = "folder,path=/srv/people,bad_frames=skip,seed=3,data.mean=(0.4,0.5,0.6),phases.spatial.optimizer.learning_rate=1"
+    config = get_config(m3d, given)
+    assert config.data.mean == (0.4, 0.5, 0.6)
+    assert (config.data.path, config.data.bad_frames, config.seed) == ("/srv/people", "skip", 3)
+    assert config.phases.spatial.optimizer.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("walker", "there is no dataset 'walker', did you mean 'walkers'"),
+        ("walkers,seed=1,sede", "'sede' behind the configuration is no key=value"),
+        ("walkers,seed", "'seed' behind the configuration is no key=value"),
+        ("walkers,sede=1", r"there is no field config.sede; did you mean config.seed\?"),
+        ("walkers,data.hieght=1", r"did you mean config.data.height\?"),
+        ("walkers,learning_rat=1", r"did you mean config.phases.\w+.optimizer.learning_rate\?"),
+        ("walkers,seed=three", "config.seed = 'three' is of the wrong type; its default is 0"),
+    ],
+)
+def test_what_cannot_be_set_is_named(argument, words):
+    with pytest.raises(InputError, match=words):
+        get_config(FILES[[file.stem for file in FILES].index("m3d")], argument)
+
+
+def test_a_phase_has_no_fields_but_its_own():
+    with pytest.raises((KeyError, AttributeError), match="samplr"):
+        config.phase(samplr="shuffle")
+    with pytest.raises((KeyError, AttributeError), match="learning_rat"):
+        config.phase(optimizer={"learning_rat": 0.1})
+
+
+def test_the_compute_dtype():
+    assert compute_dtype("auto") == "float32"  # on the CPU of the tests
+    assert compute_dtype("bfloat16") == "bfloat16"
+    with pytest.raises(InputError, match="dtype is 'half'"):
+        compute_dtype("half")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "name"),
+    [("mars", 0, "mars_video"), ("ilids_vid", 3, "ilids_vid/split_3"), ("prid2011", 9, "prid2011_video/split_9")],
+)
+def test_the_split_is_a_part_of_the_datasets_name(dataset, split, name):
+    config = get_config(FILES[0], f"{dataset},split={split}")
+    assert dataset_name(config) == name
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("mars,split=1", "dataset mars has one split, 0"),
+        ("ilids_vid,split=10", "splits 0 to 9"),
+        ("ilids_vid,split=first", "splits 0 to 9"),
+    ],
+)
+def test_a_split_that_is_not_there_is_said(argument, message):
+    with pytest.raises(InputError, match=message):
+        dataset_name(get_config(FILES[0], argument))
+
+
+def test_the_numbers_of_splits_are_those_of_the_protocols():
+    for dataset in DATASETS:
+        protocol = retrieval.protocols.get(retrieval.protocols.for_dataset(dataset)[0])
+        assert NUM_SPLITS.get(dataset, 1) == protocol.num_splits
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_video_of_seventeen_people_is_enough_for_the_recipe_of_a_folder(file):
+    """34 tracklets of 20 frames to train on, about what the sample video of the documentation has."""
+
+    class Source:
+        pids, camids, num_frames = np.repeat(np.arange(17), 2), np.tile([1, 2], 17), np.full(34, 20)
+
+        def __len__(self):
+            return 34
+
+    for phase in get_config(file, "folder,path=/srv/people").phases.values():
+        assert data.num_batches_per_epoch(Source(), phase) >= 1

@@ -1,0 +1,114 @@
+import tarfile
+import zipfile
+
+import pytest
+
+from vreid_jax.datasets import pictures
+from vreid_jax.datasets.manual.files import ManualFiles, frame_order, is_litter
+from vreid_jax.errors import InputError
+
+
+@pytest.fixture
+def tree(tmp_path, tiny_jpeg):
+    """The same three pictures unpacked, in a zip and in a tar file."""
+    root = tmp_path / "tree"
+    for name in ("10", "9", "100"):
+        path = root / "set" / "person" / f"f{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tiny_jpeg + name.encode())
+    for form in ("folder", "zip", "tar"):
+        (tmp_path / form).mkdir()
+    root.joinpath("set").rename(tmp_path / "folder" / "set")
+    source = tmp_path / "folder" / "set"
+    with zipfile.ZipFile(tmp_path / "zip" / "a.zip", "w") as archive:
+        for path in source.rglob("*.jpg"):
+            archive.write(path, path.relative_to(source.parent))
+        archive.writestr("set/person/._f9.jpg", "litter")
+    with tarfile.open(tmp_path / "tar" / "a.tar", "w") as archive:
+        archive.add(source, "./set")
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar", "zip/a.zip", "tar/a.tar"])
+def test_folders_and_archives_read_alike(tree, form, tiny_jpeg):
+    with ManualFiles(tree / form) as files:
+        assert files.folders(".") == ["set"]
+        assert files.folders("set") == ["person"]
+        assert files.files("set") == []
+        assert files.frames("set/person") == ("set/person/f9.jpg", "set/person/f10.jpg", "set/person/f100.jpg")
+        assert files.read("set/person/f9.jpg") == tiny_jpeg + b"9"
+        assert files.find_folder(lambda names: "person" in names) == "set"
+        assert files.find_file("f100.jpg") == "set/person/f100.jpg"
+        assert files.find_file("f101.jpg") is None
+        with pytest.raises(InputError, match=r"set/person/f8.jpg is missing"):
+            files.read("set/person/f8.jpg")
+        with pytest.raises(InputError, match="set has no frames"):
+            files.frames("set")
+        assert str(tree) in files.where("set/person/f9.jpg")
+
+
+def test_what_lies_in_several_archives_is_one_tree(tree):
+    (tree / "folder/set/person/f9.jpg").unlink()
+    (tree / "zip/a.zip").rename(tree / "folder/a.zip")
+    with ManualFiles(tree / "folder") as files:
+        assert len(files.frames("set/person")) == 3
+        assert "a.zip: set/person/f9.jpg" in files.where("set/person/f9.jpg")
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "form", "message"),
+    [
+        (lambda r: _cut(r / "zip/a.zip"), "zip", "a.zip is not a readable zip archive .*fetch it again"),
+        (lambda r: _cut(r / "tar/a.tar"), "tar", "a.tar is not a readable, uncompressed tar archive"),
+        (lambda r: (r / "tar/a.tar").rename(r / "tar/a.tar.gz"), "tar", "a.tar.gz cannot be read at random places; unpack it"),
+        (lambda r: (r / "tar/a.tar").rename(r / "tar/a.doc"), "tar/a.doc", "neither a folder nor a .zip or .tar file"),
+        (lambda r: None, "nowhere", "nowhere is not there"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_opened_is_said(tree, spoil, form, message):
+    spoil(tree)
+    with pytest.raises(InputError, match=message):
+        ManualFiles(tree / form)
+
+
+def test_a_damaged_file_in_a_zip_is_named(tree):
+    path = tree / "zip/a.zip"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\xff\xd8\xff") + 30] ^= 255
+    path.write_bytes(data)
+    with ManualFiles(path) as files:
+        frames = files.frames("set/person")
+        with pytest.raises(InputError, match=r"a.zip: set/person/f\d+.jpg cannot be read: Bad CRC"):
+            b"".join(files.read(name) for name in frames)
+
+
+@pytest.mark.parametrize("name", ["._x.jpg", ".DS_Store", "Thumbs.db", "__MACOSX", "desktop.ini"])
+def test_litter(name):
+    assert is_litter(name)
+
+
+def test_frames_are_ordered_by_the_last_number_in_their_name():
+    names = ["c1_f10.jpg", "c2_f9.jpg", "cover.jpg", "c1_f0100.jpg"]
+    assert sorted(names, key=frame_order) == ["c2_f9.jpg", "c1_f10.jpg", "c1_f0100.jpg", "cover.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", "empty file"),
+        (lambda data: b"GIF89a", "no JPEG, no PNG"),
+        (lambda data: data[:-2], "cut short"),
+        (lambda data: data[: len(data) // 2], "cut short"),
+        (lambda data: data[:4] + data[-2:], "cut short|does not decode"),
+    ],
+)
+def test_what_is_wrong_with_a_picture(tiny_jpeg, damage, message):
+    import re
+
+    assert pictures.fault(tiny_jpeg) is None
+    assert pictures.fault(tiny_jpeg + b"\0\0") is None
+    assert re.search(message, pictures.fault(damage(tiny_jpeg)))

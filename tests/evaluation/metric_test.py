@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from vreid_jax import retrieval
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation.metric import check_metric, fit_metric
+
+PIDS = np.repeat(np.arange(1, 9), 4)
+CAMIDS = np.tile([1, 2, 2, 3], 8)
+
+
+def example():
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(8, 6))
+    return (centres[PIDS - 1] + 0.3 * generator.normal(size=(32, 6))).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "cosine", "xqda", "kissme"])
+def test_every_metric_passes_on_a_split_that_can_teach_it(metric):
+    check_metric(metric, PIDS, CAMIDS)
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("xqda", retrieval.XQDA), ("kissme", retrieval.KISSME)])
+def test_the_first_camera_of_each_person_is_one_view_and_the_others_the_other(metric, kind):
+    features = example()
+    first = CAMIDS == 1
+    expected = kind().fit(features[first], features[~first], PIDS[first], PIDS[~first])
+    fitted = fit_metric(metric, features, PIDS, CAMIDS)
+    assert type(fitted) is kind
+    np.testing.assert_array_equal(fitted.distance(features, features), expected.distance(features, features))
+
+
+@pytest.mark.parametrize("metric", ["xqda", "kissme"])
+def test_a_split_without_pairs_is_one_sentence(metric):
+    with pytest.raises(InputError, match=f"evaluation.metric is '{metric}', which learns from at least two persons"):
+        check_metric(metric, PIDS, np.ones(32, int))
+    with pytest.raises(InputError, match="the training split has none; take one of euclidean"):
+        check_metric(metric, np.ones(32, int), CAMIDS)
+    check_metric("euclidean", np.ones(32, int), np.ones(32, int))

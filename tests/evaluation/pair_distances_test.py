@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation.pair_distances import PairDistances
+from vreid_jax.runtime.mesh import make_mesh
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return np.random.default_rng(0).standard_normal((23, 3, 5)).astype(np.float32)
+
+
+def similarity(variables, query, gallery):
+    """Largest of weighted cosines: neither symmetric nor linear."""
+    weights = jnp.arange(1.0, 4.0) * variables["scale"]
+    units = [x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True)) for x in (query, gallery)]
+    return (jnp.einsum("qmd,gnd->qgmn", *units) * weights.reshape(1, 1, 3, 1)).max((2, 3)) / 3
+
+
+def expected(clips):
+    units = clips / np.linalg.norm(clips, axis=-1, keepdims=True)
+    return 1 - (np.einsum("qmd,gnd->qgmn", units, units) * np.arange(1, 4)[:, None]).max((2, 3)) / 3
+
+
+def make(clips, **options):
+    return PairDistances(similarity, {"scale": jnp.ones(())}, clips, make_mesh(), **options)
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 9, 1000])
+def test_blocks_over_four_devices_equal_one_table(clips, pairs_at_once):
+    assert len(jax.devices()) == 4
+    distances = make(clips, pairs_at_once=pairs_at_once)
+    query, gallery = np.array([3, 0, 22, 3]), np.array([1, 8, 3, 22, 22])
+    np.testing.assert_allclose(distances(query, gallery), expected(clips)[np.ix_(query, gallery)], atol=1e-5)
+    everything = np.arange(23)
+    np.testing.assert_allclose(distances(everything, everything), expected(clips), atol=1e-5)
+
+
+def test_a_row_is_computed_once(clips):
+    distances = make(clips)
+    distances(np.array([2, 5]), np.array([1]))
+    distances._all = None
+    assert distances(np.array([5, 2, 5]), np.array([4, 2])).shape == (3, 2)
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 40])
+def test_the_shortlist_is_exact_in_front_and_by_mean_feature_behind(clips, pairs_at_once):
+    distances = make(clips, shortlist=6, pairs_at_once=pairs_at_once)
+    rows = np.arange(23)
+    found = distances(rows, rows)
+    means = (clips / np.linalg.norm(clips, axis=-1, keepdims=True)).mean(1)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    cheap = 1 - means @ means.T
+    for row in rows:
+        order = np.argsort(cheap[row])
+        near, rest = order[:6], order[6:]
+        assert row in near
+        np.testing.assert_allclose(found[row, near], expected(clips)[row, near], atol=1e-5)
+        assert found[row, rest].min() > max(2.0, found[row, near].max())
+        np.testing.assert_array_equal(np.argsort(found[row])[6:], rest)
+
+
+def test_a_shortlist_of_all_is_exact_and_a_negative_one_an_error(clips):
+    rows = np.arange(23)
+    np.testing.assert_allclose(make(clips, shortlist=100)(rows, rows), expected(clips), atol=1e-5)
+    with pytest.raises(InputError, match="shortlist is -1"):
+        make(clips, shortlist=-1)

@@ -1,0 +1,227 @@
+"""The system of learned clip similarity from training to results, with a backbone that compiles in a second."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+import vreid_jax
+from vreid_jax import data, experiment, models, report, retrieval
+from vreid_jax.config import from_file, set_field
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation import features as extraction
+from vreid_jax.experiment.run import Run
+from vreid_jax.models import registry
+from vreid_jax.training import loop
+from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.signals import Interrupted
+from vreid_jax.visualize import clip_pairs
+
+FILE = Path(__file__).parents[1] / "toy_clips_config.py"
+M = 3  # clips of a tracklet there
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_backbone_stays():
+    yield
+    registry._ENTRIES.pop("one_convolution")
+
+
+def small(data_dir, **changes):
+    config = from_file(str(FILE))
+    for name, value in {"data.data_dir": str(data_dir), **changes}.items():
+        set_field(config, name, value)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("clips") / "run"
+    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2})
+    return workdir, config, experiment.train_and_evaluate(config, workdir)
+
+
+def losses(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def similarity_of(workdir, features, **apply):
+    module = models.create("clip_similarity", num_classes=6, backbone="one_convolution", width=6, hidden=(5, 4))
+    return np.asarray(module.apply(load_variables(workdir), features, features, method="similarity", **apply))
+
+
+def mean_average_precision(run, table, similarity):
+    row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
+    kept = run.test.gallery.pids != -1
+    query = [row[name] for name in run.test.query.tracklet_ids.tolist()]
+    gallery = [row[name] for name in run.test.gallery.tracklet_ids[kept].tolist()]
+    pids, camids = table["pids"], table["camids"]
+    ranking = retrieval.rank(
+        1 - similarity[np.ix_(query, gallery)], pids[query], pids[gallery], camids[query], camids[gallery]
+    )
+    return ranking.mAP
+
+
+def test_a_run_trains_both_phases_and_scores_with_the_learned_similarity(finished):
+    workdir, config, results = finished
+    lines = losses(workdir)
+    assert [line["phase"] for line in lines] == ["features"] * 3 + ["similarity"] * 4
+    assert all("clip_triplet" in line for line in lines[3:])
+    table = np.load(workdir / "features" / "clips.npz")
+    assert table["features"].shape == (21, M, 6)
+    run = Run(config, workdir, "evaluate")
+    expected = mean_average_precision(run, table, similarity_of(workdir, table["features"]))
+    np.testing.assert_allclose(results.protocols["walkers"]["mAP"], expected, atol=1e-6)
+
+
+def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_in(finished):
+    workdir, config, _ = finished
+    measured = json.loads((workdir / "results.json").read_text())["open_set"]
+    assert (measured["metric"], measured["of_vectors"]["metric"]) == ("similarity", "euclidean")
+    model = vreid_jax.load(workdir)
+    assert model.about["open_set"] == measured["of_vectors"]
+    run = Run(config, workdir, "evaluate")
+    table = np.load(workdir / "features" / "clips.npz")
+    np.testing.assert_allclose(model.embed_tracklets(run.test.tracklets), table["features"].mean(1), atol=1e-5)
+    row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
+    vectors, pids = table["features"].mean(1).astype(np.float64), table["pids"]
+    queries = [row[name] for name in run.test.query.tracklet_ids.tolist()]
+    others = np.sort(
+        [np.linalg.norm(vectors[q] - vectors[g]) for q in queries for g in row.values() if pids[q] != pids[g]]
+    )
+    allowed = int(0.1 * len(others))
+    place = measured["of_vectors"]["false_accept_rate"].index(0.1)
+    assert (
+        others[allowed - 1] * (1 - 1e-4) <= measured["of_vectors"]["threshold"][place] <= others[allowed] * (1 + 1e-4)
+    )
+
+
+def test_the_page_ranks_by_the_learned_similarity_and_shows_which_clips_count(finished, tmp_path):
+    workdir, _, _ = finished
+    text = report.write_report(workdir, tmp_path / "page.html", num_queries=2).read_text()
+    assert "compare stored features" not in text  # the lists are those of the scores
+    assert text.count('<figure class="sheet">') == 2
+    assert "most: clips" in text
+
+
+def test_only_the_aggregation_learns_in_the_second_phase(data_dir, finished, tmp_path):
+    workdir, _, _ = finished
+    features = small(data_dir, **{"phase_order": ("features",)})
+    experiment.train_and_evaluate(features, tmp_path / "features", "train")
+    before, after = load_variables(tmp_path / "features"), load_variables(workdir)
+    for part in ("features", "classifier"):
+        jax.tree.map(np.testing.assert_array_equal, before["params"][part], after["params"][part])
+    jax.tree.map(np.testing.assert_array_equal, before["batch_stats"]["features"], after["batch_stats"]["features"])
+    changed = jax.tree.map(
+        lambda a, b: float(np.abs(a - b).max()), before["params"]["aggregation"], after["params"]["aggregation"]
+    )
+    assert all(change > 0 for change in jax.tree.leaves(changed))
+
+
+@pytest.mark.slow
+def test_cached_features_train_exactly_as_features_on_the_fly_do(data_dir, finished, tmp_path):
+    """Without augmentation: the same draws of tracklets and of corrupted clips."""
+    workdir, _, _ = finished
+    changes = {
+        "phases.similarity.clip.corrupt": 2,
+        "phases.similarity.cache_features": False,
+        "phases.similarity.augment.flip": 0.0,
+        "phases.similarity.augment.enlarge_crop": 0.0,
+    }
+    experiment.train_and_evaluate(small(data_dir, **changes), tmp_path / "run", "train")
+    cached, fly = ([line["loss"] for line in losses(folder)] for folder in (workdir, tmp_path / "run"))
+    np.testing.assert_allclose(fly, cached, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(data_dir, finished, tmp_path, monkeypatch):
+    workdir, config, _ = finished
+    original = loop.stopped
+
+    def stopped(stop, at_interval):
+        del at_interval
+        stopped.calls += 1
+        return stopped.calls == 5 or original(stop, at_interval=False)
+
+    stopped.calls = 0
+    monkeypatch.setattr(loop, "stopped", stopped)
+    with pytest.raises(Interrupted):
+        experiment.train_and_evaluate(config, tmp_path / "run", "train")
+    monkeypatch.setattr(loop, "stopped", original)
+    experiment.train_and_evaluate(config, tmp_path / "run", "train")
+    jax.tree.map(np.testing.assert_array_equal, load_variables(workdir), load_variables(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("kind", ["top_t", "average"])
+def test_baselines_are_fields_of_the_evaluation(finished, data_dir, tmp_path, kind):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
+    results = experiment.train_and_evaluate(config, workdir, "evaluate")
+    table = np.load(workdir / "features" / "clips.npz")
+    similarity = similarity_of(workdir, table["features"], kind=kind, t=20, normalize=False)
+    run = Run(config, workdir, "evaluate")
+    np.testing.assert_allclose(
+        results.protocols["walkers"]["mAP"], mean_average_precision(run, table, similarity), atol=1e-6
+    )
+
+
+def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(finished, tmp_path, capsys):
+    out = tmp_path / "pairs.png"
+    assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--shown=1"]) == 0
+    assert cv2.imread(str(out)).shape[0] == 2 * (128 + 18)
+    assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--query=nobody"]) == 2
+    assert "there is no tracklet 'nobody'" in capsys.readouterr().err
+
+
+def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, data_dir, tmp_path, monkeypatch):
+    workdir, config, _ = finished
+    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2, "data.feature_dir": str(tmp_path / "tables")})
+    run = Run(config, workdir, "evaluate")
+    state, _ = run.restored()
+    table = run._phase_data("similarity").clip_features(state)
+    np.testing.assert_array_equal(table, state.extra["cache"]["clip_features"])
+    monkeypatch.setattr(extraction, "extract_stream", None)
+    np.testing.assert_array_equal(run._phase_data("similarity").clip_features(state), table)
+    assert len(list((tmp_path / "tables").iterdir())) == 1
+
+
+def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finished, data_dir):
+    """What the table over M_max relies on: two extractions serve every M_max."""
+    workdir, config, _ = finished
+    run = Run(config, workdir, "evaluate")
+    variables = load_variables(workdir)
+
+    def extract(corrupt, everything=False):
+        set_field(config, "evaluation.streams.clips.clip.corrupt", corrupt)
+        stream = config.evaluation.streams.clips
+        options = {"config": config, "mean": run.entry.mean, "std": run.entry.std, "corrupt_all": everything}
+        found = extraction.extract_stream(run.module, variables, run.test.tracklets, stream, **options)
+        set_field(config, "evaluation.streams.clips.clip.corrupt", 0)
+        return found
+
+    clean, corrupted, drawn = extract(0), extract(0, everything=True), extract(3)
+    chosen = np.stack(
+        [data.draw_corrupted(M, 3, data.tracklet_generator(0, name)) for name in run.test.tracklets.tracklet_ids]
+    )
+    assert 0.2 < chosen.mean() < 0.8
+    np.testing.assert_allclose(drawn, np.where(chosen[:, :, None], corrupted, clean), atol=1e-5)
+    assert np.abs(clean - corrupted).max() > 1e-3
+
+
+def test_a_table_of_tracklets_needs_a_system_that_compares_sets(data_dir, tmp_path):
+    config = small(data_dir, **{"evaluation.streams.clips.clip.kind": "all"})
+    with pytest.raises(InputError, match="average is False in an evaluation stream"):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    config = small(data_dir, **{"phases.similarity.clip.kind": "consecutive"})
+    with pytest.raises(InputError, match="cache_features needs"):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    config = small(data_dir, **{"evaluation.similarity.kind": "topt"})
+    with pytest.raises(InputError, match="'topt'; it is one of learned, top_t, average"):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    config = small(data_dir, **{"evaluation.shortlist": -1})
+    with pytest.raises(InputError, match=r"evaluation\.shortlist is -1"):
+        experiment.train_and_evaluate(config, tmp_path / "run")

@@ -1,0 +1,153 @@
+"""Whole runs in processes of their own: on other devices, several at once, stopped and killed."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vreid_jax.training.checkpoints import load_state
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **changes):
+    """Start a run of a toy system; `changes` are fields, dots written as two underscores."""
+    flags = [f"--config.{name.replace('__', '.')}={value}" for name, value in changes.items()]
+    command = [sys.executable, "-m", "vreid_jax.main", f"--config={file}", f"--workdir={workdir}", f"--mode={mode}"]
+    return subprocess.Popen(
+        [*command, f"--config.data.data_dir={data_dir}", *flags],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            **(environment or {}),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_two_processes(file, data_dir, workdir, port, **options):
+    """The same run in two processes of two devices each."""
+    environments = [
+        {"VREID_COORDINATOR": f"127.0.0.1:{port}", "VREID_NUM_PROCESSES": "2", "VREID_PROCESS_ID": str(number)}
+        for number in range(2)
+    ]
+    return [start(file, data_dir, workdir, 2, environment, **options) for environment in environments]
+
+
+def finish(process, code=0):
+    """Wait for a run; returns what it said on the way."""
+    try:
+        said = process.communicate(timeout=240)[1]
+    finally:
+        process.kill()
+    assert process.returncode == code, said
+    return said
+
+
+def losses(workdir):
+    return [json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def saved(workdir):
+    folder = workdir / "checkpoints"
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+
+def wait_until(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file, data_dir, tmp_path, port):
+    steps = {"phases__spatial__total_steps": 3, "phases__temporal__total_steps": 3}
+    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **steps) for n in (1, 4)]
+    runs += start_two_processes(toy_file, data_dir, tmp_path / "processes", port, **steps)
+    for run in runs:
+        finish(run)
+    expected = losses(tmp_path / "devices-1")
+    assert len(expected) == 6
+    assert len(set(expected)) == 6
+    for other in ("devices-4", "processes"):
+        np.testing.assert_allclose(losses(tmp_path / other)[:3], expected[:3], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(losses(tmp_path / other)[3:], expected[3:], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shortlist", [0, 5])
+def test_two_processes_rank_and_rerank_by_a_learned_similarity_as_one_does(data_dir, tmp_path, port, shortlist):
+    file = Path(__file__).parents[1] / "toy_clips_config.py"
+    changes = {"mode": "train_and_evaluate", "evaluation__shortlist": shortlist, "evaluation__rerank": True}
+    runs = [start(file, data_dir, tmp_path / "one", **changes)]
+    runs += start_two_processes(file, data_dir, tmp_path / "two", port, **changes)
+    for run in runs:
+        finish(run)
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    for scores in ("protocols", "reranked"):
+        assert one[scores]["walkers"]["num_valid_queries"] == two[scores]["walkers"]["num_valid_queries"] > 0
+        for score in ("mAP", "rank1"):
+            assert two[scores]["walkers"][score] == pytest.approx(one[scores]["walkers"][score], abs=1e-5)
+    assert one["reranked"]["walkers"]["mAP"] != one["protocols"]["walkers"]["mAP"]
+
+
+def test_the_table_of_oim_is_the_same_on_one_device_and_on_four(toy_file, data_dir, tmp_path):
+    """Sixteen clips of sixteen identities: some occur twice in a batch, so the order of rows counts."""
+    fields = {"phases__temporal__total_steps": 3, "phases__temporal__batch_size": 16, "phase_order": "('temporal',)"}
+    fields |= {
+        f"phases__temporal__losses__{name}__weight": w for name, w in (("softmax", 0), ("triplet", 0), ("oim", 1))
+    }
+    fields |= {"phases__temporal__sampler": "frames"}
+    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **fields) for n in (1, 4)]
+    for run in runs:
+        finish(run)
+    tables = [load_state(tmp_path / f"devices-{n}")["extra"]["oim"]["table"] for n in (1, 4)]
+    assert tables[0].shape == (16, 8)
+    assert (np.linalg.norm(tables[0], axis=1) > 0.9).sum() > 8
+    np.testing.assert_allclose(tables[1], tables[0], rtol=0, atol=1e-5)
+
+
+def test_a_run_that_is_stopped_and_killed_goes_on_and_finishes(toy_file, data_dir, tmp_path):
+    workdir = tmp_path / "run"
+    long = {"phases__spatial__total_steps": 100_000, "checkpoint__every_steps": 10}
+
+    run = start(toy_file, data_dir, workdir, **long)
+    wait_until(lambda: (workdir / "metrics.jsonl").exists() and len(losses(workdir)) > 2, run)
+    run.send_signal(signal.SIGTERM)
+    said = finish(run, 128 + signal.SIGTERM)
+    (line,) = [line for line in said.splitlines() if line.startswith("vreid_jax:")]
+    assert "saved; run the same command again to go on" in line
+    stopped_at = saved(workdir)[-1]
+    assert f"stopped at step {stopped_at} " in line
+
+    run = start(toy_file, data_dir, workdir, **long)
+    wait_until(lambda: saved(workdir)[-1] > stopped_at, run)
+    time.sleep(random.uniform(0, 0.5))
+    run.kill()
+    finish(run, -signal.SIGKILL)
+    killed_at = saved(workdir)[-1]
+
+    short = {"phases__spatial__total_steps": killed_at + 15, "phases__temporal__total_steps": 1}
+    finish(start(toy_file, data_dir, workdir, checkpoint__every_steps=10, **short))
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, killed_at + 17))
+    assert saved(workdir)[-1] == killed_at + 16

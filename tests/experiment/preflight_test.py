@@ -1,0 +1,153 @@
+"""What a run refuses, before any training or in the middle of it, and that nothing is lost or overwritten then."""
+
+import math
+import shutil
+
+import pytest
+
+from vreid_jax import experiment
+from vreid_jax.data import TrackletSource
+from vreid_jax.errors import InputError, NonFiniteLoss
+from vreid_jax.experiment.workdir import only_trainer
+
+
+def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(finished, toy, tree):
+    workdir, _, _ = finished
+    before = tree(workdir)
+    toy.seed = 5
+    toy.phases.temporal.optimizer.learning_rate = 0.5
+    with pytest.raises(InputError) as error:
+        experiment.train_and_evaluate(toy, workdir)
+    assert "seed was 0, is 5" in str(error.value)
+    assert "phases.temporal.optimizer.learning_rate was 0.001, is 0.5" in str(error.value)
+    assert "spatial" not in str(error.value)
+    assert tree(workdir) == before
+
+
+def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        experiment.train_and_evaluate(toy, tmp_path)
+    assert tree(tmp_path) == {"thesis.tex": b"precious"}
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        experiment.train_and_evaluate(toy, tmp_path / "thesis.tex")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"phase_order": ("spatial", "third")}, "phase_order names 'third', but the phases are spatial, temporal"),
+        ({"phase_order": ()}, "phase_order is empty"),
+        ({"data.mean": (0.5,)}, r"data.mean is \(0.5,\), expected three numbers"),
+        ({"data.std": (0.2, 0.2, 0.0)}, r"data.std is .*, std above 0"),
+        ({"dtype": "float16"}, "dtype is 'float16'; it is one of auto, float32, bfloat16"),
+        ({"model.name": "toyy"}, "unknown model 'toyy', did you mean 'toy'"),
+        ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),
+        ({"phases.temporal.train": ("nothing",)}, "phase temporal: train names 'nothing', which matches no parameter"),
+        ({"phases.spatial.train": ("spatial/.*", "spatail/.*")}, "phase spatial: train names 'spatail/"),
+        ({"phases.spatial.train": ("(",)}, r"phase spatial: '\(' is no regular expression"),
+        ({"phases.spatial.lr_multipliers": (("haed/.*", 2.0),)}, "phase spatial: lr_multipliers names 'haed/"),
+        ({"phases.spatial.augment.flip": 7.0}, "phases.spatial.augment.flip is 7.0; it is a probability"),
+        ({"phases.spatial.sampler": "idntity"}, "phase spatial: sampler is 'idntity'"),
+        ({"phases.temporal.accumulation_steps": 4}, "phase temporal: accumulation_steps = 4 leaves 1 of 4 identities"),
+        ({"phases.temporal.accumulation_steps": 8}, r"leaves 0.5 of 4 identities to a microbatch; it takes whole ones"),
+        ({"model.dropout": 1.5}, "model.dropout is 1.5"),
+        ({"data.height": 0}, "data.height is 0; it must be at least 1"),
+        ({"data.bad_frames": "skp"}, "data.bad_frames is 'skp'; it is one of error, skip"),
+        ({"logging.every_steps": 0}, "logging.every_steps is 0"),
+        ({"checkpoint.every_steps": 0}, "checkpoint.every_steps is 0"),
+        ({"checkpoint.keep": 0}, "checkpoint.keep is 0"),
+        ({"init_from": "/not/there"}, "init_from /not/there is not there: give a run's workdir"),
+        ({"phases.temporal.losses.triplet.weight": 0.0, "phases.temporal.losses.softmax.weight": 0.0}, "weight 0"),
+        ({"evaluation.baselines": ("colour",)}, "evaluation.baselines names 'colour'"),
+        ({"phases.temporal.clip.kind": "all"}, "clip.kind is 'all'"),
+        ({"phases.temporal.clip.length": 0}, "clip.length is 0; it must be at least 1"),
+        ({"evaluation.streams.temporal.clip.stride": 0}, "clip.stride is 0; it must be at least 1"),
+        ({"phases.temporal.identities_per_batch": 0}, "identities_per_batch is 0; it must be at least 1"),
+        ({"phases.temporal.accumulation_steps": 0}, "accumulation_steps is 0; it must be at least 1"),
+        ({"phases.temporal.losses.oim.weight": 1.0, "phases.temporal.losses.oim.queue": -1}, "queue at least 0"),
+        ({"evaluation.streams.spatial.clip.kind": "random"}, "clip.kind is 'random'"),
+        ({"evaluation.protocols": ("marss",)}, "marss"),
+        ({"evaluation.selections": ("some/all",)}, "selections names 'some/all'; it is PROBE/GALLERY"),
+        (
+            {"evaluation.metric": "manhattan"},
+            "evaluation.metric is 'manhattan'; it is one of euclidean, .* xqda, kissme",
+        ),
+        ({"seed": -1}, "seed is -1; it must be at least 0 and below"),
+        ({"seed": 2**32}, "it must be at least 0 and below"),
+        ({"evaluation.shortlist": -1}, "evaluation.shortlist is -1; it must not be negative"),
+        ({"phase_order": ("spatial", "temporal", "spatial")}, "phase_order names a phase twice"),
+        ({"dataset": "duke_video"}, "data.name is 'walkers/tiny', which is not of dataset 'duke_video'"),
+        ({"phases.spatial.schedule.boundaries": (10,)}, r"spatial.schedule.boundaries is \(10,\); they are fractions"),
+        ({"phases.spatial.schedule.boundaries": ("a",)}, "they are fractions of the phase"),
+        ({"phases.spatial.schedule.start": 2.0}, "schedule.start is 2.0; it is a fraction of the phase"),
+        ({"phases.spatial.schedule.final_factor": 0.0}, "schedule.final_factor is 0.0; it must be above 0"),
+        ({"phases.spatial.schedule.warmup_steps": -3}, "schedule.warmup_steps is -3; it must not be negative"),
+        ({"phases.spatial.optimizer.learning_rate": -0.1}, "optimizer.learning_rate is -0.1; it must not be negative"),
+        ({"phases.spatial.optimizer.learning_rate": math.nan}, "optimizer.learning_rate is nan"),
+        ({"phases.spatial.optimizer.weight_decay": -1.0}, "optimizer.weight_decay is -1.0"),
+        ({"phases.temporal.optimizer.b1": 1.0}, "temporal.optimizer.b1 is 1.0; it must be at least 0 and below 1"),
+        ({"phases.spatial.losses.softmax.weight": -1.0}, "losses.softmax.weight is -1.0; it must not be negative"),
+        (
+            {"phases.spatial.lr_multipliers": ("spatial/.*", 2.0)},
+            r"lr_multipliers is .*; it holds pairs \(pattern, fac",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words):
+    toy.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=words):
+        experiment.train_and_evaluate(toy, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_length_of_a_finished_phase_cannot_change(finished, toy):
+    before = (finished[0] / "config.json").read_text()
+    toy.phases.spatial.total_steps = 9
+    with pytest.raises(InputError, match="before temporal were finished with 4 steps and now have 9"):
+        experiment.train_and_evaluate(toy, finished[0])
+    assert (finished[0] / "config.json").read_text() == before
+
+
+def test_a_phase_cannot_become_shorter_than_it_is(finished, toy):
+    before = (finished[0] / "config.json").read_text()
+    toy.phases.temporal.total_steps = 3
+    with pytest.raises(
+        InputError, match="phase temporal has done 4 steps already, and is to have 3: it can only become"
+    ):
+        experiment.train_and_evaluate(toy, finished[0])
+    assert (finished[0] / "config.json").read_text() == before
+
+
+def test_training_does_not_go_on_with_other_tracklets(finished, toy, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    toy.phases.temporal.total_steps = 5
+    monkeypatch.setattr(TrackletSource, "digest", lambda source: f"other {source.split}")
+    with pytest.raises(InputError, match="the training split of walkers/tiny is another one than this run began with"):
+        experiment.train_and_evaluate(toy, workdir)
+    experiment.train_and_evaluate(toy, workdir, "evaluate")
+
+
+def test_parameters_that_are_no_numbers_are_not_saved(toy, tmp_path):
+    """The update of a step with a good loss may be what breaks the network."""
+    toy.phases.spatial.optimizer.learning_rate = 1e30
+    toy.phases.spatial.lr_multipliers = ((".*", 1e30),)  # the product is infinite in float32
+    toy.checkpoint.every_steps = 1
+    with pytest.raises(
+        NonFiniteLoss, match="a parameter is no number at step 1 of phase spatial; no checkpoint is from"
+    ):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    assert not any(path.name.isdigit() for path in (tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_second_training_in_a_workdir_is_refused(finished, toy):
+    before = (finished[0] / "config.json").read_text()
+    toy.phases.temporal.total_steps = 77
+    with only_trainer(finished[0]), pytest.raises(InputError, match="another process trains in workdir"):
+        experiment.train_and_evaluate(toy, finished[0])
+    assert (finished[0] / "config.json").read_text() == before
+    toy.phases.temporal.total_steps = 4
+    with only_trainer(finished[0]), pytest.raises(InputError, match="another process trains in workdir"):
+        experiment.train_and_evaluate(toy, finished[0])
+    with only_trainer(finished[0]):
+        experiment.train_and_evaluate(toy, finished[0], "evaluate")

@@ -1,0 +1,185 @@
+"""Restart equals no restart, and a run may start from another's parameters."""
+
+import dataclasses
+import json
+import os
+import runpy
+import shutil
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from vreid_jax import experiment
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.run import Run
+from vreid_jax.models import registry
+from vreid_jax.training import loop
+from vreid_jax.training.signals import Interrupted
+
+
+def outcome(config, workdir):
+    """The state at the newest checkpoint, the place, and the batch that would come next."""
+    run = Run(config, workdir, "evaluate")
+    state, place = run.restored()
+    batches = run._batches(place.phase, run.lengths[place.phase] + 1)
+    if place.iterator is not None:
+        batches.set_state(place.iterator)
+    place.seconds = 0.0
+    following = next(batches)
+    run.checkpoints.close()
+    return jax.device_get(state), place, following
+
+
+def assert_bitwise_equal(first, second):
+    (state, place, batch), (other, other_place, other_batch) = first, second
+    assert place == other_place
+    assert jax.tree.structure(state) == jax.tree.structure(other)
+    for part in ("params", "batch_stats", "opt_state", "step", "extra"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(state, part), getattr(other, part))
+    jax.tree.map(np.testing.assert_array_equal, batch, other_batch)
+
+
+class SignalAt:
+    """Sends this process SIGTERM while the given step of a run computes its batch."""
+
+    def __init__(self, monkeypatch, at):
+        self.count, self.at = 0, at
+        put = loop.put_batch
+
+        def put_and_signal(batch, mesh):
+            self.count += 1
+            if self.count == self.at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return put(batch, mesh)
+
+        monkeypatch.setattr(loop, "put_batch", put_and_signal)
+
+
+@pytest.mark.parametrize("at", [2, 3, 4, 6], ids=lambda at: f"step {at}")
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(finished, toy, tmp_path, monkeypatch, at):
+    """Steps 2 and 3 are inside the first phase, 4 is its last, 6 is inside the second."""
+    SignalAt(monkeypatch, at)
+    with pytest.raises(Interrupted, match=f"stopped at step {at}"):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    workdir, config, _ = finished
+    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(line["step"], line["loss"]) for line in expected]
+
+
+def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(finished, toy, tmp_path, monkeypatch):
+    """What comes after the last checkpoint is lost and done again: step 5 dies, step 4 was saved."""
+    put = loop.put_batch
+    seen = []
+
+    def fail(batch, mesh):
+        seen.append(1)
+        if len(seen) == 6:
+            raise MemoryError
+        return put(batch, mesh)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "put_batch", fail)
+        with pytest.raises(MemoryError):
+            experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    workdir, config, _ = finished
+    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+
+
+def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, monkeypatch):
+    """The table of OIM, whose shape the configuration gives, and an array that only `prepare` knows of."""
+    entry = registry.entry("toy")
+
+    def prepare(phase, state, batches):
+        cached = sum(batch["frames"].mean((1, 2, 3)) for batch in batches(2))
+        return entry.prepare(phase, state, batches).replace(extra={**state.extra, "cached": cached})
+
+    def update(state, outputs, batch):
+        return state.replace(extra={**state.extra, "cached": state.extra["cached"] + 1})
+
+    monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare, update=update))
+    toy.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "oim": {"weight": 1.0}})
+    toy.phases.spatial.total_steps = 2
+    experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
+    SignalAt(monkeypatch, 4)
+    with pytest.raises(Interrupted, match="stopped at step 4"):
+        experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    half = outcome(toy, tmp_path / "parts")[0].extra["oim"].table
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    whole, parts = (outcome(toy, tmp_path / name) for name in ("whole", "parts"))
+    assert_bitwise_equal(whole, parts)
+    table = whole[0].extra["oim"].table
+    lengths = np.linalg.norm(table, axis=1)
+    assert table.shape == (16, 8)
+    np.testing.assert_allclose(lengths[lengths > 0], 1, rtol=1e-5)
+    assert 0 < (half.any(1)).sum() <= (lengths > 0).sum()
+    assert np.any(half != table)
+    assert whole[0].extra["cached"].shape == (8, 3)
+
+
+def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
+    toy.phase_order = ("spatial",)
+    toy.phases.spatial.schedule.name = "constant"
+    toy.phases.spatial.total_steps = 2
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    toy.phases.spatial.total_steps = 4
+    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
+    experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
+    assert_bitwise_equal(outcome(toy, tmp_path / "whole"), outcome(toy, tmp_path / "parts"))
+
+
+def test_a_checkpoint_of_another_version_is_one_sentence(finished, toy, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    place = next((tmp_path / "run" / "checkpoints").glob("*/place/metadata"))
+    place.write_text(json.dumps({**json.loads(place.read_text()), "finished": True}))
+    with pytest.raises(InputError, match="was written by another version of vreid_jax; go on with that"):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+
+
+def test_a_start_from_another_model_lists_both_sides(finished, toy, tmp_path):
+    toy.init_from = str(finished[0])
+    toy.model.width = 6
+    with pytest.raises(InputError, match="is of another model; in it without a place: ") as error:
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    theirs, ours = str(error.value).split("in the model without a value")
+    assert "params/spatial/norm/scale (4,) for params/spatial/norm/scale (6,)" in theirs
+    assert "params/spatial/norm/scale" in ours
+
+
+def test_parameters_start_from_another_run(finished, toy, tmp_path):
+    workdir, config, _ = finished
+    toy.init_from = str(workdir)
+    toy.phase_order = ("spatial",)
+    toy.phases.spatial.total_steps = 1
+    toy.phases.spatial.optimizer.learning_rate = 0.0
+    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    old, new = outcome(config, workdir)[0], outcome(toy, tmp_path / "run")[0]
+    jax.tree.map(np.testing.assert_array_equal, old.params, new.params)
+
+
+@pytest.mark.slow
+def test_the_narrow_two_stream_network_restarts_bit_for_bit(data_dir, tmp_path, monkeypatch):
+    """The real system in place of the toy: stopped inside its second phase, after its temporal kernels have moved."""
+    file = Path(__file__).parents[2] / "configs" / "m3d.py"
+    config = runpy.run_path(str(file))["get_config"]("walkers,clip_length=2,data.name=walkers/tiny,model.width=4")
+    with config.unlocked():
+        config.model.stage_sizes = (1, 1, 1, 1)
+    config.data.update(data_dir=str(data_dir), height=32, width=16)
+    for phase in config.phases.values():
+        phase.update(batch_size=8, total_steps=3)
+    config.logging.update(every_steps=1, tensorboard=False, progress=False)
+    config.evaluation.batch_frames = 64
+    found = experiment.train_and_evaluate(config, tmp_path / "whole")
+    assert found.step == 6
+    assert found.streams.keys() == {"spatial", "temporal"}
+    SignalAt(monkeypatch, 5)
+    with pytest.raises(Interrupted, match="stopped at step 5"):
+        experiment.train_and_evaluate(config, tmp_path / "parts", "train")
+    experiment.train_and_evaluate(config, tmp_path / "parts", "train")
+    assert_bitwise_equal(outcome(config, tmp_path / "whole"), outcome(config, tmp_path / "parts"))

@@ -1,0 +1,142 @@
+import json
+import os
+import signal
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+import vreid_jax
+from vreid_jax import experiment, report
+from vreid_jax.config import NUM_SPLITS
+from vreid_jax.datasets import loading
+from vreid_jax.errors import InputError
+from vreid_jax.experiment import splits as all_splits
+from vreid_jax.training import loop
+from vreid_jax.training.signals import Interrupted
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The first two divisions of an iLIDS-VID of eight persons in clothes of their own colours."""
+    root = tmp_path_factory.mktemp("ilids")
+    rng = np.random.default_rng(0)
+    for pid in range(1, 9):
+        clothes = rng.integers(0, 255, (8, 1, 3))
+        for camid in (1, 2):
+            folder = root / "sequences" / f"cam{camid}" / f"person{pid:03d}"
+            folder.mkdir(parents=True)
+            for frame in range(4):
+                picture = np.clip(np.repeat(clothes, 8, 1).repeat(2, 0) + rng.integers(-9, 9, (16, 8, 3)), 0, 255)
+                cv2.imwrite(str(folder / f"cam{camid}_person{pid:03d}_{frame}.png"), picture.astype(np.uint8))
+    rows = [np.random.default_rng(split).permutation(8) + 1 for split in range(10)]
+    savemat(root / "train_test_splits_ilidsvid.mat", {"ls_set": np.array(rows)})
+    for number in range(2):
+        loading.prepare(f"ilids_vid/split_{number}", root, root / "built", progress=False)
+    return root / "built"
+
+
+@pytest.fixture
+def config(toy_module, built, monkeypatch):
+    """The toy system's first phase on two divisions."""
+    monkeypatch.setitem(NUM_SPLITS, "ilids_vid", 2)
+    config = toy_module.get_config("ilids_vid,split=all")
+    config.data.data_dir = str(built)
+    config.phase_order = ("spatial",)
+    spatial = {"spatial": config.evaluation.streams.spatial.to_dict()}
+    with config.unlocked():
+        config.evaluation.streams = spatial
+    config.evaluation.baselines = ("color_histogram",)
+    return config
+
+
+def _mtimes(workdir):
+    return {number: (workdir / f"split_{number}" / "results.json").stat().st_mtime_ns for number in (0, 1)}
+
+
+def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config, tmp_path, monkeypatch, capsys):
+    workdir = tmp_path / "run"
+    steps, put = [0], loop.put_batch
+
+    def put_and_stop_at_the_sixth(batch, mesh):
+        steps[0] += 1
+        if steps[0] == 6:  # in the middle of the second split
+            os.kill(os.getpid(), signal.SIGTERM)
+        return put(batch, mesh)
+
+    monkeypatch.setattr(loop, "put_batch", put_and_stop_at_the_sixth)
+    with pytest.raises(Interrupted):
+        experiment.train_and_evaluate(config, workdir)
+    assert (workdir / "split_0" / "results.json").exists()
+    assert not (workdir / "results.json").exists()
+    first = (workdir / "split_0" / "results.json").stat().st_mtime_ns
+    found = experiment.train_and_evaluate(config, workdir)
+    assert _mtimes(workdir)[0] == first
+    assert steps[0] < 2 * 4 + 3
+
+    written = json.loads((workdir / "results.json").read_text())
+    assert written["split"] == "all"
+    assert written["split_source"] == "official: train_test_splits_ilidsvid.mat"
+    each = [json.loads((workdir / f"split_{n}" / "results.json").read_text()) for n in (0, 1)]
+    assert written["splits"] == each
+    assert [own["split"] for own in each] == [0, 1]
+    for name in ("mAP", "rank1"):
+        a, b = (own["protocols"]["ilids_vid"][name] for own in each)
+        assert written["protocols"]["ilids_vid"][name] == pytest.approx((a + b) / 2)
+        assert written["std"]["ilids_vid"][name] == pytest.approx(abs(a - b) / np.sqrt(2))
+    assert written["protocols"]["ilids_vid"]["num_queries"] == 4
+    assert written["baselines"]["color_histogram"]["ilids_vid"]["rank1"] == 1.0
+    assert found.protocols["ilids_vid"]["mAP"] == written["protocols"]["ilids_vid"]["mAP"]
+    assert "± over 2 splits" in capsys.readouterr().out
+
+    page = report.write_report(workdir).read_text()
+    for a, b in [[own["protocols"]["ilids_vid"]["mAP"] for own in each]]:
+        assert f"<td>{50 * (a + b):.1f} ± {100 * abs(a - b) / np.sqrt(2):.1f}</td>" in page
+    assert all(f'<th scope="row">split {number}</th>' in page for number in (0, 1))
+    assert "vreid report run/split_0" in page
+    with pytest.raises(InputError, match=r"give the folder of one, .*split_0"):
+        vreid_jax.load(workdir)
+
+    before = _mtimes(workdir)
+    experiment.train_and_evaluate(config, workdir)
+    assert _mtimes(workdir) == before
+    config.evaluation.metric = "cosine"
+    experiment.train_and_evaluate(config, workdir)
+    assert all(now > before[number] for number, now in _mtimes(workdir).items())
+    assert json.loads((workdir / "results.json").read_text())["metric"] == "cosine"
+
+    ordinary = (workdir / "results.json").read_bytes()
+    config.evaluation.dataset = "ilids_vid/split_1"
+    experiment.train_and_evaluate(config, workdir, "evaluate")
+    assert (workdir / "results.json").read_bytes() == ordinary
+    other = json.loads((workdir / "results-ilids_vid_split_1.json").read_text())
+    assert [own["split"] for own in other["splits"]] == [0, 1]
+
+
+def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(NUM_SPLITS, "ilids_vid", 3)
+    with pytest.raises(
+        InputError, match=r"'ilids_vid/split_2' is not prepared under .*; run `python data_prep/prepare.py"
+    ):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dataset_of_one_split_has_no_all(toy, tmp_path):
+    with toy.ignore_type():
+        toy.split = "all"
+    with pytest.raises(InputError, match="split is 'all'; dataset walkers has one split, 0"):
+        experiment.train_and_evaluate(toy, tmp_path / "run")
+
+
+def test_results_made_in_different_ways_are_not_averaged():
+    content = {
+        "system": "toy", "dataset": "ilids_vid", "seed": 0, "step": 4, "metric": "euclidean", "shuffled_frames": False,
+        "train_seconds": 1.0, "evaluation_seconds": 1.0, "skipped_frames": 0, "invalid_queries": 0, "streams": {},
+        "baselines": {}, "protocols": {"ilids_vid": {"rank1": 0.5}},
+    }  # fmt: skip
+    other = {**content, "protocols": {"ilids_vid": {"mAP": 0.5}}}
+    with pytest.raises(InputError, match="evaluated in different ways"):
+        all_splits.gather([content, other])
+    assert all_splits.gather([content]).std == {"ilids_vid": {"rank1": 0.0}}

@@ -1,0 +1,77 @@
+"""Files and folders that appear in one piece."""
+
+import pytest
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file, atomic_folder
+
+
+def contents(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def _interrupted(path):
+    path.write_text("ne")
+    raise KeyboardInterrupt
+
+
+def test_a_file_replaces_the_earlier_one_with_the_permissions_of_a_new_one(tmp_path):
+    path, plain = tmp_path / "a.json", tmp_path / "plain"
+    path.write_text("earlier")
+    plain.touch()
+    (tmp_path / "a.tmp").write_text("somebody's own")
+    with atomic_file(path) as half:
+        half.write_text("new")
+        half.chmod(0o600)
+        assert path.read_text() == "earlier"
+    assert path.read_text() == "new"
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert (tmp_path / "a.tmp").read_text() == "somebody's own"
+    assert contents(tmp_path) == ["a.json", "a.tmp", "plain"]
+
+
+def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("earlier")
+    with pytest.raises(KeyboardInterrupt), atomic_file(path) as half:
+        _interrupted(half)
+    assert contents(tmp_path) == ["a.json"]
+    assert path.read_text() == "earlier"
+
+
+def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):
+    with atomic_folder(tmp_path / "deep" / "out") as half:
+        (half / "x").write_text("1")
+        assert not (tmp_path / "deep" / "out").exists()
+    assert contents(tmp_path) == ["deep", "deep/out", "deep/out/x"]
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "other") as half:
+        _interrupted(half / "x")
+    assert contents(tmp_path) == ["deep", "deep/out", "deep/out/x"]
+
+
+def test_a_folder_behind_a_link_stays_behind_it_and_the_current_one_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with atomic_folder(tmp_path / "link") as half:
+        (half / "x").write_text("1")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "x").read_text() == "1"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", tmp_path / "here"):
+        with (
+            pytest.raises(InputError, match="here is the current folder: name one to be made in it"),
+            atomic_folder(name),
+        ):
+            raise AssertionError("never entered")
+
+
+@pytest.mark.parametrize("way", [atomic_file, atomic_folder])
+def test_what_cannot_be_written_is_named(tmp_path, way):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "inside"
+    with pytest.raises(InputError, match=f"cannot write {path}: "), way(path):
+        raise AssertionError("never entered")
+    with pytest.raises(InputError, match=r"cannot write .*full: No space left on device"), way(tmp_path / "full"):
+        raise OSError(28, "No space left on device")
+    assert contents(tmp_path) == ["file"]

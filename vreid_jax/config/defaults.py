@@ -1,0 +1,146 @@
+"""The fields that every configuration, phase and evaluation stream has."""
+
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from vreid_jax.config.datasets import DATASETS
+from vreid_jax.config.fields import nearest
+from vreid_jax.errors import InputError
+
+
+def default(system: str, dataset: str) -> ConfigDict:
+    """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
+    if dataset not in DATASETS:
+        base, variant, _ = dataset.partition("/")
+        if variant and base in DATASETS:
+            raise InputError(f"dataset {dataset!r} is written {base},data.name={dataset}")
+        raise InputError(
+            f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}"
+        )
+    return ConfigDict(
+        {
+            "system": system,
+            "dataset": dataset,
+            "split": FieldReference(0, field_type=object),  # of ilids_vid and prid2011: 0 to 9, or "all"
+            "seed": 0,
+            "init_from": "",  # a run's workdir or a file of weights (.safetensors, .pth), which this one starts from
+            "init_patterns": (".*",),  # which of its parameters, e.g. "spatial/.*"
+            "inflation": "mean",  # of its 2-D kernels in a 3-D network: mean or center
+            "dtype": "auto",  # of the computation: float32, bfloat16, or auto: bfloat16 where the device has it
+            "data": {
+                "name": DATASETS[dataset],
+                "data_dir": "",  # empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets
+                "path": "",  # of the dataset `folder`
+                "bad_frames": "error",  # or "skip": unreadable pictures of `folder` are left out and counted
+                "height": 256,
+                "width": 128,
+                "num_threads": 8,
+                "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
+                "mean": (),  # of RGB in [0, 1], and its deviation; empty: what the model was made for
+                "std": (),
+            },
+            "model": {},
+            "phase_order": (),
+            "phases": {},
+            "evaluation": {
+                "streams": {},
+                "batch_frames": 256,  # frames in one batch of the feature extraction
+                "similarity": {},  # keyword arguments of a system's similarity of tracklets, which replaces the metric
+                "shortlist": 0,  # that similarity for so many nearest by mean feature only; 0: for all
+                "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split
+                "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
+                "protocols": (),  # empty: those of the dataset
+                "baselines": ("untrained", "color_histogram"),
+                # Also persons instead of tracklets, as PROBE/GALLERY of random, all: protocols tracklets_PROBE_GALLERY.
+                "selections": (),
+                # Another dataset whose query and gallery are scored, e.g. walkers/jitter; written to results-….json.
+                "dataset": "",
+                # The control that destroys dynamics and nothing else; written to results-shuffled.json.
+                "shuffle_frames": False,
+            },
+            "logging": {"every_steps": 10, "tensorboard": True, "progress": True},
+            "checkpoint": {"every_steps": 100, "keep": 2},
+        }
+    )
+
+
+def phase(**changes) -> ConfigDict:
+    """Return a phase: what is sampled, what is minimised, how, and for how long. Unknown names are an error.
+
+    Fields:
+      sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
+        `identity`, `identities_per_batch` x K clips.
+      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them behind each other, of which up to
+        `corrupt` are corrupted, how many and which drawn anew each time.
+      cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
+        frames, which are then not augmented.
+      augment: probabilities of `data.augment`.
+      apply: keyword arguments of the module in this phase, e.g. which stream.
+      losses: terms by name, each with a weight (0 leaves it out).
+      train: patterns of the parameters that learn, e.g. `spatial/.*`; the others stay as they are.
+      lr_multipliers: pairs (pattern, factor); the first pattern that matches a parameter counts.
+      schedule: `constant`, `step` (times `factor` at each of `boundaries`), or `exponential` (from `start` on down to
+        `final_factor`); positions are fractions of the phase.
+      total_epochs, total_steps: the length; one of the two is 0.
+      accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
+    """
+    fields = ConfigDict(
+        {
+            "sampler": "shuffle",
+            "batch_size": 32,
+            "identities_per_batch": 8,
+            "clip": {"kind": "consecutive", "length": 8, "stride": 1, "num_clips": 1, "corrupt": 0},
+            "cache_features": False,
+            "augment": {"flip": 0.0, "enlarge_crop": 0.0},
+            "apply": {},
+            "losses": {
+                "softmax": {"weight": 1.0, "smoothing": 0.0},
+                "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
+                # On the similarities of sets of clips, negated.
+                "clip_triplet": {"weight": 0.0, "margin": 1.0, "reduction": "mean"},
+                # The queue has a length only where the training split has tracklets of pid -1.
+                "oim": {"weight": 0.0, "temperature": 0.1, "momentum": 0.5, "queue": 5000, "subsample": 0},
+            },
+            "optimizer": {
+                "name": "sgd",
+                "learning_rate": 0.01,
+                "momentum": 0.9,
+                "b1": 0.9,
+                "b2": 0.999,
+                "eps": 1e-8,
+                "weight_decay": 5e-4,
+            },
+            "schedule": {
+                "name": "constant",
+                "boundaries": (),
+                "factor": 0.1,
+                "start": 0.5,
+                "final_factor": 0.001,
+                "warmup_steps": 0,
+            },
+            "train": (".*",),
+            "lr_multipliers": (),
+            "total_epochs": 0,
+            "total_steps": 0,
+            "accumulation_steps": 1,
+        }
+    )
+    apply = changes.pop("apply", {})
+    fields.lock()
+    fields.update(changes)
+    with fields.unlocked():
+        fields.apply = ConfigDict(apply)
+    return fields
+
+
+def evaluation_stream(
+    kind: str, length: int, apply: dict[str, Any], num_clips: int = 8, stride: int = 1, average: bool = True
+) -> ConfigDict:
+    """Return an evaluation stream: the clips of a tracklet at test and the module's keyword arguments for them.
+
+    With `average` False the features of the `num_clips` clips are kept apart, for a system with a `similarity`. Up to
+    `clip.corrupt` clips of a tracklet are corrupted, how many and which drawn from the run's seed and its name.
+    """
+    clip = {"kind": kind, "length": length, "num_clips": num_clips, "stride": stride, "corrupt": 0}
+    return ConfigDict({"clip": clip, "apply": apply, "average": average})

@@ -1,0 +1,66 @@
+"""Fields by their dotted names: set, list, and suggest the nearest one for a misspelt name."""
+
+import ast
+import difflib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vreid_jax.errors import InputError
+
+
+def finish(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
+    """Set `fields` (dotted names) in the configuration and lock it.
+
+    Raises:
+      InputError: for a field that does not exist, with the nearest one that does.
+    """
+    config.lock()
+    for name, value in fields.items():
+        set_field(config, name, value)
+    return config
+
+
+def set_field(config: ConfigDict, name: str, value: Any) -> None:
+    """Set one field by its dotted name; an unknown name or a value of another type is an `InputError`."""
+    known = field_names(config)
+    if name not in known:
+        raise InputError(unknown_field(name, known))
+    try:
+        config.update_from_flattened_dict({name: value})
+    except TypeError as error:
+        raise InputError(f"config.{name} = {value!r} is of the wrong type; its default is {known[name]!r}") from error
+
+
+def unknown_field(name: str, known) -> str:
+    """Say in one sentence that there is no such field, and which one is nearest."""
+    tail = {field.rpartition(".")[2]: field for field in known}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = close or [tail[last] for last in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.6)]
+    hint = f"; did you mean config.{close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
+    return f"there is no field config.{name}{hint}"
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
+    """Return every field by its dotted name, with its value; an empty group counts as a field."""
+    fields = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and len(value):
+            fields.update(field_names(value, f"{prefix}{key}."))
+        else:
+            fields[f"{prefix}{key}"] = value
+    return fields
+
+
+def nearest(name: str, known) -> str:
+    """Return `, did you mean …?` when a known name is close, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def literal(text: str) -> Any:
+    """Return the Python value that a text is, or the text where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

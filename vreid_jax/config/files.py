@@ -1,0 +1,88 @@
+"""Configuration files, the text of `--config`, and the command line's errors in one sentence."""
+
+import importlib.util
+import itertools
+import os
+import re
+import sys
+import traceback
+from importlib.machinery import SourceFileLoader
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from vreid_jax.config.fields import field_names, literal, unknown_field
+from vreid_jax.errors import InputError
+
+SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
+
+
+def from_file(name: str) -> ConfigDict:
+    """Return the locked configuration of `FILE[:DATASET[,key=value…]]`, the text that `--config` takes.
+
+    Raises:
+      InputError: when there is no such file, or no such dataset or field, or the file does not run.
+    """
+    path, _, argument = str(name).partition(":")
+    if not os.path.isfile(path):
+        raise InputError(f"there is no configuration file {path}")
+    loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
+    try:
+        loader.exec_module(module)
+        return module.get_config(argument or None)
+    except InputError:
+        raise
+    except Exception as error:  # it is somebody's program
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
+        raise InputError(f"{path} line {line} is no configuration: {type(error).__name__}: {error}") from error
+
+
+def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
+    """Split `DATASET[,key=value…]` of `--config=FILE:DATASET,…` into the dataset and the fields it sets.
+
+    Raises:
+      InputError: for a part that is no `key=value`.
+    """
+    dataset, *assignments = re.split(r",(?=[\w.]+=)", argument or "walkers")
+    fields = {}
+    for assignment in assignments:
+        key, _, text = assignment.partition("=")
+        value = fields[SHORT_NAMES.get(key, key)] = literal(text)
+        if isinstance(value, str) and "," in value:
+            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is no key=value")
+    dataset, comma, rest = dataset.partition(",")
+    if comma:
+        raise InputError(f"{rest!r} behind the configuration is no key=value")
+    return dataset, fields
+
+
+def pop_clip_length(changes: dict[str, Any], default: int) -> int:
+    """Take `clip_length`, which several fields of a system follow, out of the fields that are set.
+
+    Raises:
+      InputError: unless it is a number of frames.
+    """
+    length = changes.pop("clip_length", default)
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise InputError(f"clip_length is {length!r}; it is a number of frames, at least 1")
+    return length
+
+
+def explain_flag_error(arguments: list[str], error: Exception) -> str:
+    """Say in one sentence what is wrong with a command line that could not be parsed."""
+    flags = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
+    files = [flag.partition("=")[2] for flag in flags if flag.startswith("config=")]
+    files += [after for flag, after in itertools.pairwise(arguments) if flag in ("--config", "-config")]
+    if files:
+        try:
+            known = field_names(from_file(files[0]))
+        except InputError as wrong:
+            return str(wrong)
+        for flag in flags:
+            name = flag.partition("=")[0].removeprefix("config.")
+            if flag.startswith("config.") and name not in known:
+                return unknown_field(name, known)
+    return " ".join(str(error).split())

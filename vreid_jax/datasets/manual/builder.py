@@ -1,0 +1,52 @@
+"""The base of builders whose data a user has to ask for: listed by name, checked, and passed through."""
+
+import io
+import os
+from collections.abc import Iterator
+
+from vreid_jax.datasets import progress
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.tracklet_builder import TrackletBuilder
+
+
+class ManualBuilder(TrackletBuilder, skip_registration=True):
+    """A builder that reads `manual_dir`; a subclass says what is in it.
+
+    Attributes:
+      manual_dir: where the data are, a folder or an archive; None is the folder that TFDS is given.
+    """
+
+    manual_dir: str | os.PathLike | None = None
+
+    def list_tracklets(self, files: ManualFiles) -> Listing:
+        """The tracklets of the three splits, from names and tables alone; no picture is opened.
+
+        Raises:
+          InputError: something is missing or does not parse.
+        """
+        raise NotImplementedError
+
+    def published(self) -> tuple[Published, ...]:
+        """What is published about the data set."""
+        raise NotImplementedError
+
+    def _split_generators(self, dl_manager):
+        root = dl_manager.manual_dir if self.manual_dir is None else self.manual_dir
+        with ManualFiles(root) as files:
+            listing = self.list_tracklets(files)
+        self.info.metadata.update(split_source=listing.split_source)
+        return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}
+
+    def _generate_examples(self, root, split: str, tracklets: list[Tracklet]) -> Iterator[tuple[str, dict]]:
+        with ManualFiles(root) as files:
+            for tracklet in progress.tracklets(tracklets, f"{self.name} {split}"):
+                yield (
+                    tracklet.tracklet_id,
+                    {
+                        "frames": [io.BytesIO(files.picture(path)) for path in tracklet.frames],
+                        "pid": tracklet.pid,
+                        "camid": tracklet.camid,
+                        "tracklet_id": tracklet.tracklet_id,
+                    },
+                )

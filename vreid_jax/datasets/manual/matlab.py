@@ -1,0 +1,37 @@
+"""Tables in MATLAB files."""
+
+import io
+
+import numpy as np
+
+from vreid_jax.datasets.manual.files import ManualFiles
+from vreid_jax.errors import InputError
+
+
+def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
+    """The table `key` of a `.mat` file, as int64.
+
+    Raises:
+      InputError: the file is no MATLAB file, has no such table, or the table holds no whole numbers.
+    """
+    try:
+        from scipy.io import loadmat  # here alone: datasets that are built are read without SciPy
+    except ImportError as error:
+        raise InputError(
+            f"{files.where(path)} is read with SciPy, which is not installed: pip install scipy"
+        ) from error
+    try:
+        content = loadmat(io.BytesIO(files.read(path)))
+    except InputError:
+        raise
+    except Exception as error:  # scipy raises whatever the broken file made it stumble over
+        raise InputError(f"{files.where(path)} is not a readable MATLAB file ({error}); fetch it again") from error
+    names = sorted(name for name in content if not name.startswith("__"))
+    if key not in names:
+        raise InputError(
+            f"{files.where(path)} has no table {key}, only {', '.join(names) or 'nothing'}; fetch it again"
+        )
+    table = np.asarray(content[key])
+    if table.dtype.kind not in "iuf" or not table.size or np.any(table != np.rint(table)):
+        raise InputError(f"{files.where(path)}: the table {key} must hold whole numbers; fetch it again")
+    return table.astype(np.int64)

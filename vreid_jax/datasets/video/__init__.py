@@ -1,0 +1,1 @@
+"""Tracklets cut out of a video."""

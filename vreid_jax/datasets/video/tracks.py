@@ -1,0 +1,260 @@
+"""Cuts tracklets out of a video along tracks in MOTChallenge format, into the layout that the dataset `folder` reads."""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from vreid_jax.datasets.video.box_linking import link
+from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_folder
+
+_QUALITY = 95
+_MOST_OUTSIDE = 0.1  # of the boxes may lie wholly outside of the picture; of another video's tracks more do
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A box of one track (from 1; -1 for a detection without id) in one frame (from 1), in pixels."""
+
+    frame: int
+    track: int
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What was cut: numbers of identities, tracklets and frames."""
+
+    train_identities: int
+    test_identities: int
+    tracklets: int
+    frames: int
+    left_out: int  # tracks shorter than asked for
+
+
+def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
+    """Reads `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
+
+    Where every id is -1 the boxes are detections, and are linked into tracks (see `box_linking.link`).
+
+    Raises:
+      InputError: the file is not there, a line is malformed (its number is named), some boxes have ids and some have none,
+        or there is no box at all.
+    """
+    if not 0 < min_iou <= 1 or max_gap < 0:
+        raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
+    path = Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise InputError(f"the tracks {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the tracks {path} are no text: lines are frame,id,x,y,w,h,confidence,-1,-1,-1") from error
+    boxes, seen = [], set()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        box, ignored = _parse(line, f"{path}, line {number}")
+        if box.track != -1 and (box.frame, box.track) in seen:
+            raise InputError(f"{path}, line {number}: track {box.track} has a second box in frame {box.frame}")
+        seen.add((box.frame, box.track))
+        if not ignored:
+            boxes.append(box)
+    if not boxes:
+        raise InputError(f"{path} has no boxes: lines are frame,id,x,y,w,h,confidence,-1,-1,-1")
+    without = sum(box.track == -1 for box in boxes)
+    if without == len(boxes):
+        return link(boxes, min_iou, max_gap)
+    if without:
+        raise InputError(f"{path}: {without} of {len(boxes)} boxes have no id (-1); give all of them one, or none")
+    return boxes
+
+
+def _parse(line: str, where: str) -> tuple[Box, bool]:
+    try:
+        values = [float(v) for v in line.split(",")]
+    except ValueError:
+        values = []
+    if len(values) < 6 or not np.isfinite(values[:6]).all():
+        raise InputError(f"{where}: expected frame,id,x,y,w,h,confidence,-1,-1,-1 and found {line.strip()!r}")
+    frame, track, left, top, width, height = values[:6]
+    if frame < 1 or frame % 1 or (track != -1 and (track < 1 or track % 1)):
+        raise InputError(
+            f"{where}: frame and id must be whole numbers from 1 (id -1: a detection), found {frame:g} and {track:g}"
+        )
+    if width <= 0 or height <= 0:
+        raise InputError(f"{where}: width and height of a box must be positive, found {width:g} and {height:g}")
+    return Box(int(frame), int(track), left, top, width, height), len(values) > 6 and values[6] == 0
+
+
+def clip_box(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left, right of the part of a box inside the picture, in whole pixels; None if there is none."""
+    left, right = max(0, round(box.left)), min(width, round(box.left + box.width))
+    top, bottom = max(0, round(box.top)), min(height, round(box.top + box.height))
+    return (top, bottom, left, right) if bottom > top and right > left else None
+
+
+def cut_tracklets(
+    video: str | os.PathLike,
+    tracks: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    min_length: int = 8,
+    resize: tuple[int, int] | None = None,
+    seed: int = 0,
+    min_iou: float = 0.5,
+    max_gap: int = 5,
+    progress: bool = True,
+) -> Summary:
+    """Writes `out/{train,query,gallery}/<pid>/c<camid>_track<id>/<frame>.jpg`, pid being the track's id.
+
+    Half of the identities, drawn by `seed`, are for training. The first half of a track is camera 1, the second half
+    camera 2; of a test identity the first is the query and the second in the gallery. The video is read once, one frame
+    in memory at a time, and `out` appears when everything is written.
+
+    Args:
+      video: any video that OpenCV reads.
+      tracks: boxes in MOTChallenge format, with ids, or all with id -1: detections, which are linked first.
+      out: a folder that does not exist yet, or is empty.
+      min_length: tracks with fewer boxes inside the picture are left out; at least 2.
+      resize: (height, width) of the written frames in pixels; None leaves them as they are.
+      seed: which identities are for training.
+      min_iou: of detections: least overlap of neighbouring boxes of a track, in (0, 1].
+      max_gap: of detections: frames in a row that a track may miss.
+      progress: whether to show a bar.
+
+    Raises:
+      InputError: an input cannot be used; `out` is then as it was.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is there already and is not an empty folder: name another one, or remove it")
+    if min_length < 2:
+        raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
+    boxes = read_tracks(tracks, min_iou, max_gap)
+    with _opened(video) as (reader, first):
+        _check_inside(boxes, first.shape[:2], video, tracks)
+        jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
+        with atomic_folder(out) as partial:
+            _write(reader, first, jobs, partial, resize, progress, video, tracks)
+    return summary
+
+
+def cut_tracks(
+    video: str | os.PathLike,
+    tracks: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    min_length: int = 2,
+    progress: bool = True,
+) -> int:
+    """Writes every track whole, `out/track<id>/<frame>.jpg`, as it is in the video; returns how many there are.
+
+    Raises:
+      InputError: an input cannot be used, or no track has `min_length` boxes inside the picture.
+    """
+    boxes = read_tracks(tracks)
+    with _opened(video) as (reader, first):
+        _check_inside(boxes, first.shape[:2], video, tracks)
+        crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
+        if not crops:
+            raise InputError(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
+        jobs: dict[int, list[Job]] = {}
+        for track, found in crops.items():
+            for frame, crop in found:
+                jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
+        _write(reader, first, jobs, Path(out), None, progress, video, tracks)
+    return len(crops)
+
+
+def read_fps(video: str | os.PathLike) -> float:
+    """Frames a second that a video names, 0 if it names none."""
+    with _opened(video) as (reader, _):
+        return float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+
+
+@contextlib.contextmanager
+def _opened(video: str | os.PathLike):
+    """A video's reader, and its first frame, which was read."""
+    if not Path(video).is_file():
+        raise InputError(f"the video {video} is not there")
+    reader = cv2.VideoCapture(os.fspath(video))
+    try:
+        readable, first = reader.read() if reader.isOpened() else (False, None)
+        if not readable:
+            raise InputError(f"the video {video} cannot be read: OpenCV finds no frame in it")
+        yield reader, first
+    finally:
+        reader.release()
+
+
+def _check_inside(boxes, shape, video, tracks) -> None:
+    """Raises `InputError` where so many boxes miss the picture that they must be another video's."""
+    outside = sum(clip_box(box, *shape) is None for box in boxes)
+    if outside > _MOST_OUTSIDE * len(boxes):
+        raise InputError(
+            f"{outside} of {len(boxes)} boxes of {tracks} lie outside of the picture of {video}, which is "
+            f"{shape[1]} x {shape[0]}: they are of another video, or of another size of it"
+        )
+
+
+Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT, and the crop
+
+
+def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]], Summary]:
+    """Which crops of which frame go where."""
+    by_track = _crops(boxes, shape)
+    ids = sorted(track for track, crops in by_track.items() if len(crops) >= min_length)
+    if len(ids) < 2:
+        raise InputError(
+            f"{tracks} has {len(ids)} tracks with at least {min_length} boxes inside the picture: "
+            "two are needed, one to train and one to test"
+        )
+    training = set(np.random.default_rng(seed).permutation(ids)[: len(ids) // 2].tolist())
+    jobs: dict[int, list[Job]] = {}
+    for track in ids:
+        crops = sorted(by_track[track])
+        for i, (frame, crop) in enumerate(crops):
+            camid = 1 if i < len(crops) // 2 else 2
+            split = "train" if track in training else ("query", "gallery")[camid - 1]
+            jobs.setdefault(frame, []).append((f"{split}/{track:04d}/c{camid}_track{track}", crop))
+    frames = sum(len(j) for j in jobs.values())
+    left_out = len({box.track for box in boxes}) - len(ids)
+    return jobs, Summary(len(training), len(ids) - len(training), 2 * len(ids), frames, left_out)
+
+
+def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]]]:
+    """Frames and crops of every track, of its boxes inside the picture."""
+    by_track: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
+    for box in boxes:
+        inside = clip_box(box, *shape)
+        if inside:
+            by_track.setdefault(box.track, []).append((box.frame, inside))
+    return by_track
+
+
+def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> None:
+    last = max(jobs)
+    for number in tqdm(range(1, last + 1), desc="cutting", unit=" frames", disable=not progress):
+        if number > 1:
+            readable, image = reader.read()
+            if not readable:
+                raise InputError(
+                    f"{tracks} has boxes up to frame {last}, but the video {video} ends after {number - 1}"
+                )
+        for folder, (top, bottom, left, right) in jobs.get(number, ()):
+            crop = image[top:bottom, left:right]
+            if resize:
+                crop = cv2.resize(crop, resize[::-1], interpolation=cv2.INTER_AREA)
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            name = root / folder / f"{number:06d}.jpg"
+            if not cv2.imwrite(os.fspath(name), crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+                raise OSError(f"cannot write {name}")

@@ -1,0 +1,184 @@
+"""A system's own similarity of tracklets, over all pairs of them: in blocks under jit, over the devices, or a shortlist."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation.metric import LEARNED
+from vreid_jax.runtime.mesh import replicate
+
+PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
+FAR = 2.0  # what is not on the shortlist is farther than this
+
+
+class PairDistances:
+    """`distances(query_rows, gallery_rows)` [Q, G] = 1 - similarity, over a table of clip features [N, M, D].
+
+    A row is computed once, against all N tracklets, when it is first asked for; all rows together are N² floats (593 MB
+    for 12,180 tracklets). Beside the table (399 MB for 12,180 x 8 x 1,024) and these rows a block is in memory:
+    `pairs_at_once` pairs a device, and what the similarity keeps for each (some 10 D floats: 335 MB for D = 1,024).
+
+    With a `shortlist` of k the similarity is computed for the k nearest tracklets of each row by mean feature alone (a
+    row is its own nearest one); all others follow behind them, in that order, at distances above `FAR`.
+    """
+
+    squared = True  # 1 - cosine is half a squared Euclidean distance: what re-ranking asks
+    metric = "similarity"
+
+    def __init__(
+        self,
+        similarity: Callable,
+        variables,
+        clips: np.ndarray,
+        mesh: Mesh,
+        *,
+        shortlist: int = 0,
+        pairs_at_once: int = PAIRS_AT_ONCE,
+        progress: bool = False,
+        name: str = "similarity",
+    ):
+        """`similarity(variables, query [Q, M, D], gallery [G, M, D])` is called under jit; `mesh` has an axis `data`."""
+        _check_shortlist(shortlist)
+        self._clips, self._mesh, self._progress, self._name = clips, mesh, progress, name
+        self._shortlist = min(shortlist, len(clips)) if shortlist else 0
+        self._pairs_at_once = pairs_at_once * mesh.size
+        self._rows: dict[int, np.ndarray] = {}
+        spread, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+        self._spread, self._whole = spread, whole
+        self._variables = replicate(variables, mesh)
+        self._block = jax.jit(similarity, in_shardings=(whole, spread, whole), out_shardings=whole)
+
+        def of_own_gallery(variables, query, galleries):
+            return jax.vmap(lambda q, g: similarity(variables, q[None], g)[0])(query, galleries)
+
+        self._own_block = jax.jit(of_own_gallery, in_shardings=(whole, spread, spread), out_shardings=whole)
+
+    def __call__(self, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+        """Distances [Q, G] float32 of rows of the table."""
+        wanted = np.unique([row for row in query.tolist() if row not in self._rows]).astype(int)
+        if len(wanted):
+            found = self._nearest_only(wanted) if self._shortlist else self._all(wanted)
+            self._rows.update(zip(wanted.tolist(), found, strict=True))
+        return np.stack([self._rows[row][gallery] for row in query.tolist()])
+
+    @property
+    def features(self) -> np.ndarray:
+        """One vector a tracklet [N, D], the mean of its clips, as galleries hold it."""
+        return self._clips.mean(1)
+
+    def _bar(self, total: int):
+        return tqdm(total=total, desc=self._name, unit="pair", unit_scale=True, disable=not self._progress, leave=False)
+
+    def _all(self, rows: np.ndarray) -> np.ndarray:
+        """Every tracklet against these rows, block by block."""
+        size = len(self._clips)
+        across = _block_length(size, max(1, int(self._pairs_at_once**0.5)), 1)
+        down = _block_length(len(rows), max(1, self._pairs_at_once // across), self._mesh.size)
+        result = np.empty((len(rows), size), np.float32)
+        with self._bar(len(rows) * size) as bar:
+            for top in range(0, len(rows), down):
+                query = self._put(self._clips[_padded(rows[top : top + down], down)], self._spread)
+                for left in range(0, size, across):
+                    columns = _padded(np.arange(left, min(left + across, size)), across)
+                    gallery = self._put(self._clips[columns], self._whole)
+                    block = 1 - np.asarray(self._block(self._variables, query, gallery))
+                    part = result[top : top + down, left : left + across]
+                    part[:] = block[: part.shape[0], : part.shape[1]]
+                    bar.update(part.size)
+        return result
+
+    def _nearest_only(self, rows: np.ndarray) -> np.ndarray:
+        """Each row against its shortlist; the others by mean feature, behind."""
+        k = self._shortlist
+        down = _block_length(len(rows), max(1, self._pairs_at_once // k), self._mesh.size)
+        means = _mean_features(self._clips)
+        result = np.empty((len(rows), len(means)), np.float32)
+        with self._bar(len(rows) * k) as bar:
+            for top in range(0, len(rows), down):
+                chosen = _padded(rows[top : top + down], down)
+                cheap = 1 - means[chosen] @ means.T
+                cheap[np.arange(down), chosen] = -1  # rounding must not keep a row from its own shortlist
+                near = np.argpartition(cheap, k - 1, axis=1)[:, :k]
+                query, galleries = (self._put(self._clips[index], self._spread) for index in (chosen, near))
+                learned = 1 - np.asarray(self._own_block(self._variables, query, galleries))
+                cheap += np.maximum(FAR, learned.max(1, keepdims=True)) + 2e-6
+                np.put_along_axis(cheap, near, learned, axis=1)
+                part = result[top : top + down]
+                part[:] = cheap[: len(part)]
+                bar.update(len(part) * k)
+        return result
+
+    def _put(self, x: np.ndarray, sharding: NamedSharding) -> jax.Array:
+        # Every process holds the whole table.
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
+def _mean_features(clips: np.ndarray) -> np.ndarray:
+    units = clips / np.maximum(np.linalg.norm(clips, axis=2, keepdims=True), 1e-12)
+    means = units.mean(1)
+    return (means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+def _block_length(count: int, most: int, multiple: int) -> int:
+    """Equal blocks of at most about `most` that cover `count`, a multiple of `multiple`: one compilation serves all."""
+    blocks = -(-count // most)
+    return -(-count // blocks // multiple) * multiple
+
+
+def _padded(rows: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([rows, np.repeat(rows[-1:], length - len(rows))])
+
+
+def _check_shortlist(shortlist: int) -> None:
+    if shortlist < 0:
+        raise InputError(f"evaluation.shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
+
+
+def _similarity(module, config, method) -> Callable:
+    fields = config.evaluation.similarity.to_dict()
+
+    def similarity(variables, query, gallery):
+        return module.apply(variables, query, gallery, method=method, **fields)
+
+    return similarity
+
+
+def check_similarity(module, variables, shape: tuple[int, int, int], config, method) -> None:
+    """Raise `InputError` where clips that a stream keeps apart, tracklets of `shape` [1, M, D], cannot be compared."""
+    if method is None or len(config.evaluation.streams) > 1:
+        raise InputError(
+            "average is False in an evaluation stream, which only the single stream of a system may have that compares "
+            "sets of clips"
+        )
+    if config.evaluation.metric in LEARNED or config.evaluation.selections:
+        raise InputError(
+            f"{config.model.name} compares tracklets by evaluation.similarity: evaluation.metric = "
+            f"{config.evaluation.metric!r} and evaluation.selections are for streams with average = True"
+        )
+    _check_shortlist(config.evaluation.shortlist)
+    tracklets = jax.ShapeDtypeStruct(shape, jnp.float32)
+    try:
+        jax.eval_shape(_similarity(module, config, method), variables, tracklets, tracklets)
+    except TypeError as error:
+        raise InputError(f"evaluation.similarity does not fit {config.model.name}: {error}") from error
+
+
+def pair_distances(module, variables, clips: np.ndarray, config, mesh: Mesh, method, name: str) -> PairDistances:
+    """The distances of a system that is registered with a `similarity`, a method of its module.
+
+    `clips` [N, M, D] are its clips' features; `config.evaluation.similarity` are the method's keyword arguments.
+    """
+    return PairDistances(
+        _similarity(module, config, method),
+        variables,
+        clips,
+        mesh,
+        shortlist=config.evaluation.shortlist,
+        progress=config.logging.progress and jax.process_index() == 0,
+        name=name,
+    )

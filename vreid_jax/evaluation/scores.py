@@ -1,0 +1,124 @@
+"""Scores of a table of distances: each protocol, thresholds, gait twins and persons instead of tracklets."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vreid_jax import retrieval
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation.distances import distance_table, feature_distances, reranked
+from vreid_jax.evaluation.test_set import TestSet, select
+from vreid_jax.retrieval.distances import METRICS
+
+FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
+
+
+def score(
+    test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols, rerank: bool = False
+) -> dict[str, dict]:
+    """Rank under every protocol: `{protocol: summary}` as in `results.json`.
+
+    `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`; `rerank` re-ranks them by their
+    k-reciprocal neighbours (k1 = 20, k2 = 6, λ = 0.3, as published), a query that is in the gallery entering once.
+    """
+    scores = {}
+    for name in protocols:
+        query, gallery = select(test, name)
+        table = (reranked if rerank else distance_table)(test, distances, query, gallery)
+        ranking = retrieval.rank(
+            table,
+            test.query.pids[query],
+            test.gallery.pids[gallery],
+            test.query.camids[query],
+            test.gallery.camids[gallery],
+        )
+        scores[name] = ranking.summary()
+    return scores
+
+
+def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) -> dict | None:
+    """Same person or not, by a threshold on the distance, over all pairs of a protocol: equal-error rate and thresholds.
+
+    `threshold[i]` is the largest distance at which at most `false_accept_rate[i]` of the pairs of two persons pass, and
+    `true_accept_rate[i]` of the pairs of one person do. None where there is no pair of one of the two kinds. `metric`
+    names the distance; where it is learned, `of_vectors` is the same of the plain distance of the tracklets' vectors,
+    in which galleries are searched.
+    """
+    found = _thresholds(test, distances, protocol, rates)
+    if found and distances.metric not in METRICS:
+        found["of_vectors"] = _thresholds(test, feature_distances(distances.features, METRICS[0]), protocol, rates)
+    return found
+
+
+def _thresholds(test: TestSet, distances, protocol: str, rates) -> dict | None:
+    query, gallery = select(test, protocol)
+    labels = (
+        test.query.pids[query],
+        test.gallery.pids[gallery],
+        test.query.camids[query],
+        test.gallery.camids[gallery],
+    )
+    try:
+        curve = retrieval.verification(distance_table(test, distances, query, gallery), *labels)
+    except InputError:
+        return None
+    thresholds = [curve.threshold_at(rate) for rate in rates]
+    return {
+        "protocol": protocol,
+        "metric": distances.metric,
+        "equal_error_rate": curve.equal_error_rate,
+        "false_accept_rate": list(rates),
+        "threshold": [float(threshold) for threshold in thresholds],
+        "true_accept_rate": [float(curve.true_accept_rate(threshold)) for threshold in thresholds],
+    }
+
+
+def twin_scores(test: TestSet, distances, twins) -> dict:
+    """Rank-1 between gait twins: of the query's identity and its twin, both in one other camera, who is nearer?
+
+    Every query and every other camera in which both of a pair are seen is one comparison, so chance is one half
+    whatever the cameras look like; equal distances count half.
+    """
+    twin = {int(a): int(b) for pair in twins for a, b in (pair, pair[::-1])}
+    right = []
+    for number, (pid, camid) in enumerate(zip(test.query.pids, test.query.camids, strict=True)):
+        if int(pid) not in twin:
+            continue
+        for other in np.unique(test.gallery.camids[test.gallery.camids != camid]):
+            there = test.gallery.camids == other
+            own, others = (test.gallery_rows[there & (test.gallery.pids == who)] for who in (int(pid), twin[int(pid)]))
+            if len(own) and len(others):
+                query = test.query_rows[number : number + 1]
+                mine, theirs = distances(query, own).min(), distances(query, others).min()
+                right.append(0.5 if mine == theirs else float(mine < theirs))
+    return {"rank1": float(np.mean(right)) if right else float("nan"), "num_pairs": len(right)}
+
+
+def parse_selection(name: str) -> tuple[str, str]:
+    """Return what `PROBE/GALLERY` of `evaluation.selections` takes on either side, "random" or "all".
+
+    Raises:
+      InputError: for anything else.
+    """
+    probe, slash, gallery = name.partition("/")
+    if not slash or {probe, gallery} - set(retrieval.tracklet_selection.SELECTIONS):
+        raise InputError(f"evaluation.selections names {name!r}; it is PROBE/GALLERY, each random or all")
+    return probe, gallery
+
+
+def selection_scores(test: TestSet, distances, selections, draws: int = 10) -> dict[str, dict]:
+    """Rank persons instead of tracklets (PersonVLAD, Table II): `{"tracklets_PROBE_GALLERY": summary}`, as in `score`.
+
+    `distances` are those of `feature_distances`. The mean over `draws`, seeds 0, 1, …; of all/all there is but one.
+    """
+    scores = {}
+    for name in selections:
+        probe, gallery = parse_selection(name)
+        summaries = []
+        for seed in range(draws if "random" in (probe, gallery) else 1):
+            selected = retrieval.select_tracklets(
+                distances.features, test.tracklets.pids, test.tracklets.camids, probe, gallery, seed, distances.between
+            )
+            summaries.append(retrieval.rank(*selected).summary())
+        scores[f"tracklets_{probe}_{gallery}"] = retrieval.mean_std_over_splits(summaries)[0]
+    return scores

@@ -1,0 +1,121 @@
+"""`split=all`: a data set's splits one after the other, each in a folder of its own, and the mean over them."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from vreid_jax.config import NUM_SPLITS, dataset_name
+from vreid_jax.datasets import load_builder
+from vreid_jax.experiment.results import Results, file_suffix
+from vreid_jax.experiment.workdir import open_workdir
+from vreid_jax.retrieval.splits import mean_std_over_splits
+
+
+def run_all_splits(
+    config: ConfigDict, workdir: Path, mode: str, run: Callable[[ConfigDict, Path, str], Results | None]
+) -> Results | None:
+    """Run every split in `workdir/split_<n>` and gather them in `workdir`, which may be resumed anywhere.
+
+    A split whose results are there, and were made by this very configuration, is not run again, but in mode
+    `evaluate`.
+
+    Args:
+      config: with `split` "all".
+      workdir: folder of the run.
+      mode: of `train_and_evaluate`.
+      run: runs one split.
+
+    Returns:
+      The results, whose scores are means over the splits; nothing in mode `train`.
+
+    Raises:
+      InputError: the dataset has no splits, or one of them is not prepared; before anything is trained.
+    """
+    configs = list(_configs(config))
+    for own in configs:
+        load_builder(dataset_name(own), own.data.data_dir or None, progress=config.logging.progress)
+    open_workdir(workdir, config)
+    name = f"results{file_suffix(config.evaluation)}.json"
+    contents = []
+    for own in configs:
+        folder = workdir / f"split_{own.split}"
+        content = _finished(own, folder, name) if mode == "train_and_evaluate" else None
+        if content is None:
+            results = run(own, folder, mode)
+            content = results.content() if results else None
+        contents.append(content)
+    if mode == "train":
+        return None
+    results = gather(contents)
+    if jax.process_index() == 0:
+        results.save(workdir / name)
+        print(results.table(), flush=True)
+    return results
+
+
+def gather(contents: list[dict]) -> Results:
+    """One result of the contents of several splits' `results.json`: means, with the deviations in `std`.
+
+    Raises:
+      InputError: the splits were evaluated in different ways.
+    """
+    first = contents[0]
+    means = {
+        part: {name: _mean(contents, part, name)[0] for name in first.get(part, {})}
+        for part in ("protocols", "reranked")
+    }
+    for part in ("streams", "baselines"):
+        means[part] = {
+            title: {name: _mean([content[part] for content in contents], title, name)[0] for name in first[part][title]}
+            for title in first[part]
+        }
+    sources = sorted({content.get("split_source", "") for content in contents})
+    return Results(
+        system=first["system"],
+        dataset=first["dataset"],
+        split="all",
+        seed=first["seed"],
+        step=first["step"],
+        skipped_frames=sum(content["skipped_frames"] for content in contents),
+        invalid_queries=sum(content["invalid_queries"] for content in contents),
+        splits=contents,
+        std={name: _mean(contents, "protocols", name)[1] for name in first["protocols"]},
+        extra={
+            "split_source": "; ".join(sources),
+            "metric": first["metric"],
+            "shuffled_frames": first["shuffled_frames"],
+            "train_seconds": sum(content["train_seconds"] for content in contents),
+            "evaluation_seconds": sum(content["evaluation_seconds"] for content in contents),
+        },
+        **means,
+    )
+
+
+def _mean(contents: list[dict], part: str, name: str) -> tuple[dict, dict]:
+    return mean_std_over_splits([content[part][name] for content in contents])
+
+
+def _configs(config: ConfigDict) -> Iterator[ConfigDict]:
+    if config.dataset not in NUM_SPLITS:
+        dataset_name(config)  # says so
+    for number in range(NUM_SPLITS[config.dataset]):
+        own = config.copy_and_resolve_references()
+        with own.ignore_type():
+            own.split = number
+        yield own
+
+
+def _finished(config: ConfigDict, folder: Path, name: str) -> dict | None:
+    """The content of a split's results, if this configuration made them."""
+    made_by, results = folder / "config.json", folder / name
+    try:
+        # A start writes the configuration, and its end the results.
+        if results.stat().st_mtime_ns < made_by.stat().st_mtime_ns:
+            return None
+        same = json.loads(made_by.read_text()) == json.loads(config.to_json())
+        return json.loads(results.read_text()) if same else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,111 @@
+"""The folder of a run: whose it is, whether this configuration may go on in it, and that only one process trains there."""
+
+import contextlib
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from vreid_jax.config import field_names
+from vreid_jax.errors import InputError
+from vreid_jax.files import UNFINISHED, atomic_file
+
+LOCK = ".lock"  # held by who trains
+# What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
+FREE_FIELDS = (
+    r"phases\.\w+\.total_(steps|epochs)",
+    r"(logging|checkpoint|evaluation)\..*",
+    r"data\.(num_threads|data_dir|feature_dir)",
+)
+FREE_ELSEWHERE = r"data\.(path|bad_frames)"  # of `folder`, for the evaluation of a run on another dataset
+
+
+def check_workdir(path: Path, config: ConfigDict) -> dict | None:
+    """Check that the folder is free for a new run, or that the run in it is this one; returns what its config.json holds.
+
+    Raises:
+      InputError: when the folder holds something else, or a run of another configuration (naming what differs).
+    """
+    file = path / "config.json"
+    stored = None
+    if path.exists() and not path.is_dir():
+        raise InputError(f"workdir {path} is a file; give a folder")
+    if file.exists():
+        try:
+            stored = json.loads(file.read_text())
+            if not isinstance(stored, dict):
+                raise ValueError("it holds no object")
+        except ValueError as error:
+            raise InputError(
+                f"{file} is no configuration ({error}); it was not written by a run, give another workdir"
+            ) from error
+        different = _differences(stored, json.loads(config.to_json()))
+        if different:
+            raise InputError(
+                f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
+                f"Give another workdir, or the same fields"
+            )
+    elif path.is_dir() and any(not _is_left_behind(entry.name) for entry in path.iterdir()):
+        raise InputError(
+            f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
+        )
+    return stored
+
+
+def _is_left_behind(name: str) -> bool:  # by a start that did not get far
+    return name == LOCK or name.endswith(UNFINISHED)
+
+
+def open_workdir(path: Path, config: ConfigDict) -> None:
+    """Make the folder this run's, its configuration in it; says so if the metric of a run becomes another.
+
+    Raises:
+      InputError: as for `check_workdir`, and when the folder cannot be written to.
+    """
+    stored = check_workdir(path, config)
+    _make(path)
+    with atomic_file(path / "config.json") as half:
+        half.write_text(config.to_json(indent=1) + "\n")
+    metric = config.evaluation.metric
+    if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
+        print(f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True)
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+
+
+@contextlib.contextmanager
+def only_trainer(path: Path) -> Iterator[None]:
+    """Keep other processes of this machine from training in the workdir; `InputError` where one does already."""
+    _make(path)
+    try:
+        file = (path / LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+    with file as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another process trains in workdir {path}: wait for it, or give another one") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _differences(stored: dict, now: dict) -> list[str]:
+    free = FREE_FIELDS if stored.get("dataset") == "folder" else (*FREE_FIELDS, FREE_ELSEWHERE)
+    old, new = (field_names(ConfigDict(tree)) for tree in (stored, now))
+    names = sorted(old.keys() | new.keys())
+    missing = "nothing"
+    return [
+        f"{name} was {old.get(name, missing)!r}, is {new.get(name, missing)!r}"
+        for name in names
+        if old.get(name, missing) != new.get(name, missing) and not any(re.fullmatch(f, name) for f in free)
+    ]

@@ -1,0 +1,17 @@
+"""Trained models for programs that do not have this library: StableHLO and ONNX."""
+
+from vreid_jax.export.parts import PLATFORMS, Part, check, model_parts
+from vreid_jax.export.reading import Exported, read, read_function, read_onnx
+from vreid_jax.export.writing import export_model
+
+__all__ = [
+    "PLATFORMS",
+    "Exported",
+    "Part",
+    "check",
+    "export_model",
+    "model_parts",
+    "read",
+    "read_function",
+    "read_onnx",
+]

@@ -1,0 +1,171 @@
+"""Models read from the workdir of a run or a file of weights, and written to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from vreid_jax import models
+from vreid_jax.config import default, evaluation_stream
+from vreid_jax.errors import InputError
+from vreid_jax.inference.model import Model
+from vreid_jax.model_files import hub
+from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
+from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.network import normalisation
+
+METADATA_KEYS = ("system", "dataset", "step", "scores", "open_set")  # of `Model.about`, in a file
+
+
+def load(path: str | Path) -> Model:
+    """Load the model of a run's workdir, or of a `.safetensors` file that `vreid convert` wrote.
+
+    `path` may also be such a file on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+
+    Raises:
+      InputError: when there is no model at `path`, or a damaged one.
+    """
+    if str(path) == "":
+        raise InputError("the model is an empty text: give the workdir of a run, or a .safetensors file")
+    path = hub.local_path(path)
+    if path.is_dir():
+        return _from_workdir(path)
+    if not path.exists():
+        raise InputError(f"there is no model {path}: give the workdir of a run, or a .safetensors file")
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} is no model: give the workdir of a run, or a .safetensors file")
+    return _from_file(path)
+
+
+def save(model: Model, path: str | Path, licence: str = "") -> None:
+    """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
+
+    Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same. Raises `InputError` where
+    nothing can be written.
+    """
+    dataset = model.about.get("dataset")
+    stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
+    own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
+    own["preprocessing"] = preprocessing(
+        model.config.data.height,
+        model.config.data.width,
+        model.mean,
+        model.std,
+        {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
+    )
+    own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
+    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, **own)
+
+
+def _from_workdir(workdir: Path) -> Model:
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    try:
+        config = ConfigDict(json.loads(file.read_text()))
+        name = config.model.name
+    except (ValueError, AttributeError, KeyError) as error:
+        raise InputError(f"{file} is no configuration of a run: {error}") from error
+    if name not in models.names():
+        raise InputError(
+            f"{workdir} is a run of {name}, which is not in the library: import the file that registers it"
+        )
+    if config.split == "all":
+        raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
+    about = {"system": config.system, "dataset": config.dataset}
+    results = workdir / "results.json"
+    if results.is_file():
+        found = json.loads(results.read_text())
+        about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
+    return Model(
+        name=config.model.name,
+        fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
+        config=config,
+        variables=load_variables(workdir),
+        **normalisation(config.data, models.entry(config.model.name)),
+        about=about,
+    )
+
+
+def _from_file(path: Path) -> Model:
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
+    variables = {"batch_stats": {}, **load_weights(path)}
+    try:
+        model = _described(metadata, variables)
+        misfit = _misfit(model)
+    except InputError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged: its config, fields or preprocessing cannot be read ({str(error).splitlines()[0]}); "
+            "make or download it again"
+        ) from error
+    if not misfit and metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
+        misfit = f"its fingerprint says {metadata['fingerprint']}, its content is {model.fingerprint}"
+    if misfit:
+        raise InputError(f"{path} is damaged: {misfit}; make or download it again")
+    return model
+
+
+def _misfit(model: Model) -> str:
+    """What is wrong with the variables, by the model's fields: names and shapes; empty where nothing is."""
+    length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
+    clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
+    made = jax.eval_shape(model.module.init, jax.random.key(0), clips)
+    wanted, found = (
+        {
+            "/".join(name): tuple(value.shape)
+            for name, value in flatten_dict(dict(variables)).items()
+            if name[0] in ("params", "batch_stats")
+        }
+        for variables in (made, model.variables)
+    )
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if not wrong:
+        return ""
+    here, there = (str(list(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (found, wanted))
+    return f"{len(wrong)} of its tensors are not those of its fields, {wrong[0]} is {here} instead of {there}"
+
+
+def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
+    """The model of a file, by what the file says of itself."""
+    entry = models.entry(metadata["model"])
+    config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
+    if config is None:  # weights of another project: the sizes that the model was made for
+        config = default(metadata["model"], "walkers")
+        config.data.update(height=entry.input_size[0], width=entry.input_size[1])
+        config.evaluation.streams = {"feature": evaluation_stream("evenly", entry.clip_length, {})}
+    config = ConfigDict(config)
+    config.data.update({key: seen[key] for key in ("height", "width") if key in seen})
+    return Model(
+        name=metadata["model"],
+        fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
+        config=config,
+        variables=variables,
+        mean=tuple(seen.get("mean", entry.mean)),
+        std=tuple(seen.get("std", entry.std)),
+        about={key: metadata[key] for key in (*METADATA_KEYS, "licence", "library_version") if key in metadata},
+    )
+
+
+def search_thresholds(results: Mapping) -> dict | None:
+    """The thresholds in a `results.json` of the plain distance in which vectors are searched."""
+    measured = results.get("open_set")
+    return measured.get("of_vectors", measured) if measured else None
+
+
+def _scores(results: Mapping) -> dict[str, dict]:
+    return {
+        protocol: {key: value for key, value in scores.items() if key != "cmc"}
+        for protocol, scores in results.get("protocols", {}).items()
+    }

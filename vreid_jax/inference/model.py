@@ -1,0 +1,143 @@
+"""A trained model that is ready to embed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+from ml_collections import ConfigDict
+
+from vreid_jax import models
+from vreid_jax.data import Tracklets
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation import features as extraction
+from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.runtime.dtype import compute_dtype
+
+ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network with its weights, and all that its vectors depend on.
+
+    Attributes:
+      name: of the model, as in `models.names()`.
+      fields: of `models.create`.
+      config: frame size, evaluation streams and whatever else of the run's configuration is known.
+      variables: `params` and `batch_stats`.
+      mean: of the frames in [0, 1].
+      std: likewise.
+      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; of a file also
+        `licence`, and `library_version` of who wrote it.
+    """
+
+    name: str
+    fields: Mapping[str, Any]
+    config: ConfigDict
+    variables: Mapping[str, Any]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    about: Mapping[str, Any]
+
+    @property
+    def metric(self) -> str:
+        """The plain distance in which its vectors are compared."""
+        metric = self.config.evaluation.metric
+        return metric if metric in METRICS else METRICS[0]
+
+    @functools.cached_property
+    def module(self) -> nn.Module:
+        """The network, computing in what the device does best."""
+        return self.make_module(compute_dtype(self.config.dtype))
+
+    def make_module(self, dtype: str) -> nn.Module:
+        """The network, computing in `dtype`, where it has the choice."""
+        known = models.entry(self.name).fields
+        chosen = {"dtype": dtype} if "dtype" in known else {}
+        classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
+        return models.create(self.name, **{**self.fields, **chosen, **classes})
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits: equal for models that give the same vector for the same frames."""
+        digest = hashlib.sha256()
+        streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
+        head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
+        values = [[float(value) for value in three] for three in (self.mean, self.std)]
+        digest.update(json.dumps([*head, *values], sort_keys=True, default=list).encode())
+        for name, value in sorted(flatten_dict(dict(self.variables), sep="/").items()):
+            digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
+            digest.update(np.ascontiguousarray(value))
+        return digest.hexdigest()[:16]
+
+    def embed(self, frames) -> np.ndarray:
+        """The vector [D] float32 of one tracklet: `frames` [T, H, W, 3] uint8 RGB in temporal order, any size, T > 0.
+
+        Raises `InputError` for frames of another kind.
+        """
+        return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
+
+    def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
+        """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
+        config = self.config.copy_and_resolve_references()
+        with config.unlocked():
+            config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames
+            config.evaluation.shuffle_frames = False
+            for stream in config.evaluation.streams.values():
+                stream.average = True  # one vector a tracklet, also for a system that compares sets of clips
+                stream.clip.corrupt = 0  # a control of the evaluation, as shuffled frames are
+            config.logging.progress = progress
+        return extraction.fuse(
+            {
+                name: extraction.extract_stream(
+                    self.module,
+                    self.variables,
+                    tracklets,
+                    stream,
+                    config=config,
+                    mean=self.mean,
+                    std=self.std,
+                    name=name,
+                )
+                for name, stream in config.evaluation.streams.items()
+            }
+        )
+
+
+def _num_classes(params: Mapping) -> int:
+    """Columns of the classifier, 0 where the network has none."""
+    for name, value in flatten_dict(dict(params), sep="/").items():
+        if name.endswith("classifier/kernel"):
+            return int(value.shape[-1])
+    return 0
+
+
+class OneTracklet:
+    """Frames [T, H, W, 3] uint8 RGB in memory, T > 0, as `data.Tracklets` of one; `InputError` for anything else."""
+
+    def __init__(self, frames):
+        frames = np.asarray(frames)
+        if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape or frames.dtype != np.uint8:
+            raise InputError(
+                f"frames must be [T, H, W, 3] uint8 RGB with at least one frame, not {frames.dtype} {frames.shape}"
+            )
+        self._frames = frames
+        self.tracklet_ids = np.array(["frames"])
+        self.pids, self.camids = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self.num_frames = np.array([len(frames)])
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
+        """The named frames."""
+        del row
+        return self._frames[frame_numbers]

@@ -1,0 +1,60 @@
+"""Upload a model file with its card to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vreid_jax.errors import InputError
+from vreid_jax.inference.loading import load
+from vreid_jax.model_files import hub
+from vreid_jax.model_files.model_card import model_card
+from vreid_jax.model_files.weights_file import read_metadata
+
+CARD = "README.md"
+
+
+def upload(
+    path: str | Path, address: str, *, private: bool = False, replace: bool = False, api: Any = None
+) -> tuple[hub.Address, str]:
+    """Put a model file and its card into a repository, in one commit; the repository is made where there is none.
+
+    Args:
+      path: a file that `vreid convert` wrote.
+      address: `hf://OWNER/NAME[/FILE]`; a revision has to be a branch.
+      private: whether a new repository is.
+      replace: whether a file that is there may be replaced; the hub keeps the old one in its history.
+      api: a `huggingface_hub.HfApi`.
+
+    Returns:
+      The address of the file, and what the hub says of the commit.
+
+    Raises:
+      InputError: for a file of another kind or a damaged one, one that is there already, or what the hub refuses.
+    """
+    target = hub.parse(address)
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
+    load(path)
+    api = api or hub.hub_api()
+    where = {"repo_id": target.repo, "revision": target.revision}
+    try:
+        if not replace and api.repo_exists(target.repo) and api.file_exists(filename=target.file, **where):
+            raise InputError(f"{target} is there already: name another file, or allow it with --replace")
+        api.create_repo(target.repo, private=private, exist_ok=True)
+        parts = {target.file: Path(path), CARD: model_card(metadata, str(target)).encode()}
+        commit = api.create_commit(
+            operations=[_operation(name, part) for name, part in parts.items()],
+            commit_message=f"Add {target.file}",
+            **where,
+        )
+    except hub.errors() as error:
+        raise InputError(f"{target} cannot be written: {hub.first_line(error)}") from error
+    return target, str(commit)
+
+
+def _operation(name: str, part: Path | bytes):
+    from huggingface_hub import CommitOperationAdd
+
+    return CommitOperationAdd(name, part if isinstance(part, bytes) else str(part))

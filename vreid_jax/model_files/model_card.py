@@ -1,0 +1,98 @@
+"""Model cards: what a model file says of itself, as Markdown with the front matter that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
+from vreid_jax.model_files.weights_file import read_metadata
+
+LICENCES = {
+    "agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0",
+    "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-sa-4.0", "cc0-1.0", "gpl-3.0", "lgpl-3.0", "mit", "mpl-2.0",
+}  # fmt: skip
+SCORES = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP"}
+
+
+def card_path(path: str | Path) -> Path:
+    """Where the card of a model file lies: beside it, `.md`."""
+    return Path(path).with_suffix(".md")
+
+
+def write_card(path: str | Path) -> Path:
+    """Write the card of the model file `path` beside it; returns where."""
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
+    out = card_path(path)
+    with atomic_file(out) as half:
+        half.write_text(model_card(metadata, Path(path).name), encoding="utf-8")
+    return out
+
+
+def model_card(metadata: Mapping[str, Any], name: str) -> str:
+    """The card of a file with this metadata (as `read_metadata` gives it), loaded by `name`."""
+    what, dataset = metadata.get("system") or metadata["model"], metadata.get("dataset")
+    title = f"{what}, trained on {dataset}" if dataset else f"{what}, converted weights"
+    sections = [
+        _front_matter(metadata),
+        f"# {title}",
+        f"Model `{metadata['model']}` of vreid_jax, video person re-identification in JAX. "
+        f"Written by version {metadata['library_version']}"
+        + (f", after {metadata['step']} training steps." if metadata.get("step") else "."),
+        "## Use",
+        "```python\nimport vreid_jax\n\n"
+        f'model = vreid_jax.load("{name}")\n'
+        "vector = model.embed(frames)  # frames: [T, H, W, 3] uint8 RGB of one person, in temporal order\n```",
+        "## Input",
+        _input(metadata.get("preprocessing") or {}),
+    ]
+    if metadata.get("scores"):
+        sections += [f"## Scores on {dataset}", _scores(metadata["scores"])]
+    sections += [
+        "## Licence",
+        metadata["licence"],
+        "## Fields",
+        f"```json\n{json.dumps(metadata['fields'], indent=1)}\n```",
+    ]
+    if metadata.get("fingerprint"):
+        sections.append(f"Fingerprint `{metadata['fingerprint']}`: vectors of equal fingerprints can be compared.")
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(metadata: Mapping[str, Any]) -> str:
+    licence = metadata["licence"].strip().lower()
+    known = licence in LICENCES
+    lines = ["---", "library_name: vreid_jax", f"license: {licence if known else 'other'}"]
+    lines += [] if known else ["license_name: see-model-card"]
+    lines += ["tags:", "- person-re-identification", "- video", "- jax", f"- {json.dumps(metadata['model'])}"]
+    return "\n".join([*lines, "---"])
+
+
+def _input(seen: Mapping[str, Any]) -> str:
+    if not seen:
+        return "As the registry entry of the model says."
+    lines = [
+        f"* frames: {seen['height']} x {seen['width']} pixels (height x width), {seen['pixels']}",
+        f"* mean: {', '.join(f'{value:.4g}' for value in seen['mean'])}; std: "
+        f"{', '.join(f'{value:.4g}' for value in seen['std'])}; scale: 1/255",
+    ]
+    for stream, clip in seen["clips"].items():
+        lines.append(
+            f"* clips of stream `{stream}`: {clip['length']} {'frame' if clip['length'] == 1 else 'frames'}, stride {clip.get('stride', 1)}, `{clip['kind']}`"
+        )
+    return "\n".join(lines)
+
+
+def _scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [["protocol", *SCORES.values(), "queries", "gallery"]]
+    rows.append(["---", *(["---:"] * (len(rows[0]) - 1))])
+    for protocol, found in scores.items():
+        values = [found.get(key) for key in SCORES]
+        cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
+        rows.append([protocol, *cells, str(found.get("num_queries", "–")), str(found.get("num_gallery", "–"))])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nIn percent."

@@ -1,0 +1,1 @@
+"""The process and its devices: mesh, dtype, several processes, compilation cache, XLA's flags."""

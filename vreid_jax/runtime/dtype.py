@@ -1,0 +1,18 @@
+"""The dtype that a device computes in best."""
+
+import jax
+
+from vreid_jax.errors import InputError
+
+
+def compute_dtype(wanted: str) -> str:
+    """Resolve `auto`: bfloat16 on TPU and on GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions)."""
+    if wanted not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"dtype is {wanted!r}; it is one of auto, float32, bfloat16")
+    if wanted != "auto":
+        return wanted
+    device = jax.devices()[0]
+    capable = device.platform == "tpu" or (
+        device.platform == "gpu" and float(getattr(device, "compute_capability", 0) or 0) >= 8.0
+    )
+    return "bfloat16" if capable else "float32"

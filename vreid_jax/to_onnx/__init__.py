@@ -1,6 +1,0 @@
-"""Functions of this library's networks as ONNX models; importing it needs the extra `onnx`."""
-
-from vreid_jax.to_onnx.conversion import convert
-from vreid_jax.to_onnx.graph import OPSET
-
-__all__ = ["OPSET", "convert"]
