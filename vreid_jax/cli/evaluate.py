@@ -2,9 +2,9 @@
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid evaluate runs/m3d-walkers --set=rerank=True --set=metric=cosine"
@@ -40,22 +40,3 @@ def run(flags: argparse.Namespace) -> dict:
 def text(outcome: dict) -> str:
     """The table of scores."""
     return outcome["table"]
-
-
-def read_config(workdir: Path):
-    """The configuration of a run, locked, its lists tuples again; `InputError` where the folder holds no run."""
-    from ml_collections import ConfigDict
-
-    file = workdir / "config.json"
-    if not file.is_file():
-        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
-    try:
-        return ConfigDict(_tuples(json.loads(file.read_text()))).lock()
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{file} is no configuration of a run: {error}") from error
-
-
-def _tuples(value):
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value

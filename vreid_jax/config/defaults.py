@@ -7,6 +7,7 @@ from ml_collections import ConfigDict, FieldReference
 from vreid_jax.config.datasets import DATASETS
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
+from vreid_jax.losses.terms import default_fields
 
 
 def default(system: str, dataset: str) -> ConfigDict:
@@ -94,14 +95,7 @@ def phase(**changes) -> ConfigDict:
             "cache_features": False,
             "augment": {"flip": 0.0, "enlarge_crop": 0.0},
             "apply": {},
-            "losses": {
-                "softmax": {"weight": 1.0, "smoothing": 0.0},
-                "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
-                # On the similarities of sets of clips, negated.
-                "clip_triplet": {"weight": 0.0, "margin": 1.0, "reduction": "mean"},
-                # The queue has a length only where the training split has tracklets of pid -1.
-                "oim": {"weight": 0.0, "temperature": 0.1, "momentum": 0.5, "queue": 5000, "subsample": 0},
-            },
+            "losses": default_fields(),
             "optimizer": {
                 "name": "sgd",
                 "learning_rate": 0.01,

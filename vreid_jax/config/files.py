@@ -2,17 +2,20 @@
 
 import importlib.util
 import itertools
+import json
 import os
 import re
 import sys
 import traceback
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import field_names, literal, unknown_field
 from vreid_jax.errors import InputError
+from vreid_jax.settings import plain
 
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
 
@@ -86,3 +89,23 @@ def explain_flag_error(arguments: list[str], error: Exception) -> str:
             if flag.startswith("config.") and name not in known:
                 return unknown_field(name, known)
     return " ".join(str(error).split())
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Return the configuration of a run, as its workdir holds it in `config.json`: locked, its lists tuples again.
+
+    Raises:
+      InputError: when the folder holds no run, or its `config.json` is damaged.
+    """
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
+    try:
+        stored = json.loads(file.read_text())
+        if not isinstance(stored, dict):
+            raise ValueError(f"it holds {type(stored).__name__} instead of an object")
+        return ConfigDict(plain(stored)).lock()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{file} is not the configuration of a run ({error}): it is damaged, or was not written by a run"
+        ) from error

@@ -1,5 +1,6 @@
 """Grain pipelines: training batches that can be resumed anywhere, and the clips of every tracklet at test."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
@@ -17,37 +19,23 @@ from vreid_jax.errors import InputError
 FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of about this many frames
 
 
-def make_sampler(source, phase, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source, phase: Phase, seed: int) -> ShuffleSampler | IdentitySampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
-      InputError: when the training split is too small for it, or the numbers do not fit.
+      InputError: when the training split is too small for it, or there is no such sampler.
     """
-    if (source.pids < 0).any():
-        used = [name for name, term in phase.losses.items() if term.weight]
-        if used != ["oim"] or phase.sampler == "identity":
-            raise InputError(
-                "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
-                "and frames can use"
-            )
-    for name in ("batch_size", "identities_per_batch"):
-        if phase[name] < 1:
-            raise InputError(f"{name} is {phase[name]}; it must be at least 1")
     if phase.sampler == "shuffle":
         return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
     if phase.sampler == "frames":
         return ShuffleSampler(source.num_frames, phase.batch_size, seed)
     if phase.sampler == "identity":
-        clips_per_identity, rest = divmod(phase.batch_size, phase.identities_per_batch)
-        if rest:
-            raise InputError(
-                f"batch_size = {phase.batch_size} is no multiple of identities_per_batch = {phase.identities_per_batch}"
-            )
+        clips_per_identity = phase.batch_size // phase.identities_per_batch
         return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
     raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")
 
 
-def check_clip(phase) -> None:
+def check_clip(phase: Phase) -> None:
     """Raise `InputError` for a clip sampling that does not exist, or that a cache of features cannot serve."""
     clip = phase.clip
     rng = np.random.default_rng(0)
@@ -57,14 +45,14 @@ def check_clip(phase) -> None:
         raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
 
 
-def num_batches_per_epoch(source, phase) -> int:
+def num_batches_per_epoch(source, phase: Phase) -> int:
     """Return how many batches of this phase make one epoch of its sampler."""
     return make_sampler(source, phase, seed=0).batches_per_epoch
 
 
 def train_batches(
     source: TrackletSource,
-    phase,
+    phase: Phase,
     *,
     size: tuple[int, int],
     seed: int,
@@ -102,9 +90,9 @@ def train_batches(
     labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
     plan = functools.lru_cache(maxsize=64)(sampler.batch)
     check_clip(phase)
-    clip = phase.clip.to_dict()
+    clip = dataclasses.asdict(phase.clip)
     most = clip.pop("corrupt")
-    transform = phase.augment.to_dict()
+    transform = dataclasses.asdict(phase.augment)
 
     def load(element: int) -> dict[str, np.ndarray]:
         batch, slot = divmod(element, local)
@@ -150,7 +138,7 @@ def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
 
 def evaluation_items(
     source: Tracklets,
-    clip,
+    clip: Clip,
     *,
     size: tuple[int, int],
     num_threads: int,
