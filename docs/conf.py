@@ -4,6 +4,8 @@ import os
 import re
 from importlib.metadata import version
 
+from docutils import nodes
+
 project = "vreid_jax"
 author = "the vreid_jax authors"
 copyright = f"2026, {author}"
@@ -35,6 +37,7 @@ maximum_signature_line_length = 80
 python_display_short_literal_types = True
 toc_object_entries_show_parents = "hide"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 napoleon_custom_sections = [("Fields", "params_style")]
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -82,6 +85,15 @@ def _as_written(app, what, name, obj, options, lines):
     lines[:] = text.split("\n")
 
 
+def _unbroken_deviations(app, doctree):
+    """Keep `26.2 ± 3.4` on one line in tables."""
+    for table in doctree.findall(nodes.table):
+        for text in list(table.findall(nodes.Text)):
+            if " ± " in text:
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\u00a0±\u00a0")))
+
+
 def setup(app):
-    """Connect what changes docstrings; Sphinx calls this."""
+    """Connect what changes docstrings and tables; Sphinx calls this."""
+    app.connect("doctree-read", _unbroken_deviations)
     app.connect("autodoc-process-docstring", _as_written, priority=900)  # after napoleon
