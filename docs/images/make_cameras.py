@@ -65,7 +65,7 @@ def film(camid: int, walks) -> np.ndarray:
 
 def _mark(picture: np.ndarray, name: str, low: np.ndarray, high: np.ndarray) -> None:
     colour = PEOPLE[name][1]
-    left, top, right, bottom = (int(round(v)) for v in (*low, *high))
+    left, top, right, bottom = (round(v) for v in (*low, *high))
     cv2.rectangle(picture, (left, top), (right, bottom), colour, 2, cv2.LINE_AA)
     cv2.rectangle(picture, (left - 1, top - 19), (left + 19, top), colour, -1)
     _write(picture, name, (left + 4, top - 4), 0.48)

@@ -31,7 +31,9 @@ def film_strip(frames, height: int) -> np.ndarray:
 def twins() -> np.ndarray:
     """Two people in the same clothes and the same camera, who differ in gait alone; every second frame."""
     for pair in PLAN.twins:
-        seen = [{t.camid: t for t in PLAN.test if t.pid == pid and not (t.occluded or t.crossed or t.lost)} for pid in pair]
+        seen = [
+            {t.camid: t for t in PLAN.test if t.pid == pid and not (t.occluded or t.crossed or t.lost)} for pid in pair
+        ]
         shared = sorted(set(seen[0]) & set(seen[1]))
         if shared:
             rows = [draw_tracklet(PLAN, tracklets[shared[0]])[:14:2] for tracklets in seen]

@@ -58,7 +58,9 @@ def main() -> None:
         cells.append(np.full((cells[0].shape[0], 3 * SPACE, 3), PAPER, np.uint8))
         for rank, row in enumerate(found, 1):
             right = pids[row] == pids[me]
-            cells.append(_cell(plan, tracklets[ids[row]], RIGHT if right else WRONG, f"{rank}, camera {camids[row]}", right))
+            cells.append(
+                _cell(plan, tracklets[ids[row]], RIGHT if right else WRONG, f"{rank}, camera {camids[row]}", right)
+            )
         rows.append(np.concatenate(cells, axis=1))
     picture = np.concatenate(rows)[:, :-SPACE]
     _, encoded = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
