@@ -85,8 +85,11 @@ def _as_written(app, what, name, obj, options, lines):
     lines[:] = text.split("\n")
 
 
-def _unbroken_deviations(app, doctree):
-    """Keep `26.2 ± 3.4` on one line in tables."""
+def _keep_together(app, doctree):
+    """Keep `26.2 ± 3.4` on one line in tables, and mark diagrams, which the style sheet must not wrap."""
+    for block in doctree.findall(nodes.literal_block):
+        if set("─│▶▼") & set(block.astext()):
+            block["classes"].append("diagram")
     for table in doctree.findall(nodes.table):
         for text in list(table.findall(nodes.Text)):
             if " ± " in text:
@@ -94,6 +97,6 @@ def _unbroken_deviations(app, doctree):
 
 
 def setup(app):
-    """Connect what changes docstrings and tables; Sphinx calls this."""
-    app.connect("doctree-read", _unbroken_deviations)
+    """Connect what changes docstrings, tables and diagrams; Sphinx calls this."""
+    app.connect("doctree-read", _keep_together)
     app.connect("autodoc-process-docstring", _as_written, priority=900)  # after napoleon
