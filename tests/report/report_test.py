@@ -184,6 +184,14 @@ def test_runs_of_the_same_name_are_all_in_a_comparison(workdir, tmp_path, monkey
     assert "3 runs compared" in text
 
 
+def test_names_of_runs_stay_text_and_a_page_of_quoted_names_is_replaced(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / """o'<b>&amp;"x""")
+    page = report.write_comparison([workdir, other], tmp_path / "page.html")
+    assert not Elements(page.read_text()).all("b")
+    assert other.name in html.unescape(page.read_text())
+    assert report.write_comparison([workdir, other], page) == page
+
+
 def test_the_command_says_where_the_page_is(capsys, workdir, tmp_path):
     out = tmp_path / "page.html"
     assert command.main(["report", str(workdir), f"--out={out}", "--queries=2", "--json"]) == 0

@@ -1,16 +1,17 @@
 """The page of a gallery: its tracklets as queries, what is nearest to each, and whether that is within the threshold."""
 
-import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from vreid_jax.errors import InputError
-from vreid_jax.report.film_rows import filters, item, row
-from vreid_jax.report.page import table, write_page
+from vreid_jax.report.film_rows import Film, FilmRow, film_rows
+from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
+from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import Gallery, open_gallery
 from vreid_jax.search.ranked import Decision, Match, at_once, check_cameras, decision, find, left_out
 from vreid_jax.search.sources import gallery_tracklets
@@ -67,22 +68,22 @@ def write_gallery_report(
         nearest = [matches[0].distance if matches else math.inf for matches in found]
         order = np.argsort(nearest, kind="stable")[:num_queries]
         asked, found = asked[order], [found[number] for number in order]
-    numbers = {name: number for number, name in enumerate(opened.columns["tracklet_id"].tolist())}
-    shown = {int(number) for number in asked}
-    shown |= {numbers[match.row["tracklet_id"]] for matches in found for match in matches}
+    row_of = {name: row for row, name in enumerate(opened.columns["tracklet_id"].tolist())}
+    shown = {int(row) for row in asked}
+    shown |= {row_of[match.row["tracklet_id"]] for matches in found for match in matches}
     rows = sorted(shown)
     films = strips(gallery_tracklets(opened, np.array(rows), data_dir), range(len(rows)))
-    films = {rows[place]: film for place, film in films.items()}
-    lists = "".join(
-        _list(opened, int(number), matches, rule, films, numbers) for number, matches in zip(asked, found, strict=True)
-    )
+    addresses = {opened.columns["tracklet_id"][rows[place]]: film for place, film in films.items()}
+    lists = [
+        _list_row(opened.row(int(row)), matches, rule, addresses) for row, matches in zip(asked, found, strict=True)
+    ]
     kinds = KINDS if rule else {"all": "all"}
     frames = "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else ""
-    help_text = f"<p>{frames}Rest on a picture, or tap it, to see it walk. Left and right keys move along a list.</p>"
-    head = help_text + filters(kinds, (int(camera) for camera in opened.columns["camid"][asked]))
-    sections = {"Gallery": _facts(opened, rule), "Who is like whom": head + lists}
+    explanation = f"{frames}Rest on a picture, or tap it, to see it walk. Left and right keys move along a list."
+    sections = {"Gallery": _facts(opened, rule), "Who is like whom": film_rows(lists, kinds, explanation)}
     page = Path(out) if out else path.with_suffix(".html")
-    return write_page(page, "gallery", [path], f"People in {path.name}", sections, _caution(opened, rule))
+    title = f"People in {path.name}"
+    return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule))
 
 
 def _rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
@@ -103,14 +104,13 @@ def _measured_on(gallery: Gallery, rule: Decision) -> str:
 def _caution(gallery: Gallery, rule: Decision | None) -> str:
     if rule is None:
         return ""
-    text = (
+    return (
         f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off: take what "
         "is within it for candidates, not for the same person."
     )
-    return f"<p><strong>{html.escape(text)}</strong></p>"
 
 
-def _facts(gallery: Gallery, rule: Decision | None) -> str:
+def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
     about = gallery.about
     rows = [
         ["made from", str(about["input"])],
@@ -129,8 +129,8 @@ def _facts(gallery: Gallery, rule: Decision | None) -> str:
     return table(["", ""], rows)
 
 
-def _list(gallery: Gallery, number: int, matches: list[Match], rule: Decision | None, films, numbers) -> str:
-    query = gallery.row(number)
+def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresses: dict[str, str]) -> FilmRow:
+    """Return a query, by its columns, with its matches and how many of them are within the threshold."""
     found = [_found(match, rule) for match in matches]
     kind, verdict = "all", ""
     if rule is not None:
@@ -139,12 +139,12 @@ def _list(gallery: Gallery, number: int, matches: list[Match], rule: Decision | 
         verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
         if excluded := found.count("same time"):
             verdict += f", {excluded} of them seen at the same time"
-    items = [item("asked", "query", [_when(query)], _who(query), films[number])]
+    films = [Film("asked", "query", [_when(query)], _who(query), addresses[query["tracklet_id"]])]
     for match, words in zip(matches, found, strict=True):
         style = {"within": "right", "": "open"}.get(words, "wrong")
         lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
-        items.append(item(style, words, lines, _who(match.row), films[numbers[match.row["tracklet_id"]]]))
-    return row(kind, query["camid"], f"{query['tracklet_id']}{verdict}", items)
+        films.append(Film(style, words, lines, _who(match.row), addresses[match.row["tracklet_id"]]))
+    return FilmRow(kind, query["camid"], f"{query['tracklet_id']}{verdict}", films)
 
 
 def _found(match: Match, rule: Decision | None) -> str:

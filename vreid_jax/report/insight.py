@@ -1,17 +1,16 @@
 """What a network looks at, for a page: part maps, attention, or the importance of clips, where the system has them."""
 
-import base64
-import html
-
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from markupsafe import Markup
 
 from vreid_jax import data, inference, models
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
+from vreid_jax.report.pictures import jpeg_address
 from vreid_jax.report.ranked_lists import Lists, RankedList
+from vreid_jax.report.rendering import render
 from vreid_jax.report.stored import StoredRun
 from vreid_jax.training.network import normalise
 from vreid_jax.visualize.clip_pairs import pair_rows
@@ -31,11 +30,11 @@ CAPTIONS = {
 }
 
 
-def insight(run: StoredRun, tracklets: data.Tracklets, lists: Lists) -> str:
-    """HTML of the pictures that the system of a run can give, of the first queries of `lists`; empty where it has none."""
+def insight(run: StoredRun, tracklets: data.Tracklets, lists: Lists) -> Markup:
+    """Return the pictures that the system of a run can give of the first queries of `lists`; empty where it has none."""
     kind = next((name for name in CAPTIONS if hasattr(models.entry(run.config.model.name).module, name)), None)
     if kind is None:
-        return ""
+        return Markup()
     model = inference.load(run.workdir)
     model.config.logging.progress = False
     chosen = [*lists.sample, *lists.worst][:TRACKLETS]
@@ -43,8 +42,8 @@ def insight(run: StoredRun, tracklets: data.Tracklets, lists: Lists) -> str:
     try:
         figures = [_figure(draw(model, tracklets, one)) for one in chosen]
     except _NothingToShow:
-        return ""
-    return f"<p>{html.escape(CAPTIONS[kind])}</p>{''.join(figures)}"
+        return Markup()
+    return render("insight.html", caption=CAPTIONS[kind], figures=figures)
 
 
 class _NothingToShow(Exception):
@@ -115,9 +114,7 @@ def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedLi
     return [(heading, found[0][1]), *found[1:]]
 
 
-def _figure(rows: list[Row]) -> str:
+def _figure(rows: list[Row]) -> tuple[str, str]:
+    """Return the label of a sheet of `rows` and its picture as a data address."""
     sheet = contact_sheet(rows, columns=max(len(frames) for _, frames in rows), cell_height=CELL_HEIGHT)
-    _, encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
-    address = "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
-    label = html.escape(rows[0][0])
-    return f'<figure class="sheet"><figcaption>{label}</figcaption><div class="wide"><img alt="{label}" src="{address}"></div></figure>'
+    return rows[0][0], jpeg_address(sheet, quality=80)
