@@ -155,7 +155,7 @@ class Elements(HTMLParser):
 
 
 def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
-    with pytest.raises(InputError, match=r"nobody is no tracklet of .*people.parquet; it has track0, track1, track2"):
+    with pytest.raises(InputError, match=r"nobody is not a tracklet of .*people.parquet; it has track0, track1, track2"):
         report.write_gallery_report(gallery, queries=["nobody"])
     (tmp_path / "people").rename(tmp_path / "moved")
     with pytest.raises(InputError, match=r"the pictures of track0 are not in .* any more"):

@@ -80,7 +80,7 @@ def test_the_page_has_the_scores_of_the_results_with_protocol_and_counts(page, w
         cells = "".join(f"<td>{100 * scores[key]:.1f}</td>" for key in ("rank1", "rank5", "rank10", "rank20", "mAP"))
         assert cells in text
     assert '<p class="caption">Protocol walkers</p>' in text
-    assert "equal-error rate" in text
+    assert "equal error rate" in text
     assert "stored features" not in text  # the lists are those of the scores
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, words in [
         ([copy], "was not evaluated yet"),
-        ([tmp_path / "empty"], "is no workdir of a run"),
+        ([tmp_path / "empty"], "is not the workdir of a run"),
         ([workdir, "--out=page.pdf"], "has to end in .html"),
         ([workdir, "--queries=0"], "at least 1"),
         ([workdir, f"--out={tmp_path / 'no' / 'page.html'}"], "cannot write "),

@@ -1,4 +1,4 @@
-"""Curves that the pages of runs, of splits and of comparisons have in common."""
+"""CMC and training curves, shared by the pages of runs, splits and comparisons."""
 
 from collections.abc import Mapping
 

@@ -18,14 +18,12 @@ from vreid_jax.report.splits_page import write_splits_report
 from vreid_jax.report.stored import StoredRun, read_run, stored_distances
 from vreid_jax.report.tables import matrix, percent
 
-KINDS = {"all": "all", "wrong": "failures", "right": "first is right", "none": "no match exists"}
+KINDS = {"all": "all", "wrong": "failures", "right": "rank 1 is right", "none": "no match exists"}
 EXPLANATION = (
-    "Solid frame: the query's person; dashed frame: somebody else. Rest on a picture, or tap it, to see it walk. "
-    "The failures, worst first, then others. Left and right keys move along a list."
+    "Solid frame: the query's person; dashed frame: another person. Hover over a picture, or tap it, to see it walk. "
+    "Failures come first, the worst at the top. Left and right keys move along a list."
 )
-OTHER_COMPARISON = (
-    "The ranked lists and cameras compare stored features; the scores compare tracklets in the system's own way."
-)
+OTHER_COMPARISON = "The ranked lists and cameras compare stored features; the scores use the system's own comparison."
 
 
 def write_report(
@@ -103,9 +101,9 @@ def _list_rows(lists: Lists, tracklets: data.Tracklets) -> Markup:
 
 
 def _list_row(one: RankedList, tracklets: data.Tracklets, addresses: dict[int, str]) -> FilmRow:
-    """Return one ranked list, with the nearest right tracklet at its end where that is not among the nearest."""
+    """Return one ranked list, with the first match at its end where that is not among the nearest."""
     kind = {0: "none", 1: "right"}.get(one.first_match, "wrong")
-    verdict = {"none": "nothing in the gallery matches", "right": "first is right"}.get(
+    verdict = {"none": "the gallery holds no match", "right": "rank 1 is right"}.get(
         kind, f"first match at rank {one.first_match}"
     )
     score = "" if kind == "none" else f", average precision {percent(one.average_precision)}"

@@ -1,4 +1,4 @@
-"""Tables of scores, which the pages of runs, of splits and of comparisons have in common."""
+"""Tables of scores, shared by the pages of runs, splits and comparisons."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,7 +21,7 @@ def scores_table(run: StoredRun) -> Markup:
     tables = protocol_tables(groups)
     if results.get("twins"):
         twins = [[name, percent(found["rank1"]), str(found["num_pairs"])] for name, found in results["twins"].items()]
-        tables += table(["", "right one of two twins", "comparisons"], twins, "Gait twins: chance is 50")
+        tables += table(["", "right twin nearer", "comparisons"], twins, "Gait twins, percent: chance is 50")
     opened = results.get("open_set") or {}
     for measured in filter(None, (opened, opened.get("of_vectors"))):
         tables += _open_set_table(measured)
@@ -37,10 +37,10 @@ def _open_set_table(measured: dict[str, Any]) -> Markup:
         )
     ]
     caption = (
-        f"Same person or not, {measured.get('metric', 'plain')} distance, protocol {measured['protocol']}: "
-        f"equal-error rate {percent(measured['equal_error_rate'])} %"
+        f"Same person or different, {measured.get('metric', 'plain')} distance, protocol {measured['protocol']}: "
+        f"equal error rate {percent(measured['equal_error_rate'])} %"
     )
-    return table(["false-accept rate", "distance up to", "one person accepted"], rows, caption)
+    return table(["false-accept rate", "threshold", "true-accept rate, %"], rows, caption)
 
 
 def protocol_tables(groups: Iterable[tuple[str, dict]]) -> Markup:
