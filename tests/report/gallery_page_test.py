@@ -1,4 +1,4 @@
-"""The page of a gallery: real pictures beside each other, decided by the threshold, nothing asked of a network."""
+"""The page of a gallery: real pictures beside each other, decided by the threshold, without the network."""
 
 import dataclasses
 import html
@@ -23,6 +23,23 @@ OPEN_SET = {
     "protocol": "walkers", "metric": "euclidean", "false_accept_rate": [0.01, 0.1], "threshold": [0.5, 1.5],
     "true_accept_rate": [0.4, 0.7],
 }  # fmt: skip
+
+
+class Elements(HTMLParser):
+    """The tags of a page, the `title`s of its tracklets and the `alt`s of its pictures, as a browser reads them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.titles, self.alternatives = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        if tag == "li" and "title" in found:
+            self.titles.append(found["title"])
+        if tag == "img":
+            self.alternatives.append(found["alt"])
 
 
 @pytest.fixture
@@ -72,7 +89,7 @@ def test_no_other_camera_is_asked_for_where_none_is_known(gallery):
     opened = open_gallery(gallery)
     columns = {name: values.tolist() for name, values in opened.columns.items()} | {"camid": [0] * 4}
     pyarrow().parquet.write_table(make_table(opened.vectors, columns, opened.about), gallery)
-    with pytest.raises(InputError, match="is unknown: name it with --camera when you embed"):
+    with pytest.raises(InputError, match="is unknown: name the camera with --camera when you embed"):
         report.write_gallery_report(gallery, other_cameras=True)
 
 
@@ -109,7 +126,7 @@ def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(g
     assert "the same person</" not in text
 
 
-def test_who_is_near_but_seen_at_the_same_time_is_no_candidate(gallery, monkeypatch):
+def test_who_is_near_but_seen_at_the_same_time_is_not_a_candidate(gallery, monkeypatch):
     def together(*arguments, **named):
         return [[dataclasses.replace(match, same_person=False) for match in one] for one in find(*arguments, **named)]
 
@@ -137,36 +154,21 @@ def test_a_hostile_name_stays_text_in_every_place(gallery):
     assert hostile in html.unescape(text)
 
 
-class Elements(HTMLParser):
-    """The tags of a page, the `title`s of its tracklets and the `alt`s of its pictures, as a browser reads them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.titles, self.alternatives = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        found = dict(attrs)
-        if tag == "li" and "title" in found:
-            self.titles.append(found["title"])
-        if tag == "img":
-            self.alternatives.append(found["alt"])
-
-
 def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
-    with pytest.raises(InputError, match=r"nobody is not a tracklet of .*people.parquet; it has track0, track1, track2"):
+    with pytest.raises(
+        InputError, match=r"nobody is not a tracklet of .*people.parquet; it has track0, track1, track2"
+    ):
         report.write_gallery_report(gallery, queries=["nobody"])
     (tmp_path / "people").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"the pictures of track0 are not in .* any more"):
+    with pytest.raises(InputError, match=r"the pictures of track0 are no longer in "):
         report.write_gallery_report(gallery)
     assert not (tmp_path / "people.html").exists()
 
 
-def test_a_file_that_is_no_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
+def test_a_file_that_is_not_a_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine</p>")
-    with pytest.raises(InputError, match=r"mine.html is there already and is not made by this version: name another"):
+    with pytest.raises(InputError, match=r"mine.html exists already and is not a page of this library: name another"):
         report.write_gallery_report(gallery, mine)
     assert mine.read_text() == "<p>mine</p>"
     assert report.write_gallery_report(gallery) == report.write_gallery_report(gallery)

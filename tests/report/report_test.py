@@ -62,7 +62,7 @@ class Elements(HTMLParser):
         return [a for name, a in self.found if name == tag and all(a.get(k) == v for k, v in wanted.items())]
 
 
-def test_the_page_is_one_file_that_asks_nobody_for_anything(page):
+def test_the_page_is_one_file_that_loads_nothing(page):
     text = page.read_text()
     elements = Elements(text)
     addresses = [a[key] for _, a in elements.found for key in ("src", "href") if key in a]

@@ -76,9 +76,9 @@ def _check_replaceable(path: Path, source: str) -> None:
     except OSError as error:
         raise InputError(f"cannot write {path} over what is there: {error.strerror}") from error
     noted = _SOURCE.match(earlier)
-    found = f"the page of another source ({html.unescape(noted[1])})" if noted else "not made by this version"
+    found = f"the page of another source ({html.unescape(noted[1])})" if noted else "not a page of this library"
     if noted is None or html.unescape(noted[1]) != source:
-        raise InputError(f"{path} is there already and is {found}: name another file with --out, or remove it")
+        raise InputError(f"{path} exists already and is {found}: name another file with --out, or remove it")
 
 
 def _read_markup(name: str) -> Markup:
