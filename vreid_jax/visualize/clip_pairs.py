@@ -21,14 +21,14 @@ from vreid_jax.visualize.picture_file import write_picture
 def pair_rows(
     query: np.ndarray, gallery: np.ndarray, alpha: np.ndarray, cosines: np.ndarray, shown: int = 2
 ) -> list[Row]:
-    """Rows of a contact sheet: the `shown` most and then the `shown` least important pairs of clips.
+    """Return rows of a contact sheet: the `shown` most important pairs of clips, then the `shown` least important.
 
     Args:
-      query: uint8 `[M, T, H, W, 3]`, the clips of the query tracklet, left in a row.
-      gallery: uint8 `[N, T, H, W, 3]`, right in a row behind an empty frame.
-      alpha: `[M, N]` importances; labels give each as a share of all.
+      query: uint8 `[M, T, H, W, 3]`, the clips of the query tracklet, on the left of a row.
+      gallery: uint8 `[N, T, H, W, 3]`, on the right of a row, after an empty frame.
+      alpha: `[M, N]` importances; labels give their share of the sum.
       cosines: `[M, N]` cosine similarities of the clips' features.
-      shown: how many pairs at either end.
+      shown: how many pairs to show of each.
     """
     order = np.argsort(-alpha, axis=None)
     share = alpha / alpha.sum()
