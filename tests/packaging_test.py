@@ -95,7 +95,7 @@ def test_a_wheel_works_without_the_repository(installed, tmp_path):
     assert Path(where.strip()).is_relative_to(tmp_path / "fresh")
     assert "\n  clip-pairs " in installed("vreid", "--help")
     assert "clip_similarity, m3d, nonlocal3d, person_vlad" in installed("vreid", "train", "--help")
-    assert "tracklets train 24" in installed("vreid", "data", "build", "walkers/tiny")
+    assert "tracklets train 35, query 18" in installed("vreid", "data", "build", "walkers/tiny")
     flags = [f"--config.{name}" for name in ("data.name=walkers/tiny", "model.width=4", "model.stage_sizes=(1,1,1,1)")]
     flags += [f"--config.phases.{name}.total_steps=3" for name in ("spatial", "temporal")]
     flags += ["--config.logging.progress=False", "--config.logging.tensorboard=False"]

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import vreid_jax
 from vreid_jax.cli import (
@@ -26,6 +26,7 @@ from vreid_jax.cli import (
 from vreid_jax.cli.exit_codes import exit_codes
 
 
+@runtime_checkable
 class Command(Protocol):
     """What a module of this room offers. It imports the library only when it runs, so that `vreid --help` is fast.
 
@@ -145,7 +146,7 @@ def _add(commands, name: str, command: Command, program: str) -> None:
     _add_arguments(commands.add_parser(name, **_about(command, program)), command, program)
 
 
-def _about(command: Command, program: str) -> dict:
+def _about(command, program: str) -> dict:
     return {
         "prog": program,
         "description": command.__doc__,
