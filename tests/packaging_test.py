@@ -97,7 +97,9 @@ def test_a_wheel_works_without_the_repository(installed, tmp_path):
     assert "clip_similarity, m3d, nonlocal3d, person_vlad" in installed("vreid", "train", "--help")
     assert "tracklets train 35, query 18" in installed("vreid", "data", "build", "walkers/tiny")
     flags = [f"--config.{name}" for name in ("data.name=walkers/tiny", "model.width=4", "model.stage_sizes=(1,1,1,1)")]
-    flags += [f"--config.phases.{name}.total_steps=3" for name in ("spatial", "temporal")]
+    for phase in ("spatial", "temporal"):
+        flags += [f"--config.phases.{phase}.{name}" for name in ("total_steps=3", "batch_size=8")]
+    flags.append("--config.phases.temporal.identities_per_batch=2")
     flags += ["--config.logging.progress=False", "--config.logging.tensorboard=False"]
     installed("vreid", "train", "m3d", "--workdir=run", *flags)
     assert json.loads((tmp_path / "elsewhere/run/results.json").read_text())["step"] == 6
