@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
@@ -12,4 +14,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)  # which tensors are left out
     sys.exit(main())

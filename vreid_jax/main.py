@@ -84,5 +84,5 @@ def _help(name: str) -> str:
 
 
 if __name__ == "__main__":
-    process.begin()
+    process.begin(silent=True)
     run()

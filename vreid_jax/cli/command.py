@@ -35,17 +35,22 @@ class Command(Protocol):
     the outcome.
     """
 
-    __doc__: str
-    EXAMPLE: str
+    @property
+    def EXAMPLE(self) -> str:
+        """What its help gives as the example."""
+        ...
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the flags."""
+        ...
 
     def run(self, flags: argparse.Namespace) -> dict:
         """Do the work and return the outcome, which JSON can hold."""
+        ...
 
     def text(self, outcome: dict) -> str:
         """Return the outcome as text for people."""
+        ...
 
 
 COMMANDS = {
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["train"]:  # its flags are the fields of a configuration, which argparse cannot know
             if arguments is None:
-                process.begin()
+                process.begin(silent=True)
             train.forward(given[1:])
             return 0
         parser = _parser()
