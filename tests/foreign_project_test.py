@@ -18,8 +18,9 @@ def foreign_python(tmp_path_factory) -> Path:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     copy = tmp_path_factory.mktemp("source") / "vreid_jax"  # setuptools writes beside what it packs
-    shutil.copytree(ROOT / "vreid_jax", copy / "vreid_jax", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("vreid_jax", "configs"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for arguments in (("--no-deps", str(copy)), NEEDED):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *arguments], check=True)

@@ -10,10 +10,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from vreid_jax import models, pretrained
+from vreid_jax import convert, models, pretrained
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.inference import convert
 
 FIELDS = {"width": 4, "stage_sizes": (1, 1, 1, 1)}
 FLAGS = ["--field=width=4", "--field=stage_sizes=(1, 1, 1, 1)"]
@@ -112,7 +111,7 @@ def test_temporal_kernels_without_a_place_are_an_error(files, variables):
         (["--weights=nothing.pth"], "nothing.pth is not there"),
         (["--out=model.npz"], "has to end in .safetensors"),
         (["--out=nowhere/at/all.safetensors"], "the folder of nowhere"),
-        (["--field=width"], "--field=width is no NAME=VALUE"),
+        (["--field=width"], "--field=width is not NAME=VALUE"),
         (["--inflation=middle"], "inflation is 'middle'"),
     ],
 )

@@ -241,7 +241,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["search", tmp_path / "gone.parquet", "--query=x"], "there is no gallery"),
         (["search", tmp_path / "notes.txt", "--query=x"], "is not a gallery: it is not a Parquet file"),
         (["search", empty, "--query=x"], "is empty"),
-        (["search", gallery_file, "--query=x"], "--query=x is no tracklet of"),
+        (["search", gallery_file, "--query=x"], "--query=x is not a tracklet of"),
         (["search", gallery_file, f"--query={gallery_file}", "--model=nowhere"], "--model=nowhere is of a query that"),
         (["search", gallery_file, f"--query={tmp_path / 'empty'}"], "give --model"),
         (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
@@ -249,7 +249,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
         (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is an empty text"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
-        (["evaluate", tmp_path / "empty"], "is no workdir of a run"),
+        (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:
         code, printed, said = vreid(*arguments)
@@ -270,7 +270,7 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     assert code == 2
     assert "did you mean config.evaluation.metric" in said
     code, _, said = vreid("evaluate", folder, "--set=metric")
-    assert (code, said) == (2, "vreid evaluate: --set=metric is no FIELD=VALUE\n")
+    assert (code, said) == (2, "vreid evaluate: --set=metric is not FIELD=VALUE\n")
     code, printed, said = vreid("evaluate", folder, "--set=baselines=('color_histogram',)", "--json")
     assert code == 0, said
     assert list(json.loads(printed)["baselines"]) == ["color_histogram"]

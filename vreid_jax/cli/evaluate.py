@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Evaluate; returns the content of `results.json`."""
+    """Evaluate; return the content of `results.json`."""
     from vreid_jax import experiment
     from vreid_jax.config import literal, set_field
 
@@ -29,7 +29,7 @@ def run(flags: argparse.Namespace) -> dict:
     for assignment in flags.set:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set={assignment} is no FIELD=VALUE")
+            raise InputError(f"--set={assignment} is not FIELD=VALUE")
         set_field(config, f"evaluation.{name}", literal(value))
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
@@ -38,5 +38,5 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """The table of scores."""
+    """Return the table of scores."""
     return outcome["table"]

@@ -1,0 +1,24 @@
+"""How the process of a command is set up; a call from Python leaves its process as it is."""
+
+import logging
+import signal
+
+from vreid_jax.runtime.huge_pages import restart_with_huge_pages
+
+
+def begin(*, silent: bool = False) -> None:
+    """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C, and what makes computing fast.
+
+    It may start the process again, so that nothing may be done before.
+
+    Args:
+      silent: keep absl quiet, too, which logs every checkpoint of a training.
+    """
+    restart_with_huge_pages()
+    from vreid_jax.runtime.compilation_cache import use_compilation_cache  # imports JAX
+
+    use_compilation_cache()
+    logging.getLogger().setLevel(logging.WARNING)
+    if silent:
+        logging.disable(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files that are half written are removed
