@@ -222,7 +222,7 @@ def test_a_tracklet_with_no_readable_frame_is_an_error_even_when_skipping(trackl
     [
         (lambda p: (p / "query").rename(p / "probe"), "query is missing"),
         (lambda p: (p / "train" / "0001").rename(p / "train" / "anna"), "anna.*whole number"),
-        (lambda p: (p / "train" / "0001").rename(p / "train" / "0"), "belong into gallery"),
+        (lambda p: (p / "train" / "0001").rename(p / "train" / "0"), "belong in gallery"),
         (lambda p: (p / "train" / "0001" / "c1_a").rename(p / "train" / "0001" / "cam1"), "c<camera>_<name>"),
         (lambda p: (p / "gallery" / "7" / "c3_x").mkdir(), "c3_x has no frames"),
         (lambda p: (p / "query" / "7" / "c1" / "f2.bmp").touch(), "f2.bmp: frames are .jpg or .png"),
@@ -243,7 +243,7 @@ def test_query_and_gallery_share_a_name_only_for_the_same_frames(tracklets, tmp_
     _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 50)
     assert len(_load(tracklets, tmp_path).as_data_source("gallery")) == 4
     _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 90)
-    with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 have one name and different frames"):
+    with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 share a name but not their frames"):
         _load(tracklets, tmp_path)
 
 

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vreid_jax.datasets import loading, progress
+from vreid_jax.datasets import catalog, loading, progress
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.datasets.manual.files import ManualFiles
 from vreid_jax.datasets.manual.listing import Listing, Tracklet, compare
 from vreid_jax.errors import InputError
 
-NAMES = {"mars": "mars_video", "ilids_vid": "ilids_vid", "prid2011": "prid2011_video", "duke_video": "duke_video"}
+NAMES = {name: dataset.builder for name, dataset in catalog.DATASETS.items() if dataset.by_hand}
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "prepare.py") -> int:

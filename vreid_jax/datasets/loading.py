@@ -15,7 +15,7 @@ import filelock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 
-from vreid_jax.datasets import catalog
+from vreid_jax.datasets import catalog, registration
 from vreid_jax.datasets import progress as bars
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
@@ -221,3 +221,6 @@ def _set_aside(final: Path) -> Iterator[None]:
         raise
     if there:
         shutil.rmtree(aside)
+
+
+registration.import_builders()

@@ -11,8 +11,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from vreid_jax import data, evaluation, models, retrieval
-from vreid_jax.config import dataset_of
+from vreid_jax import data, evaluation, models
+from vreid_jax.config import dataset_of, default_protocols
 from vreid_jax.config.checks import check_patterns, check_values, error_context
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
@@ -102,7 +102,7 @@ class Run:
         self.test = evaluation.make_test_set(
             *(data.TrackletSource(self.builder, s, show) for s in ("query", "gallery"))
         )
-        self.protocols = tuple(config.evaluation.protocols) or retrieval.protocols.for_dataset(self.test_dataset)
+        self.protocols = tuple(config.evaluation.protocols) or default_protocols(self.test_dataset)
         fields = {k: v for k, v in config.model.items() if k != "name"}
         dtype = compute_dtype(config.dtype)
         if "dtype" in self.entry.fields:
