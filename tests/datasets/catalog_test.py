@@ -62,7 +62,7 @@ def test_what_needs_no_dataset_does_not_wait_for_tfds(module):
         "import tensorflow_datasets, vreid_jax.datasets",
         "import vreid_jax.datasets, tensorflow_datasets",
         "import vreid_jax.config, tensorflow_datasets",
-        "import vreid_jax.datasets.walkers.walkers_dataset_builder",
+        "from vreid_jax.datasets import loading",
         "from vreid_jax.datasets import load_builder",
     ],
 )
