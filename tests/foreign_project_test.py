@@ -7,7 +7,9 @@ import textwrap
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 ROOT = Path(__file__).parents[1]
 READING = ("tensorflow-datasets", "array-record", "filelock", "importlib-resources", "opencv-python-headless")
@@ -142,8 +144,15 @@ def test_with_pips_network_tfds_build(with_tensorflow, data_dir, tmp_path, argum
 
 
 def _assert_same_build(folder: Path, data_dir: Path) -> None:
-    built, expected = (root / "walkers" / "tiny" / "1.0.0" for root in (folder, data_dir))
-    records = sorted(path.name for path in expected.glob("*.array_record*"))
-    assert len(records) == 3
-    for name in records:
-        assert (built / name).read_bytes() == (expected / name).read_bytes()
+    """Compare with the build of this environment, whose OpenCV, and so a pixel here and there, may be another one."""
+    built, expected = (tfds.builder_from_directory(root / "walkers" / "tiny" / "1.0.0") for root in (folder, data_dir))
+    assert {name: split.num_examples for name, split in built.info.splits.items()} == {
+        name: split.num_examples for name, split in expected.info.splits.items()
+    }
+    for split in expected.info.splits:
+        for first, second in zip(built.as_data_source(split), expected.as_data_source(split), strict=True):
+            assert [first[name] for name in ("tracklet_id", "pid", "camid")] == [
+                second[name] for name in ("tracklet_id", "pid", "camid")
+            ]
+            frames, others = (np.stack(list(each["frames"])).astype(int) for each in (first, second))
+            assert np.abs(frames - others).mean() < 2
