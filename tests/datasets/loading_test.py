@@ -75,6 +75,15 @@ def test_two_builds_are_equal_byte_for_byte(tiny, tmp_path):
         np.testing.assert_array_equal(np.stack(list(a["frames"])), np.stack(list(b["frames"])))
 
 
+def test_another_file_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="file_format is 'tfrecord'; walkers is stored as array_record"):
+        tfds.builder("walkers/tiny", data_dir=tmp_path, file_format="tfrecord")
+    assert (
+        tfds.builder("walkers/tiny", data_dir=tmp_path, file_format="array_record").info.file_format.value
+        == "array_record"
+    )
+
+
 def test_what_a_killed_build_left_is_swept_away(tmp_path):
     left = tmp_path / "walkers" / "tiny" / "incomplete.ABCDEF_1.0.0"
     left.mkdir(parents=True)
