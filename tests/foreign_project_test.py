@@ -96,6 +96,7 @@ def test_with_pips_network_data_source_builds_without_tensorflow(plain, data_dir
 @pytest.mark.slow
 def test_with_pips_network_load_builds_and_reads_with_tensorflow(with_tensorflow, data_dir, tmp_path):
     code = textwrap.dedent("""
+        import cv2
         import numpy as np
         import tensorflow_datasets as tfds
 
@@ -109,7 +110,7 @@ def test_with_pips_network_load_builds_and_reads_with_tensorflow(with_tensorflow
                 assert first[name] == second[name]
             frames = np.stack(list(second["frames"]))
             assert first["frames"].dtype == np.uint8 and first["frames"].shape == frames.shape
-            assert np.abs(first["frames"].astype(int) - frames).mean() < 1  # two decoders of JPEG
+            assert np.abs(first["frames"].astype(int) - frames).mean() < 3  # TensorFlow decodes JPEG fast, not exactly
         assert {name: len(split) for name, split in tfds.load("walkers/tiny").items()} == {
             "train": 35, "query": 18, "gallery": 23,
         }
@@ -119,8 +120,10 @@ def test_with_pips_network_load_builds_and_reads_with_tensorflow(with_tensorflow
         shuffled = tfds.load("walkers/tiny", split="gallery", shuffle_files=True, read_config=config)
         shuffled = [each["tracklet_id"] for each in shuffled.as_numpy_iterator()]
         assert shuffled != ids and sorted(shuffled) == sorted(ids)
-        undecoded = tfds.load("walkers/tiny", split="query", decoders={"frames": tfds.decode.SkipDecoding()})
-        assert next(undecoded.as_numpy_iterator())["frames"][0].startswith(b"\\xff\\xd8")
+        undecoded = tfds.load("walkers/tiny", split="gallery", decoders={"frames": tfds.decode.SkipDecoding()})
+        for first, second in zip(undecoded.as_numpy_iterator(), source, strict=True):
+            decoded = [cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR_RGB) for frame in first["frames"]]
+            np.testing.assert_array_equal(np.stack(decoded), np.stack(list(second["frames"])))
         partial = tfds.load("walkers/tiny", split="query", decoders=tfds.decode.PartialDecoding({"pid": True}))
         assert set(partial.element_spec) == {"pid"}
         print("loaded")
