@@ -88,7 +88,7 @@ def test_what_differs_in_a_later_division_is_said_and_its_pictures_are_opened(pr
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mars", "--manual_dir=/nowhere"], "/nowhere is not there"),
+        (["mars", "--manual_dir=/nowhere"], "/nowhere does not exist"),
         (["mars", "--manual_dir=.", "--split=1"], "the splits of mars are 0 alone"),
         (["prid2011", "--manual_dir=.", "--split=10"], "the splits of prid2011 are 0 to 9, or all"),
         (["duke_video", "--manual_dir=."], "no folders train, query, gallery"),

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from vreid_jax import config, data, models, retrieval
-from vreid_jax.config import DATASETS, NUM_SPLITS, dataset_name
+from vreid_jax.config import DATASETS, NUM_SPLITS, dataset_name, default_protocols
 from vreid_jax.config.phases import Phase
 from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
@@ -165,7 +165,7 @@ def test_a_split_that_is_not_there_is_said(argument, message):
 
 def test_the_numbers_of_splits_are_those_of_the_protocols():
     for dataset in DATASETS:
-        protocol = retrieval.protocols.get(retrieval.protocols.for_dataset(dataset)[0])
+        protocol = retrieval.protocols.get(default_protocols(dataset)[0])
         assert NUM_SPLITS.get(dataset, 1) == protocol.num_splits
 
 

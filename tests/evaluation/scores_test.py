@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax.config import default_protocols
 from vreid_jax.config.run import parse_streams
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
@@ -168,9 +169,7 @@ def test_selections_are_persons_ranked_ten_times(tiny):
 
 def test_both_protocols_of_mars_are_scored_and_their_counts_printed(tiny):
     features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
-    scores = evaluation.score(
-        tiny, evaluation.feature_distances(features, "euclidean"), retrieval.protocols.for_dataset("mars")
-    )
+    scores = evaluation.score(tiny, evaluation.feature_distances(features, "euclidean"), default_protocols("mars"))
     vectors = np.concatenate([features, np.zeros((1, 5), np.float32)])  # row -1: junk, which is never embedded
     away = ~np.isin(tiny.gallery.tracklet_ids, tiny.query.tracklet_ids) & (tiny.gallery.pids != -1)
     for name, kept in (("mars", tiny.gallery.pids > -2), ("mars_query_free", away)):

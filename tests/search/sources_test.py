@@ -68,7 +68,7 @@ def test_a_video_gives_its_tracks_whole_with_times(video, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("1,1,500,500,10,10,1,-1,-1,-1\n2,1,500,500,10,10,1,-1,-1,-1", "2 of 2 boxes of .* lie outside of the picture"),
+        ("1,1,500,500,10,10,1,-1,-1,-1\n2,1,500,500,10,10,1,-1,-1,-1", "2 of 2 boxes of .* lie outside the picture"),
         ("1,1,0,0,9,9,1,-1,-1,-1\n99,1,0,0,9,9,1,-1,-1,-1", "has boxes up to frame 99, but the video"),
         ("one,two", "expected frame,id,x,y,w,h"),
         ("", "has no boxes"),
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_a_video_is_one_sentence(video, tmp_path):
 
 
 def test_tracks_that_are_not_text_are_one_sentence(video, tmp_path):
-    with pytest.raises(InputError, match=r"the tracks .*walk.avi are no text"):
+    with pytest.raises(InputError, match=r"the tracks .*walk.avi are not text"):
         open_source(str(video[0]), tracks=str(video[0]), frames=tmp_path / "frames")
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vreid_jax.datasets import catalog
 from vreid_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 EXAMPLE = "vreid data prepare mars --manual_dir=FOLDER --check-only"
 INTERRUPTED = "interrupted; nothing half-made is left behind"
 REPORTS_UNDERWAY = True  # the counts come before a build of an hour
-NAMES = {"mars": "mars_video", "ilids_vid": "ilids_vid", "prid2011": "prid2011_video", "duke_video": "duke_video"}
+NAMES = {name: dataset.builder for name, dataset in catalog.DATASETS.items() if dataset.by_hand}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config.datasets import DATASETS, dataset_of
 from vreid_jax.config.phases import Clip, Phase
-from vreid_jax.datasets.tracklet_folder.layout import BAD_FRAMES
+from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
 from vreid_jax.settings import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, Group, Rule, Settings, one_of
 

@@ -9,8 +9,8 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vreid_jax import data, evaluation, models, retrieval
-from vreid_jax.config.datasets import dataset_of
+from vreid_jax import data, evaluation, models
+from vreid_jax.config import dataset_of, default_protocols
 from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
@@ -131,7 +131,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         test=evaluation.make_test_set(*(data.TrackletSource(builder, split, show) for split in ("query", "gallery"))),
         test_dataset=test_dataset,
         test_metadata=dict(builder.info.metadata or {}),
-        protocols=settings.evaluation.protocols or retrieval.protocols.for_dataset(test_dataset),
+        protocols=settings.evaluation.protocols or default_protocols(test_dataset),
     )
 
 

@@ -1,6 +1,6 @@
-"""Evaluation protocols by name: which of a dataset's tracklets are queries and which are the gallery.
+"""Evaluation protocols by name: which tracklets of a dataset are queries and which are the gallery.
 
-What is good and what is ignored for a query is the same everywhere (`matching`); protocols differ in the two sets.
+What counts as good and what is ignored for a query is the same everywhere (`matching`); protocols differ in the two sets.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from vreid_jax.retrieval import arrays, matching
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A protocol: in words for tables and reports, and as a rule that selects rows."""
+    """A protocol, described in words for tables and reports, and as a rule that selects rows."""
 
     name: str
     query: str
@@ -29,12 +29,14 @@ class Protocol:
     def select(
         self, query_ids, query_pids, query_camids, gallery_ids, gallery_pids, gallery_camids
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the query arrays [Q] and of the gallery arrays [G] that this protocol uses: two int64 vectors.
+        """Return the rows of the query arrays [Q] and gallery arrays [G] that this protocol uses: two int64 vectors.
 
         `*_ids` are tracklet ids (texts), `*_pids` and `*_camids` whole numbers. Order is kept. Junk (pid -1) is left
-        out of the gallery: it is ignored for every query, so its features are not needed. Raises `InputError` for a
-        tracklet listed twice, queries that the protocol wants in the gallery and that are not there, cameras that
-        do not fit a two-camera protocol, or no query or no gallery tracklet left.
+        out of the gallery: it is ignored for every query, so its features are not needed.
+
+        Raises:
+          InputError: a tracklet is listed twice, queries that the protocol requires in the gallery are missing there,
+            cameras do not fit a two-camera protocol, or no query or gallery tracklet is left.
         """
         query_ids = arrays.tracklet_ids("query_ids", query_ids)
         gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
@@ -46,7 +48,7 @@ class Protocol:
             distinct, counts = np.unique(ids, return_counts=True)
             if len(distinct) < len(ids):
                 raise InputError(
-                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} is twice in the {name}."
+                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} occurs twice in the {name}."
                 )
         keep = gallery_pids != matching.JUNK
         if self.queries_in_gallery == "required":
@@ -62,7 +64,7 @@ class Protocol:
             both = np.intersect1d(query_camids, gallery_camids[keep])
             if len(both):
                 raise InputError(
-                    f"Protocol {self.name}: camera {both[0]} is in the query and in the gallery; "
+                    f"Protocol {self.name}: camera {both[0]} occurs in the query and in the gallery; "
                     "queries must come from one camera and the gallery from the other."
                 )
         if not len(query_ids):
@@ -132,16 +134,18 @@ _PROTOCOLS = {
     )
 }
 
-_OF_DATASET = {"mars": ("mars", "mars_query_free")}
-
 
 def names() -> tuple[str, ...]:
-    """All protocol names."""
+    """Return all protocol names."""
     return tuple(_PROTOCOLS)
 
 
 def get(name: str) -> Protocol:
-    """The protocol called `name`; `InputError` with the nearest name for one that does not exist."""
+    """Return the protocol called `name`.
+
+    Raises:
+      InputError: there is none; the message names the nearest one.
+    """
     if name not in _PROTOCOLS:
         near = difflib.get_close_matches(name, _PROTOCOLS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PROTOCOLS)}."
@@ -149,17 +153,13 @@ def get(name: str) -> Protocol:
     return _PROTOCOLS[name]
 
 
-def for_dataset(dataset: str) -> tuple[str, ...]:
-    """Names of the protocols to report for a dataset, the main one first."""
-    return _OF_DATASET.get(dataset) or (get(dataset).name,)
-
-
 def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What to embed when query tracklets are repeated in the gallery: each distinct `tracklet_id` once.
+    """Return what to embed when query tracklets are repeated in the gallery: each distinct `tracklet_id` once.
 
-    Returns `(rows, query_rows, gallery_rows)`: `rows` [N] index the concatenation of queries [Q] and gallery [G] at the
-    first appearance of each id, in that order; `features[query_rows]` [Q] and `features[gallery_rows]` [G] then are the
-    features of both sets from the table `features` [N, D] of those rows.
+    Returns:
+      `(rows, query_rows, gallery_rows)`: `rows` [N] index the concatenation of queries [Q] and gallery [G] at the first
+      appearance of each id, in that order. With the table `features` [N, D] of those rows, `features[query_rows]` [Q]
+      and `features[gallery_rows]` [G] are the features of both sets.
     """
     ids = np.concatenate([arrays.tracklet_ids("query_ids", query_ids), arrays.tracklet_ids("gallery_ids", gallery_ids)])
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
@@ -171,9 +171,10 @@ def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, 
 
 
 def query_index(query_ids, gallery_ids) -> np.ndarray | None:
-    """The gallery row [Q] that each query is, for `rerank`; None where no query is in the gallery.
+    """Return the gallery row [Q] of each query, for `rerank`, or None if no query is in the gallery.
 
-    Raises `InputError` when only some are: re-ranking then has no single problem to be built on.
+    Raises:
+      InputError: only some queries are in the gallery, which re-ranking does not allow.
     """
     query_ids = arrays.tracklet_ids("query_ids", query_ids)
     gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
