@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
-from absl import flags
 
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
@@ -129,14 +128,7 @@ def train_batches(
     # Clips are read ahead, not batches: these may have any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
-    _mark_flags_as_parsed()
     return iter(clips.batch(local))
-
-
-def _mark_flags_as_parsed() -> None:
-    """Grain reads absl flags, which nobody parses in a notebook."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
@@ -199,5 +191,4 @@ def evaluation_items(
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    _mark_flags_as_parsed()
     return iter(dataset.to_iter_dataset(options))
