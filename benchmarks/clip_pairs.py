@@ -15,7 +15,8 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax.evaluation.pair_distances import PairDistances
-from vreid_jax.models.layers.clip_similarity import ClipAggregation, unit
+from vreid_jax.models.layers.clip_similarity import ClipAggregation
+from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.mesh import make_mesh
 
@@ -39,7 +40,7 @@ def main() -> None:
     variables = jax.jit(layer.init)(jax.random.key(0), some, some)
 
     def similarity(variables, query, gallery):
-        return layer.apply(variables, unit(query), unit(gallery))[0]
+        return layer.apply(variables, l2_normalize(query), l2_normalize(gallery))[0]
 
     mesh = make_mesh()
     distances = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)

@@ -151,13 +151,13 @@ def test_never_holds_the_whole_attention():
 
     The written-out path is only chosen there, and elsewhere a compiler may hold several of its parts at once.
     """
-    shapes, whole = [(2, 2048, 16)] * 3, 2 * 2048 * 2048 * 4
+    shapes, whole = [(1, 4096, 16)] * 3, 4096 * 4096 * 4
 
     def gradients(f):
         return jax.grad(lambda *args: jnp.sin(f(*args)).sum(), argnums=(0, 1, 2))
 
-    assert temporaries(attend, *shapes) < 0.8 * whole
-    assert temporaries(gradients(attend), *shapes) < whole
+    assert temporaries(attend, *shapes) < 0.4 * whole
+    assert temporaries(gradients(attend), *shapes) < 0.8 * whole
     assert temporaries(gradients(naive), *shapes) > whole  # what is measured is this
 
 

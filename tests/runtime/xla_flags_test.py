@@ -12,7 +12,7 @@ from vreid_jax.runtime.xla_flags import ONEDNN_FLAG
 
 @pytest.fixture
 def requested(monkeypatch):
-    def request(flags, version=(0, 8, 0), platforms="cpu"):
+    def request(flags, version=(0, 11, 0), platforms="cpu"):
         monkeypatch.setenv("XLA_FLAGS", flags)
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
         monkeypatch.setattr(jaxlib.version, "__version_info__", version)
@@ -38,8 +38,9 @@ def test_what_the_user_says_stays(requested):
     assert not xla_flags.onednn_requested()
 
 
-def test_versions_that_abort_on_the_flag_are_not_given_it(requested):
-    assert requested("--xla_cpu_max_isa=AVX2", version=(0, 7, 2)) == "--xla_cpu_max_isa=AVX2"
+@pytest.mark.parametrize("version", [(0, 7, 2), (0, 10, 1)], ids=["aborts", "ignores it"])
+def test_versions_that_abort_on_the_flag_or_ignore_it_are_not_given_it(requested, version):
+    assert requested("--xla_cpu_max_isa=AVX2", version) == "--xla_cpu_max_isa=AVX2"
 
 
 def test_plugins_of_accelerators_are_not_given_it(requested, monkeypatch):

@@ -1,4 +1,4 @@
-"""Networks: layers, backbones, the systems of the papers, and the registry that names them."""
+"""Networks: operations, layers, backbones, the systems of the papers, and the registry that names them."""
 
 from vreid_jax.models.backbones import c3d as _c3d  # noqa: F401  (registers its names)
 from vreid_jax.models.backbones import inception_i3d as _inception_i3d  # noqa: F401

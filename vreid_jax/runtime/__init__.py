@@ -1,4 +1,4 @@
-"""The process and its devices: its setup, mesh, dtype, several processes, compilation cache, huge pages, XLA's flags."""
+"""The process and its devices: setup, mesh, dtype, several processes, compilation cache, huge pages, XLA's flags."""
 
 from vreid_jax.runtime.process_setup import setup_process
 

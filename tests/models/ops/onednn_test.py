@@ -11,7 +11,7 @@ import pytest
 
 from vreid_jax.runtime.xla_flags import ONEDNN_FLAG, ONEDNN_SINCE
 
-KNOWN = sys.platform == "linux" and platform.machine() == "x86_64" and jaxlib.version.__version_info__ >= ONEDNN_SINCE
+OBEYED = sys.platform == "linux" and platform.machine() == "x86_64" and jaxlib.version.__version_info__ >= ONEDNN_SINCE
 MODELS = Path(__file__).parents[1]
 
 
@@ -40,7 +40,7 @@ def test_without_a_cpu_backend_there_is_no_onednn_and_convolutions_run():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not KNOWN, reason="oneDNN is in newer Linux builds for x86-64")
+@pytest.mark.skipif(not OBEYED, reason="oneDNN is in newer Linux builds for x86-64")
 def test_convolutions_and_attention_are_right_with_onednn():
     """The other tests keep what they compile, which excludes it; so theirs once more, in a process of its own."""
     environment = {**os.environ, "XLA_FLAGS": f"{ONEDNN_FLAG}=true", "JAX_COMPILATION_CACHE_DIR": ""}
