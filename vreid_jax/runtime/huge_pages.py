@@ -24,7 +24,7 @@ def restart_with_huge_pages() -> None:
 
 
 def with_huge_pages(environment, offered: str) -> dict[str, str] | None:
-    """Return the environment to restart with, or None if there is no use.
+    """Return the environment to restart with, or None where a restart would not help.
 
     That is where huge pages have been asked for, where the kernel does not offer them on request, and with a C library
     other than glibc from 2.35 on.

@@ -145,19 +145,23 @@ class ResNet(nn.Module):
         return NonLocal(self.non_local_scale, self.non_local_subsample, per_frame, self.dtype, name=name)
 
     def _temporal_strides(self) -> tuple[int, ...]:
+        """Return the temporal strides of stem, pool and stages; in kind "m3d" its layers stride."""
         if self.kind != "m3d":
             return self.temporal_strides
         return STRIDED_STAGES if self.temporal_stride else (1,) * 6
 
     def _stride(self, stage: int) -> int:
+        """Return the spatial stride of a stage, counted from 0."""
         if stage == 0:
             return 1
         return self.last_stride if stage == 3 else 2
 
     def _scales(self, length: int) -> int:
+        """Return the number of M3D's temporal kernels where clips have `length` frames."""
         return num_scales(length, "log2" if self.released else self.temporal_scales)
 
     def _check(self, clips) -> None:
+        """Raise `InputError` for a field out of its range, or clips of another length than temporal attention takes."""
         if self.kind not in KINDS:
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.last_stride not in (1, 2):

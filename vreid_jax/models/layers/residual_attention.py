@@ -80,6 +80,7 @@ class ResidualAttention(nn.Module):
         return mask[:, :, None, None, None]
 
     def _activate(self, x: Array, name: str, train: bool) -> Array:
+        """Apply batch norm and ReLU, in the order of the paper or of the released code."""
         norm = BatchNorm(not train, name=name)
         return norm(nn.relu(x)) if self.released else nn.relu(norm(x))
 

@@ -54,6 +54,7 @@ def conv3d(
 
 @jax.custom_vjp
 def _point(x: Array, kernel: Array) -> Array:
+    """Multiply the channels of every position by `kernel` [C, D]."""
     return lax.dot_general(x, kernel, (((4,), (0,)), ((), ())))
 
 
@@ -69,6 +70,7 @@ _point.defvjp(lambda x, kernel: (_point(x, kernel), (x, kernel)), _point_backwar
 
 
 def _by_onednn(kernel: Array) -> bool:
+    """Tell whether convolutions with this kernel are left to oneDNN."""
     # Kernels of one frame stay 2-D convolutions: oneDNN is a tenth faster at full size and takes three times as long
     # where channels are few.
     return kernel.shape[0] > 1 and has_onednn()
@@ -76,6 +78,7 @@ def _by_onednn(kernel: Array) -> bool:
 
 @_inlined
 def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
+    """Convolve in the way that suits the platform the program is compiled for."""
     plain = partial(native, strides=strides, padding=padding, dilation=dilation)
     if _by_onednn(kernel):
         return plain(x, kernel)
@@ -87,6 +90,7 @@ def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilatio
 def _backward(
     x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple, g: Array
 ) -> tuple[Array, Array]:
+    """Return the gradients with respect to input and kernel, in the way that suits the platform."""
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
 
     def of(forward, x, kernel, g):

@@ -118,6 +118,7 @@ class ClipSimilarity(nn.Module):
         return self.aggregation(l2_normalize(jnp.asarray(query)), l2_normalize(jnp.asarray(gallery)))[1]
 
     def _similarity(self, query, gallery, kind: str, t: float | int, normalize: bool, train: bool):
+        """Return the similarity [Q, G] of a kind; see `similarity`."""
         if kind == "learned":
             return self.aggregation(l2_normalize(query), l2_normalize(gallery), train)[0]
         if kind == "top_t":

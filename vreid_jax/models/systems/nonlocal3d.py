@@ -66,6 +66,7 @@ class NonLocal3D(nn.Module):
         return {**outputs, **head(pooled, train)}
 
     def _backbone(self) -> nn.Module:
+        """Make the registered backbone that `network` names."""
         fields: dict[str, Any] = {"width": self.width, "stage_sizes": self.stage_sizes}
         fields |= {"dtype": self.dtype, "remat": self.remat}
         if self.last_stride:

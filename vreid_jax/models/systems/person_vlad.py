@@ -131,16 +131,19 @@ class PersonVLAD(nn.Module):
 
     @nn.nowrap
     def _finished(self, summed):
+        """Normalise the sum over descriptors to the feature."""
         if self.aggregates:
             return normalised(jnp.asarray(summed).reshape(summed.shape[0], self.num_clusters, -1))
         return l2_normalize(summed)
 
     def _logits(self, name: str, x: Array, train: bool) -> dict[str, Array]:
+        """Return the `logits` of the classifier `name`, or nothing where there is none."""
         if self.num_classes < 1 or name not in self.classifiers:
             return {}
         return {"logits": Classifier(self.num_classes, name=f"{name}_head")(x, train)}
 
     def _check(self, stream: str | None) -> None:
+        """Raise `InputError` for a field or a stream out of its range."""
         for field, value, known in (
             ("stream", stream, STREAMS),
             ("aggregation", self.aggregation, AGGREGATIONS),

@@ -93,6 +93,7 @@ class TwoStreamM3D(nn.Module):
         return {**outputs["temporal"], "feature": feature, "streams": outputs}
 
     def _stream(self, name: str) -> Stream:
+        """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
         lstm = 0
         if name == "spatial" or self.temporal == "lstm":
@@ -149,6 +150,7 @@ def init_temporal_from_spatial(variables: dict) -> dict:
 
 
 def _is_temporal(path: tuple[str, ...], recurrent: bool) -> bool:
+    """Tell whether a tensor of the temporal stream has no counterpart because the spatial stream is 2-D."""
     if recurrent and (path[0] == "lstm" or path[:2] == ("head", "feature")):
         return True
     return any(re.fullmatch(added, part) for added in ADDED_PARTS for part in path)
