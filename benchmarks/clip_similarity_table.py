@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
@@ -24,6 +23,7 @@ from vreid_jax.evaluation import features as extraction
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.experiment.run import Run
+from vreid_jax.runtime import setup_process
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="of the second phase; 0: as in the configuration")
     parser.add_argument("--feature-steps", type=int, default=0, help="of the first phase")
     arguments = parser.parse_args()
-    flags.FLAGS(["clip_similarity_table"])  # Grain reads flags
+    setup_process()
     arguments.te = tuple(int(t) for t in arguments.te.split(",") if t)
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "scores.json"

@@ -25,9 +25,10 @@ from vreid_jax import models
 from vreid_jax.config import from_file, literal, set_field
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.phase_data import PhaseData, frames_of
-from vreid_jax.models.ops.onednn import FLAG
+from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.runtime.xla_flags import ONEDNN_FLAG
 from vreid_jax.training.network import normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
@@ -110,10 +111,11 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     if arguments.topology:
-        # The layers would choose what suits this CPU where it has oneDNN.
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{FLAG}=true", "")
+        # With oneDNN the layers would choose what suits this CPU.
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{ONEDNN_FLAG}=true", "")
         device = topologies.get_topology_desc(platform="tpu", topology_name=arguments.topology).devices[0]
     else:
+        setup_process(compilation_cache=False)
         device = jax.devices()[0]
     for name in arguments.phases.split(",") if arguments.phases else config.phase_order:
         started = time.perf_counter()

@@ -30,15 +30,6 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _parsed_flags():
-    # Grain's workers read absl flags, which exist only once somebody has parsed them.
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["pytest"])
-
-
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
     """A folder of datasets with `walkers/tiny` in it."""

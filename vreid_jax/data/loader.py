@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
-from absl import flags
 
 from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
@@ -117,14 +116,7 @@ def train_batches(
     # Clips are read ahead, not batches: these may have any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
-    _mark_flags_as_parsed()
     return iter(clips.batch(local))
-
-
-def _mark_flags_as_parsed() -> None:
-    """Grain reads absl flags, which nobody parses in a notebook."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
@@ -187,5 +179,4 @@ def evaluation_items(
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    _mark_flags_as_parsed()
     return iter(dataset.to_iter_dataset(options))
