@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("tensorflow-datasets", "array-record", "importlib-resources", "opencv-python-headless")
+NEEDED = ("tensorflow-datasets", "array-record", "importlib-resources", "opencv-contrib-python-headless")
 
 
 @pytest.fixture(scope="module")
