@@ -158,7 +158,8 @@ def rank(
     if cmc == "first_match":
         curve = _cmc(match_rank[order == 0], np.ones(valid.sum()), max_rank)
     elif cmc == "allshots":
-        curve = _cmc(match_rank - order, np.repeat(1.0 / np.maximum(counts, 1), counts), max_rank)
+        shares: np.ndarray = np.reciprocal(counts[match_query].astype(np.float64))
+        curve = _cmc(match_rank - order, shares, max_rank)
     else:
         shots = _single_shots(matrix, gallery_ids, match_query, match_gallery, counts, repeats, seed)
         curve = _cmc(shots, np.ones(len(shots)), max_rank)
