@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 ROOT = Path(__file__).parents[1]
-READING = ("tensorflow-datasets", "array-record", "filelock", "importlib-resources", "opencv-python-headless")
+READING = ("tensorflow-datasets", "array-record", "filelock", "importlib-resources", "opencv-contrib-python-headless")
 # The command `tfds` imports the last two; `tfds.load` needs neither.
 TENSORFLOW = ("tensorflow-cpu", "apache-beam", "mlcroissant")
 

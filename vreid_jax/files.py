@@ -16,7 +16,7 @@ UNFINISHED = ".partial"  # the ending of what a killed process may leave; such n
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new file beside `path` to write to, which takes the place of `path` when the block ends.
 
     It has the permissions of any new file, whatever the writer gives it. Raises `InputError` where the system refuses.

@@ -113,10 +113,10 @@ def test_epochs_follow_the_sampler(train):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"identities_per_batch": 3}, "batch_size = 8 is no multiple of identities_per_batch = 3"),
+        ({"identities_per_batch": 3}, "batch_size is 8; it must be a multiple of identities_per_batch = 3"),
         ({"batch_size": 34, "identities_per_batch": 17}, "has 16 identities, fewer than the 17"),
         ({"sampler": "random"}, "sampler is 'random'; it is one of shuffle, frames, identity"),
-        ({"shard": (0, 3)}, "batch_size = 8 does not divide among 3 processes"),
+        ({"shard": (0, 3)}, "batch_size is 8; it must be a multiple of the number of processes, 3"),
     ],
 )
 def test_what_does_not_fit_is_named(train, changes, words):

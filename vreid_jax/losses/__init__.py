@@ -1,4 +1,4 @@
-"""Losses: arrays in, a float32 scalar out; and the terms that a phase can name."""
+"""Losses: functions of arrays that return a float32 scalar, and the terms that a phase can name."""
 
 from vreid_jax.losses.batch_hard_triplet import batch_hard_triplet, batch_hard_triplet_from_distances
 from vreid_jax.losses.oim import OIMMemory, oim
