@@ -3,7 +3,7 @@
 import logging
 import signal
 
-from vreid_jax.runtime.huge_pages import restart_with_huge_pages
+from vreid_jax.runtime import setup_process
 
 
 def begin(*, silent: bool = False) -> None:
@@ -14,10 +14,7 @@ def begin(*, silent: bool = False) -> None:
     Args:
       silent: keep absl quiet, too, which logs every checkpoint of a training.
     """
-    restart_with_huge_pages()
-    from vreid_jax.runtime.compilation_cache import use_compilation_cache  # imports JAX
-
-    use_compilation_cache()
+    setup_process(restart=True)
     logging.getLogger().setLevel(logging.WARNING)
     if silent:
         logging.disable(logging.INFO)

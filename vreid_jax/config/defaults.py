@@ -7,7 +7,6 @@ from ml_collections import ConfigDict, FieldReference
 from vreid_jax.config.datasets import DATASETS
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
-from vreid_jax.losses.terms import default_fields
 
 
 def default(system: str, dataset: str) -> ConfigDict:
@@ -86,6 +85,8 @@ def phase(**changes) -> ConfigDict:
       total_epochs, total_steps: the length; one of the two is 0.
       accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
     """
+    from vreid_jax.losses.terms import default_fields  # imports JAX, which a command sets up first
+
     fields = ConfigDict(
         {
             "sampler": "shuffle",

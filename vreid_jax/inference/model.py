@@ -96,22 +96,30 @@ class Model:
             for name, stream in streams.items()
         }
 
-    def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
-        """Return the vectors [N, D] float32 of N tracklets, read as they are needed.
+    @property
+    def network(self) -> Network:
+        """The module with the normalisation of its frames."""
+        return Network(self.module, tuple(self.mean), tuple(self.std))
 
-        Each of several processes embeds a share of them, and all get the whole table.
-        """
-        options = ExtractionOptions(
+    def extraction(self, batch_frames: int = 0, progress: bool = False) -> ExtractionOptions:
+        """Return how features are extracted, in batches of so many frames or, for 0, of the configuration's."""
+        return ExtractionOptions(
             size=(self.config.data.height, self.config.data.width),
             batch_frames=batch_frames or self.config.evaluation.batch_frames,
             num_threads=self.config.data.num_threads,
             seed=self.config.seed,
             progress=progress,
         )
-        network = Network(self.module, tuple(self.mean), tuple(self.std))
+
+    def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
+        """Return the vectors [N, D] float32 of N tracklets, read as they are needed.
+
+        Each of several processes embeds a share of them, and all get the whole table.
+        """
+        options = self.extraction(batch_frames, progress)
         return fuse(
             {
-                name: extract_stream(network, self.variables, tracklets, stream, options, name=name)
+                name: extract_stream(self.network, self.variables, tracklets, stream, options, name=name)
                 for name, stream in self.streams.items()
             }
         )

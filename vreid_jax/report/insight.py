@@ -6,8 +6,9 @@ import numpy as np
 from markupsafe import Markup
 
 from vreid_jax import data, inference, models
+from vreid_jax.config.run import parse_streams
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.features import extract_stream
 from vreid_jax.report.pictures import jpeg_address
 from vreid_jax.report.ranked_lists import Lists, RankedList
 from vreid_jax.report.rendering import render
@@ -90,7 +91,7 @@ def _attention(model: inference.Model, tracklets: data.Tracklets, one: RankedLis
 
 def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedList) -> list[Row]:
     """Return the pairs of clips of a query and its nearest tracklet that count most and least."""
-    (stream,) = model.config.evaluation.streams.values()
+    (stream,) = parse_streams(model.config.evaluation).values()
     similarity = model.config.evaluation.similarity.get("kind", "learned")
     if stream.average or similarity != "learned" or not one.found:
         raise _NothingToShow
@@ -101,14 +102,8 @@ def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedLi
         numbers = data.split_clips(clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride)
         frames = tracklets.read(row, numbers.reshape(-1))
         clips.append(data.resize(frames, *size).reshape(*numbers.shape, *size, 3))
-    table = extraction.extract_stream(
-        model.module,
-        model.variables,
-        data.JoinedSource([tracklets], np.array(rows)),
-        stream,
-        config=model.config,
-        mean=model.mean,
-        std=model.std,
+    table = extract_stream(
+        model.network, model.variables, data.JoinedSource([tracklets], np.array(rows)), stream, model.extraction()
     )
     alpha = model.module.apply(model.variables, table[:1], table[1:], method="importance")
     units = table / np.maximum(np.linalg.norm(table, axis=2, keepdims=True), 1e-12)

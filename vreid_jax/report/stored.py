@@ -10,6 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax import evaluation, inference, models
+from vreid_jax.config.files import read_config
+from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.evaluation.metric import LEARNED
@@ -51,14 +53,12 @@ def read_run(workdir: str | Path) -> StoredRun:
       InputError: when the folder does not hold a run, or the run was not evaluated.
     """
     workdir = Path(workdir).expanduser()
-    if not (workdir / "config.json").is_file():
-        raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
+    config = read_config(workdir)
     if not (workdir / "results.json").is_file():
         raise InputError(
             f"{workdir} was not evaluated yet: it has no results.json; `vreid evaluate {workdir}` writes it"
         )
     try:
-        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
         results = json.loads((workdir / "results.json").read_text())
         if not results["protocols"]:
             raise KeyError("protocols")
@@ -104,7 +104,16 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
     if features.ndim == 3:
         model = inference.load(run.workdir)
         method = models.entry(model.name).similarity
-        return pair_distances(model.module, model.variables, features, run.config, make_mesh(), method, "similarity")
+        return pair_distances(
+            model.module,
+            model.variables,
+            features,
+            Evaluation.parse(run.config.evaluation),
+            make_mesh(),
+            method,
+            "similarity",
+            run.config.logging.progress,
+        )
     metric = run.results.get("metric", run.config.evaluation.metric)
     if metric in LEARNED:
         metric = LEARNED[metric].load(run.workdir / "metrics" / f"{metric}-system.npz")
