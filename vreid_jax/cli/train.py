@@ -11,17 +11,23 @@ PROGRAM = "vreid train"
 def forward(arguments: list[str]) -> None:
     """Hand the flags to `vreid_jax.main`: any field of the configuration is one of them.
 
-    The first argument may name the configuration, as `--config` does.
-
     Raises:
       SystemExit: with the exit code, unless the run came to its end.
     """
     from vreid_jax import main
 
-    named = bool(arguments) and not arguments[0].startswith("-")
-    if named:
-        if again := [flag for flag in arguments if flag.lstrip("-").partition("=")[0] == "config"]:
-            leave(PROGRAM, f"{arguments[0]} and {again[0]} both name a configuration: give one", 2)
-        arguments = [f"--config={arguments[0]}", *arguments[1:]]
-    sys.argv = [PROGRAM, *arguments]  # ml_collections looks there
+    sys.argv = [PROGRAM, *main_flags(arguments)]  # ml_collections looks there
     main.run()
+
+
+def main_flags(arguments: list[str]) -> list[str]:
+    """Return the flags for `vreid_jax.main`; the first argument may name the configuration, as `--config` does.
+
+    Raises:
+      SystemExit: when two configurations are named.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        return arguments
+    if again := [flag for flag in arguments if flag.lstrip("-").partition("=")[0] == "config"]:
+        leave(PROGRAM, f"{arguments[0]} and {again[0]} both name a configuration: give one", 2)
+    return [f"--config={arguments[0]}", *arguments[1:]]
