@@ -6,11 +6,11 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import config_flags
 
-from vreid_jax.cli import process
-from vreid_jax.cli.exit_codes import exit_codes, leave
 from vreid_jax.config import DATASETS, explain_flag_error
 from vreid_jax.config.files import shipped_configs, with_config_paths
 from vreid_jax.errors import InputError
+from vreid_jax.runtime import command_process
+from vreid_jax.runtime.exit_codes import exit_codes, leave
 
 HELP = """usage: PROGRAM --config=FILE[:DATASET[,key=value…]] [--workdir=DIR] [--mode=MODE] [--config.field=value …]
 
@@ -84,5 +84,5 @@ def _help(name: str) -> str:
 
 
 if __name__ == "__main__":
-    process.begin(silent=True)
+    command_process.begin(silent=True)
     run()

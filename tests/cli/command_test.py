@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from vreid_jax import main
-from vreid_jax.cli import command, data, exit_codes
-from vreid_jax.cli.exit_codes import leave
-from vreid_jax.errors import InputError, NonFiniteLoss
-from vreid_jax.training.signals import Interrupted
+from vreid_jax.cli import command, data
+from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
+from vreid_jax.runtime import exit_codes
+from vreid_jax.runtime.exit_codes import leave
 
 NAMES = [(name,) for name in command.SUBCOMMANDS] + [("data", part) for part in data.COMMANDS]
 

@@ -14,14 +14,13 @@ import pytest
 import vreid_jax
 from vreid_jax import data, experiment, models, report, retrieval
 from vreid_jax.config import from_file, set_field
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.phases import phase_data, plan_phases, restore
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
-from vreid_jax.training.signals import Interrupted
 from vreid_jax.visualize import clip_pairs
 
 FILE = Path(__file__).parents[1] / "toy_clips_config.py"

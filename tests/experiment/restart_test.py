@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 
 from vreid_jax import experiment
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment.phases import plan_phases, restore, train_batches
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints
-from vreid_jax.training.signals import Interrupted
 
 
 def outcome(config, workdir):

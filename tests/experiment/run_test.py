@@ -11,14 +11,13 @@ import pytest
 from vreid_jax import experiment, models, retrieval
 from vreid_jax.data import TrackletSource
 from vreid_jax.datasets import load_builder
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation.features import fuse
 from vreid_jax.experiment import phases, run, scoring
 from vreid_jax.experiment.phases import phase_seed
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
-from vreid_jax.training.signals import Interrupted
 
 PROTOCOL = {"num_queries", "num_valid_queries", "num_gallery", "mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "rank20", "cmc"}  # fmt: skip
 

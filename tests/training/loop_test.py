@@ -7,13 +7,13 @@ import pytest
 
 from vreid_jax.config import phase
 from vreid_jax.config.phases import Phase
-from vreid_jax.errors import InputError, NonFiniteLoss
+from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
 from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
 from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
 from vreid_jax.training.position import Position
-from vreid_jax.training.signals import Interrupted, StopRequest
+from vreid_jax.training.signals import StopRequest
 from vreid_jax.training.state import TrainState
 
 

@@ -43,8 +43,8 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
 
     from vreid_jax import inference
     from vreid_jax.data import split_clips
-    from vreid_jax.visualize.clip_pairs import pair_rows
     from vreid_jax.visualize.contact_sheet import contact_sheet
+    from vreid_jax.visualize.pair_rows import pair_rows
 
     features = workdir / "features" / "clips.npz"
     if not features.is_file():

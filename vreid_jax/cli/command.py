@@ -16,14 +16,14 @@ from vreid_jax.cli import (
     embed,
     evaluate,
     export,
-    process,
     report,
     responses,
     search,
     train,
     upload,
 )
-from vreid_jax.cli.exit_codes import exit_codes
+from vreid_jax.runtime import command_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 
 @runtime_checkable
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["train"]:  # its flags are the fields of a configuration, which argparse cannot know
             if arguments is None:
-                process.begin(silent=True)
+                command_process.begin(silent=True)
             train.forward(given[1:])
             return 0
         parser = _parser()
@@ -117,7 +117,7 @@ def run_alone(command: Command, program: str, arguments: Sequence[str] | None = 
 
 def _run(command: Command, flags: argparse.Namespace, program: str, *, own_process: bool) -> None:
     if own_process:
-        process.begin()
+        command_process.begin()
     # What the library prints on its way is not the outcome, which a program may read.
     apart = flags.json or not getattr(command, "REPORTS_UNDERWAY", False)
     with exit_codes(program, getattr(command, "INTERRUPTED", "interrupted")):

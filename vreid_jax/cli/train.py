@@ -2,7 +2,7 @@
 
 import sys
 
-from vreid_jax.cli.exit_codes import leave
+from vreid_jax.runtime.exit_codes import leave
 
 EXAMPLE = "vreid train m3d:walkers --workdir=runs/mine --config.seed=1"
 PROGRAM = "vreid train"

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment.phases import plan_phases, train
 from vreid_jax.experiment.preflight import check_evaluation, check_position, check_training
 from vreid_jax.experiment.results import Results
@@ -15,7 +15,7 @@ from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.splits import run_all_splits
 from vreid_jax.experiment.workdir import check_checkpoints, only_trainer, open_workdir
 from vreid_jax.training.loop import stopped
-from vreid_jax.training.signals import Interrupted, StopRequest, stop_requests
+from vreid_jax.training.signals import StopRequest, stop_requests
 
 MODES = ("train_and_evaluate", "train", "evaluate")
 

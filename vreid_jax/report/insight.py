@@ -14,9 +14,9 @@ from vreid_jax.report.ranked_lists import Lists, RankedList
 from vreid_jax.report.rendering import render
 from vreid_jax.report.stored import StoredRun
 from vreid_jax.training.network import normalise
-from vreid_jax.visualize.clip_pairs import pair_rows
 from vreid_jax.visualize.contact_sheet import Row, contact_sheet
 from vreid_jax.visualize.heat import attention_rows, part_map_rows
+from vreid_jax.visualize.pair_rows import pair_rows
 
 TRACKLETS = 3
 CELL_HEIGHT = 96

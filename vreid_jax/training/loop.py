@@ -11,12 +11,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from vreid_jax.errors import NonFiniteLoss
+from vreid_jax.errors import Interrupted, NonFiniteLoss
 from vreid_jax.runtime.mesh import put_batch
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.metrics import DeferredMetrics, Diverged
 from vreid_jax.training.position import Position
-from vreid_jax.training.signals import Interrupted, StopRequest
+from vreid_jax.training.signals import StopRequest
 from vreid_jax.training.state import TrainState
 
 

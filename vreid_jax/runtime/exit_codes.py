@@ -5,8 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
-from vreid_jax.errors import InputError
-from vreid_jax.training.signals import Interrupted
+from vreid_jax.errors import InputError, Interrupted
 
 
 @contextlib.contextmanager
