@@ -229,7 +229,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
     out = tmp_path / "out.parquet"
     cases = [
         (["embed", "walkers/tiny", "--model=nowhere", f"--out={out}"], "there is no model nowhere"),
-        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is no workdir of a run"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is not the workdir of a run"),
         (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is no model"),
         (["embed", "walkers/tinny", f"--model={workdir}", f"--out={out}"], "did you mean walkers/tiny"),
         (["embed", "walkers/tiny", "--split=tset", f"--data-dir={data_dir}", f"--model={workdir}", f"--out={out}"], "has no split 'tset'"),
