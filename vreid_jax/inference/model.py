@@ -57,11 +57,11 @@ class Model:
 
     @functools.cached_property
     def module(self) -> nn.Module:
-        """The network, computing in what the device does best."""
+        """The network, computing in the dtype that suits the device."""
         return self.make_module(compute_dtype(self.config.dtype))
 
     def make_module(self, dtype: str) -> nn.Module:
-        """The network, computing in `dtype`, where it has the choice."""
+        """Return the network, computing in `dtype` if it offers a choice."""
         known = models.entry(self.name).fields
         chosen = {"dtype": dtype} if "dtype" in known else {}
         classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
@@ -81,9 +81,13 @@ class Model:
         return digest.hexdigest()[:16]
 
     def embed(self, frames) -> np.ndarray:
-        """The vector [D] float32 of one tracklet: `frames` [T, H, W, 3] uint8 RGB in temporal order, any size, T > 0.
+        """Return the vector [D] float32 of one tracklet.
 
-        Raises `InputError` for frames of another kind.
+        Args:
+          frames: [T, H, W, 3] uint8 RGB in temporal order, of any size, T > 0.
+
+        Raises:
+          InputError: for frames of another kind.
         """
         return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
@@ -151,6 +155,6 @@ class OneTracklet:
         return 1
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """The named frames."""
+        """Return the named frames."""
         del row
         return self._frames[frame_numbers]
