@@ -309,5 +309,5 @@ def test_a_file_of_somebody_else_s_weights_is_no_model(tmp_path):
     with pytest.raises(InputError, match="does not say which model it is of"):
         vreid_jax.load(tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="is no readable safetensors file"):
+    with pytest.raises(InputError, match="is not a readable safetensors file"):
         vreid_jax.load(tmp_path / "broken.safetensors")

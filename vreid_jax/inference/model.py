@@ -1,4 +1,4 @@
-"""A trained model that is ready to embed."""
+"""A trained model, ready to embed tracklets."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedde
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network with its weights, and all that its vectors depend on.
+    """A network with its weights and everything else that its vectors depend on.
 
     Attributes:
       name: of the model, as in `models.names()`.
       fields: of `models.create`.
-      config: frame size, evaluation streams and whatever else of the run's configuration is known.
+      config: frame size, evaluation streams and whatever else is known of the run's configuration.
       variables: `params` and `batch_stats`.
-      mean: of the frames in [0, 1].
+      mean: of RGB in [0, 1], for normalisation.
       std: likewise.
-      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; of a file also
-        `licence`, and `library_version` of who wrote it.
+      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; for a file also its
+        `licence`, and the `library_version` that wrote it.
     """
 
     name: str
@@ -49,17 +49,17 @@ class Model:
 
     @property
     def metric(self) -> str:
-        """The plain distance in which its vectors are compared."""
+        """The plain distance by which its vectors are compared."""
         metric = self.config.evaluation.metric
         return metric if metric in METRICS else METRICS[0]
 
     @functools.cached_property
     def module(self) -> nn.Module:
-        """The network, computing in what the device does best."""
+        """The network, computing in the dtype that suits the device."""
         return self.make_module(compute_dtype(self.config.dtype))
 
     def make_module(self, dtype: str) -> nn.Module:
-        """The network, computing in `dtype`, where it has the choice."""
+        """Create the network, computing in `dtype` if it has that field."""
         known = models.entry(self.name).fields
         chosen = {"dtype": dtype} if "dtype" in known else {}
         classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
@@ -67,7 +67,7 @@ class Model:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits: equal for models that give the same vector for the same frames."""
+        """16 hexadecimal digits that are equal for models that return the same vectors for the same frames."""
         digest = hashlib.sha256()
         streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
         head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
@@ -79,14 +79,27 @@ class Model:
         return digest.hexdigest()[:16]
 
     def embed(self, frames) -> np.ndarray:
-        """The vector [D] float32 of one tracklet: `frames` [T, H, W, 3] uint8 RGB in temporal order, any size, T > 0.
+        """Embed one tracklet.
 
-        Raises `InputError` for frames of another kind.
+        Args:
+          frames: [T, H, W, 3] uint8 RGB of any size, in temporal order, T > 0.
+
+        Returns:
+          The vector [D], float32.
+
+        Raises:
+          InputError: for frames of another shape or dtype.
         """
         return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
-        """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
+        """Embed N tracklets into vectors [N, D], float32.
+
+        Args:
+          tracklets: frames are read as they are needed; several processes share the work.
+          batch_frames: frames in a batch; 0 for the configured number.
+          progress: whether to show a progress bar.
+        """
         config = self.config.copy_and_resolve_references()
         with config.unlocked():
             config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames
@@ -113,7 +126,7 @@ class Model:
 
 
 def _num_classes(params: Mapping) -> int:
-    """Columns of the classifier, 0 where the network has none."""
+    """Return the number of classes of the classifier, 0 without one."""
     for name, value in flatten_dict(dict(params), sep="/").items():
         if name.endswith("classifier/kernel"):
             return int(value.shape[-1])
@@ -121,7 +134,14 @@ def _num_classes(params: Mapping) -> int:
 
 
 class OneTracklet:
-    """Frames [T, H, W, 3] uint8 RGB in memory, T > 0, as `data.Tracklets` of one; `InputError` for anything else."""
+    """A single tracklet in memory as `data.Tracklets`.
+
+    Args:
+      frames: [T, H, W, 3] uint8 RGB, T > 0.
+
+    Raises:
+      InputError: for frames of another shape or dtype.
+    """
 
     def __init__(self, frames):
         frames = np.asarray(frames)
@@ -138,6 +158,6 @@ class OneTracklet:
         return 1
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """The named frames."""
+        """Return the frames with these numbers."""
         del row
         return self._frames[frame_numbers]
