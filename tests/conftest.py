@@ -182,3 +182,12 @@ def tree():
         return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The reading and filling of the vectors in golden/."""
+    spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parent / "golden" / "golden_state.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
