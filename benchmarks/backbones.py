@@ -276,13 +276,15 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
     if flags.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
+    from vreid_jax.runtime import setup_process
+
+    setup_process(compilation_cache=False)
     if flags.memory:
         (measure_memory if flags.side else compare_memory)(flags)
         return
     import jax
     import torch
 
-    # Asks for oneDNN when its package is imported, which has to be before JAX looks for devices.
     from vreid_jax.models.ops.onednn import has_onednn
 
     device = f"{jax.devices()[0].device_kind}, oneDNN: {has_onednn()}"

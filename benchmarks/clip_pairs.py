@@ -15,7 +15,9 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax.evaluation.pair_distances import PairDistances
-from vreid_jax.models.layers.clip_similarity import ClipAggregation, unit
+from vreid_jax.models.layers.clip_similarity import ClipAggregation
+from vreid_jax.models.layers.norm import l2_normalize
+from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.mesh import make_mesh
 
 QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries are part of the gallery; clips per tracklet
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
     arguments = parser.parse_args()
+    setup_process(compilation_cache=False)
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)
     clips = np.random.default_rng(0).standard_normal((side * arguments.blocks, CLIPS, arguments.width), np.float32)
@@ -37,7 +40,7 @@ def main() -> None:
     variables = jax.jit(layer.init)(jax.random.key(0), some, some)
 
     def similarity(variables, query, gallery):
-        return layer.apply(variables, unit(query), unit(gallery))[0]
+        return layer.apply(variables, l2_normalize(query), l2_normalize(gallery))[0]
 
     mesh = make_mesh()
     distances = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)

@@ -21,6 +21,7 @@ from vreid_jax.models.ops.conv3d import clip_padding, conv3d
 from vreid_jax.models.ops.conv3d_gradients import native
 from vreid_jax.models.ops.onednn import has_onednn
 from vreid_jax.models.ops.pool import max_pool, max_pool_blocks
+from vreid_jax.runtime import setup_process
 
 ONE = (1, 1, 1)
 # name: (T H W C), (kt kh kw), features, strides
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--cases", default="", help="parts of names, by commas")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     wanted = flags.cases.split(",")
     rng = np.random.default_rng(0)
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vreid_jax import config, data
+from vreid_jax import config
+from vreid_jax.config.phases import Phase, data
 from vreid_jax.data.augment import ENLARGE
 from vreid_jax.data.loader import make_sampler
 from vreid_jax.datasets import load_builder
@@ -39,10 +40,13 @@ def main() -> None:
     parser.add_argument("--data-dir", help="where walkers/bench is built")
     flags = parser.parse_args()
     source = data.TrackletSource(load_builder("walkers/bench", flags.data_dir), "train", progress=True)
-    phase = config.phase(
-        batch_size=BATCH,
-        clip={"kind": "consecutive", "length": LENGTH, "stride": 1},
-        augment={"flip": 0.5, "enlarge_crop": flags.enlarge_crop},
+    phase = Phase.parse(
+        config.phase(
+            batch_size=BATCH,
+            clip={"kind": "consecutive", "length": LENGTH, "stride": 1},
+            augment={"flip": 0.5, "enlarge_crop": flags.enlarge_crop},
+            total_steps=1,
+        )
     )
     loaders = {f"this package, {n} threads": Ours(source, phase, int(n)) for n in flags.threads.split(",")}
     with tempfile.TemporaryDirectory() as folder, Plain(source, phase, flags.processes, Path(folder)) as plain:

@@ -9,8 +9,9 @@ Resumable: finished runs are read and others continued; the table is rewritten a
 import argparse
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 ROWS = {  # name -> (title, fields that differ from M3D alone)
     "m3d": ("M3D, T = 8", {}),
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--steps", type=int, default=1000, help="steps of the temporal phase")
     arguments = parser.parse_args()
-    flags.FLAGS(["m3d_table"])  # Grain reads flags
+    setup_process()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list] = {}

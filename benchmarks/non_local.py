@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax.models.layers.non_local import attend
+from vreid_jax.runtime import setup_process
 
 
 def naive(theta, phi, g):
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     shape = (flags.batch, flags.positions, flags.channels)
     whole = flags.batch * flags.positions**2 * 4
     print(

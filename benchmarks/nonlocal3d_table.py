@@ -9,8 +9,9 @@ three times the box jitter (`walkers/jitter`). Resumable: finished runs are read
 import argparse
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 ROWS = {  # name -> (title, fields that differ from the system)
     "average": ("ResNet-50, average over frames", {"model.network": "average"}),
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("--rows", default=MAIN_ROWS, help=f"of {', '.join(ROWS)}")
     parser.add_argument("--steps", type=int, default=0, help="steps of training; 0: as in the configuration")
     arguments = parser.parse_args()
-    flags.FLAGS(["nonlocal3d_table"])  # Grain reads flags
+    setup_process()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list] = {}

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax import models
+from vreid_jax.runtime import setup_process
 from vreid_jax.training.network import Network
 
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {flags.dtype}, {flags.clips} clips a batch\n")
     print("| network | frames/s |\n|---|---|")
     for title, stream in (("C3D", "c3d"), ("PersonVLAD", None)):

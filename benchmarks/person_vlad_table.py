@@ -12,8 +12,9 @@ import argparse
 import json
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 BACKBONE = {"phase_order": ("backbone",), "evaluation.streams.clips.apply.stream": "c3d"}
 _LOSS = "phases.{}.losses.{}.weight"
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--backbone-steps", type=int, default=0, help="likewise of the backbone")
     parser.add_argument("--curves", action="store_true", help="sub-sampling of OIM over the iterations")
     arguments = parser.parse_args()
-    flags.FLAGS(["person_vlad_table"])  # Grain reads flags
+    setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     if arguments.curves:

@@ -30,15 +30,6 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _parsed_flags():
-    # Grain's workers read absl flags, which exist only once somebody has parsed them.
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["pytest"])
-
-
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
     """A folder of datasets with `walkers/tiny` in it."""
@@ -186,8 +177,10 @@ def tree():
 
 @pytest.fixture(scope="session")
 def golden():
-    """The reading and filling of the vectors in golden/."""
-    spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parent / "golden" / "golden_state.py")
+    """The module that reads parity vectors and fills the networks they are of."""
+    spec = importlib.util.spec_from_file_location(
+        "golden_state", Path(__file__).with_name("golden") / "golden_state.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

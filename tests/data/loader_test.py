@@ -3,6 +3,8 @@ import pytest
 
 from vreid_jax import config
 from vreid_jax.config import evaluation_stream
+from vreid_jax.config.phases import Phase
+from vreid_jax.config.run import Stream
 from vreid_jax.data import (
     TrackletSource,
     evaluation_items,
@@ -35,7 +37,7 @@ def phase(**changes):
         "clip": {"kind": "consecutive", "length": 2, "stride": 1},
         "augment": {"flip": 0.5, "enlarge_crop": 0.5},
     }
-    return config.phase(**{**settings, **changes})
+    return Phase.parse(config.phase(**{"total_steps": 1, **settings, **changes}))
 
 
 def batches(source, seed=3, num_batches=6, threads=2, shard=(0, 1), **changes):
@@ -51,7 +53,7 @@ def assert_same(first, second):
 
 
 def clips(kind="all", length=4, num_clips=2, stride=1):
-    return evaluation_stream(kind, length, {}, num_clips, stride).clip
+    return Stream.parse(evaluation_stream(kind, length, {}, num_clips, stride), "stream").clip
 
 
 def test_a_batch_holds_frames_labels_and_where_they_come_from(train):

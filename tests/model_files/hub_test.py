@@ -170,14 +170,8 @@ def test_what_the_hub_does_not_have_is_one_sentence(api, tmp_path, capsys):
 
 
 def test_a_run_starts_from_the_hub(api, file, c3d):
-    class Config:
-        init_from, init_patterns, inflation = "hf://me/c3d", (".*",), "mean"
-
-        class model:
-            name = "c3d_small"
-
     upload(file, "hf://me/c3d")
-    found, _ = initialisation.initial_variables(Config, jax.tree.map(np.zeros_like, c3d))
+    found, _ = initialisation.initial_variables("hf://me/c3d", jax.tree.map(np.zeros_like, c3d), model="c3d_small")
     jax.tree.map(np.testing.assert_array_equal, found, c3d)
 
 

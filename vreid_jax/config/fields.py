@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -64,3 +66,11 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that one of the regular expressions matches as a whole; `InputError` for a broken expression."""
+    try:
+        return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
+    except re.error as error:
+        raise InputError(f"{error.pattern!r} is not a regular expression: {error}") from error

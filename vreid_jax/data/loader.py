@@ -1,17 +1,18 @@
 """Grain pipelines: training batches that can be resumed anywhere, and the clips of every tracklet at test."""
 
-# Grain has no types, and those of a configuration are its own.
+# Grain has no types.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 
+from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
@@ -19,42 +20,26 @@ from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets, TrackletSource
 from vreid_jax.errors import InputError
 
-Config: TypeAlias = Any  # a phase or a clip of the configuration, as `config.phase` makes them
-
 FRAMES_PER_ITEM = 256  # longer tracklets are evaluated in pieces of about this many frames
 
 
-def make_sampler(source: Tracklets, phase: Config, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source: Any, phase: Phase, seed: int) -> ShuffleSampler | IdentitySampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
-      InputError: when the training split is too small for it, or the numbers do not fit.
+      InputError: when the training split is too small for it, or there is no such sampler.
     """
-    if (source.pids < 0).any():
-        used = [name for name, term in phase.losses.items() if term.weight]
-        if used != ["oim"] or phase.sampler == "identity":
-            raise InputError(
-                "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
-                "and frames can use"
-            )
-    for name in ("batch_size", "identities_per_batch"):
-        if phase[name] < 1:
-            raise InputError(f"{name} is {phase[name]}; it must be at least 1")
     if phase.sampler == "shuffle":
         return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
     if phase.sampler == "frames":
         return ShuffleSampler(source.num_frames, phase.batch_size, seed)
     if phase.sampler == "identity":
-        clips_per_identity, rest = divmod(phase.batch_size, phase.identities_per_batch)
-        if rest:
-            raise InputError(
-                f"batch_size is {phase.batch_size}; it must be a multiple of identities_per_batch = {phase.identities_per_batch}"
-            )
+        clips_per_identity = phase.batch_size // phase.identities_per_batch
         return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
     raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")
 
 
-def check_clip(phase: Config) -> None:
+def check_clip(phase: Phase) -> None:
     """Raise `InputError` for clip sampling with invalid fields, or that a feature cache cannot serve."""
     clip = phase.clip
     rng = np.random.default_rng(0)
@@ -64,14 +49,14 @@ def check_clip(phase: Config) -> None:
         raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
 
 
-def num_batches_per_epoch(source: Tracklets, phase: Config) -> int:
+def num_batches_per_epoch(source: Any, phase: Phase) -> int:
     """Return the number of batches in one epoch of a phase's sampler."""
     return make_sampler(source, phase, seed=0).batches_per_epoch
 
 
 def train_batches(
     source: TrackletSource,
-    phase: Config,
+    phase: Phase,
     *,
     size: tuple[int, int],
     seed: int,
@@ -111,9 +96,9 @@ def train_batches(
     labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
     plan = functools.lru_cache(maxsize=64)(sampler.batch)
     check_clip(phase)
-    clip = phase.clip.to_dict()
+    clip = dataclasses.asdict(phase.clip)
     most = clip.pop("corrupt")
-    transform = phase.augment.to_dict()
+    transform = dataclasses.asdict(phase.augment)
 
     def load(element: int) -> dict[str, Any]:
         batch, slot = divmod(element, local)
@@ -138,14 +123,7 @@ def train_batches(
     # Prefetching is by clip rather than by batch, which may be of any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
-    _mark_flags_as_parsed()
     return iter(clips.batch(local))
-
-
-def _mark_flags_as_parsed() -> None:
-    """Grain reads absl flags, which nobody parses in a notebook."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
 
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
@@ -162,7 +140,7 @@ def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
 
 def evaluation_items(
     source: Tracklets,
-    clip: Config,
+    clip: Clip,
     *,
     size: tuple[int, int],
     num_threads: int,
@@ -211,5 +189,4 @@ def evaluation_items(
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    _mark_flags_as_parsed()
     return iter(dataset.to_iter_dataset(options))

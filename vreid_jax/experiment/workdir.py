@@ -1,17 +1,19 @@
 """The folder of a run: whose it is, whether this configuration may go on in it, and that only one process trains there."""
 
 import contextlib
-import fcntl
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 from ml_collections import ConfigDict
 
 from vreid_jax.config import field_names
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file
+from vreid_jax.settings import plain
 
 LOCK = ".lock"  # held by who trains
 # What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
@@ -34,15 +36,8 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
     if path.exists() and not path.is_dir():
         raise InputError(f"workdir {path} is a file; give a folder")
     if file.exists():
-        try:
-            stored = json.loads(file.read_text())
-            if not isinstance(stored, dict):
-                raise ValueError("it holds no object")
-        except ValueError as error:
-            raise InputError(
-                f"{file} is no configuration ({error}); it was not written by a run, give another workdir"
-            ) from error
-        different = _differences(stored, json.loads(config.to_json()))
+        stored = read_config(path).to_dict()
+        different = _differences(stored, plain(json.loads(config.to_json())))
         if different:
             raise InputError(
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
@@ -81,22 +76,29 @@ def _make(path: Path) -> None:
         raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
 
 
+def check_checkpoints(path: Path) -> None:
+    """Raise `InputError` where there is nothing to evaluate."""
+    if not (path / "checkpoints").is_dir():
+        raise InputError(f"workdir {path} holds no checkpoint to evaluate; train first")
+
+
 @contextlib.contextmanager
 def only_trainer(path: Path) -> Iterator[None]:
     """Keep other processes of this machine from training in the workdir; `InputError` where one does already."""
     _make(path)
+    lock = filelock.FileLock(path / LOCK)
     try:
-        file = (path / LOCK).open("w")
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(f"another process trains in workdir {path}: wait for it, or give another one") from error
+    except NotImplementedError:  # a file system without locks
+        pass
     except OSError as error:
         raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
-    with file as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another process trains in workdir {path}: wait for it, or give another one") from error
-        except OSError:  # a file system without locks
-            pass
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _differences(stored: dict, now: dict) -> list[str]:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config import default, evaluation_stream
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
@@ -66,14 +67,11 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
 
 
 def _from_workdir(workdir: Path) -> Model:
-    file = workdir / "config.json"
-    if not file.is_file():
-        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    config = read_config(workdir)
     try:
-        config = ConfigDict(json.loads(file.read_text()))
         name = config.model.name
-    except (ValueError, AttributeError, KeyError) as error:
-        raise InputError(f"{file} is no configuration of a run: {error}") from error
+    except (AttributeError, KeyError) as error:
+        raise InputError(f"{workdir / 'config.json'} is not the configuration of a run: {error}") from error
     if name not in models.names():
         raise InputError(
             f"{workdir} is a run of {name}, which is not in the library: import the file that registers it"

@@ -1,4 +1,4 @@
-"""Evaluation protocols by name: which of a dataset's tracklets are queries and which are the gallery.
+"""Evaluation protocols by name: which tracklets of a dataset are queries and which are the gallery.
 
 All protocols share the rule for good and ignored rows (`matching`); they differ in the two sets.
 """
@@ -75,7 +75,7 @@ class Protocol:
             distinct, counts = np.unique(ids, return_counts=True)
             if len(distinct) < len(ids):
                 raise InputError(
-                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} is twice in the {name}."
+                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} occurs twice in the {name}."
                 )
         keep = identities != matching.JUNK
         if self.queries_in_gallery == "required":
@@ -91,7 +91,7 @@ class Protocol:
             both = np.intersect1d(query_cameras, gallery_cameras[keep])
             if len(both):
                 raise InputError(
-                    f"Protocol {self.name}: camera {both[0]} is in the query and in the gallery; "
+                    f"Protocol {self.name}: camera {both[0]} occurs in the query and in the gallery; "
                     "queries must come from one camera and the gallery from the other."
                 )
         if not len(queries):
@@ -161,8 +161,6 @@ _PROTOCOLS = {
     )
 }
 
-_OF_DATASET = {"mars": ("mars", "mars_query_free")}
-
 
 def names() -> tuple[str, ...]:
     """Return the names of all protocols."""
@@ -176,11 +174,6 @@ def get(name: str) -> Protocol:
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PROTOCOLS)}."
         raise InputError(f"Unknown protocol {name!r}: {hint}")
     return _PROTOCOLS[name]
-
-
-def for_dataset(dataset: str) -> tuple[str, ...]:
-    """Return the names of the protocols to report for a dataset, the main one first."""
-    return _OF_DATASET.get(dataset) or (get(dataset).name,)
 
 
 def distinct_tracklets(query_ids: TrackletIds, gallery_ids: TrackletIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,14 +9,14 @@ from vreid_jax.errors import InputError
 
 
 def normalisation(data, entry) -> dict[str, tuple[float, float, float]]:
-    """`mean` and `std` of RGB frames in [0, 1]: those of the configuration's `data`, or of the model's registry entry.
+    """Return `mean` and `std` of RGB frames in [0, 1]: those of `data`, or of the model's registry entry.
 
     Raises:
       InputError: unless they are three numbers each, std above 0.
     """
     found = {}
     for name in ("mean", "std"):
-        values = tuple(data.get(name, ())) or getattr(entry, name)
+        values = tuple(getattr(data, name, ())) or getattr(entry, name)
         if len(values) != 3 or (name == "std" and min(values) <= 0):
             raise InputError(f"data.{name} is {values}, expected three numbers, std above 0, or none")
         found[name] = values
