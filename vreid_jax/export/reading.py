@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax import export as jax_export
-from ml_collections import ConfigDict
 
 from vreid_jax import data
+from vreid_jax.config.phases import Clip
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.export.parts import FORMAT, METADATA_FILE, SUFFIX
@@ -73,9 +73,9 @@ class Exported:
         tracklet = OneTracklet(frames)
         found = {}
         for name, clip in self.about["streams"].items():
-            clip = ConfigDict({**clip, "corrupt": 0})
+            uncorrupted = Clip(**{**clip, "corrupt": 0})
             size = self.about["input"]["height"], self.about["input"]["width"]
-            items = data.evaluation_items(tracklet, clip, size=size, num_threads=1, seed=self.about["seed"])
+            items = data.evaluation_items(tracklet, uncorrupted, size=size, num_threads=1, seed=self.about["seed"])
             features = np.concatenate([np.asarray(self.functions[name](clips), np.float64) for _, clips in items])
             mean = features.mean(0, keepdims=True).astype(np.float32)
             finish = self.functions.get(f"{name}.tracklet")
