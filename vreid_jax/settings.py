@@ -83,7 +83,7 @@ class Settings:
 
 @functools.cache
 def _fields(cls: type[Settings]) -> dict[str, tuple[Any, Rule | None]]:
-    """The type and the rule of every field."""
+    """Return the type and the rule of every field."""
     hints = get_type_hints(cls, include_extras=True)
     fields = {}
     for field in dataclasses.fields(cls):

@@ -36,7 +36,7 @@ def test_a_position_outside_is_named():
     [
         (["--out=picture.bmp"], "must end in .png or .jpg"),
         (["--out=nowhere/at/all.png"], "in a folder that exists"),
-        ([], "is no workdir of a run"),
+        ([], "is not the workdir of a run"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, capsys, flags, words):

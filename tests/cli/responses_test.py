@@ -11,7 +11,7 @@ from vreid_jax.cli import command
         (["--out=x.gif"], "--out=x.gif must end in .png or .jpg"),
         (["--out={tmp}/nowhere/x.png"], "lie in a folder that exists"),
         (["--out={tmp}/x.png", "--tracklets=0"], "--tracklets=0 must be at least 1"),
-        (["--out={tmp}/x.png"], "is no workdir of a run: it has no config.json"),
+        (["--out={tmp}/x.png"], "is not the workdir of a run: it has no config.json"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, capsys, flags, words):

@@ -114,8 +114,8 @@ def test_what_stands_behind_the_dataset_sets_fields():
     ("argument", "words"),
     [
         ("walker", "there is no dataset 'walker', did you mean 'walkers'"),
-        ("walkers,seed=1,sede", "'sede' behind the configuration is no key=value"),
-        ("walkers,seed", "'seed' behind the configuration is no key=value"),
+        ("walkers,seed=1,sede", "'sede' behind the configuration is not key=value"),
+        ("walkers,seed", "'seed' behind the configuration is not key=value"),
         ("walkers,sede=1", r"there is no field config.sede; did you mean config.seed\?"),
         ("walkers,data.hieght=1", r"did you mean config.data.height\?"),
         ("walkers,learning_rat=1", r"did you mean config.phases.\w+.optimizer.learning_rate\?"),

@@ -26,10 +26,10 @@ def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(
 
 def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="is not empty and holds no run"):
+    with pytest.raises(InputError, match="is not empty and does not hold a run"):
         experiment.train_and_evaluate(toy, tmp_path)
     assert tree(tmp_path) == {"thesis.tex": b"precious"}
-    with pytest.raises(InputError, match="is a file; give a folder"):
+    with pytest.raises(InputError, match="is a file; it must be a folder"):
         experiment.train_and_evaluate(toy, tmp_path / "thesis.tex")
 
 

@@ -295,7 +295,7 @@ def test_an_evaluation_says_what_it_changes_of_the_run(finished, toy, tmp_path, 
     toy.evaluation.shuffle_frames, toy.evaluation.metric = False, "cosine"
     experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert json.loads((workdir / "config.json").read_text())["evaluation"]["metric"] == "cosine"
-    assert "evaluated, embedded and searched by cosine from now on, it was by euclidean" in capsys.readouterr().out
+    assert "evaluated, embedded and searched by cosine from now on (before: euclidean)" in capsys.readouterr().out
 
 
 def test_modes(toy, tmp_path):

@@ -98,7 +98,7 @@ def test_what_the_system_refuses_is_one_sentence(good, tmp_path, monkeypatch):
         patched.setattr(Path, "open", refused)
         with pytest.raises(InputError, match=r"toy.safetensors cannot be read: Permission denied"):
             inference.load(good)
-    with pytest.raises(InputError, match="the model is an empty text"):
+    with pytest.raises(InputError, match="the model is empty"):
         inference.load("")
 
 

@@ -229,8 +229,8 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
     out = tmp_path / "out.parquet"
     cases = [
         (["embed", "walkers/tiny", "--model=nowhere", f"--out={out}"], "there is no model nowhere"),
-        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is no workdir of a run"),
-        (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is no model"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is not the workdir of a run"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is not a model"),
         (["embed", "walkers/tinny", f"--model={workdir}", f"--out={out}"], "did you mean walkers/tiny"),
         (["embed", "walkers/tiny", "--split=tset", f"--data-dir={data_dir}", f"--model={workdir}", f"--out={out}"], "has no split 'tset'"),
         (["embed", tmp_path / "empty", f"--model={workdir}", f"--out={out}"], "has no pictures"),
@@ -247,7 +247,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
         (["search", gallery_file, "--query="], "--query is empty"),
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
-        (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is an empty text"),
+        (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
         (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip

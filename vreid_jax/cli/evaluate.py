@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid evaluate runs/m3d-walkers --set=rerank=True --set=metric=cosine"
@@ -23,6 +22,7 @@ def run(flags: argparse.Namespace) -> dict:
     """Evaluate; return the content of `results.json`."""
     from vreid_jax import experiment
     from vreid_jax.config import literal, set_field
+    from vreid_jax.config.files import read_config
 
     workdir = Path(flags.workdir)
     config = read_config(workdir)

@@ -10,7 +10,7 @@ from vreid_jax.errors import InputError
 
 
 def default(system: str, dataset: str) -> ConfigDict:
-    """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
+    """Return the fields that every system has; phases, model and evaluation streams are added by the system."""
     if dataset not in DATASETS:
         base, variant, _ = dataset.partition("/")
         if variant and base in DATASETS:
@@ -71,8 +71,8 @@ def phase(**changes) -> ConfigDict:
     Fields:
       sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
         `identity`, `identities_per_batch` x K clips.
-      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them behind each other, of which up to
-        `corrupt` are corrupted, how many and which drawn anew each time.
+      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them, of which up to `corrupt` are
+        corrupted; how many and which is drawn anew each time.
       cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
         frames, which are then not augmented.
       augment: probabilities of `data.augment`.

@@ -41,7 +41,7 @@ def from_file(name: str) -> ConfigDict:
         return module.get_config(argument or None)
     except InputError:
         raise
-    except Exception as error:  # it is somebody's program
+    except Exception as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
         raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
@@ -90,7 +90,7 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
     """Split `DATASET[,key=value…]` of `--config=FILE:DATASET,…` into the dataset and the fields it sets.
 
     Raises:
-      InputError: for a part that is no `key=value`.
+      InputError: for a part that is not `key=value`.
     """
     dataset, *assignments = re.split(r",(?=[\w.]+=)", argument or "walkers")
     fields = {}
@@ -98,10 +98,10 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
         key, _, text = assignment.partition("=")
         value = fields[SHORT_NAMES.get(key, key)] = literal(text)
         if isinstance(value, str) and "," in value:
-            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is no key=value")
+            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is not key=value")
     dataset, comma, rest = dataset.partition(",")
     if comma:
-        raise InputError(f"{rest!r} behind the configuration is no key=value")
+        raise InputError(f"{rest!r} behind the configuration is not key=value")
     return dataset, fields
 
 

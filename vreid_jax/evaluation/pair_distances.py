@@ -1,4 +1,4 @@
-"""A system's own similarity of tracklets, over all pairs of them: in blocks under jit, over the devices, or a shortlist."""
+"""A system's own similarity of tracklets over all pairs, in jitted blocks over the devices, or over a shortlist."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from vreid_jax.evaluation.metric import LEARNED
 from vreid_jax.runtime.mesh import replicate
 
 PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
-FAR = 2.0  # what is not on the shortlist is farther than this
+FAR = 2.0  # tracklets that are not on the shortlist are farther than this
 
 
 class PairDistances:

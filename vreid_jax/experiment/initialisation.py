@@ -89,7 +89,7 @@ def keep(names: Sequence[str], before, after):
 
 
 def _fit_whole(source, wanted, patterns: Sequence[str], inflation: str):
-    """The same system's variables, those that the patterns name on both sides."""
+    """Fit the variables of the same system, those that the patterns name on both sides."""
     return fit(_named(_chosen(flatten_dict(source), patterns)), wanted, inflation=inflation), []
 
 
@@ -98,7 +98,7 @@ def _named(flat) -> dict[tuple[str, ...], Tensor]:
 
 
 def _chosen(flat, patterns) -> dict:
-    """The tensors whose name without its collection matches one of the patterns."""
+    """Return the tensors whose name without its collection matches one of the patterns."""
     names = {"/".join(path[1:]) for path in flat}
     chosen = set(matching(names, patterns))
     return {path: value for path, value in flat.items() if "/".join(path[1:]) in chosen}

@@ -1,4 +1,4 @@
-"""What a run found out: its features, distances and scores, those of the baselines, and `results.json`."""
+"""Scores of a run and of its baselines: features, distances, and `results.json`."""
 
 import contextlib
 import time
@@ -84,7 +84,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
 
 
 def _distances(setup: Setup, prefix: str, variables: dict | None, only_system: bool = False) -> dict[str, Callable]:
-    """Distances between test tracklets by table, the system's and each stream's, in the configured metric.
+    """Return distances between test tracklets by table, the system's and each stream's, in the configured metric.
 
     Without `variables` the features are colour histograms. A learned metric is fitted for each table on the
     training split's features of the same kind.
@@ -140,7 +140,7 @@ def stream_features(
 
 
 def _with_system(streams: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The fused features of the system and, where there are several streams, those of each."""
+    """Return the fused features of the system and, if there are several streams, those of each."""
     return {"system": fuse(streams), **(streams if len(streams) > 1 else {})}
 
 

@@ -110,7 +110,7 @@ def _configs(config: ConfigDict) -> Iterator[ConfigDict]:
 
 
 def _finished(config: ConfigDict, folder: Path, name: str) -> dict | None:
-    """The content of a split's results, if this configuration made them."""
+    """Return the content of a split's results, if this configuration made them."""
     made_by, results = folder / "config.json", folder / name
     try:
         # A start writes the configuration, and its end the results.

@@ -1,4 +1,4 @@
-"""A trained model, ready to embed tracklets."""
+"""A trained model that is ready to embed."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedde
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network with its weights and everything else that its vectors depend on.
+    """A network with its weights, and all that its vectors depend on.
 
     Attributes:
       name: of the model, as in `models.names()`.
       fields: of `models.create`.
-      config: frame size, evaluation streams and whatever else is known of the run's configuration.
+      config: frame size, evaluation streams and whatever else of the run's configuration is known.
       variables: `params` and `batch_stats`.
-      mean: of RGB in [0, 1], for normalisation.
+      mean: of the frames in [0, 1].
       std: likewise.
-      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; for a file also its
-        `licence`, and the `library_version` that wrote it.
+      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; of a file also
+        `licence`, and `library_version` of who wrote it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def metric(self) -> str:
-        """The plain distance by which its vectors are compared."""
+        """The plain distance in which its vectors are compared."""
         metric = self.config.evaluation.metric
         return metric if metric in METRICS else METRICS[0]
 
@@ -61,7 +61,7 @@ class Model:
         return self.make_module(compute_dtype(self.config.dtype))
 
     def make_module(self, dtype: str) -> nn.Module:
-        """Create the network, computing in `dtype` if it has that field."""
+        """Return the network, computing in `dtype` if it offers a choice."""
         known = models.entry(self.name).fields
         chosen = {"dtype": dtype} if "dtype" in known else {}
         classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
@@ -69,7 +69,7 @@ class Model:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that are equal for models that return the same vectors for the same frames."""
+        """16 hexadecimal digits: equal for models that give the same vector for the same frames."""
         digest = hashlib.sha256()
         streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
         head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
@@ -81,16 +81,13 @@ class Model:
         return digest.hexdigest()[:16]
 
     def embed(self, frames) -> np.ndarray:
-        """Embed one tracklet.
+        """Return the vector [D] float32 of one tracklet.
 
         Args:
-          frames: [T, H, W, 3] uint8 RGB of any size, in temporal order, T > 0.
-
-        Returns:
-          The vector [D], float32.
+          frames: [T, H, W, 3] uint8 RGB in temporal order, of any size, T > 0.
 
         Raises:
-          InputError: for frames of another shape or dtype.
+          InputError: for frames of another kind.
         """
         return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
@@ -133,7 +130,7 @@ class Model:
 
 
 def _num_classes(params: Mapping) -> int:
-    """Return the number of classes of the classifier, 0 without one."""
+    """Columns of the classifier, 0 where the network has none."""
     for name, value in flatten_dict(dict(params), sep="/").items():
         if name.endswith("classifier/kernel"):
             return int(value.shape[-1])
@@ -141,14 +138,7 @@ def _num_classes(params: Mapping) -> int:
 
 
 class OneTracklet:
-    """A single tracklet in memory as `data.Tracklets`.
-
-    Args:
-      frames: [T, H, W, 3] uint8 RGB, T > 0.
-
-    Raises:
-      InputError: for frames of another shape or dtype.
-    """
+    """Frames [T, H, W, 3] uint8 RGB in memory, T > 0, as `data.Tracklets` of one; `InputError` for anything else."""
 
     def __init__(self, frames):
         frames = np.asarray(frames)
@@ -165,6 +155,6 @@ class OneTracklet:
         return 1
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """Return the frames with these numbers."""
+        """Return the named frames."""
         del row
         return self._frames[frame_numbers]

@@ -114,7 +114,7 @@ def load_state(workdir: Path) -> dict[str, Any]:
 
 
 def _load(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The state of a checkpoint, as it is stored, on the host."""
+    """Read the state of a checkpoint, as it is stored, to the host."""
     host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), _stored(manager, step))
     with _readable(manager, step):
@@ -147,7 +147,7 @@ def _readable(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
 
 
 def _stored(manager: ocp.CheckpointManager, step: int) -> Any:
-    """The shapes and dtypes of the state of a checkpoint."""
+    """Return the shapes and dtypes of the state of a checkpoint."""
     with _readable(manager, step):
         stored = manager.item_metadata(step)["state"]
         if stored is None:

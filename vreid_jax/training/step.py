@@ -1,4 +1,4 @@
-"""The jitted training step: gradient, optimizer, what losses remember, the system's own update; the same for all."""
+"""The jitted training step: gradient, optimizer, what losses remember, the system's own update; shared by all systems."""
 
 import functools
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def make_train_step(
 
 
 def _loss(network: Network, phase: Phase, trainable, frozen, batch_stats, extra, batch, key):
-    """The loss of a (micro)batch; beside it the metrics, the new batch statistics, and the outputs of the network."""
+    """Return the loss of a (micro)batch, and with it the metrics, the new batch statistics and the network's outputs."""
     cache = {name: extra[name] for name in ("cache",) if name in extra}
     outputs, changed = network.module.apply(
         {"params": join_params(trainable, frozen), "batch_stats": batch_stats, **cache},
@@ -93,7 +93,7 @@ def _loss(network: Network, phase: Phase, trainable, frozen, batch_stats, extra,
 
 
 def _accumulated(gradient: Callable, microbatches: int, sharding: NamedSharding, kept: tuple[str, ...]) -> Callable:
-    """The mean of `gradient` over the microbatches of a batch, with a key for each; of the outputs only `kept` remain."""
+    """Return the mean of `gradient` over the microbatches of a batch, with a key for each, and the outputs in `kept`."""
 
     def accumulate(trainable, frozen, batch_stats, extra, batch, keys):
         def add(carry, part):
@@ -117,7 +117,7 @@ def _accumulated(gradient: Callable, microbatches: int, sharding: NamedSharding,
 def _descend(
     state: TrainState, optimizer: optax.GradientTransformation, grads, trainable, frozen, batch_stats
 ) -> tuple[TrainState, Any]:
-    """The state after the optimizer's step, and the norm of the gradient."""
+    """Return the state after the optimizer's step, and the norm of the gradient."""
     changes, opt_state = optimizer.update(grads, state.opt_state, trainable)
     # Written out: the name of optax for it has changed between the versions supported.
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in grads.values()))
@@ -131,7 +131,7 @@ def _descend(
 
 
 def _follow(state: TrainState, phase: Phase, update: Callable | None, outputs, batch, replicated) -> TrainState:
-    """The state after what losses remember and the system's own update have seen the step's features.
+    """Return the state after the memories of losses and the system's own update have seen the step's features.
 
     A memory updates its rows sequentially, so features and labels are replicated first.
     """
