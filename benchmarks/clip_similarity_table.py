@@ -1,11 +1,10 @@
-"""The clip-similarity paper's Table 2 and Figure 6 for the dataset that is configured.
+"""Reproduce the clip-similarity paper's Table 2 and Figure 6 on the configured dataset.
 
     python benchmarks/clip_similarity_table.py --config=configs/clip_similarity.py:DATASET --out=runs/clip-table \
         --seeds=0,1,2 [--corrupt=0,3,5,7] [--te=20,50,70,100] [--steps=100]
 
-Of each seed I3D is trained once on clips as they are, and features of the training and test clips, as they are and all
-of them corrupted, are extracted once; every row and M_max chooses among them. Resumable: what is trained or scored
-already is read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
+For each seed I3D is trained once on clean clips, and the features of all training and test clips, clean and corrupted,
+are extracted once; every row and M_max selects from them. Resumable: finished trainings and scores are read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
 """
 
 import argparse
@@ -33,7 +32,7 @@ Score = dict[str, float]
 
 
 def configure(arguments, changes: dict):
-    """A configuration with these fields."""
+    """Return a configuration with these fields."""
     path, _, argument = arguments.config.partition(":")
     config = runpy.run_path(path)["get_config"](argument or None)
     for field, value in {"evaluation.baselines": (), **changes}.items():
@@ -42,7 +41,7 @@ def configure(arguments, changes: dict):
 
 
 def trained(arguments, name: str, changes: dict) -> Setup:
-    """The finished run `name`: trained now if it is not yet."""
+    """Return the setup of the finished run `name`, training it first if necessary."""
     workdir = arguments.out / name
     config = configure(arguments, changes)
     if not (workdir / "done").exists():
@@ -53,7 +52,7 @@ def trained(arguments, name: str, changes: dict) -> Setup:
 
 
 def test_features(setup: Setup, file: Path) -> np.ndarray:
-    """[2, N, M, D]: the clips of the test tracklets as they are, and all of them corrupted."""
+    """Return the features [2, N, M, D] of the test tracklets' clips, clean and corrupted."""
     if not file.exists():
         variables, _ = restore_variables(setup)
         ((name, stream),) = setup.settings.evaluation.streams.items()
@@ -74,7 +73,7 @@ def test_features(setup: Setup, file: Path) -> np.ndarray:
 
 
 def mixed(tables: np.ndarray, setup: Setup, most: int) -> np.ndarray:
-    """What an extraction with `clip.corrupt` = `most` would give."""
+    """Return what an extraction with `clip.corrupt` = `most` would return."""
     chosen = [
         data.draw_corrupted(tables.shape[2], most, data.tracklet_generator(setup.settings.seed, name))
         for name in setup.test.tracklets.tracklet_ids
@@ -83,7 +82,7 @@ def mixed(tables: np.ndarray, setup: Setup, most: int) -> np.ndarray:
 
 
 def score(setup: Setup, clips: np.ndarray, **similarity) -> Score:
-    """mAP and rank-1 of the dataset's first protocol, in percent."""
+    """Return mAP and rank-1 of the dataset's first protocol, in percent."""
     settings = setup.settings.evaluation
     settings = dataclasses.replace(settings, similarity={**settings.similarity, **similarity})
     variables, _ = restore_variables(setup)
@@ -130,7 +129,7 @@ def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, S
 
 
 def table(scores: dict) -> str:
-    """Markdown: a row a method, mAP and then rank-1 at every M_max; mean ± standard deviation over the seeds."""
+    """Return a Markdown row per method: mAP, then rank-1, at every M_max; mean ± standard deviation over seeds."""
     levels = sorted({int(most) for seeds in scores.values() for most in seeds})
     rows = list(dict.fromkeys(row for seeds in scores.values() for found in seeds.values() for row in found))
     head = [f"mAP, {most}" for most in levels] + [f"rank-1, {most}" for most in levels]
@@ -147,7 +146,7 @@ def table(scores: dict) -> str:
 
 
 def curves(scores: dict) -> tuple[dict, dict]:
-    """What the figure shows: rows against M_max (of the top-t rules the best t), and topt-e against t."""
+    """Return the curves of the figure: rows against M_max (the best t of the top-t rules), and topt-e against t."""
     mean: dict[str, dict[int, float]] = {}
     for most in sorted({int(most) for seeds in scores.values() for most in seeds}):
         found = [seeds[str(most)] for seeds in scores.values() if str(most) in seeds]

@@ -1,11 +1,11 @@
-"""The memory that a training step of a recipe takes, as its compiled program says; no data are needed.
+"""Print the memory that a training step of a recipe takes, according to its compiled program; needs no data.
 
     python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
 
-prints a line for each phase: parameters with optimizer state and batch, what is held besides while the step runs, and their
-sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device. `--topology=v5e:1x1x1`
-compiles for one chip of a TPU that is not there (libtpu, of the extra `tpu`, must be installed). Nothing is run, unless
-`--run` has one step taken on zeros: then the line ends with the most memory that the process held meanwhile (Linux).
+prints a line for each phase: parameters with optimizer state and batch, what the step holds in addition while it runs, and
+their sum, in GB. The line is about the device at hand, since its compiler decides. `--topology=v5e:1x1x1` compiles for one
+chip of a TPU without having one (libtpu, from the extra `tpu`, must be installed). Nothing is run, except with `--run`,
+which takes one step on zeros: then the line ends with the peak memory of the process (Linux).
 """
 
 import argparse
@@ -40,7 +40,7 @@ GB = 1e9
 
 
 def step_memory(config, name: str, identities: int, tracklets: int, device, run: bool) -> tuple[int, int, float]:
-    """Bytes of arguments and of temporaries of phase `name`'s step compiled for `device`; megabytes held when run."""
+    """Return bytes of arguments and of temporaries of a phase's step compiled for `device`, and megabytes when run."""
     settings = parse_run(config)
     phase, entry = settings.phases[name], models.entry(settings.model)
     own = dict(settings.model_fields)
@@ -84,7 +84,7 @@ def step_memory(config, name: str, identities: int, tracklets: int, device, run:
 
 
 def most_held(program, arguments) -> float:
-    """Megabytes of the process, at most, while `program` is run on zeros."""
+    """Return the peak memory of the process, in megabytes, while `program` runs on zeros."""
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
     jax.block_until_ready(program(*zeros))

@@ -37,7 +37,7 @@ def test_addresses_have_a_repository_a_revision_and_a_file(address, parts):
 
 @pytest.mark.parametrize("address", ["hf://m3d", "hf://me/m3d/", "hf://me/m3d/notes.txt", "hf:/me/m3d", "me/m3d"])
 def test_another_address_is_one_sentence(address):
-    with pytest.raises(InputError, match="is no address on the hub: it is hf://OWNER/NAME"):
+    with pytest.raises(InputError, match="is not an address on the hub; write hf://OWNER/NAME"):
         hub.parse(address)
 
 

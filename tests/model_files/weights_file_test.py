@@ -108,8 +108,8 @@ def test_temporal_kernels_without_a_place_are_an_error(files, variables):
     ("flags", "words"),
     [
         (["--model=resnet5"], "unknown model 'resnet5'"),
-        (["--weights=nothing.pth"], "nothing.pth is not there"),
-        (["--out=model.npz"], "has to end in .safetensors"),
+        (["--weights=nothing.pth"], "nothing.pth does not exist"),
+        (["--out=model.npz"], "must end in .safetensors"),
         (["--out=nowhere/at/all.safetensors"], "the folder of nowhere"),
         (["--field=width"], "--field=width is not NAME=VALUE"),
         (["--inflation=middle"], "inflation is 'middle'"),
@@ -128,5 +128,5 @@ def test_a_file_of_somebody_else_is_not_loaded_as_ours(files, tmp_path):
     with pytest.raises(InputError, match="was not written by"):
         pretrained.load_weights(files / "imagenet.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"12345678")
-    with pytest.raises(InputError, match="no readable safetensors"):
+    with pytest.raises(InputError, match="not a readable safetensors"):
         pretrained.load_weights(tmp_path / "broken.safetensors")

@@ -309,5 +309,5 @@ def test_a_file_of_other_weights_is_not_a_model(tmp_path):
     with pytest.raises(InputError, match="does not say which model it is of"):
         vreid_jax.load(tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="is no readable safetensors file"):
+    with pytest.raises(InputError, match="is not a readable safetensors file"):
         vreid_jax.load(tmp_path / "broken.safetensors")

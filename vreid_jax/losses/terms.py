@@ -83,7 +83,7 @@ def parse_terms(values: Group, where: str) -> dict[str, Term]:
     Raises:
       InputError: for a term that does not exist, a wrong value, or when every weight is 0.
     """
-    terms = {}
+    terms: dict[str, Term] = {}
     for name, fields in values.items():
         if name not in TERMS:
             raise InputError(f"{where}.{name} does not exist; the terms are {', '.join(TERMS)}")
@@ -103,7 +103,7 @@ class Softmax(Term):
     weight: Annotated[Number, NOT_NEGATIVE] = 1.0
     smoothing: Annotated[Number, BELOW_ONE] = 0.0
 
-    def __call__(self, outputs, batch, memory, key):
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
         """Return the loss; see `Term`."""
         return softmax_cross_entropy(outputs["logits"], batch["label"], smoothing=self.smoothing)
 
@@ -118,7 +118,7 @@ class Triplet(Term):
     distance: Annotated[str, one_of(METRICS)] = "euclidean"
     reduction: Annotated[str, one_of(REDUCTIONS)] = "mean"
 
-    def __call__(self, outputs, batch, memory, key):
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
         """Return the loss; see `Term`."""
         return batch_hard_triplet(
             outputs["feature"], batch["label"], margin=self.margin, distance=self.distance, reduction=self.reduction
@@ -135,7 +135,7 @@ class ClipTriplet(Term):
     margin: Number = 1.0
     reduction: Annotated[str, one_of(REDUCTIONS)] = "mean"
 
-    def __call__(self, outputs, batch, memory, key):
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
         """Return the loss; see `Term`."""
         return batch_hard_triplet_from_distances(
             -outputs["similarity"], batch["label"], margin=self.margin, reduction=self.reduction
@@ -157,7 +157,7 @@ class OIM(Term):
     queue: Annotated[int, NOT_NEGATIVE] = 5000
     subsample: Annotated[int, NOT_NEGATIVE] = 0
 
-    def __call__(self, outputs, batch, memory, key):
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
         """Return the loss; see `Term`."""
         return oim(
             outputs["feature"],
@@ -169,6 +169,6 @@ class OIM(Term):
             key=key,
         )
 
-    def new_memory(self, feature_size, num_identities, unlabelled):
+    def new_memory(self, feature_size: int, num_identities: int, unlabelled: bool) -> Any:
         """Return an empty table and queue."""
         return OIMMemory.empty(num_identities, feature_size, self.queue if unlabelled else 0, self.momentum)

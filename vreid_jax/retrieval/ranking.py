@@ -156,10 +156,9 @@ def rank(
     standard, trapezoid = average_precisions(match_query, match_rank, order, counts)
 
     if cmc == "first_match":
-        curve = _cmc(match_rank[order == 0], np.ones(valid.sum()), max_rank)
+        curve = _cmc(match_rank[order == 0], np.ones(int(valid.sum())), max_rank)
     elif cmc == "allshots":
-        shares: np.ndarray = np.reciprocal(counts[match_query].astype(np.float64))
-        curve = _cmc(match_rank - order, shares, max_rank)
+        curve = _cmc(match_rank - order, 1.0 / counts[match_query], max_rank)
     else:
         shots = _single_shots(matrix, gallery_ids, match_query, match_gallery, counts, repeats, seed)
         curve = _cmc(shots, np.ones(len(shots)), max_rank)
