@@ -31,7 +31,7 @@ MARGIN = 70  # pixels that a person walks outside the view
 
 
 def film(camid: int, walks) -> np.ndarray:
-    """What one camera sees, uint8 `[T, H, W, 3]` RGB."""
+    """Return what one camera sees, uint8 `[T, H, W, 3]` RGB."""
     camera = cameras.make_camera(SEED, camid, *VIEW)
     pictures = np.stack([camera.panorama[: VIEW[0], : VIEW[1]]] * FRAMES)
     boxes = []

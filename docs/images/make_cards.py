@@ -51,13 +51,13 @@ def data() -> np.ndarray:
 
 
 def cut(name: str, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """A part of a committed picture, as large as a card."""
+    """Return a part of a committed picture, as large as a card."""
     picture = cv2.imread(str(FOLDER / name))[top:bottom, left:right, ::-1]
     return cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
 def whole(name: str, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """A part of a committed picture on white, so that nothing of it is lost to the form of a card."""
+    """Return a part of a committed picture on white, so that nothing of it is lost to the form of a card."""
     picture = cv2.imread(str(FOLDER / name))[top:bottom, left:right, ::-1]
     scale = HEIGHT / picture.shape[0]
     picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

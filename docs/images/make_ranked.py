@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _cell(plan, tracklet, colour, caption: str, right: bool | None = None) -> np.ndarray:
-    """The middle frame of a tracklet in a coloured frame, with its caption and a tick or a cross."""
+    """Return the middle frame of a tracklet in a coloured frame, with its caption and a tick or a cross."""
     frames = draw_tracklet(plan, tracklet)
     height, width = CELL
     cell = np.full((height + 2 * EDGE + CAPTION, width + 2 * EDGE + SPACE, 3), PAPER, np.uint8)

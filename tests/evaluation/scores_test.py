@@ -119,7 +119,7 @@ def test_streams_are_normalised_and_concatenated():
     np.testing.assert_array_equal(extraction.fuse({"a": a}), a)
 
 
-def test_color_histogram_of_one_colour_and_of_two_halves(toy):
+def test_color_histogram_of_one_colour_and_of_two_halves():
     red, half = np.zeros((1, 12, 4, 3), np.uint8), np.zeros((1, 12, 4, 3), np.uint8)
     red[..., 0] = 255
     half[:, :, 2:, 1] = 130
@@ -128,10 +128,8 @@ def test_color_histogram_of_one_colour_and_of_two_halves(toy):
         def read(self, row, numbers):
             return np.repeat((red, half)[row], len(numbers), 0)
 
-    toy.data.height, toy.data.width = 12, 4
-    features = extraction.color_histogram(Two("query", ["a", "b"], [1, 2], [1, 1]), (32, 16), stripes=3).reshape(
-        2, 3, 64
-    )
+    split = Two("query", ["a", "b"], [1, 2], [1, 1])
+    features = extraction.color_histogram(split, (12, 4), stripes=3).reshape(2, 3, 64)
     expected = np.zeros((3, 64))
     expected[:, 3 * 16] = 1.0  # red in its highest of four bins, green and blue in their lowest
     np.testing.assert_allclose(features[0], expected)

@@ -34,6 +34,11 @@ def make_sampler(source: Any, phase: Phase, seed: int) -> ShuffleSampler | Ident
     if phase.sampler == "frames":
         return ShuffleSampler(source.num_frames, phase.batch_size, seed)
     if phase.sampler == "identity":
+        if (np.asarray(source.pids) < 0).any():
+            raise InputError(
+                "the training split holds tracklets of pid -1, which belong to no identity: the sampler must be shuffle or "
+                "frames"
+            )
         clips_per_identity = phase.batch_size // phase.identities_per_batch
         return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
     raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")

@@ -44,6 +44,8 @@ class PairDistances:
         name: str = "similarity",
     ):
         """`similarity(variables, query [Q, M, D], gallery [G, M, D])` is called under jit; `mesh` has an axis `data`."""
+        if shortlist < 0:
+            raise InputError(f"shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
         self._clips, self._mesh, self._progress, self._name = clips, mesh, progress, name
         self._shortlist = min(shortlist, len(clips)) if shortlist else 0
         self._pairs_at_once = pairs_at_once * mesh.size

@@ -64,7 +64,7 @@ def phase_seed(seed: int, phase: str) -> int:
     return int(np.random.SeedSequence([seed, *phase.encode()]).generate_state(1)[0] >> 1)  # 31 bits: JAX's int32
 
 
-def check_unlabelled(phase: Phase, source: data.TrackletSource) -> None:
+def check_unlabelled(phase: Phase, source: Any) -> None:
     """Raise `InputError` where the training split holds tracklets without an identity that the phase cannot use."""
     if not (source.pids < 0).any():
         return
