@@ -1,10 +1,10 @@
 """Model files made of what was trained: a run's workdir, another model file, or PyTorch weights of another project."""
 
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vreid_jax.config import literal
 from vreid_jax.errors import InputError
 
 
@@ -72,7 +72,4 @@ def parse_field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"--field={text} is not NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+    return name, literal(value)
