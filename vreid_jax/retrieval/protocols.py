@@ -4,11 +4,11 @@ All protocols share the rule for good and ignored rows (`matching`); they differ
 """
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
+from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays, matching
 from vreid_jax.retrieval.arrays import ArrayLike
@@ -170,9 +170,7 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Protocol:
     """Return the protocol called `name`; raise `InputError` with the nearest name if there is none."""
     if name not in _PROTOCOLS:
-        near = difflib.get_close_matches(name, _PROTOCOLS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PROTOCOLS)}."
-        raise InputError(f"Unknown protocol {name!r}: {hint}")
+        raise InputError(f"there is no protocol {name!r}{nearest(name, _PROTOCOLS)}; known are {', '.join(_PROTOCOLS)}")
     return _PROTOCOLS[name]
 
 
