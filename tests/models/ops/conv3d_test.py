@@ -74,11 +74,13 @@ def direct(x, kernel, strides, padding, dilation):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_value_is_the_direct_sum(case):
+def test_value_is_the_direct_sum(case, xla_as_users_have_it):
     x, kernel, *rest = arguments(case)
     expected = direct(x, kernel, *rest)
     np.testing.assert_allclose(conv3d(x, kernel, *rest), expected, atol=2e-5)
-    np.testing.assert_allclose(jax.jit(lambda x, k: conv3d(x, k, *rest))(x, kernel), expected, atol=2e-5)
+    np.testing.assert_allclose(
+        jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=xla_as_users_have_it)(x, kernel), expected, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -118,7 +120,7 @@ def check_gradients(case):
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
 
 
-def test_jit_of_a_broadcast_mean_times_a_small_product():
+def test_jit_of_a_broadcast_mean_times_a_small_product(xla_as_users_have_it):
     # jaxlib 0.10.2 computes this wrong on CPU under jit, 100 % off, and it is the heart of residual attention.
     rng = np.random.default_rng(0)
     x, h, w = (rng.standard_normal(shape).astype(np.float32) for shape in [(8, 8, 16, 8, 64), (8, 16), (16, 8)])
@@ -128,4 +130,4 @@ def test_jit_of_a_broadcast_mean_times_a_small_product():
 
     expected = x.astype(np.float64).mean(1)[:, None] * (h.astype(np.float64) @ w)[:, :, None, None, None]
     np.testing.assert_allclose(pattern(*map(jnp.asarray, (x, h, w))), expected, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(pattern)(x, h, w), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(pattern, compiler_options=xla_as_users_have_it)(x, h, w), expected, atol=1e-5)
