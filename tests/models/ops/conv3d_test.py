@@ -37,12 +37,13 @@ CASES = {
 QUICK = {"xla_backend_optimization_level": 0}
 
 
-@pytest.fixture
-def folded(monkeypatch):
-    """What the door does on CPU where XLA has no oneDNN."""
-    monkeypatch.setattr(door, "has_onednn", lambda: False)
-    jax.clear_caches()
-    yield
+@pytest.fixture(scope="class")
+def folded():
+    """What the door does on CPU where XLA has no oneDNN; for a whole class, as everything traced before is forgotten."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(door, "has_onednn", lambda: False)
+        jax.clear_caches()
+        yield
     jax.clear_caches()
 
 
@@ -84,26 +85,7 @@ def test_value_is_the_direct_sum(case, xla_as_users_have_it):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_value_without_onednn(case, folded):
-    x, kernel, *rest = arguments(case)
-    found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
-    np.testing.assert_allclose(found, direct(x, kernel, *rest), atol=2e-5)
-
-
-@pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_the_native_convolution(case):
-    check_gradients(case)
-
-
-@pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
-def test_gradients_without_onednn(case, folded):
-    check_gradients(case)
-
-
-@pytest.mark.parametrize("case", ["spatial strided", "strided both ways", "full", "stride over dilation"])
-def test_large_kernels_have_their_gradient_in_parts_without_onednn_too(case, folded, monkeypatch):
-    monkeypatch.setattr(door, "LARGE", 0)
-    monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
     check_gradients(case)
 
 
@@ -118,6 +100,27 @@ def check_gradients(case):
     for ours, expected in zip(gradients(conv3d), gradients(native), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
+
+
+@pytest.mark.usefixtures("folded")
+class TestWithoutOneDNN:
+    @pytest.mark.parametrize("case", CASES)
+    def test_value(self, case):
+        x, kernel, *rest = arguments(case)
+        found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
+        np.testing.assert_allclose(found, direct(x, kernel, *rest), atol=2e-5)
+
+    @pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
+    def test_gradients(self, case):
+        check_gradients(case)
+
+    @pytest.mark.parametrize("case", ["spatial strided", "strided both ways", "full", "stride over dilation"])
+    def test_large_kernels_have_their_gradient_in_parts_too(self, case, monkeypatch):
+        monkeypatch.setattr(door, "LARGE", 0)
+        monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
+        jax.clear_caches()
+        check_gradients(case)
+        jax.clear_caches()
 
 
 def test_jit_of_a_broadcast_mean_times_a_small_product(xla_as_users_have_it):
