@@ -9,8 +9,17 @@ import os
 import shutil
 import tempfile
 
+import jaxlib.version
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+# Up to jaxlib 0.10 the fusion emitters of XLA's CPU compiler take two thirds of its time, and the emitters before them
+# compute the same; later versions refuse the flag. `xla_as_users_have_it` brings them back where the compiler is the
+# subject, and .ci/full runs every test with them.
+SLOW_EMITTERS = jaxlib.version.__version_info__ < (0, 11)
+if "XLA_FLAGS" not in os.environ:
+    flags = ["--xla_force_host_platform_device_count=4"]
+    flags += ["--xla_cpu_use_fusion_emitters=false"] * SLOW_EMITTERS
+    os.environ["XLA_FLAGS"] = " ".join(flags)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # What one worker or one run in a process of its own has compiled serves all others; the seconds are compilation's.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vreid_jax-tests-")
@@ -22,12 +31,62 @@ from jaxtyping import install_import_hook
 install_import_hook("vreid_jax", "beartype.beartype").__enter__()
 
 import importlib.util
+import math
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
+from jax.extend.random import define_prng_impl
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def xla_as_users_have_it():
+    """Compiler options that undo what `XLA_FLAGS` above change, for tests of what XLA makes of a program."""
+    return {"xla_cpu_use_fusion_emitters": True} if SLOW_EMITTERS else {}
+
+
+def _hash(x):
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x ^ (x >> 16)
+
+
+def _bits(key, width, shape):
+    counter = jax.lax.iota(jnp.uint32, math.prod(shape)) * jnp.uint32(0x9E3779B9)
+    return _hash(counter + _hash(key[0])).reshape(shape).astype(f"uint{width}")
+
+
+# Threefry's twenty rounds, unrolled for every tensor, are most of what there is to compile in an initialisation.
+HASH = define_prng_impl(
+    name="hash",
+    key_shape=(1,),
+    seed=lambda number: _hash(jnp.asarray(number).astype(jnp.uint32)).reshape(1),
+    split=lambda key, shape: _bits(key, 32, shape)[..., None],
+    random_bits=_bits,
+    fold_in=lambda key, number: _hash(key + jnp.uint32(0x9E3779B9) * (number.astype(jnp.uint32) + 1)),
+)
+
+
+@pytest.fixture(scope="session")
+def initialised():
+    """`make(module, clips)` is what the module's initialisers draw; one module is initialised once in a process."""
+    made = {}
+
+    def make(module, clips):
+        known = (module, clips.shape, str(clips.dtype))
+        if known not in made:
+            clip = jax.ShapeDtypeStruct(clips.shape, clips.dtype)
+            draw = jax.jit(
+                lambda: dict(module.lazy_init(jax.random.key(0, impl=HASH), clip)),
+                compiler_options={"xla_backend_optimization_level": 0},
+            )
+            made[known] = draw()
+        return jax.tree.map(lambda leaf: leaf, made[known])  # dictionaries of its own for every test
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def test_sports1m_names_land_and_fully_connected_layers_stay_out(caplog):
         pretrained.from_torch("c3d", state | {"conv6.weight": state["conv1.weight"]}, width=2)
 
 
-def test_first_convolution_is_the_sum_written_out():
+def test_first_convolution_is_the_sum_written_out(xla_as_users_have_it):
     state = state_dict(2)
     variables = pretrained.from_torch("c3d", state, width=2)
     clips = np.random.default_rng(1).standard_normal((1, 8, 16, 16, 3)).astype(np.float32)
@@ -98,7 +98,7 @@ def test_first_convolution_is_the_sum_written_out():
     expected = np.einsum("dhwi,oidhw->o", window, state["conv1.weight"].astype(np.float64)) + state["conv1.bias"]
     np.testing.assert_allclose(outputs["conv1"][(0, *at)], np.maximum(expected, 0), rtol=1e-5)
     np.testing.assert_allclose(outputs["pooled"], outputs["conv5b"].mean((1, 2, 3)), rtol=1e-5)
-    jitted = jax.jit(module.apply)(variables, clips)
+    jitted = jax.jit(module.apply, compiler_options=xla_as_users_have_it)(variables, clips)
     for name, eager in outputs.items():
         np.testing.assert_allclose(
             jitted[name], eager, rtol=1e-4, atol=1e-5 * float(jnp.abs(eager).max()), err_msg=name

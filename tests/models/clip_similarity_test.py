@@ -1,5 +1,7 @@
 """The aggregation of clip similarities against a loop in float64 written from the paper's equations."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.systems.clip_similarity import Projection
 from vreid_jax.retrieval import top_t_similarity
 
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
 M, N, D = 3, 2, 6
 LAYER = ClipAggregation(hidden=(5, 4), dropout=0.5)
 
@@ -62,9 +66,9 @@ def by_the_equations(variables, query, gallery):
 
 
 @pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
-def test_scan_equals_the_loop_of_the_equations(variables, jit):
+def test_scan_equals_the_loop_of_the_equations(variables, jit, xla_as_users_have_it):
     query, gallery = clips(0, 2, M), clips(1, 3, N)
-    apply = jax.jit(LAYER.apply) if jit else LAYER.apply
+    apply = jax.jit(LAYER.apply, compiler_options=xla_as_users_have_it) if jit else LAYER.apply
     similarity, alpha = apply(variables, jnp.float32(query), jnp.float32(gallery))
     assert alpha.shape == (2, 3, M, N)
     for q in range(2):
@@ -98,10 +102,15 @@ def test_gradient_equals_differences_of_the_equations(variables):
 
 def test_training_uses_statistics_of_all_pairs_and_moves_the_stored_ones(variables):
     query, gallery = jnp.float32(clips(0, 4, M)), jnp.float32(clips(1, 5, N))
-    (similarity, alpha), changed = LAYER.apply(
-        variables, query, gallery, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
-    )
-    plain = LAYER.apply(variables, query, gallery)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def both():
+        trained = LAYER.apply(
+            variables, query, gallery, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
+        )
+        return trained, LAYER.apply(variables, query, gallery)
+
+    ((similarity, alpha), changed), plain = both()
     assert np.isfinite(similarity).all()
     assert np.abs(alpha - plain[1]).max() > 0.01
     before, after = (tree["importance"]["bn1"]["mean"] for tree in (variables["batch_stats"], changed["batch_stats"]))
@@ -113,12 +122,15 @@ def test_training_uses_statistics_of_all_pairs_and_moves_the_stored_ones(variabl
 def test_equal_importances_are_the_average_and_vanishing_ones_stay_finite(variables):
     query, gallery = jnp.float32(clips(0, 2, M)), jnp.float32(clips(1, 3, N))
     mean = np.einsum("qmd,gnd->qg", query, gallery) / (M * N)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def value_and_gradients(params):
+        return jax.value_and_grad(lambda p: LAYER.apply({**variables, "params": p}, query, gallery)[0].sum())(params)
+
     for score in (0.7, -40.0, -200.0):
         flat = jax.tree.map(np.copy, variables)
         flat["params"]["importance"]["score"] = {"kernel": np.zeros((4, 1), np.float32), "bias": np.float32([score])}
-        value, grads = jax.value_and_grad(lambda p, f=flat: LAYER.apply({**f, "params": p}, query, gallery)[0].sum())(
-            flat["params"]
-        )
+        value, grads = value_and_gradients(flat["params"])
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
         if score == 0.7:
             np.testing.assert_allclose(value, mean.sum(), rtol=1e-5)
@@ -131,7 +143,7 @@ def test_every_tensor_of_the_second_phase_gets_a_gradient():
     aggregation, projection = ClipAggregation(hidden=(8, 8)), Projection()
     key = jax.random.key(0)
     params = {
-        "aggregation": aggregation.init(key, features, features),
+        "aggregation": jax.jit(aggregation.init, compiler_options=QUICK)(key, features, features),
         "projection": projection.init(key, features),
     }
 
@@ -149,7 +161,7 @@ def test_every_tensor_of_the_second_phase_gets_a_gradient():
         both = (learned[0], top_t(clip_cosines(projected, projected), 50))
         return sum(batch_hard_triplet_from_distances(-similarity, labels, margin=1.0) for similarity in both)
 
-    gradients = jax.grad(loss)(params)
+    gradients = jax.jit(jax.grad(loss), compiler_options=QUICK)(params)
     for part in params:
         for (path, gradient), value in zip(
             jax.tree_util.tree_leaves_with_path(gradients[part]["params"]),

@@ -1,5 +1,7 @@
 """The 3-D ResNet system: its networks, its head, and the picture of its attention."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,38 +28,42 @@ def clips(shape=(2, 4, 64, 32, 3), seed=0):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
-def fresh(module):
-    clip = jax.ShapeDtypeStruct((1, 4, 64, 32, 3), jnp.float32)
-    return jax.jit(lambda: dict(module.lazy_init(jax.random.key(0), clip)), compiler_options=QUICK)()
+@pytest.fixture
+def made(initialised):
+    def make(seed=0, **fields):
+        """A module and variables in which nothing is zero."""
+        module = models.create("nonlocal3d", **SMALL, **fields)
+        rng = np.random.default_rng(seed)
+        variables = initialised(module, clips())
+        return module, jax.tree.map(lambda x: x + rng.uniform(0, 0.1, x.shape).astype(np.float32), variables)
+
+    return make
 
 
-def made(seed=0, **fields):
-    """A module and variables in which nothing is zero."""
-    module = models.create("nonlocal3d", **SMALL, **fields)
-    variables = fresh(module)
-    rng = np.random.default_rng(seed)
-    return module, jax.tree.map(lambda x: x + rng.uniform(0, 0.1, x.shape).astype(np.float32), variables)
+@cache
+def compiled(module):
+    """One program for all tests of a module, and for all sizes of clips one trace each."""
+    return jax.jit(module.apply, compiler_options=QUICK)
 
 
 def apply(module, variables, x):
-    return jax.jit(module.apply, compiler_options=QUICK)(variables, x)
+    return compiled(module)(variables, x)
 
 
 @pytest.mark.parametrize("network", ["separable", "inflated", "average", "attention", "rnn"])
 def test_every_network_ends_in_a_feature_and_logits(network):
     module = models.create("nonlocal3d", **SMALL, network=network)
-    shapes = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), clips())[0])
+    shapes, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), clips()))
     assert (shapes["feature"].shape, shapes["logits"].shape) == ((2, 16), (2, 5))
-    blocks = jax.eval_shape(lambda: module.init(jax.random.key(0), clips()))["params"]["backbone"]
-    found = {name for name in blocks if name.startswith("non_local")}
+    found = {name for name in variables["params"]["backbone"] if name.startswith("non_local")}
     assert found == (
         {"non_local2_0", "non_local2_1", "non_local3_0"} if network in ("separable", "inflated") else set()
     )
 
 
-def test_a_fresh_network_is_the_one_without_blocks():
+def test_a_fresh_network_is_the_one_without_blocks(initialised):
     module = models.create("nonlocal3d", **SMALL)
-    variables = fresh(module)
+    variables = initialised(module, clips())
     plain = module.clone(non_local=False)
     without = {
         collection: {**tree, "backbone": {k: v for k, v in tree["backbone"].items() if "non_local" not in k}}
@@ -67,7 +73,7 @@ def test_a_fresh_network_is_the_one_without_blocks():
     np.testing.assert_allclose(found["feature"], expected["feature"], rtol=1e-4, atol=1e-5)
 
 
-def test_average_is_the_mean_of_single_frames():
+def test_average_is_the_mean_of_single_frames(made):
     module, variables = made(network="average")
     x = clips()
     pooled = np.stack([apply(module, variables, x[:, t : t + 1])["pooled"][:, 0] for t in range(4)]).mean(0)
@@ -78,7 +84,7 @@ def test_average_is_the_mean_of_single_frames():
 
 
 @pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
-def test_head_is_linear_norm_leaky_relu(jit):
+def test_head_is_linear_norm_leaky_relu(jit, xla_as_users_have_it):
     rng = np.random.default_rng(0)
     pooled, kernel, classifier = (rng.standard_normal(shape) for shape in ((6, 7), (7, 4), (4, 3)))
     mean, scale, bias = (rng.standard_normal(4) for _ in range(3))
@@ -95,7 +101,9 @@ def test_head_is_linear_norm_leaky_relu(jit):
     x = (pooled @ kernel - mean) / np.sqrt(var + 1e-5) * scale + bias
     feature = np.where(x > 0, x, 0.1 * x)
     head = BottleneckHead(4, 3)
-    found = (jax.jit(head.apply) if jit else head.apply)(variables, jnp.asarray(pooled, jnp.float32))
+    found = (jax.jit(head.apply, compiler_options=xla_as_users_have_it) if jit else head.apply)(
+        variables, jnp.asarray(pooled, jnp.float32)
+    )
     np.testing.assert_allclose(found["feature"], feature, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found["logits"], feature @ classifier + offset, rtol=1e-4, atol=1e-5)
 
@@ -148,7 +156,18 @@ def test_rnn_is_the_state_after_the_last_frame():
     np.testing.assert_allclose(module.apply(variables, x), state, atol=1e-5)
 
 
-def test_attention_map_is_the_softmax_over_the_clip_for_the_cell_of_a_pixel():
+def test_every_tensor_of_temporal_pooling_gets_a_gradient():
+    inputs = {TemporalAttention(6): (clips((2, 3, 4, 3, 5)), clips((2, 3, 5))), LastState(4): (clips((2, 5, 3)),)}
+    for module, x in inputs.items():
+        variables = module.init(jax.random.key(0), *x)
+        readout = clips(jax.eval_shape(module.apply, variables, *x).shape, seed=1)
+        gradients = jax.grad(lambda v, module=module, x=x, r=readout: (module.apply(v, *x) * r).sum())(variables)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+            assert np.isfinite(leaf).all(), path
+            assert np.abs(leaf).max() > 1e-4, path
+
+
+def test_attention_map_is_the_softmax_over_the_clip_for_the_cell_of_a_pixel(made):
     module, variables = made(non_local_scale=0.5)
     x = clips()
     found = np.asarray(module.attention_map(variables, x, (3, 20, 31)))
@@ -174,7 +193,7 @@ def test_attention_map_is_the_softmax_over_the_clip_for_the_cell_of_a_pixel():
         ({"network": "average"}, {"position": (0, 0, 0)}, "has no non-local block"),
     ],
 )
-def test_attention_map_says_what_is_missing(fields, call, words):
+def test_attention_map_says_what_is_missing(made, fields, call, words):
     module, variables = made(**fields)
     with pytest.raises(InputError, match=words):
         module.attention_map(variables, clips((1, 4, 32, 16, 3)), **call)

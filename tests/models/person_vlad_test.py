@@ -24,11 +24,14 @@ TINY = {
 SIZE = (8, 32, 16, 3)
 
 
-def build(**fields):
-    module = models.create("person_vlad_small", **{**TINY, **fields})
-    clips = jnp.asarray(np.random.default_rng(0).standard_normal((3, *SIZE)), jnp.float32)
-    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(1), clips)
-    return module, variables, clips
+@pytest.fixture
+def build(initialised):
+    def make(**fields):
+        module = models.create("person_vlad_small", **{**TINY, **fields})
+        clips = jnp.asarray(np.random.default_rng(0).standard_normal((3, *SIZE)), jnp.float32)
+        return module, initialised(module, clips), clips
+
+    return make
 
 
 def apply(module, variables, clips, **arguments):
@@ -51,7 +54,7 @@ def sums_by_hand(descriptors, parameters, alpha=20.0):
     return sums
 
 
-def test_the_feature_is_the_vlad_of_the_parts():
+def test_the_feature_is_the_vlad_of_the_parts(build):
     module, variables, clips = build(num_classes=6, classifiers=("c3d", "feature"))
     outputs = apply(module, variables, clips)
     assert outputs["part_maps"].shape == (3, 1, 2, 1, 3)
@@ -93,7 +96,7 @@ def test_baselines_are_one_field_away(fields, size, descriptors):
     assert ("vlad" in variables["params"]) == module.aggregates
 
 
-def test_averaged_parts_are_concatenated():
+def test_averaged_parts_are_concatenated(build):
     module, variables, clips = build(aggregation="average")
     outputs = apply(module, variables, clips)
     feature = np.asarray(outputs["feature"]).reshape(3, 3, 5)
@@ -120,7 +123,7 @@ class LongTracklets:
         return frames[(np.asarray(numbers) // 7) % 50]
 
 
-def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory():
+def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(build):
     module, variables, _ = build(aggregate_over="tracklet")
     source = LongTracklets()
     stream = evaluation_stream("sliding", 8, {}, stride=4)
@@ -142,7 +145,7 @@ def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory():
         np.testing.assert_allclose(found[row], both_norms(sums / len(starts)), atol=2e-3)
 
 
-def test_in_training_a_tracklets_clip_is_normalised_too():
+def test_in_training_a_tracklets_clip_is_normalised_too(build):
     module, variables, clips = build(aggregate_over="tracklet")
     trained = apply(module, variables, clips, train=True)["feature"]
     np.testing.assert_allclose(np.linalg.norm(trained, axis=1), 1, rtol=1e-4)
@@ -155,7 +158,7 @@ def state_of(module, variables, extra=None):
     return TrainState(jnp.int32(0), variables["params"], {}, {}, extra or {}, network)
 
 
-def test_centres_are_the_kmeans_of_training_descriptors():
+def test_centres_are_the_kmeans_of_training_descriptors(build):
     module, variables, _ = build(kmeans_batches=2)
     frames = np.random.default_rng(5).integers(0, 256, (2, 4, *SIZE), dtype=np.uint8)
 

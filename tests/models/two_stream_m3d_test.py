@@ -1,6 +1,6 @@
 """The two-stream system: its outputs, and a temporal stream that starts as the spatial one."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -21,9 +21,21 @@ def clips(shape=(2, 4, 64, 32, 3), seed=0):
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
-def trained_spatial(module, x):
+@cache
+def compiled(module, stream=None):
+    """One program for all tests of a module, and for all sizes of clips one trace each."""
+    return jax.jit(partial(module.apply, stream=stream), compiler_options=QUICK)
+
+
+def drawn(module):
+    """Random values in every tensor, for tests of copies, where no initialiser need be compiled."""
+    rng = np.random.default_rng(0)
+    shapes = dict(jax.eval_shape(module.init, jax.random.key(0), clips()))
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.5, 0.1, leaf.shape), jnp.float32), shapes)
+
+
+def trained_spatial(variables):
     """Variables whose spatial stream is not at its initialisation any more."""
-    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
     rng = np.random.default_rng(1)
 
     def change(path, leaf):
@@ -36,14 +48,14 @@ def trained_spatial(module, x):
     return jax.tree_util.tree_map_with_path(change, variables)
 
 
-def test_outputs():
+def test_outputs(initialised):
     module = models.create("two_stream_m3d", **SMALL)
     x = clips()
-    variables = trained_spatial(module, x)
-    fused = jax.jit(module.apply, compiler_options=QUICK)(variables, x)
+    variables = trained_spatial(initialised(module, x))
+    fused = compiled(module)(variables, x)
     parts = []
     for name in ("spatial", "temporal"):
-        alone = jax.jit(module.apply, static_argnames="stream", compiler_options=QUICK)(variables, x, stream=name)
+        alone = compiled(module, name)(variables, x)
         np.testing.assert_allclose(fused["streams"][name]["feature"], alone["feature"], rtol=1e-3, atol=1e-4)
         parts.append(alone["feature"] / np.linalg.norm(alone["feature"], axis=-1, keepdims=True))
     np.testing.assert_allclose(fused["feature"], np.concatenate(parts, -1), atol=1e-4)
@@ -52,32 +64,32 @@ def test_outputs():
     assert fused["logits"].shape == (2, 5)
 
 
-def test_spatial_feature_is_the_mean_over_frames():
+def test_spatial_feature_is_the_mean_over_frames(initialised):
     module = models.create("two_stream_m3d", **SMALL)
     x = clips()
-    variables = trained_spatial(module, x)
-    apply = jax.jit(lambda clip: module.apply(variables, clip, stream="spatial")["feature"], compiler_options=QUICK)
-    frames = np.stack([apply(x[:, t : t + 1]) for t in range(4)])
-    np.testing.assert_allclose(apply(x), frames.mean(0), rtol=1e-4, atol=1e-5)
+    variables = trained_spatial(initialised(module, x))
+    apply = compiled(module, "spatial")
+    frames = np.stack([apply(variables, x[:, t : t + 1])["feature"] for t in range(4)])
+    np.testing.assert_allclose(apply(variables, x)["feature"], frames.mean(0), rtol=1e-4, atol=1e-5)
 
 
-def test_without_temporal_stride_starts_as_the_spatial_stream_on_any_clip():
+def test_without_temporal_stride_starts_as_the_spatial_stream_on_any_clip(initialised):
     module = models.create("two_stream_m3d", temporal_stride=False, **SMALL, **SAME_STRIDE)
     x = clips()
-    variables = init_temporal_from_spatial(trained_spatial(module, x))
-    streams = jax.jit(module.apply, compiler_options=QUICK)(variables, x)["streams"]
+    variables = init_temporal_from_spatial(trained_spatial(initialised(module, x)))
+    streams = compiled(module)(variables, x)["streams"]
     for name in ("feature", "logits"):
         np.testing.assert_allclose(streams["temporal"][name], streams["spatial"][name], rtol=1e-3, atol=1e-3)
     pooled = streams["spatial"]["pooled"].mean(1)
     np.testing.assert_allclose(streams["temporal"]["pooled"], pooled, rtol=1e-3, atol=1e-3)
 
 
-def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip():
+def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip(initialised):
     module = models.create("two_stream_m3d", **SMALL, **SAME_STRIDE)
     moving = clips()
     still = jnp.repeat(moving[:, :1], 4, axis=1)
-    variables = init_temporal_from_spatial(trained_spatial(module, moving))
-    apply = jax.jit(module.apply, compiler_options=QUICK)
+    variables = init_temporal_from_spatial(trained_spatial(initialised(module, moving)))
+    apply = compiled(module)
     streams = apply(variables, still)["streams"]
     np.testing.assert_allclose(streams["temporal"]["feature"], streams["spatial"]["feature"], rtol=1e-3, atol=1e-3)
     streams = apply(variables, moving)["streams"]
@@ -85,19 +97,18 @@ def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip():
 
 
 @pytest.mark.parametrize("temporal", ["i3d", "p3d_a"])
-def test_comparison_networks_start_as_the_spatial_stream_on_a_still_clip(temporal):
+def test_comparison_networks_start_as_the_spatial_stream_on_a_still_clip(temporal, initialised):
     module = models.create("two_stream_m3d", temporal=temporal, **SMALL, **SAME_STRIDE)
     still = jnp.repeat(clips()[:, :1], 4, axis=1)
-    variables = init_temporal_from_spatial(trained_spatial(module, still))
-    streams = jax.jit(module.apply, compiler_options=QUICK)(variables, still)["streams"]
+    variables = init_temporal_from_spatial(trained_spatial(initialised(module, still)))
+    streams = compiled(module)(variables, still)["streams"]
     np.testing.assert_allclose(streams["temporal"]["feature"], streams["spatial"]["feature"], rtol=1e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("temporal", ["p3d_b", "p3d_c", "separable"])
 def test_every_kind_of_temporal_stream_starts_from_the_spatial_one(temporal):
     module = models.create("two_stream_m3d", temporal=temporal, **SMALL)
-    clip = jax.ShapeDtypeStruct((1, 4, 64, 32, 3), jnp.float32)
-    before = jax.jit(lambda: dict(module.lazy_init(jax.random.key(0), clip)), compiler_options=QUICK)()
+    before = drawn(module)
     params = init_temporal_from_spatial(before)["params"]
     spatial, new = params["spatial"]["backbone"], params["temporal"]["backbone"]
     old = before["params"]["temporal"]["backbone"]
@@ -107,7 +118,7 @@ def test_every_kind_of_temporal_stream_starts_from_the_spatial_one(temporal):
 
 def test_copy_leaves_temporal_kernels_and_shares_no_buffer():
     module = models.create("two_stream_m3d", **SMALL)
-    before = trained_spatial(module, clips())
+    before = drawn(module)
     after = init_temporal_from_spatial(before)
     old, new = before["params"]["temporal"], after["params"]["temporal"]
     jax.tree.map(np.testing.assert_array_equal, after["params"]["spatial"], before["params"]["spatial"])
@@ -120,7 +131,7 @@ def test_copy_leaves_temporal_kernels_and_shares_no_buffer():
 
 def test_copy_refuses_what_does_not_match():
     module = models.create("two_stream_m3d", **SMALL)
-    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), clips())
+    variables = drawn(module)
     del variables["params"]["spatial"]["backbone"]["layer1_0"]["conv2"]
     with pytest.raises(InputError, match="unmatched: temporal/backbone/layer1_0/conv2/kernel"):
         init_temporal_from_spatial(variables)
@@ -130,10 +141,10 @@ def test_copy_refuses_what_does_not_match():
         init_temporal_from_spatial(variables)
 
 
-def test_lstm_baseline_keeps_its_recurrent_tensors():
+def test_lstm_baseline_keeps_its_recurrent_tensors(initialised):
     module = models.create("two_stream_m3d", temporal="lstm", lstm_size=16, **SMALL)
     x = clips()
-    before = trained_spatial(module, x)
+    before = trained_spatial(initialised(module, x))
     after = init_temporal_from_spatial(before)
     old, new = before["params"]["temporal"], after["params"]["temporal"]
     jax.tree.map(np.testing.assert_array_equal, new["lstm"], old["lstm"])
@@ -141,14 +152,15 @@ def test_lstm_baseline_keeps_its_recurrent_tensors():
     np.testing.assert_array_equal(
         new["head"]["classifier"]["kernel"], after["params"]["spatial"]["head"]["classifier"]["kernel"]
     )
-    outputs = jax.jit(lambda clip: module.apply(after, clip, stream="temporal")["feature"], compiler_options=QUICK)
-    assert np.abs(outputs(x) - outputs(x[:, ::-1])).max() > 1e-4  # the order of frames counts
+    outputs = compiled(module, "temporal")
+    forwards, backwards = (outputs(after, each)["feature"] for each in (x, x[:, ::-1]))
+    assert np.abs(forwards - backwards).max() > 1e-4  # the order of frames counts
 
 
-def test_dropout_and_batch_norm_follow_train():
+def test_dropout_and_batch_norm_follow_train(initialised):
     module = models.create("two_stream_m3d", **SMALL)
     x = clips()
-    variables = jax.jit(module.init, compiler_options=QUICK)(jax.random.key(0), x)
+    variables = initialised(module, x)
 
     @partial(jax.jit, compiler_options=QUICK)
     def step(key):

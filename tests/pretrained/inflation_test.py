@@ -43,13 +43,18 @@ def test_identity_in_time():
     assert not kernel[[0, 2]].any()
 
 
-@pytest.mark.parametrize("name", STARTS_AS_2D)
-def test_by_center_equals_the_2d_network_on_a_still_clip(golden, name):
-    state = golden.narrow_resnet()
+@pytest.fixture(scope="module")
+def on_a_still_clip(golden):
+    """A still clip, and what the 2-D network makes of it."""
     rng = np.random.default_rng(1)
     still = jnp.asarray(np.repeat(rng.standard_normal((2, 1, 64, 32, 3)), 4, 1), jnp.float32)
-    parent = pretrained.from_torch("resnet50", state, last_stride=2, **FIELDS)
-    expected = pooled("resnet50", parent, still, last_stride=2)[:, 0]
+    parent = pretrained.from_torch("resnet50", golden.narrow_resnet(), last_stride=2, **FIELDS)
+    return still, pooled("resnet50", parent, still, last_stride=2)[:, 0]
+
+
+@pytest.mark.parametrize("name", STARTS_AS_2D)
+def test_by_center_equals_the_2d_network_on_a_still_clip(golden, on_a_still_clip, name):
+    state, (still, expected) = golden.narrow_resnet(), on_a_still_clip
     variables = pretrained.from_torch(name, state, inflation="center", **FIELDS, **STARTS_AS_2D[name])
     found = pooled(name, variables, still, **STARTS_AS_2D[name])
     found = found.mean(1) if name == "resnet50" else found

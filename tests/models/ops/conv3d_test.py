@@ -37,12 +37,13 @@ CASES = {
 QUICK = {"xla_backend_optimization_level": 0}
 
 
-@pytest.fixture
-def folded(monkeypatch):
-    """What the door does on CPU where XLA has no oneDNN."""
-    monkeypatch.setattr(door, "has_onednn", lambda: False)
-    jax.clear_caches()
-    yield
+@pytest.fixture(scope="class")
+def folded():
+    """What the door does on CPU where XLA has no oneDNN; for a whole class, as everything traced before is forgotten."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(door, "has_onednn", lambda: False)
+        jax.clear_caches()
+        yield
     jax.clear_caches()
 
 
@@ -74,34 +75,17 @@ def direct(x, kernel, strides, padding, dilation):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_value_is_the_direct_sum(case):
+def test_value_is_the_direct_sum(case, xla_as_users_have_it):
     x, kernel, *rest = arguments(case)
     expected = direct(x, kernel, *rest)
     np.testing.assert_allclose(conv3d(x, kernel, *rest), expected, atol=2e-5)
-    np.testing.assert_allclose(jax.jit(lambda x, k: conv3d(x, k, *rest))(x, kernel), expected, atol=2e-5)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_value_without_onednn(case, folded):
-    x, kernel, *rest = arguments(case)
-    found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
-    np.testing.assert_allclose(found, direct(x, kernel, *rest), atol=2e-5)
+    np.testing.assert_allclose(
+        jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=xla_as_users_have_it)(x, kernel), expected, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_the_native_convolution(case):
-    check_gradients(case)
-
-
-@pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
-def test_gradients_without_onednn(case, folded):
-    check_gradients(case)
-
-
-@pytest.mark.parametrize("case", ["spatial strided", "strided both ways", "full", "stride over dilation"])
-def test_large_kernels_have_their_gradient_in_parts_without_onednn_too(case, folded, monkeypatch):
-    monkeypatch.setattr(door, "LARGE", 0)
-    monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
     check_gradients(case)
 
 
@@ -118,7 +102,28 @@ def check_gradients(case):
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
 
 
-def test_jit_of_a_broadcast_mean_times_a_small_product():
+@pytest.mark.usefixtures("folded")
+class TestWithoutOneDNN:
+    @pytest.mark.parametrize("case", CASES)
+    def test_value(self, case):
+        x, kernel, *rest = arguments(case)
+        found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
+        np.testing.assert_allclose(found, direct(x, kernel, *rest), atol=2e-5)
+
+    @pytest.mark.parametrize("case", ["spatial strided", "full", "stride over dilation"])
+    def test_gradients(self, case):
+        check_gradients(case)
+
+    @pytest.mark.parametrize("case", ["spatial strided", "strided both ways", "full", "stride over dilation"])
+    def test_large_kernels_have_their_gradient_in_parts_too(self, case, monkeypatch):
+        monkeypatch.setattr(door, "LARGE", 0)
+        monkeypatch.setattr(conv3d_gradients, "ROWS_AT_ONCE", 1)
+        jax.clear_caches()
+        check_gradients(case)
+        jax.clear_caches()
+
+
+def test_jit_of_a_broadcast_mean_times_a_small_product(xla_as_users_have_it):
     # jaxlib 0.10.2 computes this wrong on CPU under jit, 100 % off, and it is the heart of residual attention.
     rng = np.random.default_rng(0)
     x, h, w = (rng.standard_normal(shape).astype(np.float32) for shape in [(8, 8, 16, 8, 64), (8, 16), (16, 8)])
@@ -128,4 +133,4 @@ def test_jit_of_a_broadcast_mean_times_a_small_product():
 
     expected = x.astype(np.float64).mean(1)[:, None] * (h.astype(np.float64) @ w)[:, :, None, None, None]
     np.testing.assert_allclose(pattern(*map(jnp.asarray, (x, h, w))), expected, atol=1e-5)
-    np.testing.assert_allclose(jax.jit(pattern)(x, h, w), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(pattern, compiler_options=xla_as_users_have_it)(x, h, w), expected, atol=1e-5)
