@@ -1,16 +1,16 @@
-"""Inference and training steps of every backbone here and in PyTorch eager, with the same weights, found equal first.
+"""Time every backbone here and in PyTorch eager: inference and training steps with the same, verified weights.
 
     python benchmarks/backbones.py [--models=resnet50,c3d] [--passes=inference,train] [--batch=1] [--repeats=5]
         [--threads=2] [--device=cpu|gpu] [--dtype=float32|bfloat16]
     python benchmarks/backbones.py --memory [--batch=4]
 
 Clips of 8x256x128, for C3D of 16x180x90. A training step is forward and backward through the backbone, batch norms on
-the statistics of the batch, a linear classifier of 625 with cross-entropy, and SGD with momentum. The two take turns
-in one process; the table has medians and, in brackets, the fastest and the slowest turn. "compile" is the first
-compilation of our program, nothing read from a cache. On a GPU PyTorch runs through `torch.compile`, channels last.
+the statistics of the batch, a linear classifier of 625 with cross-entropy, and SGD with momentum. The two alternate
+in one process; the table shows medians and, in brackets, the fastest and the slowest run. "compile" is the first
+compilation of our program, without a cache. On a GPU PyTorch runs through `torch.compile`, channels last.
 
-`--memory` gives the most memory each of two processes holds during a training step of `resnet50_separable` with five
-non-local blocks, of which its third step is the measure, when everything is compiled.
+`--memory` prints the peak memory of two processes, one per library, during a training step of `resnet50_separable` with
+five non-local blocks. The third step is measured, when everything is compiled.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}
 
 
 def clip_size(name: str) -> tuple[int, int, int]:
-    """Frames, height and width."""
+    """Return frames, height and width."""
     return (16, 180, 90) if name == "c3d" else (8, 256, 128)
 
 
 def inputs(name: str, batch: int):
-    """Clips [B, T, H, W, 3], the same each time, and labels."""
+    """Return clips [B, T, H, W, 3], the same on every call, and labels."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -88,17 +88,17 @@ class Torch:
         self.optimizer = torch.optim.SGD(params, RATE, MOMENTUM)
 
     def autocast(self):
-        """The compute type."""
+        """Return the dtype of the computation."""
         return self.torch.autocast(self.device.type, self.dtype, enabled=self.dtype != self.torch.float32)
 
     def inference(self):
-        """Pooled features."""
+        """Return pooled features."""
         self.network.eval()
         with self.torch.no_grad(), self.autocast():
             return self.apply(self.clips)
 
     def train(self):
-        """One step; the loss before it."""
+        """Take one step and return the loss before it."""
         self.network.train()
         self.optimizer.zero_grad()
         with self.autocast():
@@ -109,13 +109,13 @@ class Torch:
         return loss
 
     def wait(self, _):
-        """Until all is computed."""
+        """Wait until everything is computed."""
         if self.gpu:
             self.torch.cuda.synchronize()
 
 
 class Ours:
-    """The same of this library."""
+    """The same with this library."""
 
     def __init__(self, case: str, flags, state, classifier):
         import jax
@@ -158,7 +158,7 @@ class Ours:
         self._step = jax.jit(step, donate_argnums=(0, 1, 2), compiler_options=options)
 
     def compile(self, what: str) -> None:
-        """Compiles a pass and keeps the seconds it takes, tracing and XLA's part."""
+        """Compile a pass and record the seconds of tracing and of XLA."""
         started = time.perf_counter()
         if what == "inference":
             lowered = self._pooled.lower(self.params, self.statistics, self.clips)
@@ -169,24 +169,24 @@ class Ours:
         self.seconds[what] = (traced - started, time.perf_counter() - traced)
 
     def inference(self):
-        """Pooled features [B, C], for a 2-D network averaged over frames."""
+        """Return pooled features [B, C], averaged over frames for a 2-D network."""
         pooled = self.program_inference(self.params, self.statistics, self.clips)
         return pooled.mean(1) if pooled.ndim == 3 else pooled
 
     def train(self):
-        """One step; the loss before it."""
+        """Take one step and return the loss before it."""
         self.params, self.statistics, self.slots, loss = self.program_train(
             self.params, self.statistics, self.slots, self.clips, self.labels
         )
         return loss
 
     def wait(self, result):
-        """Until all is computed."""
+        """Wait until everything is computed."""
         self.jax.block_until_ready((result, self.params))
 
 
 def check_equal(case: str, what: str, ours: Ours, theirs: Torch, dtype: str) -> None:
-    """Stops unless features, or the losses of two steps, agree; the second loss has gradients in it.
+    """Stop unless features, or the losses of two steps, agree; the second loss depends on gradients.
 
     Batch norms on few clips amplify rounding from step to step: it may differ five times as much.
     """
@@ -201,7 +201,7 @@ def check_equal(case: str, what: str, ours: Ours, theirs: Torch, dtype: str) -> 
 
 
 def measure(case: str, flags) -> None:
-    """One row for each pass."""
+    """Return one row for each pass."""
     theirs = Torch(case, flags)
     ours = Ours(case, flags, theirs.state, theirs.classifier)
     for what in flags.passes.split(","):
@@ -229,13 +229,13 @@ def measure(case: str, flags) -> None:
 
 
 def resident() -> dict[str, float]:
-    """Megabytes the process holds, and the most it has held."""
+    """Return the resident memory of this process and its peak, in megabytes."""
     lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {key: int(lines[name].split()[0]) / 1024 for key, name in (("now", "VmRSS"), ("most", "VmHWM"))}
 
 
 def measure_memory(flags) -> None:
-    """Prints the most memory that this process, of one side, holds in the third step."""
+    """Print the peak memory of this process, which runs one library, in the third step."""
     theirs = Torch("resnet50_separable non-local", flags)
     side = theirs
     if flags.side == "ours":
@@ -250,7 +250,7 @@ def measure_memory(flags) -> None:
 
 
 def compare_memory(flags) -> None:
-    """Two processes and the ratio."""
+    """Measure each library in its own process and print the ratio."""
     found = {}
     for side in ("ours", "torch"):
         command = [sys.executable, __file__, "--memory", f"--side={side}", f"--batch={flags.batch}"]
@@ -260,7 +260,7 @@ def compare_memory(flags) -> None:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(CASES))
     parser.add_argument("--passes", default="inference,train")
@@ -276,13 +276,15 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
     if flags.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
+    from vreid_jax.runtime import setup_process
+
+    setup_process(compilation_cache=False)
     if flags.memory:
         (measure_memory if flags.side else compare_memory)(flags)
         return
     import jax
     import torch
 
-    # Asks for oneDNN when its package is imported, which has to be before JAX looks for devices.
     from vreid_jax.models.ops.onednn import has_onednn
 
     device = f"{jax.devices()[0].device_kind}, oneDNN: {has_onednn()}"

@@ -1,8 +1,8 @@
-"""Pairs of clips a second of the learned similarity at the paper's size, and what MARS would take.
+"""Measure the learned similarity in clip pairs per second at the paper's size, and project the time for MARS.
 
     python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32] [--memory]
 
-`--memory` also computes two rows of the whole gallery of MARS, and says the most memory that the process held (Linux).
+`--memory` also computes two rows against the whole gallery of MARS and prints the peak memory of the process (Linux).
 """
 
 import argparse
@@ -15,14 +15,16 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax.evaluation.pair_distances import PairDistances
-from vreid_jax.models.layers.clip_similarity import ClipAggregation, unit
+from vreid_jax.models.layers.clip_similarity import ClipAggregation
+from vreid_jax.models.layers.norm import l2_normalize
+from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.mesh import make_mesh
 
-QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries lie in the gallery; clips a tracklet
+QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries are part of the gallery; clips per tracklet
 
 
 def main() -> None:
-    """Time blocks of all pairs, compiled before, and project."""
+    """Time compiled blocks of all pairs and project to MARS."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs-at-once", type=int, default=1024, help="pairs of tracklets in a block")
     parser.add_argument("--width", type=int, default=1024, help="of features and hidden layers")
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
     arguments = parser.parse_args()
+    setup_process(compilation_cache=False)
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)
     clips = np.random.default_rng(0).standard_normal((side * arguments.blocks, CLIPS, arguments.width), np.float32)
@@ -37,7 +40,7 @@ def main() -> None:
     variables = jax.jit(layer.init)(jax.random.key(0), some, some)
 
     def similarity(variables, query, gallery):
-        return layer.apply(variables, unit(query), unit(gallery))[0]
+        return layer.apply(variables, l2_normalize(query), l2_normalize(gallery))[0]
 
     mesh = make_mesh()
     distances = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)

@@ -1,29 +1,30 @@
-"""The clip-similarity paper's Table 2 and Figure 6 for the dataset that is configured.
+"""Reproduce the clip-similarity paper's Table 2 and Figure 6 on the configured dataset.
 
     python benchmarks/clip_similarity_table.py --config=configs/clip_similarity.py:DATASET --out=runs/clip-table \
         --seeds=0,1,2 [--corrupt=0,3,5,7] [--te=20,50,70,100] [--steps=100]
 
-Of each seed I3D is trained once on clips as they are, and features of the training and test clips, as they are and all
-of them corrupted, are extracted once; every row and M_max chooses among them. Resumable: what is trained or scored
-already is read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
+For each seed I3D is trained once on clean clips, and the features of all training and test clips, clean and corrupted,
+are extracted once; every row and M_max selects from them. Resumable: finished trainings and scores are read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
 """
 
 import argparse
+import dataclasses
 import json
 import runpy
 import time
 from pathlib import Path
 
 import numpy as np
-from absl import flags
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.features import extract_stream
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment import train_and_evaluate
-from vreid_jax.experiment.run import Run
+from vreid_jax.experiment.scoring import restore_variables
+from vreid_jax.experiment.setup import Setup, make_setup
+from vreid_jax.runtime import setup_process
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
@@ -31,7 +32,7 @@ Score = dict[str, float]
 
 
 def configure(arguments, changes: dict):
-    """A configuration with these fields."""
+    """Return a configuration with these fields."""
     path, _, argument = arguments.config.partition(":")
     config = runpy.run_path(path)["get_config"](argument or None)
     for field, value in {"evaluation.baselines": (), **changes}.items():
@@ -39,32 +40,29 @@ def configure(arguments, changes: dict):
     return config
 
 
-def trained(arguments, name: str, changes: dict) -> Run:
-    """The finished run `name`: trained now if it is not yet."""
+def trained(arguments, name: str, changes: dict) -> Setup:
+    """Return the setup of the finished run `name`, training it first if necessary."""
     workdir = arguments.out / name
     config = configure(arguments, changes)
     if not (workdir / "done").exists():
         print(f"{time.strftime('%H:%M:%S')} {workdir}", flush=True)
         train_and_evaluate(config, workdir, "train")
         (workdir / "done").write_text("")
-    return Run(config, workdir, "evaluate")
+    return make_setup(config, workdir)
 
 
-def test_features(run: Run, file: Path) -> np.ndarray:
-    """[2, N, M, D]: the clips of the test tracklets as they are, and all of them corrupted."""
+def test_features(setup: Setup, file: Path) -> np.ndarray:
+    """Return the features [2, N, M, D] of the test tracklets' clips, clean and corrupted."""
     if not file.exists():
-        state, _ = run.restored()
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        ((name, stream),) = run.config.evaluation.streams.items()
+        variables, _ = restore_variables(setup)
+        ((name, stream),) = setup.settings.evaluation.streams.items()
         tables = [
-            extraction.extract_stream(
-                run.module,
+            extract_stream(
+                setup.network,
                 variables,
-                run.test.tracklets,
+                setup.test.tracklets,
                 stream,
-                config=run.config,
-                mean=run.entry.mean,
-                std=run.entry.std,
+                setup.extraction,
                 name=name,
                 corrupt_all=corrupted,
             )
@@ -74,27 +72,27 @@ def test_features(run: Run, file: Path) -> np.ndarray:
     return np.load(file)
 
 
-def mixed(tables: np.ndarray, run: Run, most: int) -> np.ndarray:
-    """What an extraction with `clip.corrupt` = `most` would give."""
+def mixed(tables: np.ndarray, setup: Setup, most: int) -> np.ndarray:
+    """Return what an extraction with `clip.corrupt` = `most` would return."""
     chosen = [
-        data.draw_corrupted(tables.shape[2], most, data.tracklet_generator(run.config.seed, name))
-        for name in run.test.tracklets.tracklet_ids
+        data.draw_corrupted(tables.shape[2], most, data.tracklet_generator(setup.settings.seed, name))
+        for name in setup.test.tracklets.tracklet_ids
     ]
     return np.where(np.stack(chosen)[:, :, None], tables[1], tables[0])
 
 
-def score(run: Run, clips: np.ndarray, **similarity) -> Score:
-    """mAP and rank-1 of the dataset's first protocol, in percent."""
-    for field, value in similarity.items():
-        set_field(run.config, f"evaluation.similarity.{field}", value)
-    state, _ = run.restored()
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    distances = pair_distances(run.module, variables, clips, run.config, run.mesh, run.entry.similarity, "pairs")
-    found = evaluation.score(run.test, distances, run.protocols[:1])[run.protocols[0]]
+def score(setup: Setup, clips: np.ndarray, **similarity) -> Score:
+    """Return mAP and rank-1 of the dataset's first protocol, in percent."""
+    settings = setup.settings.evaluation
+    settings = dataclasses.replace(settings, similarity={**settings.similarity, **similarity})
+    variables, _ = restore_variables(setup)
+    module, method = setup.network.module, setup.system.similarity
+    distances = pair_distances(module, variables, clips, settings, setup.mesh, method, "pairs")
+    found = evaluation.score(setup.test, distances, setup.protocols[:1])[setup.protocols[0]]
     return {"mAP": 100 * found["mAP"], "rank1": 100 * found["rank1"]}
 
 
-def rows_of(arguments, seed: int, most: int, features: Run, found: dict[str, Score]):
+def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, Score]):
     """Score every row at one M_max, training what it needs; `found` is filled row by row."""
     base = {"seed": seed, "data.feature_dir": str(arguments.out / "features")}
     tables = test_features(features, arguments.out / f"test-seed{seed}.npy")
@@ -108,7 +106,7 @@ def rows_of(arguments, seed: int, most: int, features: Run, found: dict[str, Sco
     if arguments.steps:
         base |= {"phases.similarity.total_steps": arguments.steps, "phases.similarity.total_epochs": 0}
 
-    def add(row: str, run: Run, **similarity) -> None:
+    def add(row: str, run: Setup, **similarity) -> None:
         if row not in found:
             found[row] = score(run, clips, **similarity)
 
@@ -131,7 +129,7 @@ def rows_of(arguments, seed: int, most: int, features: Run, found: dict[str, Sco
 
 
 def table(scores: dict) -> str:
-    """Markdown: a row a method, mAP and then rank-1 at every M_max; mean ± standard deviation over the seeds."""
+    """Return a Markdown row per method: mAP, then rank-1, at every M_max; mean ± standard deviation over seeds."""
     levels = sorted({int(most) for seeds in scores.values() for most in seeds})
     rows = list(dict.fromkeys(row for seeds in scores.values() for found in seeds.values() for row in found))
     head = [f"mAP, {most}" for most in levels] + [f"rank-1, {most}" for most in levels]
@@ -148,7 +146,7 @@ def table(scores: dict) -> str:
 
 
 def curves(scores: dict) -> tuple[dict, dict]:
-    """What the figure shows: rows against M_max (of the top-t rules the best t), and topt-e against t."""
+    """Return the curves of the figure: rows against M_max (the best t of the top-t rules), and topt-e against t."""
     mean: dict[str, dict[int, float]] = {}
     for most in sorted({int(most) for seeds in scores.values() for most in seeds}):
         found = [seeds[str(most)] for seeds in scores.values() if str(most) in seeds]
@@ -179,7 +177,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="of the second phase; 0: as in the configuration")
     parser.add_argument("--feature-steps", type=int, default=0, help="of the first phase")
     arguments = parser.parse_args()
-    flags.FLAGS(["clip_similarity_table"])  # Grain reads flags
+    setup_process()
     arguments.te = tuple(int(t) for t in arguments.te.split(",") if t)
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "scores.json"

@@ -1,8 +1,8 @@
-"""The cases that decide how `layers/conv3d.py` and `layers/pool.py` compute, against XLA's native operations.
+"""Time the cases that decide how `ops/conv3d.py` and `ops/pool.py` compute, against XLA's native operations.
 
     python benchmarks/conv3d.py [--clips=1] [--repeats=5] [--dtype=float32] [--cases=frames,point]
 
-Milliseconds of the fastest turn, native and ours taking turns, each pass compiled alone: forward, gradient to the
+Prints milliseconds of the fastest run; native and ours alternate. Each pass is compiled alone: forward, gradient to the
 input, gradient to the kernel. Without oneDNN: XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=false.
 """
 
@@ -21,6 +21,7 @@ from vreid_jax.models.ops.conv3d import clip_padding, conv3d
 from vreid_jax.models.ops.conv3d_gradients import native
 from vreid_jax.models.ops.onednn import has_onednn
 from vreid_jax.models.ops.pool import max_pool, max_pool_blocks
+from vreid_jax.runtime import setup_process
 
 ONE = (1, 1, 1)
 # name: (T H W C), (kt kh kw), features, strides
@@ -47,7 +48,7 @@ POOLS = {
 
 
 def fastest(programs: dict, repeats: int) -> list[float]:
-    """Milliseconds of each program's fastest turn."""
+    """Return the milliseconds of each program's fastest run."""
     times = {name: [] for name in programs}
     for turn in range(repeats + 1):
         for name, program in programs.items():
@@ -60,7 +61,7 @@ def fastest(programs: dict, repeats: int) -> list[float]:
 
 
 def passes(f, x, *kernel):
-    """Forward and the gradient to each argument, as programs of nothing."""
+    """Return forward and the gradient to each argument as functions without arguments."""
     g = jax.jit(f)(x, *kernel)
     found = {"forward": partial(jax.jit(f), x, *kernel)}
     for number, name in enumerate(("to input", "to kernel")[: 1 + len(kernel)]):
@@ -75,7 +76,7 @@ def passes(f, x, *kernel):
 
 
 def row(name: str, theirs, ours, arguments, repeats: int) -> None:
-    """Prints native and ours of every pass."""
+    """Print native and ours for every pass."""
     cells = dict.fromkeys(("forward", "to input", "to kernel"), "")
     programs = [passes(f, *arguments) for f in (theirs, ours)]
     for key in programs[0]:
@@ -85,13 +86,14 @@ def row(name: str, theirs, ours, arguments, repeats: int) -> None:
 
 
 def main() -> None:
-    """Prints one row a case."""
+    """Print one row per case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--cases", default="", help="parts of names, by commas")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     wanted = flags.cases.split(",")
     rng = np.random.default_rng(0)
 

@@ -1,11 +1,11 @@
-"""Training batches of 8 frames 256x128 from walkers/bench, against a plain loader of PIL processes, in one run.
+"""Time training batches of 8 frames of 256x128 from walkers/bench against a plain loader of PIL processes.
 
     python benchmarks/input_pipeline.py [--threads=1,2,4,8] [--batches=40] [--rounds=3]
 
-Both decode the same JPEG frames of the same clips, crop them out of a 9/8 larger picture and mirror them with the same
+Both decode the same JPEG frames of the same clips, crop them from a 9/8 enlargement and mirror them with the same random
 draws, and deliver uint8 batches [32, 8, 256, 128, 3]. The plain loader is two processes that read files with PIL and
-return through shared memory. A round measures all loaders one after the other; printed is the best round of each, and the
-CPU time a clip cost, which other work on the machine does not change. Needs Pillow.
+return through shared memory. A round measures all loaders in turn; the best round of each is printed, with the
+CPU time per clip, which other work on the machine does not change. Needs Pillow.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vreid_jax import config, data
+from vreid_jax import config
+from vreid_jax.config.phases import Phase, data
 from vreid_jax.data.augment import ENLARGE
 from vreid_jax.data.loader import make_sampler
 from vreid_jax.datasets import load_builder
@@ -29,7 +30,7 @@ SHAPE = (BATCH, LENGTH, *SIZE, 3)
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure all loaders and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", default="1,2,4,8", help="numbers of decoding threads")
     parser.add_argument("--processes", type=int, default=2, help="of the plain loader")
@@ -39,10 +40,13 @@ def main() -> None:
     parser.add_argument("--data-dir", help="where walkers/bench is built")
     flags = parser.parse_args()
     source = data.TrackletSource(load_builder("walkers/bench", flags.data_dir), "train", progress=True)
-    phase = config.phase(
-        batch_size=BATCH,
-        clip={"kind": "consecutive", "length": LENGTH, "stride": 1},
-        augment={"flip": 0.5, "enlarge_crop": flags.enlarge_crop},
+    phase = Phase.parse(
+        config.phase(
+            batch_size=BATCH,
+            clip={"kind": "consecutive", "length": LENGTH, "stride": 1},
+            augment={"flip": 0.5, "enlarge_crop": flags.enlarge_crop},
+            total_steps=1,
+        )
     )
     loaders = {f"this package, {n} threads": Ours(source, phase, int(n)) for n in flags.threads.split(",")}
     with tempfile.TemporaryDirectory() as folder, Plain(source, phase, flags.processes, Path(folder)) as plain:
@@ -65,7 +69,7 @@ def main() -> None:
 
 
 def timed(loader, num_batches: int, seed: int) -> tuple[float, float]:
-    """Wall seconds and CPU seconds of `num_batches` batches, after one that is not counted."""
+    """Return wall and CPU seconds of `num_batches` batches, after one warm-up batch."""
     batches = loader.batches(num_batches + 1, seed)
     next(batches)
     started, cpu = time.perf_counter(), loader.cpu_seconds()
@@ -75,25 +79,25 @@ def timed(loader, num_batches: int, seed: int) -> tuple[float, float]:
 
 
 class Ours:
-    """The batches that training gets."""
+    """The loader of this library."""
 
     def __init__(self, source, phase, num_threads: int):
         self.source, self.phase, self.num_threads = source, phase, num_threads
 
     def batches(self, count: int, seed: int):
-        """Frames of `count` batches."""
+        """Iterate over the frames of `count` batches."""
         for batch in data.train_batches(
             self.source, self.phase, size=SIZE, seed=seed, num_batches=count, num_threads=self.num_threads
         ):
             yield batch["frames"]
 
     def cpu_seconds(self) -> float:
-        """Of this process and all its threads."""
+        """Return the CPU seconds of this process with all its threads."""
         return time.process_time()
 
 
 class Plain:
-    """Processes that open files with PIL; each clip comes back through its own place in shared memory."""
+    """Processes that open files with PIL and return each clip through its own slot in shared memory."""
 
     def __init__(self, source, phase, num_processes: int, folder: Path):
         self.source, self.phase, self.folder = source, phase, folder
@@ -116,7 +120,7 @@ class Plain:
         self.memory.unlink()
 
     def batches(self, count: int, seed: int):
-        """Frames of `count` batches; while one is copied out, the next is decoded."""
+        """Iterate over the frames of `count` batches; one is copied out while the next is decoded."""
         sampler = make_sampler(self.source, self.phase, seed)
         pending = self.submit(sampler, 0, seed)
         for number in range(count):
@@ -126,7 +130,7 @@ class Plain:
             pending = following
 
     def submit(self, sampler, number: int, seed: int):
-        """Starts on batch `number`, in one of the two places."""
+        """Start decoding batch `number` into one of the two slots."""
         jobs = []
         for slot, row in enumerate(sampler.batch(number)):
             rng = np.random.default_rng((seed, 4, number, slot))
@@ -140,7 +144,7 @@ class Plain:
         return self.pool.map_async(_load, jobs, chunksize=1)
 
     def cpu_seconds(self) -> float:
-        """Of this process and the pool's."""
+        """Return the CPU seconds of this process and of the pool."""
         ticks = 0
         for process in self.pool._pool:
             ticks += sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]))

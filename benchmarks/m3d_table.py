@@ -1,16 +1,17 @@
-"""The paper's Table 1 and Table 2 on walkers with eight gaits to an outfit, and the control with shuffled frames.
+"""Reproduce the M3D paper's Tables 1 and 2 on walkers with eight gaits per outfit, with a shuffled-frames control.
 
     python benchmarks/m3d_table.py --out=runs/m3d-table --seeds=0,1,2 [--rows=m3d,lstm] [--steps=1000]
 
 Each run trains the temporal stream from random weights, then, where the table has two streams, the 2-D one.
-Resumable: a run that is finished is read, one that is not goes on; the table is written anew after each.
+Resumable: finished runs are read and others continued; the table is rewritten after each.
 """
 
 import argparse
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 ROWS = {  # name -> (title, fields that differ from M3D alone)
     "m3d": ("M3D, T = 8", {}),
@@ -37,14 +38,14 @@ TWO_STREAMS = ("m3d", "ral-sct", "m3d-16")  # rows with a 2-D stream beside them
 
 
 def main() -> None:
-    """Run the rows asked for, seed by seed, and write the table."""
+    """Run the requested rows, seed by seed, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/m3d-table"))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--steps", type=int, default=1000, help="steps of the temporal phase")
     arguments = parser.parse_args()
-    flags.FLAGS(["m3d_table"])  # Grain reads flags
+    setup_process()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list] = {}

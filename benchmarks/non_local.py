@@ -1,9 +1,9 @@
-"""Memory and time of the non-local block's attention against the einsum as it is usually written.
+"""Measure memory and time of the non-local block's attention against the usual einsum.
 
     python benchmarks/non_local.py [--batch=8] [--positions=4096] [--channels=256] [--repeats=5] [--dtype=float32]
 
-4,096 positions are 8 frames of 32x16, res3 of a 256x128 clip whose time is not strided. Memory is what XLA's compiled
-program holds besides arguments and results; `--repeats=0` compiles only.
+4,096 positions are 8 frames of 32x16: res3 of a 256x128 clip without temporal stride. Memory is what XLA's compiled
+program holds in addition to arguments and results; `--repeats=0` compiles only.
 """
 
 import argparse
@@ -15,21 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax.models.layers.non_local import attend
+from vreid_jax.runtime import setup_process
 
 
 def naive(theta, phi, g):
-    """The whole [B, N, N] at once, logits and softmax in float32."""
+    """Attend with the whole [B, N, N] at once, logits and softmax in float32."""
     logits = jnp.einsum("bnc,bmc->bnm", theta, phi, preferred_element_type=jnp.float32)
     return jnp.einsum("bnm,bmc->bnc", jax.nn.softmax(logits, -1).astype(g.dtype), g)
 
 
 def gradient(f):
-    """The forward and the backward pass."""
+    """Return the forward and the backward pass."""
     return jax.grad(lambda *args: f(*args).astype(jnp.float32).sum(), argnums=(0, 1, 2))
 
 
 def main() -> None:
-    """Prints one row for each function and pass."""
+    """Print one row for each function and pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--positions", type=int, default=4096)
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     shape = (flags.batch, flags.positions, flags.channels)
     whole = flags.batch * flags.positions**2 * 4
     print(

@@ -1,16 +1,17 @@
-"""Table 2 of the 3-D ResNet paper on walkers: frames averaged, ResNet3D, ResNet3D with non-local blocks.
+"""Reproduce Table 2 of the 3-D ResNet paper on walkers: averaged frames, ResNet3D, ResNet3D with non-local blocks.
 
     python benchmarks/nonlocal3d_table.py --out=runs/nonlocal3d-table --seeds=0,1,2 [--rows=…] [--steps=800]
 
-Each row on the ordinary test set, all queries and gait twins, and on the same people and walks in boxes that are off
-three times as far (`walkers/jitter`). Resumable: a run that is finished is read, one that is not goes on.
+Each row is scored on the ordinary test set, for all queries and for gait twins, and on the same people and walks with
+three times the box jitter (`walkers/jitter`). Resumable: finished runs are read and others continued.
 """
 
 import argparse
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 ROWS = {  # name -> (title, fields that differ from the system)
     "average": ("ResNet-50, average over frames", {"model.network": "average"}),
@@ -24,14 +25,14 @@ MAIN_ROWS = "average,resnet3d,nonlocal"
 
 
 def main() -> None:
-    """Run the rows asked for, seed by seed, and write the table."""
+    """Run the requested rows, seed by seed, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/nonlocal3d-table"))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rows", default=MAIN_ROWS, help=f"of {', '.join(ROWS)}")
     parser.add_argument("--steps", type=int, default=0, help="steps of training; 0: as in the configuration")
     arguments = parser.parse_args()
-    flags.FLAGS(["nonlocal3d_table"])  # Grain reads flags
+    setup_process()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list] = {}

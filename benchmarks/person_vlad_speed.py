@@ -1,4 +1,4 @@
-"""Frames per second of feature extraction, as in Table X of the PersonVLAD paper (1,182 on a Titan X), and of C3D alone.
+"""Measure feature extraction in frames per second, as in Table X of PersonVLAD (1,182 on a Titan X), and C3D alone.
 
 python benchmarks/person_vlad_speed.py [--clips=4] [--repeats=5] [--dtype=float32]
 """
@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax import models
+from vreid_jax.runtime import setup_process
 from vreid_jax.training.network import Network
 
 
 def rate(stream: str | None, clips: int, repeats: int, dtype: str) -> tuple[float, float]:
-    """Median and largest deviation from it, in frames a second, uint8 frames already on the device."""
+    """Return the median frames per second and the largest deviation from it, with uint8 frames already on the device."""
     entry = models.entry("person_vlad")
     network = Network(models.create("person_vlad", dtype=dtype), entry.mean, entry.std)
     size = (entry.clip_length, *entry.input_size, 3)
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--dtype", default="float32")
     flags = parser.parse_args()
+    setup_process(compilation_cache=False)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {flags.dtype}, {flags.clips} clips a batch\n")
     print("| network | frames/s |\n|---|---|")
     for title, stream in (("C3D", "c3d"), ("PersonVLAD", None)):

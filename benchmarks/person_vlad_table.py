@@ -1,19 +1,20 @@
-"""The ablations of the PersonVLAD paper on walkers, and the curves of sub-sampling (Fig. 10).
+"""Reproduce the ablations of the PersonVLAD paper on walkers, and its sub-sampling curves (Fig. 10).
 
     python benchmarks/person_vlad_table.py --out=runs/person-vlad-table --seeds=0,1,2 [--rows=…] [--steps=300]
     python benchmarks/person_vlad_table.py --curves --out=runs/person-vlad-table --seeds=0
 
-Of each seed the backbone is trained once, and every row starts from it. Resumable: a run that is finished is read, one
-that is not goes on. `--curves` trains the whole system with different sub-sampling in pieces, evaluates after each, and
-plots (needs matplotlib, the extra `viz`).
+For each seed the backbone is trained once, and every row starts from it. Resumable: finished runs are read and others
+continued. `--curves` trains the whole system with different sub-sampling in pieces, evaluates after each, and plots the
+result (needs matplotlib, the extra `viz`).
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from absl import flags
 from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
 
 BACKBONE = {"phase_order": ("backbone",), "evaluation.streams.clips.apply.stream": "c3d"}
 _LOSS = "phases.{}.losses.{}.weight"
@@ -44,7 +45,7 @@ PIECES = 6
 
 
 def main() -> None:
-    """Run what is asked for, seed by seed, and write the table or the plot."""
+    """Run what is requested, seed by seed, and write the table or the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/person-vlad-table"))
     parser.add_argument("--seeds", default="0,1,2")
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--backbone-steps", type=int, default=0, help="likewise of the backbone")
     parser.add_argument("--curves", action="store_true", help="sub-sampling of OIM over the iterations")
     arguments = parser.parse_args()
-    flags.FLAGS(["person_vlad_table"])  # Grain reads flags
+    setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     if arguments.curves:
@@ -78,13 +79,13 @@ def main() -> None:
 
 
 def backbone(arguments, seed: int) -> dict:
-    """The result of the C3D that all rows of a seed start from, trained on its first call."""
+    """Return the result of the C3D from which all rows of a seed start, training it on the first call."""
     steps = {"phases.backbone.total_steps": arguments.backbone_steps} if arguments.backbone_steps else {}
     return run("person_vlad", "backbone", seed, arguments.out, {**BACKBONE, **steps})
 
 
 def from_backbone(arguments, seed: int) -> dict:
-    """Fields of a run that starts from it."""
+    """Return the fields of a run that starts from it."""
     steps = arguments.steps
     return {
         "phase_order": ("parts", "joint"),
@@ -95,9 +96,9 @@ def from_backbone(arguments, seed: int) -> dict:
 
 
 def curve(arguments, seed: int, subsample: int) -> list[tuple[int, float]]:
-    """(steps of the joint phase, mAP in percent) of one sub-sampling, from runs of growing length.
+    """Return pairs (steps of the joint phase, mAP in percent) of one sub-sampling, from runs of growing length.
 
-    The rate of the joint phase is constant here, so that a longer run goes on where a shorter one ended.
+    The rate of the joint phase is constant here, so that a longer run continues a shorter one.
     """
     backbone(arguments, seed)
     points = []
@@ -116,7 +117,7 @@ def curve(arguments, seed: int, subsample: int) -> list[tuple[int, float]]:
 
 
 def plot(curves: dict[str, list], out: Path) -> None:
-    """Write `subsampling.png` and the numbers in it, means over the seeds."""
+    """Write `subsampling.png` and its numbers, means over the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")

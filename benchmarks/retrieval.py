@@ -1,14 +1,14 @@
-"""Ranking, re-ranking and nearest-neighbour search at the size of MARS, timed beside plain NumPy in the same run.
+"""Time ranking, re-ranking and nearest-neighbour search at the size of MARS against plain NumPy in the same run.
 
     python benchmarks/retrieval.py rank               # 1,980 x 11,310, against a row-wise argsort loop
     python benchmarks/retrieval.py rerank [--dense]   # N = 13,290, D = 2,048; --dense: the published N x N algorithm too
     python benchmarks/retrieval.py scaling [--sizes=2000,5000,10000,20000,50000]
     python benchmarks/retrieval.py top_k [--gallery=1000000] [--queries=256]
 
-Identities and cameras are made up with the counts of MARS; `VREID_MARS_INFO=DIR` takes the real ones from DIR's
-`tracks_test_info.mat` and `query_IDX.mat`. Features are random persons. Every measurement is a process of its own;
-memory is its peak above what it held when the features were there (interpreter and JAX included in the latter).
-Seconds depend on what else the machine does: compare within a run, and look at the processor's seconds (all threads).
+Identities and cameras are synthetic with the counts of MARS; `VREID_MARS_INFO=DIR` reads the real ones from DIR's
+`tracks_test_info.mat` and `query_IDX.mat`. Features are those of random persons. Every measurement runs in its own
+process; memory is its peak above what it held once the features were made (interpreter and JAX included in the latter).
+Seconds depend on the load of the machine: compare within a run, and by CPU seconds (of all threads).
 """
 
 import argparse
@@ -29,7 +29,7 @@ JUNK, DISTRACTORS, TEST, QUERIES, PERSONS, CAMERAS = 870, 3248, 12180, 1980, 626
 
 
 def mars_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Identities and cameras of the 11,310 test tracklets that are not junk, and the rows of the 1,980 queries."""
+    """Return identities and cameras of the 11,310 test tracklets that are not junk, and the rows of the 1,980 queries."""
     folder = os.environ.get("VREID_MARS_INFO")
     if folder:
         from scipy.io import loadmat
@@ -52,7 +52,7 @@ def mars_tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def person_features(pids: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarray:
-    """[N, D] float32: a centre for each person (each distractor is one) and noise that makes retrieval imperfect."""
+    """Return features [N, D] float32: a centre per person (each distractor is one) plus noise."""
     generator = np.random.default_rng(1)
     pids = np.where(pids > 0, pids, pids.max() + 1 + np.arange(len(pids)))
     features = generator.standard_normal((len(pids), dimensions), np.float32)
@@ -66,17 +66,17 @@ def person_features(pids: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarra
 
 
 def peak() -> float:
-    """Peak resident memory of this process so far, GB."""
+    """Return the peak resident memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def resident() -> float:
-    """Resident memory now, GB."""
+    """Return the resident memory now, in GB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def timed(function, repeats: int = 1) -> tuple[float, object]:
-    """The shortest time of `repeats` calls, in seconds, and the last result."""
+    """Return the shortest time of `repeats` calls, in seconds, and the last result."""
     best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
@@ -86,12 +86,12 @@ def timed(function, repeats: int = 1) -> tuple[float, object]:
 
 
 def processor_seconds() -> float:
-    """Seconds of all threads of this process: what a busy machine does not lengthen as much."""
+    """Return the CPU seconds of all threads, which depend less on the load of the machine."""
     return time.process_time()
 
 
 def numpy_loop(distances, query_pids, gallery_pids, query_camids, gallery_camids, max_rank=50):
-    """The evaluation everybody writes: an argsort of each row, then a mask."""
+    """Evaluate in the usual way: an argsort of each row, then a mask."""
     cmc, precisions = np.zeros(max_rank), []
     for q in range(len(distances)):
         order = np.argsort(distances[q], kind="stable")
@@ -106,7 +106,7 @@ def numpy_loop(distances, query_pids, gallery_pids, query_camids, gallery_camids
 
 
 def dense_rerank(query, gallery, k1=20, k2=6, lambda_value=0.3):
-    """The published algorithm on N x N matrices of NumPy, given the features."""
+    """Run the published algorithm on N x N matrices of NumPy, given the features."""
     everything = np.concatenate([query, gallery])
     norms = np.square(everything).sum(axis=1)
     start = time.perf_counter()
@@ -143,7 +143,7 @@ def dense_rerank(query, gallery, k1=20, k2=6, lambda_value=0.3):
 
 
 def distance_product(features: np.ndarray) -> float:
-    """Seconds for the N x N product alone, on the device of JAX, in blocks that are thrown away."""
+    """Return the seconds of the N x N product alone, on JAX's device, in blocks that are discarded."""
     import jax
     import jax.numpy as jnp
 
@@ -158,7 +158,7 @@ def distance_product(features: np.ndarray) -> float:
 
 
 def measure_rank() -> dict:
-    """Figures of `rank` and of the NumPy loop."""
+    """Measure `rank` and the NumPy loop."""
     from vreid_jax import retrieval
 
     pids, camids, queries = mars_tables()
@@ -182,7 +182,7 @@ def measure_rank() -> dict:
 
 
 def measure_rerank(size: int, dense: bool) -> dict:
-    """Figures of `rerank` at `size` tracklets, or as many as MARS has for 0."""
+    """Measure `rerank` at `size` tracklets, or at the size of MARS for 0."""
     from vreid_jax import retrieval
 
     if size:  # for scaling: as many persons as there are in proportion
@@ -229,7 +229,7 @@ def measure_rerank(size: int, dense: bool) -> dict:
 
 
 def measure_top_k(gallery_size: int, queries: int) -> dict:
-    """Figures of `top_k` on a gallery in a file, float16."""
+    """Measure `top_k` on a float16 gallery in a file."""
     from vreid_jax import retrieval
 
     generator = np.random.default_rng(0)
@@ -268,13 +268,13 @@ def measure_top_k(gallery_size: int, queries: int) -> dict:
 
 
 def memory_without_files() -> float:
-    """Resident memory that is not a page of a mapped file, GB."""
+    """Return the resident memory other than pages of mapped files, in GB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) * 1024 / 1e9
 
 
 def in_own_process(*arguments: str) -> dict:
-    """The report of this file, run with `arguments` in a fresh process."""
+    """Run this file with `arguments` in a fresh process and return its report."""
     output = subprocess.run(
         [sys.executable, __file__, *arguments, "--json"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
@@ -282,7 +282,7 @@ def in_own_process(*arguments: str) -> dict:
 
 
 def scaling(sizes: list[int]) -> None:
-    """Prints time and memory of re-ranking at each size, and the exponents between the first and the last."""
+    """Print time and memory of re-ranking at each size, and the exponents between the first and the last."""
     print(f"{'N':>7} {'seconds':>9} {'product':>9} {'processor s':>12} {'of product':>11} {'GB above features':>18}")
     reports = []
     for size in sizes:
@@ -302,7 +302,7 @@ def scaling(sizes: list[int]) -> None:
 
 
 def main() -> None:
-    """Reads the command line and prints the figures."""
+    """Read the command line and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["rank", "rerank", "scaling", "top_k"])
     parser.add_argument("--dense", action="store_true")

@@ -1,11 +1,11 @@
-"""The memory that a training step of a recipe takes, as its compiled program says; no data are needed.
+"""Print the memory that a training step of a recipe takes, according to its compiled program; needs no data.
 
     python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
 
-prints a line for each phase: parameters with optimizer state and batch, what is held besides while the step runs, and their
-sum, in GB. The compiler of the device at hand decides; on a GPU or a TPU the line is about that device. `--topology=v5e:1x1x1`
-compiles for one chip of a TPU that is not there (libtpu, of the extra `tpu`, must be installed). Nothing is run, unless
-`--run` has one step taken on zeros: then the line ends with the most memory that the process held meanwhile (Linux).
+prints a line for each phase: parameters with optimizer state and batch, what the step holds in addition while it runs, and
+their sum, in GB. The line is about the device at hand, since its compiler decides. `--topology=v5e:1x1x1` compiles for one
+chip of a TPU without having one (libtpu, from the extra `tpu`, must be installed). Nothing is run, except with `--run`,
+which takes one step on zeros: then the line ends with the peak memory of the process (Linux).
 """
 
 import argparse
@@ -23,12 +23,14 @@ from jax.experimental import topologies
 
 from vreid_jax import models
 from vreid_jax.config import from_file, literal, set_field
+from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
-from vreid_jax.experiment.phase_data import PhaseData, frames_of
-from vreid_jax.models.ops.onednn import FLAG
+from vreid_jax.experiment.phase_data import PhaseData
+from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh
-from vreid_jax.training.network import normalisation
+from vreid_jax.runtime.xla_flags import ONEDNN_FLAG
+from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
@@ -38,23 +40,24 @@ GB = 1e9
 
 
 def step_memory(config, name: str, identities: int, tracklets: int, device, run: bool) -> tuple[int, int, float]:
-    """Bytes of arguments and of temporaries of phase `name`'s step compiled for `device`; megabytes held when run."""
-    phase, entry = config.phases[name], models.entry(config.model.name)
-    own = {key: value for key, value in config.model.items() if key != "name"}
+    """Return bytes of arguments and of temporaries of a phase's step compiled for `device`, and megabytes when run."""
+    settings = parse_run(config)
+    phase, entry = settings.phases[name], models.entry(settings.model)
+    own = dict(settings.model_fields)
     if "dtype" in entry.fields:
-        own["dtype"] = compute_dtype(config.dtype)
-    module = models.create(config.model.name, num_classes=identities, **own)
+        own["dtype"] = compute_dtype(settings.dtype)
+    module = models.create(settings.model, num_classes=identities, **own)
 
     def clip(length: int):
-        return jax.ShapeDtypeStruct((1, length, config.data.height, config.data.width, 3), jnp.float32)
+        return jax.ShapeDtypeStruct((1, length, *settings.data.size, 3), jnp.float32)
 
-    longest = max(frames_of(other) for other in config.phases.values())
+    longest = max(other.clip.num_frames for other in settings.phases.values())
     variables = dict(jax.eval_shape(module.init, jax.random.key(0), clip(longest)))
     optimizer = make_optimizer(phase, 1000)
 
     def new_state(variables):
-        apply = functools.partial(module.apply, train=False, **phase.apply.to_dict())
-        feature = jax.eval_shape(apply, variables, clip(frames_of(phase)))["feature"]
+        apply = functools.partial(module.apply, train=False, **phase.apply)
+        feature = jax.eval_shape(apply, variables, clip(phase.clip.num_frames))["feature"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=variables["params"],
@@ -65,13 +68,12 @@ def step_memory(config, name: str, identities: int, tracklets: int, device, run:
 
     state = jax.eval_shape(new_state, variables)
     source = SimpleNamespace(num_frames=np.zeros(tracklets))
-    batch, cache = PhaseData(phase, config, source, None).abstract(module, variables)
+    batch, cache = PhaseData(phase, settings, None, source, None).abstract(module, variables)
     step = make_train_step(
-        module,
+        Network(module, **normalisation(settings.data, entry)),
         phase,
         optimizer,
         make_mesh([device]),
-        **normalisation(config.data, entry),
         seed=0,
         update=entry.update,
     )
@@ -82,7 +84,7 @@ def step_memory(config, name: str, identities: int, tracklets: int, device, run:
 
 
 def most_held(program, arguments) -> float:
-    """Megabytes of the process, at most, while `program` is run on zeros."""
+    """Return the peak memory of the process, in megabytes, while `program` runs on zeros."""
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
     jax.block_until_ready(program(*zeros))
@@ -110,10 +112,11 @@ def main() -> None:
     except InputError as error:
         parser.error(str(error))
     if arguments.topology:
-        # The layers would choose what suits this CPU where it has oneDNN.
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{FLAG}=true", "")
+        # With oneDNN the layers would choose what suits this CPU.
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{ONEDNN_FLAG}=true", "")
         device = topologies.get_topology_desc(platform="tpu", topology_name=arguments.topology).devices[0]
     else:
+        setup_process(compilation_cache=False)
         device = jax.devices()[0]
     for name in arguments.phases.split(",") if arguments.phases else config.phase_order:
         started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""The backbones in PyTorch, as one would write them there: what `backbones.py` times this library against.
+"""The backbones in idiomatic PyTorch, against which `backbones.py` times this library.
 
-Channels first, eager, oneDNN or cuDNN behind `nn.Conv2d` and `nn.Conv3d`. Modules are named so that a state dict goes
-through `vreid_jax.pretrained.from_torch`. Every network takes [B, 3, T, H, W] and returns its pooled features [B, C].
+Channels first, eager, oneDNN or cuDNN behind `nn.Conv2d` and `nn.Conv3d`. Modules are named so that
+`vreid_jax.pretrained.from_torch` accepts their state dicts. Every network takes [B, 3, T, H, W] and returns its pooled features [B, C].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIZES = (3, 4, 6, 3)
 
 
 class C3D(nn.Module):
-    """Eight 3x3x3 convolutions and four of the five pools; the fifth is behind what is pooled here."""
+    """Eight 3x3x3 convolutions and four of the five pools; the fifth comes after the features averaged here."""
 
     GROUPS = (("conv1",), ("conv2",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
     FEATURES = (64, 128, 256, 512, 512)
@@ -32,7 +32,7 @@ class C3D(nn.Module):
         self.features = before
 
     def forward(self, x):
-        """conv5b, averaged."""
+        """Return conv5b, averaged."""
         for number, names in enumerate(self.GROUPS):
             for name in names:
                 x = F.relu(getattr(self, name)(x))
@@ -42,7 +42,7 @@ class C3D(nn.Module):
 
 
 def same_pad(x, window, strides):
-    """TensorFlow's SAME border of zeros; behind ReLU they change no maximum."""
+    """Pad with zeros as TensorFlow's SAME does; after a ReLU they do not change a maximum."""
     border = []
     for size, taps, stride in zip(reversed(x.shape[2:]), reversed(window), reversed(strides), strict=True):
         missing = max((-(-size // stride) - 1) * stride + taps - size, 0)
@@ -60,12 +60,12 @@ class Unit(nn.Module):
         self.bn = nn.BatchNorm3d(features, eps=1e-3)
 
     def forward(self, x):
-        """Sizes are divided by the strides, rounded up."""
+        """Return sizes divided by the strides, rounded up."""
         return F.relu(self.bn(self.conv3d(same_pad(x, self.window, self.strides))))
 
 
 class Inception(nn.Module):
-    """Four branches, joined."""
+    """Four branches, concatenated."""
 
     def __init__(self, before, features):
         super().__init__()
@@ -77,7 +77,7 @@ class Inception(nn.Module):
         self.b3b = Unit(before, f)
 
     def forward(self, x):
-        """The sum of the branches' channels."""
+        """Return the sum of the branches' channels."""
         pooled = F.max_pool3d(x, 3, 1, 1)
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(pooled)], 1)
 
@@ -110,7 +110,7 @@ class I3D(nn.Module):
         self.features = before
 
     def forward(self, x):
-        """Mixed_5c, averaged."""
+        """Return Mixed_5c, averaged."""
         x = self._pool(self.Conv3d_1a_7x7(x), (1, 3, 3), (1, 2, 2))
         x = self.Conv3d_2c_3x3(self.Conv3d_2b_1x1(x))
         for name, _ in self.MIXED:
@@ -125,10 +125,10 @@ class I3D(nn.Module):
 
 
 class SpaceTime(nn.Module):
-    """Holder of the convolutions that stand where a 2-D ResNet convolves frames; `number` as in the names of tensors."""
+    """Mixin with the convolutions that replace those of a 2-D ResNet; `number` is the one in tensor names."""
 
     def add(self, number, kind, before, features, size, length, stride, temporal_stride):
-        """Creates them."""
+        """Create them."""
         s, t, half = stride, temporal_stride, size // 2
         self.number, self.kind, self.temporal_stride = number, kind, t
         frames = {"padding": (0, half, half), "bias": False}
@@ -153,7 +153,7 @@ class SpaceTime(nn.Module):
                 setattr(self, f"bn{number}_t", nn.BatchNorm3d(features))
 
     def space_time(self, x):
-        """Applies them."""
+        """Apply them."""
         parts = [getattr(self, f"{name}{self.number}{t}", None) for t in ("", "_t") for name in ("conv", "bn")]
         conv, bn, conv_t, bn_t = parts
         if self.kind == "inflated":
@@ -184,7 +184,7 @@ class Bottleneck3d(SpaceTime):
             self.downsample = nn.Sequential(conv, nn.BatchNorm3d(4 * width))
 
     def forward(self, x):
-        """Branch and shortcut."""
+        """Add branch and shortcut."""
         y = self.bn3(self.conv3(self.space_time(F.relu(self.bn1(self.conv1(x))))))
         return F.relu(y + (self.downsample(x) if self.downsample else x))
 
@@ -199,7 +199,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.W[1].weight)
 
     def forward(self, x):
-        """Adds to every position what it attends to."""
+        """Add to every position what it attends to."""
         theta, phi, g = (f(x).flatten(2) for f in (self.theta, self.phi, self.g))
         weights = torch.softmax(theta.transpose(1, 2) @ phi, -1)
         y = (weights @ g.transpose(1, 2)).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
@@ -228,7 +228,7 @@ class ResNet3d(SpaceTime):
         self.features = before
 
     def forward(self, x):
-        """The last stage, averaged."""
+        """Return the last stage, averaged."""
         x = self.pool(self.space_time(x))
         for name, block in self.order:
             module = getattr(self, name)
@@ -248,7 +248,7 @@ class M3D(nn.Module):
             setattr(self, f"bn{i}", nn.BatchNorm3d(channels))
 
     def forward(self, x):
-        """Frames again, half of them with stride 2."""
+        """Return frames, half of them with stride 2."""
         clips = x.unflatten(0, (-1, self.length)).transpose(1, 2)
         y = clips if self.stride == 1 else F.avg_pool3d(clips, (2, 1, 1))
         for i in range(1, self.scales + 1):
@@ -271,7 +271,7 @@ class ResidualAttention(nn.Module):
             setattr(self, f"bn_{name}", nn.BatchNorm2d(hidden))
 
     def forward(self, x):
-        """x / 2 + M x."""
+        """Return x / 2 + M x."""
         clips = x.unflatten(0, (-1, self.length))
         spatial = self._branch("s", clips.mean(1))[:, None]
         channel = self._branch("c", clips.mean((1, 3, 4))[..., None, None])[:, None]
@@ -285,7 +285,7 @@ class ResidualAttention(nn.Module):
 
 
 class Bottleneck2d(nn.Module):
-    """A bottleneck over frames, with or without an M3D layer behind its middle."""
+    """A bottleneck over frames, with or without an M3D layer after its middle convolution."""
 
     def __init__(self, before, width, stride, project, m3d=None):
         super().__init__()
@@ -298,7 +298,7 @@ class Bottleneck2d(nn.Module):
             self.downsample = nn.Sequential(conv, nn.BatchNorm2d(4 * width))
 
     def forward(self, x):
-        """Branch and shortcut, which is averaged over pairs of frames where the layer strides time."""
+        """Add branch and shortcut, which is averaged over pairs of frames if the layer strides time."""
         y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
         y = self.bn3(self.conv3(self.conv2_t(y) if self.conv2_t else y))
         shortcut = self.downsample(x) if self.downsample else x
@@ -308,7 +308,7 @@ class Bottleneck2d(nn.Module):
 
 
 class ResNet2d(nn.Module):
-    """ResNet-50 over frames, or with `m3d` the M3D network with attention, time strided by 2 in stages 2-4."""
+    """ResNet-50 over frames, or with `m3d` the M3D network with attention and temporal stride 2 in stages 2-4."""
 
     def __init__(self, last_stride=1, m3d=False, released=False, length=8):
         super().__init__()
@@ -336,7 +336,7 @@ class ResNet2d(nn.Module):
         return max(1, length.bit_length() - 1 if released else (length - 1) // 2)
 
     def forward(self, x):
-        """The last stage, averaged."""
+        """Return the last stage, averaged."""
         batch = len(x)
         x = F.relu(self.bn1(self.conv1(x.transpose(1, 2).flatten(0, 1))))
         x = F.max_pool2d(self.conv1_t(x) if self.conv1_t else x, 3, 2, 1)
@@ -348,7 +348,7 @@ class ResNet2d(nn.Module):
 
 
 def create(name: str, **fields) -> nn.Module:
-    """The network that `models.create(name)` is, at the paper's size."""
+    """Return the counterpart of `models.create(name)` at the paper's size."""
     if name in ("c3d", "i3d_inception_v1"):
         return {"c3d": C3D, "i3d_inception_v1": I3D}[name]()
     if name == "resnet50":

@@ -1,4 +1,4 @@
-"""What the tables on walkers share: one run of a configuration, resumable, and rows of means over seeds."""
+"""Resumable runs of a configuration and tables of means over seeds, shared by the benchmarks on walkers."""
 
 import json
 import runpy
@@ -43,7 +43,7 @@ def run(system: str, name: str, seed: int, out: Path, changes: dict, control: st
 
 
 def scores(result: dict, stream: str | None = None) -> tuple[float, float, float, float]:
-    """mAP, rank-1, rank-1 between twins, in percent, and seconds of training."""
+    """Return mAP, rank-1 and rank-1 between twins, in percent, and seconds of training."""
     protocols = result["streams"][stream] if stream else result["protocols"]
     main = next(iter(protocols.values()))
     twins = result["twins"][stream or "system"]["rank1"]
@@ -51,7 +51,7 @@ def scores(result: dict, stream: str | None = None) -> tuple[float, float, float
 
 
 def table(found: dict[str, list]) -> str:
-    """Mean ± standard deviation over the seeds of the `scores` of each row, as Markdown."""
+    """Return the mean ± standard deviation over seeds of the `scores` of each row, as Markdown."""
     lines = ["| row | mAP | rank-1 | twins | training | seeds |", "|---|---|---|---|---|---|"]
     for title, values in found.items():
         mean, spread = np.mean(values, 0), np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros(4)

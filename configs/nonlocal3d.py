@@ -1,5 +1,6 @@
-"""3-D ResNet-50 with non-local attention (Liao, He and Yang: Video-based Person Re-identification via 3D Convolutional
-Networks and Non-local Attention, ACCV 2018).
+"""3-D ResNet-50 with non-local attention.
+
+Liao, He and Yang: Video-based Person Re-identification via 3D Convolutional Networks and Non-local Attention, ACCV 2018.
 
 `mars`: the paper's recipe. Table 2 gives 84.3 rank-1 and 77.0 mAP on MARS from Kinetics weights, Table 3 78.4 and 69.8
 from ImageNet weights, which are what the default network can start from:

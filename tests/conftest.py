@@ -42,15 +42,6 @@ from jax.extend.random import define_prng_impl
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _parsed_flags():
-    # Grain's workers read absl flags, which exist only once somebody has parsed them.
-    from absl import flags
-
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS(["pytest"])
-
-
 @pytest.fixture(scope="session")
 def xla_as_users_have_it():
     """Compiler options that undo what `XLA_FLAGS` above change, for tests of what XLA makes of a program."""
@@ -241,3 +232,14 @@ def tree():
         return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The module that reads parity vectors and fills the networks they are of."""
+    spec = importlib.util.spec_from_file_location(
+        "golden_state", Path(__file__).with_name("golden") / "golden_state.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

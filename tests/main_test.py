@@ -58,10 +58,14 @@ def one_sentence(outcome):
         (["--config", M3D, "--config.sede=1"], "there is no field config.sede; did you mean config.seed?"),
         ([f"--config={M3D}:walkers/tiny"], "dataset 'walkers/tiny' is written walkers,data.name=walkers/tiny"),
         ([f"--config={M3D}:walkers,clip_length=x"], "clip_length is 'x'; it is a number of frames, at least 1"),
-        ([f"--config={ROOT / 'README.md'}"], " is no configuration: SyntaxError: "),
-        (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py"),
+        ([f"--config={ROOT / 'README.md'}"], " is not a configuration: SyntaxError: "),
+        (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py, did you mean 'm3d'?"),
+        (["--config=m4d"], "there is no configuration file m4d, did you mean 'm3d'?"),
+        (["--config", "m4d:mars"], "there is no configuration file m4d, did you mean 'm3d'?"),
+        (["--config=m3d:marsh"], "there is no dataset 'marsh', did you mean 'mars'?"),
+        (["--config", "m3d", "--config.sede=1"], "there is no field config.sede; did you mean config.seed?"),
         ([f"--config={M3D}", "--workdri=x"], "workdri"),
-        ([f"--config={M3D}", "seed=1"], "'seed=1' is no flag; fields are set as --config.field=value"),
+        ([f"--config={M3D}", "seed=1"], "'seed=1' is not a flag; fields are set as --config.field=value"),
         ([f"--config={M3D}", "--mode=test"], "mode is 'test'; it is one of train_and_evaluate, train, evaluate"),
         ([f"--config={M3D}:folder"], "needs the field path"),
         ([f"--config={M3D}:folder,path=/not/there"], "/not/there is not a folder"),
@@ -76,11 +80,11 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(call, flags, words
 
 def test_without_a_configuration_it_says_what_to_give():
     """In a process of its own, as a user starts it; no JAX is imported for a sentence."""
-    other = str(ROOT / "tests" / "writing_test.py")
+    other = str(ROOT / "tests" / "files_test.py")
     for flags, words in (
         ([], "give --config"),
         ([f"--config={M3D}", "--config.data.hieght=3"], "config.data.height?"),
-        ([f"--config={other}"], f"{other} line 1 is no configuration: AttributeError"),
+        ([f"--config={other}"], f"{other} line 1 is not a configuration: AttributeError"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "vreid_jax.main", *flags],

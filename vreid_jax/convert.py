@@ -1,13 +1,18 @@
 """The command `vreid convert` for PyTorch weights under its earlier name, `python -m vreid_jax.convert`."""
 
-import logging
 import sys
+from collections.abc import Sequence
 
-from absl import logging as absl_logging
+from absl import logging
 
-from vreid_jax.inference.convert import main
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    from vreid_jax.cli import command, convert_weights
+
+    return command.run_alone(convert_weights, "vreid_jax.convert", arguments)
+
 
 if __name__ == "__main__":
-    logging.getLogger().setLevel(logging.WARNING)
-    absl_logging.set_verbosity(absl_logging.INFO)
+    logging.set_verbosity(logging.INFO)  # which tensors are left out
     sys.exit(main())

@@ -10,3 +10,11 @@ class InputError(ValueError):
 
 class NonFiniteLoss(RuntimeError):
     """The loss became NaN or infinite; the last checkpoint is from before that."""
+
+
+class Interrupted(Exception):
+    """A run was asked to stop, and has; carries the exit code, 128 + the signal's number."""
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from vreid_jax.errors import InputError
 
-UNFINISHED = ".partial"  # the ending of what a killed process may leave; such names begin with a dot
+UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
-    """A new file beside `path` to write to, which takes the place of `path` when the block ends.
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new file beside `path` to write to, which replaces `path` when the block ends.
 
-    It has the permissions of any new file, whatever the writer gives it. Raises `InputError` where the system refuses.
+    It gets the permissions of any new file, whatever the writer sets.
+
+    Raises:
+      InputError: when the system refuses.
     """
     path = Path(path)
     half = _beside(path)
@@ -32,19 +35,20 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):  # it has its place, or was never made
+        with contextlib.suppress(OSError):  # it has replaced `path`, or was never made
             half.unlink()
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """A new folder beside `path`, which becomes `path` when the block ends: `path` is not there, or an empty folder.
+    """Yield a new folder beside `path`, which becomes `path` when the block ends; `path` is new, or an empty folder.
 
-    Raises `InputError` where the system refuses, and for the current folder, which cannot be put in place.
+    Raises:
+      InputError: when the system refuses, or `path` is the current folder, which cannot be replaced.
     """
     path = Path(os.path.realpath(path))  # a link stays one, and what it leads to becomes the folder
     if path == Path(os.path.realpath(".")):
-        raise InputError(f"{path} is the current folder: name one to be made in it, or beside it")
+        raise InputError(f"{path} is the current folder: name a new one in it or beside it")
     half = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +66,7 @@ def _beside(path: Path) -> Path:
 
 
 def check_readable(path: Path) -> None:
-    """Raise `InputError` where the system does not let the file be read."""
+    """Raise `InputError` if the file cannot be opened."""
     try:
         path.open("rb").close()
     except OSError as error:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vreid_jax.cli import attention
+from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.visualize.heat import attention_rows
 
@@ -36,10 +36,10 @@ def test_a_position_outside_is_named():
     [
         (["--out=picture.bmp"], "must end in .png or .jpg"),
         (["--out=nowhere/at/all.png"], "in a folder that exists"),
-        ([], "is no workdir of a run"),
+        ([], "is not the workdir of a run"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path, capsys, flags, words):
     good = [f"--workdir={tmp_path}", f"--out={tmp_path / 'picture.png'}"]
-    assert attention.main([*good, *flags]) == 2
+    assert command.main(["attention", *good, *flags]) == 2
     assert words in capsys.readouterr().err

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from vreid_jax.cli import data_prepare as prepare_command
+from vreid_jax.cli import command
 from vreid_jax.datasets import load_builder, loading, tracklet_builder
 from vreid_jax.errors import InputError
 
 ROOT = Path(__file__).parents[2]
+
+
+def prepare(arguments):
+    return command.main(["data", "prepare", *arguments])
 
 
 def _snapshot(root):
@@ -23,37 +27,43 @@ def _snapshot(root):
 def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
     before = _snapshot(mars)
     built = tmp_path / "built"
-    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
+    assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
     out = capsys.readouterr().out
     assert "DIFFERS: published is 8,298 (rows of track_train_info)" in out
     assert "published numbers differ" in out
     assert f"train 3, query 3, gallery 6 tracklets, split official, in {built / 'mars_video' / '1.0.0'}" in out
     assert "left as it was" not in out
     assert len(load_builder("mars_video", built).as_data_source("gallery")) == 6
-    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
+    assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
     assert "1.0.0 (built before and left as it was; --rebuild builds it anew)" in capsys.readouterr().out
-    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={mars / 'built'}"]) == 2
+    assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={mars / 'built'}"]) == 2
     assert f"lies in --manual_dir={mars}, which is only read: give another --data_dir" in capsys.readouterr().err
     assert _snapshot(mars) == before
 
 
 def test_check_only_opens_every_picture_and_builds_nothing(mars, tmp_path, capsys):
     flags = ["mars", f"--manual_dir={mars}", f"--data_dir={tmp_path / 'built'}", "--check-only"]
-    assert prepare_command.main(flags) == 0
+    assert prepare(flags) == 0
     assert "every picture is whole" in capsys.readouterr().out
+    assert prepare([*flags, "--json"]) == 0
+    printed = capsys.readouterr()
+    outcome = json.loads(printed.out)
+    assert outcome["built"] == []
+    differing = [count["what"] for count in outcome["counts"] if count["differs"]]
+    assert printed.err.count("DIFFERS") == len(differing) > 0
     path = mars / "bbox_test/0006/0006C5T0001F002.jpg"
     path.write_bytes(path.read_bytes()[:-9])
-    assert prepare_command.main(flags) == 2
+    assert prepare(flags) == 2
     assert "0006C5T0001F002.jpg is not a readable image (cut short)" in capsys.readouterr().err
     assert not (tmp_path / "built").exists()
 
 
 def test_one_split_or_all_of_them(ilids, tmp_path, capsys):
     flags = ["ilids_vid", f"--manual_dir={ilids}", f"--data_dir={tmp_path / 'built'}"]
-    assert prepare_command.main([*flags, "--split=3"]) == 0
+    assert prepare([*flags, "--split=3"]) == 0
     assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "built/ilids_vid").iterdir() if path.name[0] != "."] == ["split_3"]
-    assert prepare_command.main(flags) == 0
+    assert prepare(flags) == 0
     out = capsys.readouterr().out
     assert out.count("DIFFERS: published is 300 (150 persons in two cameras)") == 1
     assert out.count("left as it was") == 1
@@ -66,19 +76,19 @@ def test_what_differs_in_a_later_division_is_said_and_its_pictures_are_opened(pr
     other = {"train": ["person_0001"], "test": ["person_0002", "person_0004", "person_0006"]}
     (prid / "splits_prid2011.json").write_text(json.dumps([half] * 9 + [other]))
     flags = ["prid2011", f"--manual_dir={prid}", "--check-only"]
-    assert prepare_command.main(flags) == 0
+    assert prepare(flags) == 0
     out = capsys.readouterr().out
     assert [line.split()[2] for line in out.splitlines() if line.startswith("query identities")] == ["1", "3"]
     picture = prid / "prid_2011/multi_shot/cam_b/person_0006/0009.png"
     picture.write_bytes(picture.read_bytes()[:-9])
-    assert prepare_command.main(flags) == 2
+    assert prepare(flags) == 2
     assert "person_0006/0009.png is not a readable image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mars", "--manual_dir=/nowhere"], "/nowhere is not there"),
+        (["mars", "--manual_dir=/nowhere"], "/nowhere does not exist"),
         (["mars", "--manual_dir=.", "--split=1"], "the splits of mars are 0 alone"),
         (["prid2011", "--manual_dir=.", "--split=10"], "the splits of prid2011 are 0 to 9, or all"),
         (["duke_video", "--manual_dir=."], "no folders train, query, gallery"),
@@ -87,14 +97,14 @@ def test_what_differs_in_a_later_division_is_said_and_its_pictures_are_opened(pr
 def test_what_is_wrong_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, message):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert prepare_command.main([*arguments, f"--data_dir={tmp_path}"]) == 2
+    assert prepare([*arguments, f"--data_dir={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "command"),
+    ("name", "start"),
     [
         ("mars_video", "python data_prep/prepare.py mars --manual_dir=FOLDER"),
         ("ilids_vid/split_0", "python data_prep/prepare.py ilids_vid --manual_dir=FOLDER"),
@@ -102,8 +112,8 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeyp
         ("duke_video", "python data_prep/prepare.py duke_video --manual_dir=FOLDER"),
     ],
 )
-def test_a_dataset_that_is_not_built_names_the_command(tmp_path, name, command):
-    message = f"{name!r} is not prepared under {tmp_path}; run `{command} --data_dir={tmp_path}` first"
+def test_a_dataset_that_is_not_built_names_the_command(tmp_path, name, start):
+    message = f"{name!r} is not prepared under {tmp_path}; run `{start} --data_dir={tmp_path}` first"
     with pytest.raises(InputError, match=re.escape(message)):
         load_builder(name, tmp_path)
 
@@ -141,7 +151,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(mars, tmp_path, capsys, monkeyp
 
     monkeypatch.setattr(tracklet_builder.array_record_module, "ArrayRecordWriter", Writer)
     built = tmp_path / "built"
-    assert prepare_command.main(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 2
+    assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert (
         f"cannot write mars_video/1.0.0 to {built / 'mars_video'}: write() failed: No space left on device; make room"
@@ -157,10 +167,10 @@ def test_an_interrupted_build_leaves_nothing_half_made(mars, tmp_path, end):
     held = mars / "bbox_train/0007/0007C6T0012F005.jpg"
     held.unlink()
     os.mkfifo(held)
-    command = [sys.executable, ROOT / "data_prep/prepare.py", "mars", f"--manual_dir={mars}", f"--data_dir={built}"]
+    start = [sys.executable, ROOT / "data_prep/prepare.py", "mars", f"--manual_dir={mars}", f"--data_dir={built}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job passes "ignore" on
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while not list(built.rglob("*.unfinished")) and time.monotonic() < deadline and process.poll() is None:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from vreid_jax.cli import responses
+from vreid_jax.cli import command
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,12 @@ from vreid_jax.cli import responses
         (["--out=x.gif"], "--out=x.gif must end in .png or .jpg"),
         (["--out={tmp}/nowhere/x.png"], "lie in a folder that exists"),
         (["--out={tmp}/x.png", "--tracklets=0"], "--tracklets=0 must be at least 1"),
-        (["--out={tmp}/x.png"], "is no workdir of a run: it has no config.json"),
+        (["--out={tmp}/x.png"], "is not the workdir of a run: it has no config.json"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, capsys, flags, words):
     flags = [flag.format(tmp=tmp_path) for flag in flags]
-    assert responses.main([f"--workdir={tmp_path}", *flags]) == 2
+    assert command.main(["responses", f"--workdir={tmp_path}", *flags]) == 2
     assert words in capsys.readouterr().err
 
 
@@ -25,5 +25,5 @@ def test_a_run_without_a_checkpoint_is_named(tmp_path, capsys):
     (tmp_path / "config.json").write_text(
         json.dumps({"system": "person_vlad", "dataset": "walkers", "split": 0, "model": model})
     )
-    assert responses.main([f"--workdir={tmp_path}", f"--out={tmp_path}/x.png"]) == 2
+    assert command.main(["responses", f"--workdir={tmp_path}", f"--out={tmp_path}/x.png"]) == 2
     assert "holds no checkpoints" in capsys.readouterr().err

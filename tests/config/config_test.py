@@ -8,10 +8,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from vreid_jax import config, data, models, retrieval
-from vreid_jax.config import DATASETS, NUM_SPLITS, dataset_name
+from vreid_jax.config import DATASETS, NUM_SPLITS, dataset_name, default_protocols
+from vreid_jax.config.phases import Phase
+from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.training.network import Network
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
@@ -35,14 +38,13 @@ def check_steps(config, num_classes):
     clips = jax.ShapeDtypeStruct((1, length, *size), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), clips)
     for name in config.phase_order:
-        phase = config.phases[name]
+        phase = Phase.parse(config.phases[name], f"config.phases.{name}")
         optimizer = make_optimizer(phase, 100)
 
         def state(variables, phase=phase, optimizer=optimizer):
             trainable, _ = split_params(variables["params"], phase.train)
             start = jnp.zeros((), jnp.int32)
-            apply = phase.apply.to_dict()
-            outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **apply), variables, clips)
+            outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **phase.apply), variables, clips)
             extra = memories(phase.losses, outputs["feature"].shape[-1], num_classes, False, {})
             batch_stats = variables.get("batch_stats", {})
             return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
@@ -52,9 +54,8 @@ def check_steps(config, num_classes):
             "label": jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32),
         }
         mesh = make_mesh(jax.devices()[:1])
-        step = make_train_step(
-            module, phase, optimizer, mesh, mean=entry.mean, std=entry.std, seed=0, update=entry.update
-        )
+        network = Network(module, entry.mean, entry.std)
+        step = make_train_step(network, phase, optimizer, mesh, seed=0, update=entry.update)
         before = jax.eval_shape(state, variables)
         after, metrics = step.eval_shape(before, batch)
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
@@ -83,6 +84,7 @@ def test_every_configuration_of_every_dataset_is_locked(file, dataset):
     with pytest.raises(AttributeError):
         config.data.hieght = 3
     ConfigDict(config).to_json()
+    assert list(parse_run(config).phases) == list(config.phase_order)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -112,8 +114,8 @@ def test_what_stands_behind_the_dataset_sets_fields():
     ("argument", "words"),
     [
         ("walker", "there is no dataset 'walker', did you mean 'walkers'"),
-        ("walkers,seed=1,sede", "'sede' behind the configuration is no key=value"),
-        ("walkers,seed", "'seed' behind the configuration is no key=value"),
+        ("walkers,seed=1,sede", "'sede' behind the configuration is not key=value"),
+        ("walkers,seed", "'seed' behind the configuration is not key=value"),
         ("walkers,sede=1", r"there is no field config.sede; did you mean config.seed\?"),
         ("walkers,data.hieght=1", r"did you mean config.data.height\?"),
         ("walkers,learning_rat=1", r"did you mean config.phases.\w+.optimizer.learning_rate\?"),
@@ -163,7 +165,7 @@ def test_a_split_that_is_not_there_is_said(argument, message):
 
 def test_the_numbers_of_splits_are_those_of_the_protocols():
     for dataset in DATASETS:
-        protocol = retrieval.protocols.get(retrieval.protocols.for_dataset(dataset)[0])
+        protocol = retrieval.protocols.get(default_protocols(dataset)[0])
         assert NUM_SPLITS.get(dataset, 1) == protocol.num_splits
 
 
@@ -177,5 +179,5 @@ def test_a_video_of_seventeen_people_is_enough_for_the_recipe_of_a_folder(file):
         def __len__(self):
             return 34
 
-    for phase in get_config(file, "folder,path=/srv/people").phases.values():
+    for phase in parse_run(get_config(file, "folder,path=/srv/people")).phases.values():
         assert data.num_batches_per_epoch(Source(), phase) >= 1

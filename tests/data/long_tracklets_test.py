@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vreid_jax.config import phase
+from vreid_jax.config.phases import Phase
 from vreid_jax.data import TrackletSource, train_batches
 from vreid_jax.data import source as source_module
 from vreid_jax.datasets import load_builder
@@ -35,7 +36,8 @@ def tracklets(tmp_path_factory) -> Path:
 
 
 def _phase(batch_size):
-    return phase(batch_size=batch_size, clip={"kind": "consecutive", "length": 8, "stride": 1})
+    clip = {"kind": "consecutive", "length": 8, "stride": 1}
+    return Phase.parse(phase(batch_size=batch_size, clip=clip, total_steps=1))
 
 
 def test_a_clip_costs_the_decoding_of_its_own_frames(tracklets, monkeypatch):
@@ -56,15 +58,18 @@ def test_the_pipeline_holds_less_than_a_gigabyte_and_a_half_at_that_length(track
         from pathlib import Path
 
         from vreid_jax.config import evaluation_stream, phase
+        from vreid_jax.config.phases import Phase
+        from vreid_jax.config.run import Stream
         from vreid_jax.data import TrackletSource, evaluation_items, train_batches
         from vreid_jax.datasets import load_builder
 
         builder = load_builder("folder", {str(tracklets / "built")!r}, progress=False, path={str(tracklets)!r})
         source = TrackletSource(builder, "train")
-        settings = phase(batch_size=2, clip={{"kind": "consecutive", "length": 8, "stride": 1}})
+        clip = {{"kind": "consecutive", "length": 8, "stride": 1}}
+        settings = Phase.parse(phase(batch_size=2, clip=clip, total_steps=40))
         for batch in train_batches(source, settings, size=(256, 128), seed=0, num_batches=40, num_threads=8):
             assert batch["frames"].shape == (2, 8, 256, 128, 3)
-        clip = evaluation_stream("all", 8, {{}}).clip
+        clip = Stream.parse(evaluation_stream("all", 8, {{}}), "stream").clip
         clips = sum(len(part) for _, part in evaluation_items(source, clip, size=(256, 128), num_threads=8))
         assert clips == 2 * {LONGEST // 8}
         print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -65,7 +65,7 @@ def test_a_frame_of_another_size_is_resized_to_the_first():
 
 @pytest.mark.parametrize("data", [b"no picture", b""])
 def test_unreadable_bytes_are_an_error_that_names_the_tracklet(data):
-    with pytest.raises(InputError, match="train/0007/c2: a frame is no readable JPEG or PNG"):
+    with pytest.raises(InputError, match="train/0007/c2: a frame is not a readable JPEG or PNG"):
         decode_frames([png(np.zeros((2, 2, 3), np.uint8)), data], "train/0007/c2")
 
 

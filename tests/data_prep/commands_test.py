@@ -5,18 +5,22 @@ from pathlib import Path
 import cv2
 import pytest
 
-from vreid_jax.cli import data_show as show
-from vreid_jax.cli import data_video as video_command
+from vreid_jax.cli import command
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_show_writes_a_sheet(tmp_path, capsys):
     out = tmp_path / "sheet.png"
-    assert show.main(["walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}"]) == 0
+    assert command.main(["data", "show", "walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}"]) == 0
     assert cv2.imread(str(out)).shape[1] == 16 * 66
     assert "tracklets of walkers/tiny" in capsys.readouterr().out
-    assert show.main(["walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}", "--split=query", "--tracklets=3"]) == 0
+    assert (
+        command.main(
+            ["data", "show", "walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}", "--split=query", "--tracklets=3"]
+        )
+        == 0
+    )
     assert cv2.imread(str(out)).shape[0] == 3 * (128 + 18)
 
 
@@ -24,7 +28,10 @@ def test_show_writes_a_sheet(tmp_path, capsys):
 @pytest.mark.parametrize("split", [[], ["--split=gallery", "--tracklets=7"]])
 def test_show_writes_an_animation(data_dir, tmp_path, suffix, split):
     out = tmp_path / f"moving{suffix}"
-    assert show.main(["walkers/tiny", f"--out={out}", f"--data-dir={data_dir}", "--fps=20", *split]) == 0
+    assert (
+        command.main(["data", "show", "walkers/tiny", f"--out={out}", f"--data-dir={data_dir}", "--fps=20", *split])
+        == 0
+    )
     readable, moving = cv2.imreadanimation(str(out))
     assert readable
     assert len(moving.frames) >= 10
@@ -45,7 +52,7 @@ def test_show_writes_an_animation(data_dir, tmp_path, suffix, split):
 )
 def test_show_says_what_is_wrong_and_exits_with_2(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert show.main([*arguments, f"--data-dir={tmp_path}"]) == 2
+    assert command.main(["data", "show", *arguments, f"--data-dir={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -63,7 +70,7 @@ def test_show_says_what_is_wrong_and_exits_with_2(tmp_path, capsys, monkeypatch,
 )
 def test_video_to_tracklets_says_what_is_wrong_and_exits_with_2(tmp_path, capsys, flags, message):
     names = [str(tmp_path / name) for name in ("video.avi", "tracks.txt", "out")]
-    assert video_command.main([*names, *flags]) == 2
+    assert command.main(["data", "video", *names, *flags]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -62,7 +62,7 @@ TOP = "DukeMTMC-VideoReID"
         (lambda r: (r / TOP / "train/0001/0001/1.jpg").write_bytes(b""), "1.jpg: a frame must be named like"),
         (lambda r: (r / TOP / "train/0001/0001/0001C2F0009X1.jpg").write_bytes(b""), "cameras 2, 6; a tracklet has one"),
         (lambda r: shutil.copytree(r / TOP / "train/0001/0001", r / TOP / "train/0001/0007"), "0007 is the same tracklet as .*0001"),
-        (lambda r: shutil.rmtree(r / TOP / "gallery/0003"), "query/0003/0001: person 3 is a query and not in the gallery"),
+        (lambda r: shutil.rmtree(r / TOP / "gallery/0003"), "query/0003/0001: person 3 is a query but not in the gallery"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path(duke, spoil, message):

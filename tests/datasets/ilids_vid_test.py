@@ -44,7 +44,7 @@ def test_without_the_file_the_split_is_seeded_and_says_so(ilids):
     assert listings[3] == _list(ilids, 3)
     assert len({tuple(t.pid for t in listing.query) for listing in listings}) > 3
     for listing in listings:
-        assert listing.split_source.startswith("seeded: train_test_splits_ilidsvid.mat is not there")
+        assert listing.split_source.startswith("seeded: train_test_splits_ilidsvid.mat is missing")
         halves = {t.pid for t in listing.train}, {t.pid for t in listing.query}
         assert [len(half) for half in halves] == [3, 3]
         assert halves[0] | halves[1] == set(PERSONS)
@@ -77,7 +77,7 @@ SEQUENCES = "i-LIDS-VID/sequences"
         (lambda r: shutil.rmtree(r / "i-LIDS-VID"), "no folder sequences with cam1 and cam2"),
         (lambda r: shutil.rmtree(r / SEQUENCES / "cam2/person005"), "cam2 has no person005, which cam1 has"),
         (lambda r: (r / SEQUENCES / "cam1/person005").rename(r / SEQUENCES / "cam1/anna"), "cam1/anna: .* like person001"),
-        (lambda r: (r / SEQUENCES / "cam1/person5").mkdir(), "cam1/person5: person 5 is there twice"),
+        (lambda r: (r / SEQUENCES / "cam1/person5").mkdir(), "cam1/person5: person 5 has two folders"),
         (lambda r: [p.unlink() for p in (r / SEQUENCES / "cam1/person005").glob("cam*")], "cam1/person005 has no frames"),
         (lambda r: (r / SEQUENCES / "cam1/person005/00012.png").write_bytes(b""), "00012.png: a frame must be named like"),
         (lambda r: (r / SEQUENCES / "cam1/person005/cam2_person005_3.png").write_bytes(b""), "another person or camera"),

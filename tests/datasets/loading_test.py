@@ -75,6 +75,15 @@ def test_two_builds_are_equal_byte_for_byte(tiny, tmp_path):
         np.testing.assert_array_equal(np.stack(list(a["frames"])), np.stack(list(b["frames"])))
 
 
+def test_another_file_format_is_refused(tmp_path):
+    with pytest.raises(InputError, match="file_format is 'tfrecord'; walkers is stored as array_record"):
+        tfds.builder("walkers/tiny", data_dir=tmp_path, file_format="tfrecord")
+    assert (
+        tfds.builder("walkers/tiny", data_dir=tmp_path, file_format="array_record").info.file_format.value
+        == "array_record"
+    )
+
+
 def test_what_a_killed_build_left_is_swept_away(tmp_path):
     left = tmp_path / "walkers" / "tiny" / "incomplete.ABCDEF_1.0.0"
     left.mkdir(parents=True)
@@ -222,7 +231,7 @@ def test_a_tracklet_with_no_readable_frame_is_an_error_even_when_skipping(trackl
     [
         (lambda p: (p / "query").rename(p / "probe"), "query is missing"),
         (lambda p: (p / "train" / "0001").rename(p / "train" / "anna"), "anna.*whole number"),
-        (lambda p: (p / "train" / "0001").rename(p / "train" / "0"), "belong into gallery"),
+        (lambda p: (p / "train" / "0001").rename(p / "train" / "0"), "belong in gallery"),
         (lambda p: (p / "train" / "0001" / "c1_a").rename(p / "train" / "0001" / "cam1"), "c<camera>_<name>"),
         (lambda p: (p / "gallery" / "7" / "c3_x").mkdir(), "c3_x has no frames"),
         (lambda p: (p / "query" / "7" / "c1" / "f2.bmp").touch(), "f2.bmp: frames are .jpg or .png"),
@@ -243,7 +252,7 @@ def test_query_and_gallery_share_a_name_only_for_the_same_frames(tracklets, tmp_
     _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 50)
     assert len(_load(tracklets, tmp_path).as_data_source("gallery")) == 4
     _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 90)
-    with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 have one name and different frames"):
+    with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 share a name but not their frames"):
         _load(tracklets, tmp_path)
 
 

@@ -98,12 +98,12 @@ def _first_name(name):
         (lambda m: _table(m, "tracks_train_info", _set(1, 3, 3)), "row 2: says pid 1, camera 3"),
         (lambda m: _table(m, "tracks_test_info", _set(0, 2, 0)), "row 1: says pid 0, camera 1, .* is of pid -1"),
         (lambda m: _table(m, "query_IDX", _set(0, 0, 99)), "names row 99 of track_test_info, which has rows 1 to 6"),
-        (lambda m: _table(m, "query_IDX", _set(0, 0, 1)), "row 1, which is of pid -1: junk and distractors are no queries"),
+        (lambda m: _table(m, "query_IDX", _set(0, 0, 1)), "row 1, which is of pid -1: junk and distractors cannot be queries"),
         (lambda m: _table(m, "query_IDX", _set(0, 0, 5)), "names a row of track_test_info twice"),
         (lambda m: (m / "info/query_IDX.mat").write_bytes(b"no matlab"), "query_IDX.mat is not a readable MATLAB file"),
         (lambda m: shutil.copy(m / "info/query_IDX.mat", m / "info/tracks_test_info.mat"), "has no table track_test_info, only query_IDX"),
-        (lambda m: _names(m, "train", _first_name("1_c1_f1.jpg")), "train_name.txt, line 1: '1_c1_f1.jpg' is no name like"),
-        (lambda m: _names(m, "train", _first_name("0001C1T0001F002.jpg")), "line 2: 0001C1T0001F002.jpg is there twice"),
+        (lambda m: _names(m, "train", _first_name("1_c1_f1.jpg")), "train_name.txt, line 1: '1_c1_f1.jpg' is not a name like"),
+        (lambda m: _names(m, "train", _first_name("0001C1T0001F002.jpg")), "line 2: 0001C1T0001F002.jpg is listed twice"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path_and_nothing_is_left(mars, tmp_path, spoil, message):

@@ -85,7 +85,7 @@ MULTI = "prid_2011/multi_shot"
         (lambda r: (r / MULTI / "cam_a/person_0002/a.png").write_bytes(b""), "a.png: a frame must be named like 0001.png"),
         (lambda r: _json(r, train=(1, 5)), "division 0, names person_0005, who is not in both cameras"),
         (lambda r: _json(r, train=(1, 201)), "names person_0201"),
-        (lambda r: _json(r, train=(1, 2)), "a person is in it twice"),
+        (lambda r: _json(r, train=(1, 2)), "a person occurs twice"),
         (lambda r: (r / "splits_prid2011.json").write_text("[]"), "must be a list of 10"),
         (lambda r: (r / "splits_prid2011.json").write_text("{"), "must be a list of 10"),
     ],

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from vreid_jax import data, evaluation, models, retrieval
+from vreid_jax.config import default_protocols
+from vreid_jax.config.run import parse_streams
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.results import Results
+from vreid_jax.training.network import Network
 
 
 class Split:
@@ -53,14 +56,12 @@ def test_an_empty_split_is_an_error(tiny, monkeypatch):
 def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
     module = models.create("toy", num_classes=3)
     variables = dict(module.init(jax.random.key(0), jnp.zeros((1, 2, 32, 16, 3))))
-    stream = toy.evaluation.streams.temporal
+    stream = parse_streams(toy.evaluation)["temporal"]
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
     def extract(batch_frames):
-        toy.evaluation.batch_frames = batch_frames
-        return extraction.extract_stream(
-            module, variables, tiny.tracklets, stream, config=toy, mean=mean, std=std, name="x"
-        )
+        network, options = Network(module, mean, std), extraction.ExtractionOptions((32, 16), batch_frames, 2)
+        return extraction.extract_stream(network, variables, tiny.tracklets, stream, options, name="x")
 
     small, large = extract(8), extract(1000)
     assert small.shape == (21, 8)
@@ -118,7 +119,7 @@ def test_streams_are_normalised_and_concatenated():
     np.testing.assert_array_equal(extraction.fuse({"a": a}), a)
 
 
-def test_color_histogram_of_one_colour_and_of_two_halves(toy):
+def test_color_histogram_of_one_colour_and_of_two_halves():
     red, half = np.zeros((1, 12, 4, 3), np.uint8), np.zeros((1, 12, 4, 3), np.uint8)
     red[..., 0] = 255
     half[:, :, 2:, 1] = 130
@@ -127,8 +128,8 @@ def test_color_histogram_of_one_colour_and_of_two_halves(toy):
         def read(self, row, numbers):
             return np.repeat((red, half)[row], len(numbers), 0)
 
-    toy.data.height, toy.data.width = 12, 4
-    features = extraction.color_histogram(Two("query", ["a", "b"], [1, 2], [1, 1]), toy, stripes=3).reshape(2, 3, 64)
+    split = Two("query", ["a", "b"], [1, 2], [1, 1])
+    features = extraction.color_histogram(split, (12, 4), stripes=3).reshape(2, 3, 64)
     expected = np.zeros((3, 64))
     expected[:, 3 * 16] = 1.0  # red in its highest of four bins, green and blue in their lowest
     np.testing.assert_allclose(features[0], expected)
@@ -166,9 +167,7 @@ def test_selections_are_persons_ranked_ten_times(tiny):
 
 def test_both_protocols_of_mars_are_scored_and_their_counts_printed(tiny):
     features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
-    scores = evaluation.score(
-        tiny, evaluation.feature_distances(features, "euclidean"), retrieval.protocols.for_dataset("mars")
-    )
+    scores = evaluation.score(tiny, evaluation.feature_distances(features, "euclidean"), default_protocols("mars"))
     vectors = np.concatenate([features, np.zeros((1, 5), np.float32)])  # row -1: junk, which is never embedded
     away = ~np.isin(tiny.gallery.tracklet_ids, tiny.query.tracklet_ids) & (tiny.gallery.pids != -1)
     for name, kept in (("mars", tiny.gallery.pids > -2), ("mars_query_free", away)):

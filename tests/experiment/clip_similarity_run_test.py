@@ -1,5 +1,7 @@
 """The system of learned clip similarity from training to results, with a backbone that compiles in a second."""
 
+import contextlib
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,13 +14,13 @@ import pytest
 import vreid_jax
 from vreid_jax import data, experiment, models, report, retrieval
 from vreid_jax.config import from_file, set_field
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
-from vreid_jax.experiment.run import Run
+from vreid_jax.experiment.phases import phase_data, plan_phases, restore
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.training import loop
-from vreid_jax.training.checkpoints import load_variables
-from vreid_jax.training.signals import Interrupted
+from vreid_jax.training.checkpoints import Checkpoints, load_variables
 from vreid_jax.visualize import clip_pairs
 
 FILE = Path(__file__).parents[1] / "toy_clips_config.py"
@@ -54,11 +56,11 @@ def similarity_of(workdir, features, **apply):
     return np.asarray(module.apply(load_variables(workdir), features, features, method="similarity", **apply))
 
 
-def mean_average_precision(run, table, similarity):
+def mean_average_precision(setup, table, similarity):
     row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
-    kept = run.test.gallery.pids != -1
-    query = [row[name] for name in run.test.query.tracklet_ids.tolist()]
-    gallery = [row[name] for name in run.test.gallery.tracklet_ids[kept].tolist()]
+    kept = setup.test.gallery.pids != -1
+    query = [row[name] for name in setup.test.query.tracklet_ids.tolist()]
+    gallery = [row[name] for name in setup.test.gallery.tracklet_ids[kept].tolist()]
     pids, camids = table["pids"], table["camids"]
     ranking = retrieval.rank(
         1 - similarity[np.ix_(query, gallery)], pids[query], pids[gallery], camids[query], camids[gallery]
@@ -73,8 +75,8 @@ def test_a_run_trains_both_phases_and_scores_with_the_learned_similarity(finishe
     assert all("clip_triplet" in line for line in lines[3:])
     table = np.load(workdir / "features" / "clips.npz")
     assert table["features"].shape == (21, M, 6)
-    run = Run(config, workdir, "evaluate")
-    expected = mean_average_precision(run, table, similarity_of(workdir, table["features"]))
+    setup = make_setup(config, workdir)
+    expected = mean_average_precision(setup, table, similarity_of(workdir, table["features"]))
     np.testing.assert_allclose(results.protocols["walkers"]["mAP"], expected, atol=1e-6)
 
 
@@ -84,12 +86,12 @@ def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_i
     assert (measured["metric"], measured["of_vectors"]["metric"]) == ("similarity", "euclidean")
     model = vreid_jax.load(workdir)
     assert model.about["open_set"] == measured["of_vectors"]
-    run = Run(config, workdir, "evaluate")
+    setup = make_setup(config, workdir)
     table = np.load(workdir / "features" / "clips.npz")
-    np.testing.assert_allclose(model.embed_tracklets(run.test.tracklets), table["features"].mean(1), atol=1e-5)
+    np.testing.assert_allclose(model.embed_tracklets(setup.test.tracklets), table["features"].mean(1), atol=1e-5)
     row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
     vectors, pids = table["features"].mean(1).astype(np.float64), table["pids"]
-    queries = [row[name] for name in run.test.query.tracklet_ids.tolist()]
+    queries = [row[name] for name in setup.test.query.tracklet_ids.tolist()]
     others = np.sort(
         [np.linalg.norm(vectors[q] - vectors[g]) for q in queries for g in row.values() if pids[q] != pids[g]]
     )
@@ -163,9 +165,9 @@ def test_baselines_are_fields_of_the_evaluation(finished, data_dir, tmp_path, ki
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
     table = np.load(workdir / "features" / "clips.npz")
     similarity = similarity_of(workdir, table["features"], kind=kind, t=20, normalize=False)
-    run = Run(config, workdir, "evaluate")
+    setup = make_setup(config, workdir)
     np.testing.assert_allclose(
-        results.protocols["walkers"]["mAP"], mean_average_precision(run, table, similarity), atol=1e-6
+        results.protocols["walkers"]["mAP"], mean_average_precision(setup, table, similarity), atol=1e-6
     )
 
 
@@ -180,32 +182,34 @@ def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(fini
 def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, data_dir, tmp_path, monkeypatch):
     workdir, config, _ = finished
     config = small(data_dir, **{"phases.similarity.clip.corrupt": 2, "data.feature_dir": str(tmp_path / "tables")})
-    run = Run(config, workdir, "evaluate")
-    state, _ = run.restored()
-    table = run._phase_data("similarity").clip_features(state)
+    setup = make_setup(config, workdir)
+    plans = plan_phases(setup)
+    with contextlib.closing(Checkpoints(workdir, keep=3)) as checkpoints:
+        state, _ = restore(setup, plans, checkpoints)
+    inputs = phase_data(setup, plans["similarity"])
+    table = inputs.clip_features(state)
     np.testing.assert_array_equal(table, state.extra["cache"]["clip_features"])
     monkeypatch.setattr(extraction, "extract_stream", None)
-    np.testing.assert_array_equal(run._phase_data("similarity").clip_features(state), table)
+    np.testing.assert_array_equal(inputs.clip_features(state), table)
     assert len(list((tmp_path / "tables").iterdir())) == 1
 
 
 def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finished, data_dir):
     """What the table over M_max relies on: two extractions serve every M_max."""
     workdir, config, _ = finished
-    run = Run(config, workdir, "evaluate")
+    setup = make_setup(config, workdir)
     variables = load_variables(workdir)
 
     def extract(corrupt, everything=False):
-        set_field(config, "evaluation.streams.clips.clip.corrupt", corrupt)
-        stream = config.evaluation.streams.clips
-        options = {"config": config, "mean": run.entry.mean, "std": run.entry.std, "corrupt_all": everything}
-        found = extraction.extract_stream(run.module, variables, run.test.tracklets, stream, **options)
-        set_field(config, "evaluation.streams.clips.clip.corrupt", 0)
-        return found
+        stream = setup.settings.evaluation.streams["clips"]
+        stream = dataclasses.replace(stream, clip=dataclasses.replace(stream.clip, corrupt=corrupt))
+        return extraction.extract_stream(
+            setup.network, variables, setup.test.tracklets, stream, setup.extraction, corrupt_all=everything
+        )
 
     clean, corrupted, drawn = extract(0), extract(0, everything=True), extract(3)
     chosen = np.stack(
-        [data.draw_corrupted(M, 3, data.tracklet_generator(0, name)) for name in run.test.tracklets.tracklet_ids]
+        [data.draw_corrupted(M, 3, data.tracklet_generator(0, name)) for name in setup.test.tracklets.tracklet_ids]
     )
     assert 0.2 < chosen.mean() < 0.8
     np.testing.assert_allclose(drawn, np.where(chosen[:, :, None], corrupted, clean), atol=1e-5)

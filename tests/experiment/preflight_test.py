@@ -26,10 +26,10 @@ def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(
 
 def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="is not empty and holds no run"):
+    with pytest.raises(InputError, match="is not empty and does not hold a run"):
         experiment.train_and_evaluate(toy, tmp_path)
     assert tree(tmp_path) == {"thesis.tex": b"precious"}
-    with pytest.raises(InputError, match="is a file; give a folder"):
+    with pytest.raises(InputError, match="is a file; it must be a folder"):
         experiment.train_and_evaluate(toy, tmp_path / "thesis.tex")
 
 
@@ -45,7 +45,7 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
         ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),
         ({"phases.temporal.train": ("nothing",)}, "phase temporal: train names 'nothing', which matches no parameter"),
         ({"phases.spatial.train": ("spatial/.*", "spatail/.*")}, "phase spatial: train names 'spatail/"),
-        ({"phases.spatial.train": ("(",)}, r"phase spatial: '\(' is no regular expression"),
+        ({"phases.spatial.train": ("(",)}, r"phase spatial: '\(' is not a regular expression"),
         ({"phases.spatial.lr_multipliers": (("haed/.*", 2.0),)}, "phase spatial: lr_multipliers names 'haed/"),
         ({"phases.spatial.augment.flip": 7.0}, "phases.spatial.augment.flip is 7.0; it is a probability"),
         ({"phases.spatial.sampler": "idntity"}, "phase spatial: sampler is 'idntity'"),
@@ -123,7 +123,7 @@ def test_training_does_not_go_on_with_other_tracklets(finished, toy, tmp_path, m
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     toy.phases.temporal.total_steps = 5
     monkeypatch.setattr(TrackletSource, "digest", lambda source: f"other {source.split}")
-    with pytest.raises(InputError, match="the training split of walkers/tiny is another one than this run began with"):
+    with pytest.raises(InputError, match="the training split of walkers/tiny is not the one that this run began with"):
         experiment.train_and_evaluate(toy, workdir)
     experiment.train_and_evaluate(toy, workdir, "evaluate")
 
@@ -134,7 +134,7 @@ def test_parameters_that_are_no_numbers_are_not_saved(toy, tmp_path):
     toy.phases.spatial.lr_multipliers = ((".*", 1e30),)  # the product is infinite in float32
     toy.checkpoint.every_steps = 1
     with pytest.raises(
-        NonFiniteLoss, match="a parameter is no number at step 1 of phase spatial; no checkpoint is from"
+        NonFiniteLoss, match="a parameter is not a finite number at step 1 of phase spatial; no checkpoint is from"
     ):
         experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     assert not any(path.name.isdigit() for path in (tmp_path / "run" / "checkpoints").iterdir())

@@ -1,5 +1,6 @@
 """Restart equals no restart, and a run may start from another's parameters."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,24 +14,25 @@ import numpy as np
 import pytest
 
 from vreid_jax import experiment
-from vreid_jax.errors import InputError
-from vreid_jax.experiment.run import Run
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.experiment.phases import plan_phases, restore, train_batches
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.training import loop
-from vreid_jax.training.signals import Interrupted
+from vreid_jax.training.checkpoints import Checkpoints
 
 
 def outcome(config, workdir):
-    """The state at the newest checkpoint, the place, and the batch that would come next."""
-    run = Run(config, workdir, "evaluate")
-    state, place = run.restored()
-    batches = run._batches(place.phase, run.lengths[place.phase] + 1)
-    if place.iterator is not None:
-        batches.set_state(place.iterator)
-    place.seconds = 0.0
-    following = next(batches)
-    run.checkpoints.close()
-    return jax.device_get(state), place, following
+    """The state at the newest checkpoint, the position, and the batch that would come next."""
+    setup = make_setup(config, workdir)
+    plans = plan_phases(setup)
+    with contextlib.closing(Checkpoints(workdir, keep=3)) as checkpoints:
+        state, position = restore(setup, plans, checkpoints)
+    plan = plans[position.phase]
+    batches = train_batches(setup, plan, plan.total_steps + 1)
+    if position.iterator is not None:
+        batches.set_state(position.iterator)
+    return jax.device_get(state), dataclasses.replace(position, seconds=0.0), next(batches)
 
 
 def assert_bitwise_equal(first, second):

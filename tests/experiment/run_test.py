@@ -11,12 +11,13 @@ import pytest
 from vreid_jax import experiment, models, retrieval
 from vreid_jax.data import TrackletSource
 from vreid_jax.datasets import load_builder
-from vreid_jax.errors import InputError
-from vreid_jax.experiment import scoring as run_scores
-from vreid_jax.experiment.run import Run, phase_seed
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.evaluation.features import fuse
+from vreid_jax.experiment import phases, run, scoring
+from vreid_jax.experiment.phases import phase_seed
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
-from vreid_jax.training.signals import Interrupted
 
 PROTOCOL = {"num_queries", "num_valid_queries", "num_gallery", "mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "rank20", "cmc"}  # fmt: skip
 
@@ -83,7 +84,7 @@ def test_a_finished_run_is_evaluated_again_without_training(finished, monkeypatc
     workdir, config, found = finished
     (workdir / "results.json").unlink()
     before = tree(workdir / "checkpoints")
-    monkeypatch.setattr(experiment, "run_phase", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(phases, "run_phase", lambda *_, **__: pytest.fail("trained again"))
     again = experiment.train_and_evaluate(config, workdir)
     assert again.protocols == found.protocols
     assert results(workdir)["step"] == 8
@@ -164,19 +165,19 @@ def test_a_learned_metric_is_fitted_on_the_training_split_used_and_kept(finished
     tables = ("system", "spatial", "temporal", "untrained-system", "color_histogram-system")
     assert names == {f"{metric}-{name}.npz" for name in tables}
     assert results(workdir)["metric"] == metric
-    run = Run(toy, workdir, "evaluate")
+    setup = make_setup(toy, workdir)
     features, labels = system_table(workdir)
     kind = {"xqda": retrieval.XQDA, "kissme": retrieval.KISSME}[metric]
     stored = kind.load(workdir / "metrics" / f"{metric}-system.npz")
     np.testing.assert_allclose(
-        ranked(stored.distance(features, features), run.test, labels).mAP, found.protocols["walkers"]["mAP"], rtol=1e-6
+        ranked(stored.distance(features, features), setup.test, labels).mAP,
+        found.protocols["walkers"]["mAP"],
+        rtol=1e-6,
     )
     # And it is the metric of the training split's features: fitted here once more, on features extracted here.
-    state, _ = run.restored()
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    training = run_scores.feature_tables(run, run.train_source, "", variables)["system"]
+    training = fuse(scoring.stream_features(setup, setup.train_source, "", load_variables(workdir)))
     first = np.zeros(len(training), bool)
-    pids, camids = run.train_source.pids, run.train_source.camids
+    pids, camids = setup.train_source.pids, setup.train_source.camids
     for pid in np.unique(pids):
         first |= (pids == pid) & (camids == camids[pids == pid].min())
     again = kind().fit(training[first], training[~first], pids[first], pids[~first])
@@ -190,14 +191,14 @@ def test_reranked_scores_are_those_of_the_library_on_the_stored_features(finishe
     toy.evaluation.baselines = ()
     found = experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert found.protocols == finished[2].protocols
-    run = Run(toy, workdir, "evaluate")
+    setup = make_setup(toy, workdir)
     features, labels = system_table(workdir)
 
     def distances(query, gallery):
         place = np.array([np.flatnonzero(gallery == row)[0] for row in query])
         return retrieval.rerank(features[query], features[gallery], query_index=place)
 
-    expected = ranked(distances, run.test, labels).summary()
+    expected = ranked(distances, setup.test, labels).summary()
     assert expected["mAP"] != found.protocols["walkers"]["mAP"]
     np.testing.assert_allclose(results(workdir)["reranked"]["walkers"]["mAP"], expected["mAP"], rtol=1e-6)
     assert "re-ranked" in found.table()
@@ -206,11 +207,11 @@ def test_reranked_scores_are_those_of_the_library_on_the_stored_features(finishe
 def test_open_set_thresholds_are_those_of_the_stored_features(finished):
     workdir, config, _ = finished
     stored = results(workdir)["open_set"]
-    run = Run(config, workdir, "evaluate")
+    setup = make_setup(config, workdir)
     features, labels = system_table(workdir)
     row = {tracklet: number for number, tracklet in enumerate(labels["tracklet_ids"].tolist())}
     genuine, impostor = [], []
-    for query in map(row.get, run.test.query.tracklet_ids.tolist()):
+    for query in map(row.get, setup.test.query.tracklet_ids.tolist()):
         for gallery in range(len(features)):
             distance = np.linalg.norm(features[query] - features[gallery])
             same = labels["pids"][query] == labels["pids"][gallery]
@@ -270,14 +271,14 @@ def test_the_digest_of_a_split_knows_its_tracklets_and_their_order(data_dir):
 
 
 def test_a_signal_while_a_run_is_read_stops_it(finished, toy, monkeypatch):
-    restored = Run.restored
+    restored = run.restore_variables
 
-    def signalled(run):
+    def signalled(setup):
         os.kill(os.getpid(), signal.SIGTERM)
-        return restored(run)
+        return restored(setup)
 
-    monkeypatch.setattr(Run, "restored", signalled)
-    monkeypatch.setattr(Run, "evaluate", lambda *_: pytest.fail("the signal was forgotten"))
+    monkeypatch.setattr(run, "restore_variables", signalled)
+    monkeypatch.setattr(run, "score", lambda *_: pytest.fail("the signal was forgotten"))
     with pytest.raises(Interrupted, match="run the same command again") as leaving:
         experiment.train_and_evaluate(toy, finished[0], "evaluate")
     assert leaving.value.exit_code == 128 + signal.SIGTERM
@@ -294,7 +295,7 @@ def test_an_evaluation_says_what_it_changes_of_the_run(finished, toy, tmp_path, 
     toy.evaluation.shuffle_frames, toy.evaluation.metric = False, "cosine"
     experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert json.loads((workdir / "config.json").read_text())["evaluation"]["metric"] == "cosine"
-    assert "evaluated, embedded and searched by cosine from now on, it was by euclidean" in capsys.readouterr().out
+    assert "evaluated, embedded and searched by cosine from now on (before: euclidean)" in capsys.readouterr().out
 
 
 def test_modes(toy, tmp_path):

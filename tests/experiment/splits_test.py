@@ -11,10 +11,9 @@ import vreid_jax
 from vreid_jax import experiment, report
 from vreid_jax.config import NUM_SPLITS
 from vreid_jax.datasets import loading
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import splits as all_splits
 from vreid_jax.training import loop
-from vreid_jax.training.signals import Interrupted
 
 
 @pytest.fixture(scope="module")

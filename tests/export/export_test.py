@@ -12,6 +12,7 @@ import pytest
 from vreid_jax import export, inference
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
+from vreid_jax.export import writing
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_the_metadata_say_what_goes_in_and_comes_out(model, folder):
     assert about["platforms"] == ["cpu", "cuda", "tpu"]
     assert about["functions"]["temporal"]["inputs"] == [{"shape": ["b", 2, 32, 16, 3], "dtype": "uint8"}]
     assert about["functions"]["temporal"]["outputs"] == [["b", 8]]
-    assert "uint8 RGB frames, not normalised" in about["input"]["pixels"]
+    assert "uint8 RGB frames, normalised by the function" in about["input"]["pixels"]
     assert (about["input"]["height"], about["input"]["width"], about["fingerprint"]) == (32, 16, model.fingerprint)
     assert all(found["largest_difference"] <= 1e-5 for found in about["functions"].values())
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -65,8 +66,8 @@ def test_the_metadata_say_what_goes_in_and_comes_out(model, folder):
 
 
 def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "read_function", lambda path: lambda frames: np.zeros((len(frames), 8)))
-    with pytest.raises(RuntimeError, match=r"the exported spatial differs from the model by 1.0e\+00: it was not kept"):
+    monkeypatch.setattr(writing, "read_function", lambda path: lambda frames: np.zeros((len(frames), 8)))
+    with pytest.raises(RuntimeError, match=r"the exported spatial differs from the model by 1.0e\+00; it was not kept"):
         export.export_model(model, tmp_path / "toy", platforms=("cpu",))
     assert not list(tmp_path.iterdir())
 
@@ -99,8 +100,8 @@ def test_the_metadata_say_how_onnx_was_checked(with_onnx):
 
 def test_an_onnx_file_that_computes_something_else_is_not_kept(model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="ONNX is an extra")
-    read = export.read_onnx
-    monkeypatch.setattr(export, "read_onnx", lambda path: lambda frames: 1.001 * read(path)(frames))
+    read = writing.read_onnx
+    monkeypatch.setattr(writing, "read_onnx", lambda path: lambda frames: 1.001 * read(path)(frames))
     with pytest.raises(RuntimeError, match=r"the exported spatial.onnx differs from the model by 1.0e-03"):
         export.export_model(model, tmp_path / "toy", platforms=("cpu",), onnx=True)
     assert not list(tmp_path.iterdir())
@@ -160,13 +161,13 @@ def test_a_folder_that_the_system_refuses_is_one_sentence(model, tmp_path, monke
 def test_what_cannot_be_exported_is_one_sentence(model, folder, tmp_path, capsys):
     for platforms, words in (
         (("gpu",), "the platforms are cpu, cuda, tpu, not gpu"),
-        (("tpu",), "this machine is cpu"),
+        (("tpu",), "this machine's platform is cpu"),
     ):
         with pytest.raises(InputError, match=words):
             export.export_model(model, tmp_path / "a", platforms=platforms)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export.export_model(model, folder)
-    with pytest.raises(InputError, match="holds no export"):
+    with pytest.raises(InputError, match="does not contain an export"):
         export.read(tmp_path)
     assert command.main(["export", str(tmp_path / "none"), f"--out={tmp_path / 'a'}"]) == 2
     assert "there is no model" in capsys.readouterr().err

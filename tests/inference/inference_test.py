@@ -51,8 +51,8 @@ def lost(arrays):
         ({"fields": '{"width": 8, "dropout": 0.5}'}, "of its tensors are not those of its fields"),
         ({"fields": '{"wide": 8}'}, "model 'toy' has no field 'wide'"),
         ({"fields": "[4]"}, "is damaged: its config, fields or preprocessing cannot be read"),
-        ({"fields": None}, "is damaged: its metadata have no fields"),
-        ({"config": "{"}, "is damaged: its config is no JSON"),
+        ({"fields": None}, "is damaged: its metadata lack fields"),
+        ({"config": "{"}, "is damaged: its config is not valid JSON"),
         ({"config": "{}"}, "is damaged: its config, fields or preprocessing cannot be read"),
         ({"preprocessing": "7"}, "is damaged: its config, fields or preprocessing cannot be read"),
         ({"model": "tomorrow"}, "cannot be used: unknown model 'tomorrow'"),
@@ -98,7 +98,7 @@ def test_what_the_system_refuses_is_one_sentence(good, tmp_path, monkeypatch):
         patched.setattr(Path, "open", refused)
         with pytest.raises(InputError, match=r"toy.safetensors cannot be read: Permission denied"):
             inference.load(good)
-    with pytest.raises(InputError, match="the model is an empty text"):
+    with pytest.raises(InputError, match="the model is empty"):
         inference.load("")
 
 

@@ -37,7 +37,7 @@ def test_addresses_have_a_repository_a_revision_and_a_file(address, parts):
 
 @pytest.mark.parametrize("address", ["hf://m3d", "hf://me/m3d/", "hf://me/m3d/notes.txt", "hf:/me/m3d", "me/m3d"])
 def test_another_address_is_one_sentence(address):
-    with pytest.raises(InputError, match="is no address on the hub: it is hf://OWNER/NAME"):
+    with pytest.raises(InputError, match="is not an address on the hub; write hf://OWNER/NAME"):
         hub.parse(address)
 
 
@@ -170,14 +170,8 @@ def test_what_the_hub_does_not_have_is_one_sentence(api, tmp_path, capsys):
 
 
 def test_a_run_starts_from_the_hub(api, file, c3d):
-    class Config:
-        init_from, init_patterns, inflation = "hf://me/c3d", (".*",), "mean"
-
-        class model:
-            name = "c3d_small"
-
     upload(file, "hf://me/c3d")
-    found, _ = initialisation.initial_variables(Config, jax.tree.map(np.zeros_like, c3d))
+    found, _ = initialisation.initial_variables("hf://me/c3d", jax.tree.map(np.zeros_like, c3d), model="c3d_small")
     jax.tree.map(np.testing.assert_array_equal, found, c3d)
 
 

@@ -10,11 +10,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from vreid_jax import models, pretrained
-from vreid_jax.config import default, finish
+from vreid_jax import convert, models, pretrained
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.inference import convert
 
 FIELDS = {"width": 4, "stage_sizes": (1, 1, 1, 1)}
 FLAGS = ["--field=width=4", "--field=stage_sizes=(1, 1, 1, 1)"]
@@ -32,10 +30,8 @@ def files(golden, tmp_path_factory):
     return folder
 
 
-def run_config(**changes):
-    config = default("m3d", "walkers")
-    config.model = dict(SYSTEM)
-    return finish(config, changes)
+def start_from(path, variables, **changes):
+    return initial_variables(str(path), variables, model="two_stream_m3d", **changes)[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +60,7 @@ def test_the_file_describes_itself(files):
 
 @pytest.mark.parametrize("file", ["resnet50.safetensors", "imagenet.safetensors"])
 def test_a_run_starts_from_a_file(files, variables, golden, file):
-    found = initial_variables(run_config(init_from=str(files / file), inflation="center"), variables)[0]
+    found = start_from(files / file, variables, inflation="center")
     kernel = golden.narrow_resnet()["layer1.0.conv2.weight"].transpose(2, 3, 1, 0)
     streams = found["params"]
     np.testing.assert_array_equal(streams["spatial"]["backbone"]["layer1_0"]["conv2"]["kernel"], kernel)
@@ -76,8 +72,7 @@ def test_a_run_starts_from_a_file(files, variables, golden, file):
 
 
 def test_patterns_choose_what_is_taken(files, variables):
-    config = run_config(init_from=str(files / "resnet50.safetensors"), init_patterns=("spatial/.*",))
-    found = initial_variables(config, variables)[0]["params"]
+    found = start_from(files / "resnet50.safetensors", variables, patterns=("spatial/.*",))["params"]
     jax.tree.map(np.testing.assert_array_equal, found["temporal"], variables["params"]["temporal"])
     assert np.abs(found["spatial"]["backbone"]["conv1"]["kernel"]).max() > 0
     old = variables["params"]["spatial"]["backbone"]["conv1"]["kernel"]
@@ -90,7 +85,7 @@ def test_a_whole_system_leaves_out_another_classifier(variables, tmp_path, caplo
         other["params"][stream]["head"]["classifier"] = {"kernel": np.ones((128, 7)), "bias": np.ones(7)}
     pretrained.save_weights(tmp_path / "system.safetensors", other, "two_stream_m3d", {}, "none")
     with caplog.at_level(logging.INFO):
-        found = initial_variables(run_config(init_from=str(tmp_path / "system.safetensors")), variables)[0]["params"]
+        found = start_from(tmp_path / "system.safetensors", variables)["params"]
     lines = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert len(lines) == 1
     assert "params/spatial/head/classifier/kernel" in lines[0]
@@ -103,21 +98,20 @@ def test_a_whole_system_leaves_out_another_classifier(variables, tmp_path, caplo
 
 
 def test_temporal_kernels_without_a_place_are_an_error(files, variables):
-    config = run_config(init_from=str(files / "resnet50_separable.safetensors"))
     with pytest.raises(
         InputError, match=r"is of another model; in it without a place: .*params/layer1_0/conv2_t/kernel"
     ):
-        initial_variables(config, variables)
+        start_from(files / "resnet50_separable.safetensors", variables)
 
 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--model=resnet5"], "unknown model 'resnet5'"),
-        (["--weights=nothing.pth"], "nothing.pth is not there"),
-        (["--out=model.npz"], "has to end in .safetensors"),
+        (["--weights=nothing.pth"], "nothing.pth does not exist"),
+        (["--out=model.npz"], "must end in .safetensors"),
         (["--out=nowhere/at/all.safetensors"], "the folder of nowhere"),
-        (["--field=width"], "--field=width is no NAME=VALUE"),
+        (["--field=width"], "--field=width is not NAME=VALUE"),
         (["--inflation=middle"], "inflation is 'middle'"),
     ],
 )
@@ -134,5 +128,5 @@ def test_a_file_of_somebody_else_is_not_loaded_as_ours(files, tmp_path):
     with pytest.raises(InputError, match="was not written by"):
         pretrained.load_weights(files / "imagenet.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"12345678")
-    with pytest.raises(InputError, match="no readable safetensors"):
+    with pytest.raises(InputError, match="not a readable safetensors"):
         pretrained.load_weights(tmp_path / "broken.safetensors")

@@ -9,7 +9,8 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.losses import batch_hard_triplet_from_distances
-from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t, unit
+from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
+from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.systems.clip_similarity import Projection
 from vreid_jax.retrieval import top_t_similarity
 
@@ -149,9 +150,14 @@ def test_every_tensor_of_the_second_phase_gets_a_gradient():
     def loss(params):
         variables = params["aggregation"]
         learned, _ = aggregation.apply(
-            variables, unit(features), unit(features), True, mutable=["batch_stats"], rngs={"dropout": key}
+            variables,
+            l2_normalize(features),
+            l2_normalize(features),
+            True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
         )
-        projected = projection.apply(params["projection"], unit(features))
+        projected = projection.apply(params["projection"], l2_normalize(features))
         both = (learned[0], top_t(clip_cosines(projected, projected), 50))
         return sum(batch_hard_triplet_from_distances(-similarity, labels, margin=1.0) for similarity in both)
 
@@ -190,5 +196,5 @@ def test_averages_with_and_without_normalisation():
             average_similarity(jnp.float32(query), jnp.float32(gallery), normalize), expected, rtol=1e-4, atol=1e-5
         )
     np.testing.assert_allclose(clip_cosines(jnp.float32(query), jnp.float32(query))[0, 0].diagonal(), 1.0, rtol=1e-5)
-    zero = jax.grad(lambda x: unit(x).sum())(jnp.zeros((1, 3)))
+    zero = jax.grad(lambda x: l2_normalize(x).sum())(jnp.zeros((1, 3)))
     assert np.isfinite(zero).all()

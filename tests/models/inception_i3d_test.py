@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from vreid_jax import models, pretrained
-from vreid_jax.models.ops.same_padding import max_pool_same, same_padding
+from vreid_jax.models.layers.same_padding import max_pool_same, same_padding
 
 
 def test_padding_worked_by_hand():

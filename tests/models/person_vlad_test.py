@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config import evaluation_stream
+from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.features import ExtractionOptions, extract_stream
 from vreid_jax.models.layers.kmeans import kmeans
 from vreid_jax.models.systems.person_vlad import prepare
 from vreid_jax.training.network import Network
@@ -122,13 +123,18 @@ class LongTracklets:
         return frames[(np.asarray(numbers) // 7) % 50]
 
 
-def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(toy, build):
+def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(build):
     module, variables, _ = build(aggregate_over="tracklet")
     source = LongTracklets()
-    toy.data.height, toy.data.width = SIZE[1:3]
     stream = evaluation_stream("sliding", 8, {}, stride=4)
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-    found = extraction.extract_stream(module, variables, source, stream, config=toy, mean=mean, std=std)
+    found = extract_stream(
+        Network(module, mean, std),
+        variables,
+        source,
+        Stream.parse(stream, "stream"),
+        ExtractionOptions(SIZE[1:3], 256, 2),
+    )
     assert source.largest <= 256 + 8
     whole = Network(module, mean, std)
     describe = jax.jit(lambda frames: whole(variables, frames)["descriptors"], compiler_options=QUICK)

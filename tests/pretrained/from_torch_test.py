@@ -120,7 +120,7 @@ def test_torch_files_are_read_as_weights_only_skipped_without_torch(tmp_path):
 
 
 def test_bad_sources_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.pth is not there"):
+    with pytest.raises(InputError, match=r"nothing\.pth does not exist"):
         pretrained.from_torch("resnet50", tmp_path / "nothing.pth")
     (tmp_path / "weights.txt").write_text("")
     with pytest.raises(InputError, match=r"expected \.pt, \.pth or \.safetensors"):

@@ -1,9 +1,11 @@
-"""The page of a gallery: real pictures beside each other, decided by the threshold, nothing asked of a network."""
+"""The page of a gallery: real pictures beside each other, decided by the threshold, without the network."""
 
 import dataclasses
+import html
 import json
 import re
 import shutil
+from html.parser import HTMLParser
 
 import cv2
 import numpy as np
@@ -21,6 +23,23 @@ OPEN_SET = {
     "protocol": "walkers", "metric": "euclidean", "false_accept_rate": [0.01, 0.1], "threshold": [0.5, 1.5],
     "true_accept_rate": [0.4, 0.7],
 }  # fmt: skip
+
+
+class Elements(HTMLParser):
+    """The tags of a page, the `title`s of its tracklets and the `alt`s of its pictures, as a browser reads them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.titles, self.alternatives = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        if tag == "li" and "title" in found:
+            self.titles.append(found["title"])
+        if tag == "img":
+            self.alternatives.append(found["alt"])
 
 
 @pytest.fixture
@@ -70,7 +89,7 @@ def test_no_other_camera_is_asked_for_where_none_is_known(gallery):
     opened = open_gallery(gallery)
     columns = {name: values.tolist() for name, values in opened.columns.items()} | {"camid": [0] * 4}
     pyarrow().parquet.write_table(make_table(opened.vectors, columns, opened.about), gallery)
-    with pytest.raises(InputError, match="is unknown: name it with --camera when you embed"):
+    with pytest.raises(InputError, match="is unknown: name the camera with --camera when you embed"):
         report.write_gallery_report(gallery, other_cameras=True)
 
 
@@ -94,8 +113,8 @@ def test_a_gallery_without_thresholds_decides_nothing(gallery):
 
 
 def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(gallery):
-    text = report.write_gallery_report(gallery).read_text()
-    assert "The threshold was measured on the model&#x27;s test set, protocol walkers; on video of another kind" in text
+    text = html.unescape(report.write_gallery_report(gallery).read_text())
+    assert "The threshold was measured on the model's test set, protocol walkers; on video of another kind" in text
     opened = open_gallery(gallery)
     columns = {name: values.tolist() for name, values in opened.columns.items()}
     about = {**opened.about, "dataset": "walkers/small"}
@@ -107,7 +126,7 @@ def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(g
     assert "the same person</" not in text
 
 
-def test_who_is_near_but_seen_at_the_same_time_is_no_candidate(gallery, monkeypatch):
+def test_who_is_near_but_seen_at_the_same_time_is_not_a_candidate(gallery, monkeypatch):
     def together(*arguments, **named):
         return [[dataclasses.replace(match, same_person=False) for match in one] for one in find(*arguments, **named)]
 
@@ -119,22 +138,51 @@ def test_who_is_near_but_seen_at_the_same_time_is_no_candidate(gallery, monkeypa
     assert (text.count("<br>beyond"), text.count("<br>same time")) == (8, 4)
 
 
+def test_a_hostile_name_stays_text_in_every_place(gallery):
+    opened = open_gallery(gallery)
+    hostile = """x"><script>alert('1')</script>"""
+    names = {"tracklet_id": [f"{hostile}{number}" for number in range(4)]}
+    columns = {name: values.tolist() for name, values in opened.columns.items()} | names
+    about = {**opened.about, "input": hostile, "model": hostile, "dataset": hostile}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, about), gallery)
+    text = report.write_gallery_report(gallery).read_text()
+    found = Elements(text)
+    assert found.tags.count("script") == 1  # the page's own
+    assert "<script>alert" not in text
+    assert len([name for name in found.titles if name.startswith(hostile)]) == 16
+    assert all(re.fullmatch(rf"\w* ?\w*: {re.escape(hostile)}\d.*", name) for name in found.alternatives)
+    assert hostile in html.unescape(text)
+
+
 def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
-    with pytest.raises(InputError, match=r"nobody is no tracklet of .*people.parquet; it has track0, track1, track2"):
+    with pytest.raises(
+        InputError, match=r"nobody is not a tracklet of .*people.parquet; it has track0, track1, track2"
+    ):
         report.write_gallery_report(gallery, queries=["nobody"])
     (tmp_path / "people").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"the pictures of track0 are not in .* any more"):
+    with pytest.raises(InputError, match=r"the pictures of track0 are no longer in "):
         report.write_gallery_report(gallery)
     assert not (tmp_path / "people.html").exists()
 
 
-def test_a_file_that_is_no_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
+def test_a_file_that_is_not_a_page_is_left_alone_and_a_page_is_written_again(gallery, tmp_path):
     mine = tmp_path / "mine.html"
     mine.write_text("<p>mine</p>")
-    with pytest.raises(InputError, match=r"mine.html is there already and is not made by this version: name another"):
+    with pytest.raises(InputError, match=r"mine.html exists already and is not a page of this library: name another"):
         report.write_gallery_report(gallery, mine)
     assert mine.read_text() == "<p>mine</p>"
     assert report.write_gallery_report(gallery) == report.write_gallery_report(gallery)
+
+
+def test_a_page_of_an_earlier_version_is_replaced_by_that_of_the_same_gallery(gallery, tmp_path):
+    page = tmp_path / "people.html"
+    start = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="vreid-source" content="gallery {}">'
+    page.write_text(start.format("other.parquet"))
+    with pytest.raises(InputError, match=r"is the page of another source \(gallery other.parquet\)"):
+        report.write_gallery_report(gallery)
+    page.write_text(start.format("people.parquet"))
+    assert report.write_gallery_report(gallery) == page
+    assert "People in people.parquet" in page.read_text()
 
 
 def test_a_page_is_replaced_by_that_of_the_same_gallery_only_wherever_both_are_moved(gallery, tmp_path):

@@ -33,7 +33,7 @@ def test_lines_go_from_corner_to_corner_of_the_axes():
     assert points(svg) == [[(left, bottom), (right, top)], [(left, top), middle, (right, bottom)]]
 
 
-def test_points_that_are_no_numbers_are_left_out_and_nothing_is_said():
+def test_points_that_are_not_numbers_are_left_out_and_nothing_is_said():
     svg = plots.line_plot({"a": ([0, 1, 2], [1, None, float("nan")])}, title="t", x_label="x", y_label="y")
     assert len(points(svg)[0]) == 1
     assert "nothing was recorded" in plots.line_plot({"a": ([], [])}, title="t", x_label="x", y_label="y")
@@ -48,9 +48,3 @@ def test_names_are_escaped():
     svg = plots.line_plot({"<b>": ([0, 1], [0, 1])}, title="a & b", x_label="<x>", y_label="y")
     assert "<b>" not in svg
     assert "a &amp; b" in svg
-
-
-def test_cells_without_queries_are_empty():
-    text = plots.matrix(np.array([[np.nan, 0.5]]), np.array([[0, 4]]), [1], [1, 2], "rank-1")
-    assert "<td></td>" in text
-    assert 'title="4 queries">50</td>' in text

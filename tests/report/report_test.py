@@ -62,7 +62,7 @@ class Elements(HTMLParser):
         return [a for name, a in self.found if name == tag and all(a.get(k) == v for k, v in wanted.items())]
 
 
-def test_the_page_is_one_file_that_asks_nobody_for_anything(page):
+def test_the_page_is_one_file_that_loads_nothing(page):
     text = page.read_text()
     elements = Elements(text)
     addresses = [a[key] for _, a in elements.found for key in ("src", "href") if key in a]
@@ -80,7 +80,7 @@ def test_the_page_has_the_scores_of_the_results_with_protocol_and_counts(page, w
         cells = "".join(f"<td>{100 * scores[key]:.1f}</td>" for key in ("rank1", "rank5", "rank10", "rank20", "mAP"))
         assert cells in text
     assert '<p class="caption">Protocol walkers</p>' in text
-    assert "equal-error rate" in text
+    assert "equal error rate" in text
     assert "stored features" not in text  # the lists are those of the scores
 
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, words in [
         ([copy], "was not evaluated yet"),
-        ([tmp_path / "empty"], "is no workdir of a run"),
+        ([tmp_path / "empty"], "is not the workdir of a run"),
         ([workdir, "--out=page.pdf"], "has to end in .html"),
         ([workdir, "--queries=0"], "at least 1"),
         ([workdir, f"--out={tmp_path / 'no' / 'page.html'}"], "cannot write "),
@@ -182,6 +182,14 @@ def test_runs_of_the_same_name_are_all_in_a_comparison(workdir, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     text = report.write_comparison(["a/run", "run", "b/run"], "page.html").read_text()
     assert "3 runs compared" in text
+
+
+def test_names_of_runs_stay_text_and_a_page_of_quoted_names_is_replaced(workdir, tmp_path):
+    other = shutil.copytree(workdir, tmp_path / """o'<b>&amp;"x""")
+    page = report.write_comparison([workdir, other], tmp_path / "page.html")
+    assert not Elements(page.read_text()).all("b")
+    assert other.name in html.unescape(page.read_text())
+    assert report.write_comparison([workdir, other], page) == page
 
 
 def test_the_command_says_where_the_page_is(capsys, workdir, tmp_path):

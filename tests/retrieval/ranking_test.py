@@ -256,7 +256,7 @@ GOOD = (np.zeros((2, 3), np.float32), [1, 2], [1, 2, 3], [1, 1], [2, 2, 2])
         (2, [1, 2], "gallery_pids must have one entry for each of 3 rows"),
         (3, [1], "query_camids"),
         (4, [], "gallery_camids"),
-        (1, [1.5, 2.0], "query_pids must be whole numbers"),
+        (1, [1.5, 2.0], "query_pids must be integers"),
     ],
 )
 def test_unusable_input_is_one_clear_sentence(position, value, message):

@@ -3,9 +3,9 @@
 import jax
 import pytest
 
-from vreid_jax.models.ops import onednn
 from vreid_jax.runtime import compilation_cache
 from vreid_jax.runtime.compilation_cache import VARIABLE, use_compilation_cache
+from vreid_jax.runtime.xla_flags import ONEDNN_FLAG
 
 
 @pytest.fixture
@@ -16,6 +16,7 @@ def home(monkeypatch, tmp_path):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XLA_FLAGS", "")
     before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
     yield tmp_path
     jax.config.update("jax_compilation_cache_dir", before)
 
@@ -38,7 +39,7 @@ def test_the_users_own_setting_stays(home, monkeypatch, name, value):
 
 
 def test_programs_that_call_onednn_are_not_kept(home, monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", f"{onednn.FLAG}=true")
+    monkeypatch.setenv("XLA_FLAGS", f"{ONEDNN_FLAG}=true")
     use_compilation_cache()
     assert VARIABLE not in compilation_cache.os.environ
 

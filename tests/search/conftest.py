@@ -33,7 +33,7 @@ def gallery_file(model, data_dir, tmp_path_factory):
 
 @pytest.fixture
 def vreid(capsys):
-    """Runs the command in this process; returns its exit code and what it printed on the two streams."""
+    """Run the command in this process; return its exit code and what it printed on the two streams."""
 
     def run(*arguments):
         code = command.main(list(map(str, arguments)))

@@ -116,13 +116,13 @@ def test_parts_of_another_gallery_and_files_that_are_there_are_left_alone(model,
     (tmp_path / "a.parquet.parts").mkdir()
     (tmp_path / "a.parquet.parts" / "job.json").write_text('{"fingerprint": "other"}')
     (tmp_path / "a.parquet.parts" / "000000.parquet").write_bytes(b"of the other")
-    with pytest.raises(InputError, match="holds the beginning of another gallery"):
+    with pytest.raises(InputError, match="holds the first parts of another gallery"):
         embed_gallery(model, source, out)
     out.write_text("precious")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         embed_gallery(model, source, out)
     assert out.read_text() == "precious"
-    with pytest.raises(InputError, match=r"has to end in .parquet"):
+    with pytest.raises(InputError, match=r"must end in .parquet"):
         embed_gallery(model, source, tmp_path / "a.csv")
 
 
@@ -229,27 +229,27 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
     out = tmp_path / "out.parquet"
     cases = [
         (["embed", "walkers/tiny", "--model=nowhere", f"--out={out}"], "there is no model nowhere"),
-        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is no workdir of a run"),
-        (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is no model"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'empty'}", f"--out={out}"], "is not the workdir of a run"),
+        (["embed", "walkers/tiny", f"--model={tmp_path / 'notes.txt'}", f"--out={out}"], "notes.txt is not a model"),
         (["embed", "walkers/tinny", f"--model={workdir}", f"--out={out}"], "did you mean walkers/tiny"),
         (["embed", "walkers/tiny", "--split=tset", f"--data-dir={data_dir}", f"--model={workdir}", f"--out={out}"], "has no split 'tset'"),
         (["embed", tmp_path / "empty", f"--model={workdir}", f"--out={out}"], "has no pictures"),
         (["embed", tmp_path / "broken", "--quiet", f"--model={workdir}", f"--out={out}"], "1.png is not a readable image"),
-        (["embed", tmp_path / "gone.avi", f"--model={workdir}", f"--out={out}"], "is not there"),
+        (["embed", tmp_path / "gone.avi", f"--model={workdir}", f"--out={out}"], "does not exist"),
         (["embed", tmp_path / "notes.txt", f"--model={workdir}", f"--out={out}"], "give its tracks"),
-        (["embed", "walkers/tiny", f"--model={workdir}", f"--out={gallery_file}"], "is there already"),
+        (["embed", "walkers/tiny", f"--model={workdir}", f"--out={gallery_file}"], "exists already"),
         (["search", tmp_path / "gone.parquet", "--query=x"], "there is no gallery"),
-        (["search", tmp_path / "notes.txt", "--query=x"], "is no gallery: it is no Parquet file"),
+        (["search", tmp_path / "notes.txt", "--query=x"], "is not a gallery: it is not a Parquet file"),
         (["search", empty, "--query=x"], "is empty"),
-        (["search", gallery_file, "--query=x"], "--query=x is no tracklet of"),
+        (["search", gallery_file, "--query=x"], "--query=x is not a tracklet of"),
         (["search", gallery_file, f"--query={gallery_file}", "--model=nowhere"], "--model=nowhere is of a query that"),
         (["search", gallery_file, f"--query={tmp_path / 'empty'}"], "give --model"),
         (["search", gallery_file, "--query=x", "--false-accept-rate=2"], "fraction in (0, 1]"),
         (["search", gallery_file, "--query="], "--query is empty"),
-        (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is an empty text"),
-        (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is an empty text"),
-        (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x is of a video"),
-        (["evaluate", tmp_path / "empty"], "is no workdir of a run"),
+        (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
+        (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
+        (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
+        (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:
         code, printed, said = vreid(*arguments)
@@ -270,7 +270,7 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     assert code == 2
     assert "did you mean config.evaluation.metric" in said
     code, _, said = vreid("evaluate", folder, "--set=metric")
-    assert (code, said) == (2, "vreid evaluate: --set=metric is no FIELD=VALUE\n")
+    assert (code, said) == (2, "vreid evaluate: --set=metric is not FIELD=VALUE\n")
     code, printed, said = vreid("evaluate", folder, "--set=baselines=('color_histogram',)", "--json")
     assert code == 0, said
     assert list(json.loads(printed)["baselines"]) == ["color_histogram"]
@@ -304,10 +304,10 @@ def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(vreid, workdir
     assert "is there already" in said
 
 
-def test_a_file_of_somebody_else_s_weights_is_no_model(tmp_path):
+def test_a_file_of_other_weights_is_not_a_model(tmp_path):
     save_file({"w": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="does not say which model it is of"):
         vreid_jax.load(tmp_path / "other.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="is no readable safetensors file"):
+    with pytest.raises(InputError, match="is not a readable safetensors file"):
         vreid_jax.load(tmp_path / "broken.safetensors")

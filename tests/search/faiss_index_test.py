@@ -84,11 +84,11 @@ def test_an_index_of_another_gallery_or_a_broken_one_is_built_again(gallery_file
 
 
 @needs_faiss
-def test_an_index_that_cannot_be_kept_stops_no_search(gallery_file, caplog):
+def test_an_index_that_cannot_be_kept_does_not_stop_a_search(gallery_file, caplog):
     gallery_file.with_name("g.parquet.faiss").mkdir()
     assert _nearest(gallery_file, open_gallery(gallery_file).vectors[7]) == "t7"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{gallery_file}.faiss cannot be written: the next search builds the index again"
+        f"{gallery_file}.faiss cannot be written: the next search will build the index again"
     ]
 
 

@@ -38,13 +38,14 @@ OPEN_SET = {
 }
 
 
-def test_the_decision_is_the_largest_measured_rate_that_is_not_above_the_wish():
+def test_the_decision_is_the_largest_measured_rate_that_does_not_exceed_the_wish():
     rule = ranked.decision({"open_set": OPEN_SET}, 0.05)
     assert (rule.threshold, rule.false_accept_rate, rule.true_accept_rate) == (0.5, 0.01, 0.4)
     assert ranked.decision({"open_set": OPEN_SET}, 0.1).threshold == 0.8
     assert ranked.decision({"open_set": None}, 0.1) is None
     with pytest.raises(
-        InputError, match=r"no threshold was measured for a false-accept rate of 0.005; there are 0.01, 0.1"
+        InputError,
+        match=r"no threshold was measured for a false-accept rate of 0.005; the measured rates are 0.01, 0.1",
     ):
         ranked.decision({"open_set": OPEN_SET}, 0.005)
     with pytest.raises(InputError, match="fraction in"):
@@ -54,7 +55,7 @@ def test_the_decision_is_the_largest_measured_rate_that_is_not_above_the_wish():
 def test_thresholds_of_another_distance_are_refused():
     measured = {**OPEN_SET, "metric": "cosine"}
     assert ranked.decision({"open_set": measured, "metric": "cosine"}, 0.1).threshold == 0.8
-    with pytest.raises(InputError, match="are of the cosine distance, and the gallery is searched by the euclidean"):
+    with pytest.raises(InputError, match="are for the cosine distance, but the gallery is searched by the euclidean"):
         ranked.decision({"open_set": measured, "metric": "euclidean"}, 0.1)
 
 
@@ -131,4 +132,4 @@ def test_a_gallery_of_one_and_one_without_cameras_say_what_they_lack(vreid, gall
     flags = [f"--query={name}", "--other-cameras", "--false-accept-rate=0.1"]
     code, _, said = vreid("search", path, *flags)
     assert code == 2
-    assert f"every camera of {path} is unknown: name it with --camera when you embed" in said
+    assert f"every camera of {path} is unknown: name the camera with --camera when you embed" in said

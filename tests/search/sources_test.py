@@ -59,7 +59,7 @@ def test_a_video_gives_its_tracks_whole_with_times(video, tmp_path):
     again = open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
     assert again.tracklets.num_frames.tolist() == [6]  # pictures that are there are not cut again
     tracks.write_text(tracks.read_text() + "10,3,22,10,10,20,1,-1,-1,-1\n")
-    with pytest.raises(InputError, match=r"frames is there already and holds no pictures of .*walk.avi along"):
+    with pytest.raises(InputError, match=r"frames exists already and was not cut from .*walk.avi along"):
         open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
     with pytest.raises(InputError, match=r"the tracks .*none.txt cannot be read"):
         open_source(str(path), tracks=str(tmp_path / "none.txt"), frames=tmp_path / "other")
@@ -68,7 +68,7 @@ def test_a_video_gives_its_tracks_whole_with_times(video, tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("1,1,500,500,10,10,1,-1,-1,-1\n2,1,500,500,10,10,1,-1,-1,-1", "2 of 2 boxes of .* lie outside of the picture"),
+        ("1,1,500,500,10,10,1,-1,-1,-1\n2,1,500,500,10,10,1,-1,-1,-1", "2 of 2 boxes of .* lie outside the picture"),
         ("1,1,0,0,9,9,1,-1,-1,-1\n99,1,0,0,9,9,1,-1,-1,-1", "has boxes up to frame 99, but the video"),
         ("one,two", "expected frame,id,x,y,w,h"),
         ("", "has no boxes"),
@@ -82,14 +82,14 @@ def test_tracks_of_another_video_are_one_sentence_and_leave_nothing(video, tmp_p
     assert {entry.name for entry in tmp_path.iterdir()} == {"walk.avi", "tracks.txt"}
 
 
-def test_a_file_that_is_no_video_is_one_sentence(video, tmp_path):
+def test_a_file_that_is_not_a_video_is_one_sentence(video, tmp_path):
     (tmp_path / "fake.avi").write_text("no video")
     with pytest.raises(InputError, match="OpenCV finds no frame in it"):
         open_source(str(tmp_path / "fake.avi"), tracks=str(video[1]), frames=tmp_path / "frames")
 
 
-def test_tracks_that_are_no_text_are_one_sentence(video, tmp_path):
-    with pytest.raises(InputError, match=r"the tracks .*walk.avi are no text"):
+def test_tracks_that_are_not_text_are_one_sentence(video, tmp_path):
+    with pytest.raises(InputError, match=r"the tracks .*walk.avi are not text"):
         open_source(str(video[0]), tracks=str(video[0]), frames=tmp_path / "frames")
 
 
@@ -109,15 +109,15 @@ def test_links_that_lead_back_are_not_followed(tmp_path):
 
 
 def test_flags_of_another_kind_of_input_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"--frames=pictures is of a video, and .* is none"):
+    with pytest.raises(InputError, match=r"--frames=pictures applies to a video, and .* is not a video"):
         open_source(str(tmp_path), frames="pictures")
     with pytest.raises(InputError, match="--camera=-3 must be the number of a camera"):
         open_source(str(tmp_path), camera=-3)
-    with pytest.raises(InputError, match="the input is an empty text"):
+    with pytest.raises(InputError, match="the input is empty"):
         open_source("")
-    with pytest.raises(InputError, match="is of a video"):
+    with pytest.raises(InputError, match="applies to a video"):
         open_source(str(tmp_path), tracks="tracks.txt")
-    with pytest.raises(InputError, match="is of a video"):
+    with pytest.raises(InputError, match="applies to a video"):
         open_source("walkers/tiny", tracks="tracks.txt")
-    with pytest.raises(InputError, match="is of a built dataset"):
+    with pytest.raises(InputError, match="applies to a built dataset"):
         open_source(str(tmp_path), split="train")

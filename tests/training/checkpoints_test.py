@@ -5,9 +5,10 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
+from vreid_jax.training.position import Position
 from vreid_jax.training.state import TrainState
 
-PLACE = {"phase": "spatial", "phase_step": 3, "steps_before": 0, "seconds": 1.5, "iterator": {"next_index": 7}}
+POSITION = Position("spatial", 3, 0, 1.5, {"next_index": 7})
 
 
 def state(width=3, name="kernel"):
@@ -27,7 +28,7 @@ def like(state):
 @pytest.fixture
 def folder(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
-    checkpoints.save(3, state(), PLACE)
+    checkpoints.save(3, state(), POSITION)
     checkpoints.close()
     return tmp_path
 
@@ -35,7 +36,7 @@ def folder(tmp_path):
 def test_state_and_place_come_back_bit_for_bit(folder):
     checkpoints = Checkpoints(folder, keep=2)
     assert checkpoints.latest() == 3
-    assert checkpoints.place(3) == PLACE
+    assert checkpoints.position(3) == POSITION
     restored = checkpoints.restore(3, like(state()))
     assert jax.tree.structure(restored) == jax.tree.structure(state())
     jax.tree.map(np.testing.assert_array_equal, restored, state())
@@ -72,7 +73,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(folder):
 def test_only_the_newest_are_kept_and_a_step_is_saved_once(folder):
     checkpoints = Checkpoints(folder, keep=2)
     for step in (3, 4, 5):
-        checkpoints.save(step, state(), PLACE)
+        checkpoints.save(step, state(), POSITION)
     checkpoints.wait()
     checkpoints.close()
     assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == [4, 5]
@@ -83,7 +84,7 @@ def test_a_half_written_checkpoint_is_no_checkpoint(folder):
     (half / "state").mkdir(parents=True)
     checkpoints = Checkpoints(folder, keep=2)
     assert checkpoints.latest() == 3
-    checkpoints.save(9, state(), PLACE)
+    checkpoints.save(9, state(), POSITION)
     checkpoints.close()
     assert load_variables(folder)["params"]["head"]["kernel"].shape == (2, 3)
 

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vreid_jax.config import default, phase
-from vreid_jax.errors import InputError, NonFiniteLoss
+from vreid_jax.config import phase
+from vreid_jax.config.phases import Phase
+from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
 from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training.checkpoints import Checkpoints
-from vreid_jax.training.loop import phase_length, run_phase
-from vreid_jax.training.metrics import MetricsWriter
+from vreid_jax.training.loop import run_phase
+from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
 from vreid_jax.training.position import Position
-from vreid_jax.training.signals import Interrupted, StopRequest
+from vreid_jax.training.signals import StopRequest
 from vreid_jax.training.state import TrainState
 
 
@@ -44,25 +45,25 @@ def step(bad_from=10**9):
 
 
 def train(folder, total, train_step=None, batches=None, log_every=2, save_every=3, stop=None):
-    config = default("test", "walkers")
-    config.logging.update(every_steps=log_every, progress=False)
-    config.checkpoint.every_steps = save_every
     state = TrainState(jnp.int32(0), {}, {}, (), {"seen": jnp.int32(0)})
     checkpoints = Checkpoints(folder, keep=10)
     writer = MetricsWriter(folder, 0, tensorboard=False)
+    position = Position("only", 0, 100, 0.0, None)
     try:
-        return run_phase(
-            state,
-            Position("only", 0, 100, 0.0, None),
-            train_step or step(),
-            batches or Batches(),
-            total,
-            mesh=make_mesh(jax.devices()[:1]),
-            checkpoints=checkpoints,
-            writer=writer,
-            config=config,
-            stop=stop or StopRequest(),
-        )
+        with DeferredMetrics(writer, position, total, every_steps=log_every, progress=False) as metrics:
+            return run_phase(
+                state,
+                position,
+                train_step or step(),
+                batches or Batches(),
+                metrics,
+                checkpoints,
+                total_steps=total,
+                log_every=log_every,
+                save_every=save_every,
+                mesh=make_mesh(jax.devices()[:1]),
+                stop=stop or StopRequest(),
+            )
     finally:
         writer.close()
         checkpoints.close()
@@ -96,7 +97,7 @@ def test_the_log_has_one_object_a_line_with_the_loss_of_that_step(tmp_path):
 def test_a_checkpoint_stores_where_the_data_stand(tmp_path):
     train(tmp_path, 7)
     checkpoints = Checkpoints(tmp_path, keep=10)
-    place = Position(**checkpoints.place(103))
+    place = checkpoints.position(103)
     assert (place.phase, place.phase_step, place.steps_before, place.iterator) == ("only", 3, 100, {"position": 3})
     checkpoints.close()
 
@@ -120,8 +121,10 @@ def test_a_request_to_stop_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_the_length_of_a_phase_is_in_steps_or_epochs():
-    assert phase_length(phase(total_steps=7), 5) == 7
-    assert phase_length(phase(total_epochs=3), 5) == 15
-    for lengths in ({}, {"total_steps": 1, "total_epochs": 1}, {"total_steps": -1}):
-        with pytest.raises(InputError, match="a phase needs one of total_epochs and total_steps"):
-            phase_length(phase(**lengths), 5)
+    assert Phase.parse(phase(total_steps=7)).length(5) == 7
+    assert Phase.parse(phase(total_epochs=3)).length(5) == 15
+    for lengths in ({}, {"total_steps": 1, "total_epochs": 1}):
+        with pytest.raises(InputError, match="a phase needs exactly one of the two"):
+            Phase.parse(phase(**lengths))
+    with pytest.raises(InputError, match="total_steps is -1; it must not be negative"):
+        Phase.parse(phase(total_steps=-1))

@@ -3,7 +3,8 @@ import numpy as np
 import optax
 import pytest
 
-from vreid_jax.config import phase
+from vreid_jax import config
+from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.training.optimizers import make_optimizer, make_schedule
 
@@ -18,6 +19,10 @@ def start():
 def gradients(step):
     generator = np.random.default_rng((1, step))
     return {name: generator.normal(size=4) * 10.0 ** generator.integers(-3, 2) for name in NAMES}
+
+
+def parsed(**changes):
+    return Phase.parse(config.phase(**{"total_steps": 100} | changes))
 
 
 def run(settings, steps):
@@ -39,7 +44,7 @@ def assert_close(params, expected):
 
 def test_sgd_has_coupled_weight_decay_and_momentum_without_the_learning_rate():
     rate, momentum, decay = 0.1, 0.9, 0.05
-    settings = phase(
+    settings = parsed(
         optimizer={"learning_rate": rate, "momentum": momentum, "weight_decay": decay},
         schedule={"name": "step", "boundaries": (0.03,), "factor": 0.1},
         total_steps=100,
@@ -57,7 +62,7 @@ def test_sgd_has_coupled_weight_decay_and_momentum_without_the_learning_rate():
 @pytest.mark.parametrize("name", ["adam", "amsgrad"])
 def test_adam_and_amsgrad_equal_float64_numpy(name):
     rate, b1, b2, eps, decay = 0.01, 0.8, 0.9, 1e-6, 0.05
-    settings = phase(
+    settings = parsed(
         optimizer={"name": name, "learning_rate": rate, "b1": b1, "b2": b2, "eps": eps, "weight_decay": decay},
         total_steps=100,
     )
@@ -76,14 +81,14 @@ def test_adam_and_amsgrad_equal_float64_numpy(name):
 
 
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate():
-    settings = phase(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
+    settings = parsed(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
     expected = {n: value - 0.01 * np.sign(gradients(0)[n]) for n, value in start().items()}
     for name, value in run(settings, 1).items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
 def test_the_first_multiplier_that_matches_scales_the_step():
-    settings = phase(
+    settings = parsed(
         optimizer={"learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0},
         lr_multipliers=((r"spatial/head/.*", 10.0), (r".*/head/.*", 0.5)),
         total_steps=100,
@@ -94,7 +99,7 @@ def test_the_first_multiplier_that_matches_scales_the_step():
 
 
 def schedule(total_steps=100, learning_rate=0.2, **changes):
-    return make_schedule(phase(schedule=changes).schedule, learning_rate, total_steps)
+    return make_schedule(parsed(schedule=changes).schedule, learning_rate, total_steps)
 
 
 def test_constant():
@@ -120,6 +125,6 @@ def test_warm_up_is_linear_and_multiplies_the_schedule():
 
 def test_unknown_names_are_errors_that_list_the_known_ones():
     with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, amsgrad"):
-        make_optimizer(phase(optimizer={"name": "lamb"}), 10)
+        make_optimizer(parsed(optimizer={"name": "lamb"}), 10)
     with pytest.raises(InputError, match=r"schedule.name is 'cosine'; it is one of constant, step, exponential"):
         schedule(name="cosine")

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from vreid_jax.training.signals import Interrupted, stop_requests
+from vreid_jax.errors import Interrupted
+from vreid_jax.training.signals import stop_requests
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,12 +7,14 @@ import pytest
 from flax import linen as nn
 
 from vreid_jax import config, models
+from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.losses import OIMMemory, batch_hard_triplet
 from vreid_jax.runtime.mesh import make_mesh, put_batch, replicate
+from vreid_jax.training.network import Network, normalise
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
-from vreid_jax.training.step import make_train_step, normalise
+from vreid_jax.training.step import make_train_step
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
@@ -35,9 +37,8 @@ def batch(size=8):
 
 
 def phase(**changes):
-    return config.phase(
-        **{"batch_size": 8, "optimizer": {"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 0.0}, **changes}
-    )
+    settings = {"batch_size": 8, "optimizer": {"learning_rate": 0.5, "momentum": 0.0, "weight_decay": 0.0}}
+    return Phase.parse(config.phase(**settings | {"total_steps": 10} | changes))
 
 
 @cache
@@ -67,7 +68,7 @@ def take(module, phase, steps=1, devices=1, update=None, seed=0):
     mesh = make_mesh(jax.devices()[:devices])
     state, optimizer = start(module, phase, mesh)
     before = jax.device_get(state.params)
-    step = make_train_step(module, phase, optimizer, mesh, mean=MEAN, std=STD, seed=seed, update=update)
+    step = make_train_step(Network(module, MEAN, STD), phase, optimizer, mesh, seed=seed, update=update)
     metrics = []
     for _ in range(steps):
         state, values = step(state, put_batch(batch(), mesh))
@@ -206,7 +207,7 @@ def test_the_table_of_oim_moves_by_the_features_of_the_step_in_every_system(accu
     state, optimizer = start(Plain(), settings, mesh)
     outputs = Plain().apply({"params": state.params}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
     memory = OIMMemory.empty(4, 6)
-    step = make_train_step(Plain(), settings, optimizer, mesh, mean=MEAN, std=STD, seed=0)
+    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh, seed=0)
     extra = replicate({"oim": memory, "other": jnp.ones(1)}, mesh)
     after = step(state.replace(extra=extra), put_batch(batch(), mesh))[0].extra
     expected = memory.after(outputs["feature"], batch()["label"])

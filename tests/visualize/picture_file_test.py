@@ -19,6 +19,6 @@ def test_what_cannot_be_written_or_encoded_is_an_error_and_leaves_what_was_there
     with pytest.raises(InputError, match=r"cannot write .*a.png: No such file"):
         write_picture(tmp_path / "none" / "a.png", np.zeros((4, 5, 3), np.uint8))
     (tmp_path / "a.jpg").write_bytes(b"earlier")
-    with pytest.raises(InputError, match=r"OpenCV cannot make the picture .*a.jpg: show less in it, or name a .png"):
+    with pytest.raises(InputError, match=r"OpenCV cannot encode the picture .*a.jpg: show less in it, or name a .png"):
         write_picture(tmp_path / "a.jpg", np.zeros((70_000, 1, 3), np.uint8))  # a JPEG has at most 65535 rows
     assert (tmp_path / "a.jpg").read_bytes() == b"earlier"

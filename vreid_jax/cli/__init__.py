@@ -1,1 +1,1 @@
-"""The console command `vreid`: every subcommand calls what the library offers; nothing happens here alone."""
+"""The commands of `vreid`; each calls what the library offers, and `command.py` turns its outcome into text or JSON."""

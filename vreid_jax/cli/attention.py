@@ -1,28 +1,33 @@
-"""The command that pictures the non-local attention of a trained workdir.
+"""Draw the non-local attention of a trained network over frames."""
 
-`python -m vreid_jax.visualize.attention --workdir=runs/nonlocal3d-walkers --out=attention.png`
-"""
+import argparse
 
-import sys
-from collections.abc import Sequence
-
-import numpy as np
-
-from vreid_jax.cli import model_picture
+from vreid_jax.cli.model_picture import add_model_arguments, draw_tracklets, text
 from vreid_jax.errors import InputError
-from vreid_jax.training.network import normalise
-from vreid_jax.visualize.heat import attention_rows
+
+__all__ = ["EXAMPLE", "add_arguments", "run", "text"]
+
+EXAMPLE = "vreid attention --workdir=runs/nonlocal3d-walkers --out=attention.png"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the picture; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
-    parser = model_picture.flags_of("attention", __doc__.splitlines()[0], "configs/nonlocal3d.py")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_model_arguments(parser, "nonlocal3d")
     parser.add_argument("--position", default="", help="FRAME,ROW,COLUMN in pixels; default: the chest in mid-clip")
     parser.add_argument("--block", default="", help="e.g. non_local2_0; default: the last of the finest stage")
-    return model_picture.run(parser, arguments, _artist, cell_height=192)
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Write the picture; return its path and what it shows."""
+    return draw_tracklets(flags, _artist, cell_height=192)
 
 
 def _artist(model, flags):
+    import numpy as np
+
+    from vreid_jax.training.network import normalise
+    from vreid_jax.visualize.heat import attention_rows
+
     if not hasattr(model.module, "attention_map"):
         raise InputError(f"--workdir={flags.workdir} holds a run of {model.name}, which has no non-local attention")
 
@@ -35,15 +40,11 @@ def _artist(model, flags):
     return draw
 
 
-def _position(text: str, frames: np.ndarray) -> tuple[int, int, int]:
-    if not text:
+def _position(given: str, frames) -> tuple[int, int, int]:
+    if not given:
         return len(frames) // 2, frames.shape[1] * 2 // 5, frames.shape[2] // 2
     try:
-        frame, row, column = map(int, text.split(","))
+        frame, row, column = map(int, given.split(","))
     except ValueError as error:
-        raise InputError(f"--position={text} is no FRAME,ROW,COLUMN") from error
+        raise InputError(f"--position={given} is not FRAME,ROW,COLUMN") from error
     return frame, row, column
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Turn a trained workdir, or PyTorch weights, into one .safetensors file that describes itself, or say what one holds."""
+"""Convert a trained workdir, or PyTorch weights, into one .safetensors file, or say what one holds."""
 
 import argparse
 
@@ -8,16 +8,21 @@ EXAMPLE = """vreid convert runs/m3d-walkers --out=m3d.safetensors --licence=Apac
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    from vreid_jax.inference.convert import add_weight_arguments
-
     parser.add_argument("source", help="workdir of a run, a .safetensors file, hf://OWNER/NAME, or PyTorch weights")
     parser.add_argument("--out", help="file to write, .safetensors, its card beside it; without it nothing is written")
     parser.add_argument("--model", default="", help="of PyTorch weights: a name of models.names(), e.g. resnet50_i3d")
     add_weight_arguments(parser)
 
 
+def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that say what becomes of PyTorch weights."""
+    parser.add_argument("--inflation", default="mean", help="of 2-D kernels in a 3-D network: mean or center")
+    parser.add_argument("--field", action="append", default=[], metavar="NAME=VALUE", help="a field of the model")
+    parser.add_argument("--licence", default="", help="under what terms the weights may be used")
+
+
 def run(flags: argparse.Namespace) -> dict:
-    """Convert; returns what the model says of itself."""
+    """Convert; return what the model says of itself."""
     from vreid_jax import inference
     from vreid_jax.errors import InputError
     from vreid_jax.inference.convert import convert, parse_field
@@ -51,7 +56,7 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """What it is, line by line."""
+    """Return what the model is, line by line."""
     lines = [f"{outcome['out'] or 'model'}: {outcome['model']} {outcome['fingerprint']}"]
     told = ("system", "dataset", "step", "licence", "library_version", "card")
     lines += [f"  {key.replace('_', ' ')}: {outcome[key]}" for key in told if outcome.get(key)]

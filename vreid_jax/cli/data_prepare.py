@@ -1,26 +1,27 @@
-"""The command that checks and builds a data set that was asked for."""
+"""Check a published dataset as its authors packed it, compare its counts with the published ones, and build it."""
+
+from __future__ import annotations
 
 import argparse
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vreid_jax.datasets import loading, progress
-from vreid_jax.datasets.manual.builder import ManualBuilder
-from vreid_jax.datasets.manual.files import ManualFiles
-from vreid_jax.datasets.manual.listing import Listing, Tracklet, compare
+from vreid_jax.datasets import catalog
 from vreid_jax.errors import InputError
 
-NAMES = {"mars": "mars_video", "ilids_vid": "ilids_vid", "prid2011": "prid2011_video", "duke_video": "duke_video"}
+if TYPE_CHECKING:
+    from vreid_jax.datasets.manual.builder import ManualBuilder
+    from vreid_jax.datasets.manual.files import ManualFiles
+    from vreid_jax.datasets.manual.listing import Listing, Tracklet
+
+EXAMPLE = "vreid data prepare mars --manual_dir=FOLDER --check-only"
+INTERRUPTED = "interrupted; nothing half-made is left behind"
+REPORTS_UNDERWAY = True  # the counts come before a build of an hour
+NAMES = {name: dataset.builder for name, dataset in catalog.DATASETS.items() if dataset.by_hand}
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "prepare.py") -> int:
-    """Prepares; returns the exit code: 0, 2 with one sentence on stderr where the input is at fault, 130 on Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Checks a data set as its authors packed it, compares its counts with the published ones, and builds it.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
     parser.add_argument("dataset", choices=NAMES)
     parser.add_argument(
         "--manual_dir", "--manual-dir", required=True, help="folder or archive with the data; only read"
@@ -33,26 +34,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "prepare.py") -> in
     parser.add_argument(
         "--rebuild", action="store_true", help="build again what is built, e.g. with another split file"
     )
-    flags = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _prepare(flags)
-    except InputError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted; nothing half-made is left behind", file=sys.stderr)
-        return 130
-    return 0
 
 
-def _prepare(flags: argparse.Namespace) -> None:
+def run(flags: argparse.Namespace) -> dict:
+    """Check and build; print the counts at once, and return what was built."""
+    from vreid_jax.datasets import loading, progress
+    from vreid_jax.datasets.manual.files import ManualFiles
+
     names = _builder_names(flags.dataset, flags.split)
     builders = {name: loading.manual_builder(name, flags.data_dir) for name in names}
     if not flags.check_only:
         _refuse_to_write_into(flags.manual_dir, builders[names[0]])
     distinct: dict[str, Tracklet] = {}
-    said: set[str] = set()
+    said: dict[str, dict] = {}
     with ManualFiles(flags.manual_dir) as files, progress.shown(True):
         for name, builder in builders.items():
             listing = builder.list_tracklets(files)
@@ -61,16 +55,32 @@ def _prepare(flags: argparse.Namespace) -> None:
             distinct |= {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
         if flags.check_only:
             _open_every_picture(files, list(distinct.values()))
-            return
-    for name in names:
-        before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
-        built = loading.prepare(name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild)
-        splits = ", ".join(f"{split} {info.num_examples:,}" for split, info in built.info.splits.items())
-        print(
-            f"{name}: {splits} tracklets, split {built.info.metadata['split_source']}, in {Path(built.data_dir)}"
-            + (" (built before and left as it was; --rebuild builds it anew)" if before else ""),
-            flush=True,
-        )
+    built = [] if flags.check_only else [_build(name, flags) for name in names]
+    return {"dataset": flags.dataset, "counts": list(said.values()), "built": built}
+
+
+def text(outcome: dict) -> str:
+    """Return what was built, a line each."""
+    lines = []
+    for built in outcome["built"]:
+        counts = ", ".join(f"{split} {count:,}" for split, count in built["tracklets"].items())
+        before = " (built before and left as it was; --rebuild builds it anew)" if built["before"] else ""
+        lines.append(f"{built['name']}: {counts} tracklets, split {built['split']}, in {built['path']}{before}")
+    return "\n".join(lines) or "every picture is whole"
+
+
+def _build(name: str, flags: argparse.Namespace) -> dict:
+    from vreid_jax.datasets import loading
+
+    before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
+    built = loading.prepare(name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild)
+    return {
+        "name": name,
+        "path": str(Path(built.data_dir)),
+        "split": built.info.metadata["split_source"],
+        "tracklets": {split: info.num_examples for split, info in built.info.splits.items()},
+        "before": before,
+    }
 
 
 def _refuse_to_write_into(manual_dir: str, builder: ManualBuilder) -> None:
@@ -80,6 +90,8 @@ def _refuse_to_write_into(manual_dir: str, builder: ManualBuilder) -> None:
 
 
 def _builder_names(dataset: str, split: str) -> list[str]:
+    from vreid_jax.datasets import loading
+
     name = NAMES[dataset]
     configs = list(loading.manual_builder(name).builder_configs)
     if split == "all" or (not configs and split == "0"):
@@ -90,27 +102,36 @@ def _builder_names(dataset: str, split: str) -> list[str]:
     return [f"{name}/split_{split}"]
 
 
-def _report(builder: ManualBuilder, listing: Listing, said: set[str]) -> None:
-    """Prints every number beside the published one; after the first division only differences that were not `said`."""
+def _report(builder: ManualBuilder, listing: Listing, said: dict[str, dict]) -> None:
+    """Print every number beside the published one; after the first split only differences that were not `said`."""
+    from vreid_jax.datasets.manual.listing import compare
+
     findings = compare(listing, builder.published())
-    if said:
-        for finding in findings:
-            if finding.differs and str(finding) not in said:
-                print(finding)
-                said.add(str(finding))
-        return
-    said |= {str(finding) for finding in findings}
-    print(*findings, sep="\n")
-    differing = sum(finding.differs for finding in findings)
-    checked = sum(bool(finding.published) for finding in findings)
-    print(
-        f"{differing} of {checked} published numbers differ" if differing else f"all {checked} published numbers agree"
-    )
+    first = not said
+    for finding in findings:
+        if first or (finding.differs and str(finding) not in said):
+            print(finding)
+            said[str(finding)] = {
+                "what": finding.what,
+                "found": finding.found,
+                "published": list(finding.published),
+                "differs": finding.differs,
+            }
+    if first:
+        differing = sum(finding.differs for finding in findings)
+        checked = sum(bool(finding.published) for finding in findings)
+        agreement = (
+            f"{differing} of {checked} published numbers differ"
+            if differing
+            else f"all {checked} published numbers agree"
+        )
+        print(agreement)
 
 
 def _open_every_picture(files: ManualFiles, tracklets: list[Tracklet]) -> None:
-    """Raises `InputError` for the first picture that is not whole."""
+    """Raise `InputError` for the first picture that is not whole."""
+    from vreid_jax.datasets import progress
+
     for tracklet in progress.tracklets(tracklets, "opening pictures"):
         for path in tracklet.frames:
             files.picture(path)
-    print("every picture is whole")

@@ -1,21 +1,16 @@
-"""The command that cuts a video into a tracklet folder."""
+"""Cut tracklets out of a video along MOTChallenge tracks, for the dataset folder."""
 
 import argparse
 import re
-import sys
-from collections.abc import Sequence
 
-from vreid_jax.datasets.video.tracks import cut_tracklets
 from vreid_jax.errors import InputError
 
+EXAMPLE = "vreid data video vtest.avi vtest_tracks.txt people --halves-as-cameras"
 
-def main(arguments: Sequence[str] | None = None, prog: str = "video_to_tracklets.py") -> int:
-    """Cuts; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description="Cuts tracklets out of a video along MOTChallenge tracks, for the dataset folder.",
-    )
-    parser.add_argument("video")
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("video", help="video file")
     parser.add_argument(
         "tracks", help="lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1; id -1: detections, which are linked"
     )
@@ -30,30 +25,42 @@ def main(arguments: Sequence[str] | None = None, prog: str = "video_to_tracklets
     parser.add_argument("--seed", type=int, default=0, help="which half of the identities is for training")
     parser.add_argument("--link-iou", type=float, default=0.5, help="of detections: least overlap along a track")
     parser.add_argument("--link-gap", type=int, default=5, help="of detections: frames in a row that a track may miss")
-    flags = parser.parse_args(arguments)
-    try:
-        if not flags.halves_as_cameras:
-            raise InputError("one video is one camera and gives no pairs across cameras: add --halves-as-cameras")
-        if flags.seed < 0:
-            raise InputError(f"--seed={flags.seed} must not be negative")
-        done = cut_tracklets(
-            flags.video,
-            flags.tracks,
-            flags.out,
-            min_length=flags.min_length,
-            resize=_size(flags.resize),
-            seed=flags.seed,
-            min_iou=flags.link_iou,
-            max_gap=flags.link_gap,
-        )
-    except InputError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"{flags.out}: {done.train_identities} identities to train, {done.test_identities} to test, "
-        f"{done.tracklets} tracklets, {done.frames} frames; {done.left_out} tracks were too short"
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Cut; return the folder and the counts."""
+    from vreid_jax.datasets.video.tracks import cut_tracklets
+
+    if not flags.halves_as_cameras:
+        raise InputError("one video is one camera and gives no pairs across cameras: add --halves-as-cameras")
+    if flags.seed < 0:
+        raise InputError(f"--seed={flags.seed} must not be negative")
+    done = cut_tracklets(
+        flags.video,
+        flags.tracks,
+        flags.out,
+        min_length=flags.min_length,
+        resize=_size(flags.resize),
+        seed=flags.seed,
+        min_iou=flags.link_iou,
+        max_gap=flags.link_gap,
     )
-    return 0
+    return {
+        "out": flags.out,
+        "train_identities": done.train_identities,
+        "test_identities": done.test_identities,
+        "tracklets": done.tracklets,
+        "frames": done.frames,
+        "left_out": done.left_out,
+    }
+
+
+def text(outcome: dict) -> str:
+    """Return one line."""
+    return (
+        f"{outcome['out']}: {outcome['train_identities']} identities to train, {outcome['test_identities']} to test, "
+        f"{outcome['tracklets']} tracklets, {outcome['frames']} frames; {outcome['left_out']} tracks were too short"
+    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 EXAMPLE = "vreid embed --model=runs/m3d-walkers vtest.avi --tracks=vtest_tracks.txt --out=gallery.parquet"
+INTERRUPTED = "interrupted; run the same command again to resume it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Embed; returns what was written."""
+    """Embed; return what was written."""
     from vreid_jax import inference
     from vreid_jax.runtime import processes
     from vreid_jax.search import embed_gallery, open_source
@@ -45,7 +46,7 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """One line."""
+    """Return one line."""
     earlier = f", {outcome['resumed']} of them by an earlier start" if outcome["resumed"] else ""
     return (
         f"{outcome['out']}: {outcome['tracklets']} tracklets in {outcome['dimensions']} dimensions{earlier}, "

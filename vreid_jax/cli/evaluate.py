@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import json
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -20,16 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Evaluate; returns the content of `results.json`."""
+    """Evaluate; return the content of `results.json`."""
     from vreid_jax import experiment
     from vreid_jax.config import literal, set_field
+    from vreid_jax.config.files import read_config
 
     workdir = Path(flags.workdir)
     config = read_config(workdir)
     for assignment in flags.set:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set={assignment} is no FIELD=VALUE")
+            raise InputError(f"--set={assignment} is not FIELD=VALUE")
         set_field(config, f"evaluation.{name}", literal(value))
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
@@ -38,24 +38,5 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """The table of scores."""
+    """Return the table of scores."""
     return outcome["table"]
-
-
-def read_config(workdir: Path):
-    """The configuration of a run, locked, its lists tuples again; `InputError` where the folder holds no run."""
-    from ml_collections import ConfigDict
-
-    file = workdir / "config.json"
-    if not file.is_file():
-        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
-    try:
-        return ConfigDict(_tuples(json.loads(file.read_text()))).lock()
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{file} is no configuration of a run: {error}") from error
-
-
-def _tuples(value):
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value

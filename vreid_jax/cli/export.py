@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Export; returns the metadata of what was written."""
+    """Export; return the metadata of what was written."""
     from vreid_jax import export, inference
 
     platforms = [name.strip() for name in flags.platforms.split(",") if name.strip()]
@@ -23,7 +23,7 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """What was written, and how near it is to the model."""
+    """Return what was written, and how near it is to the model."""
     lines = [f"{outcome['out']}: {outcome['model']} {outcome['fingerprint']} for {', '.join(outcome['platforms'])}"]
     for name, found in outcome["functions"].items():
         inputs = " and ".join(f"{one['dtype']} [{', '.join(map(str, one['shape']))}]" for one in found["inputs"])

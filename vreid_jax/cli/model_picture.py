@@ -1,53 +1,36 @@
-"""What the commands share that picture what a trained model sees: their flags, its clips and the file."""
+"""What the commands share that draw what a trained model sees: their flags, the model's clips, and the file."""
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from vreid_jax import data, inference
 from vreid_jax.errors import InputError
-from vreid_jax.experiment.sources import dataset_builder
-from vreid_jax.visualize.contact_sheet import Row, contact_sheet
-from vreid_jax.visualize.picture_file import write_picture
 
-Draw = Callable[[str, np.ndarray], list[Row]]  # of a label and frames [T, H, W, 3], uint8 at the model's size
-Artist = Callable[[inference.Model, argparse.Namespace], Draw]
+Draw = Callable[[str, Any], list]  # rows of a contact sheet from a label and frames [T, H, W, 3], uint8, resized
+Artist = Callable[[Any, argparse.Namespace], Draw]  # from an `inference.Model` and the flags
 
 
-def flags_of(command: str, description: str, systems: str) -> argparse.ArgumentParser:
-    """The flags that every such command has."""
-    parser = argparse.ArgumentParser(prog=f"vreid_jax.visualize.{command}", description=description)
+def add_model_arguments(parser: argparse.ArgumentParser, systems: str) -> None:
+    """Declare the flags that every such command has."""
     parser.add_argument("--workdir", required=True, help=f"of a run of {systems}")
     parser.add_argument("--out", required=True, help="picture to write, .png or .jpg")
     parser.add_argument("--dataset", default="", help="another one than the run's, e.g. walkers/jitter or folder")
     parser.add_argument("--path", default="", help="of the dataset folder")
-    parser.add_argument("--split", default="query")
+    parser.add_argument("--split", default="query", help="of the dataset; default: query")
     parser.add_argument("--tracklets", type=int, default=3, help="how many, drawn at random")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
 
 
-def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None, artist: Artist, cell_height: int) -> int:
-    """Writes the picture; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
-    flags = parser.parse_args(arguments)
-    try:
-        _write(flags, artist, cell_height)
-    except InputError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+def draw_tracklets(flags: argparse.Namespace, artist: Artist, cell_height: int) -> dict:
+    """Draw random tracklets with `artist` and write the picture; return its path and what it shows."""
+    import numpy as np
 
+    from vreid_jax import data, inference
+    from vreid_jax.experiment.sources import dataset_builder
+    from vreid_jax.visualize.contact_sheet import contact_sheet
+    from vreid_jax.visualize.picture_file import write_picture
 
-def check_out(out: Path) -> None:
-    """Refuse a picture that cannot be written there."""
-    if out.suffix.lower() not in (".png", ".jpg", ".jpeg") or not out.absolute().parent.is_dir():
-        raise InputError(f"--out={out} must end in .png or .jpg and lie in a folder that exists")
-
-
-def _write(flags: argparse.Namespace, artist: Artist, cell_height: int) -> None:
     check_out(Path(flags.out))
     if flags.tracklets < 1 or flags.seed < 0:
         raise InputError(f"--tracklets={flags.tracklets} must be at least 1, --seed={flags.seed} not negative")
@@ -68,4 +51,19 @@ def _write(flags: argparse.Namespace, artist: Artist, cell_height: int) -> None:
         label = f"{flags.split} {source.tracklet_ids[row]}: pid {source.pids[row]}, camera {source.camids[row]}"
         rows += draw(label, frames)
     write_picture(flags.out, contact_sheet(rows, cell_height=cell_height))
-    print(f"{flags.out}: {min(flags.tracklets, len(source))} tracklets of {builder.info.full_name}")
+    return {
+        "out": flags.out,
+        "tracklets": min(flags.tracklets, len(source)),
+        "dataset": builder.info.full_name,
+    }
+
+
+def text(outcome: dict) -> str:
+    """Return one line."""
+    return f"{outcome['out']}: {outcome['tracklets']} tracklets of {outcome['dataset']}"
+
+
+def check_out(out: Path) -> None:
+    """Refuse a picture that cannot be written there."""
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg") or not out.absolute().parent.is_dir():
+        raise InputError(f"--out={out} must end in .png or .jpg and lie in a folder that exists")

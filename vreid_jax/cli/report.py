@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Write the page; returns its path and size."""
+    """Write the page; return its path and size."""
     from vreid_jax import report
 
     if flags.out and Path(flags.out).suffix not in (".html", ".htm"):
@@ -57,5 +57,5 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """One line."""
+    """Return one line."""
     return f"{outcome['out']}: {outcome['bytes'] / 1e6:.1f} MB, open it in any browser"

@@ -1,28 +1,35 @@
-"""The command that draws a trained network's part maps, or its responses layer by layer, over frames.
+"""Draw a trained network's part maps, or its responses layer by layer, over frames."""
 
-python -m vreid_jax.visualize.responses --workdir=runs/person_vlad-walkers --out=maps.png [--layers] [--dataset=…]
-"""
+import argparse
 
-import functools
-import sys
-from collections.abc import Sequence
-
-import jax
-
-from vreid_jax.cli import model_picture
+from vreid_jax.cli.model_picture import add_model_arguments, draw_tracklets, text
 from vreid_jax.errors import InputError
-from vreid_jax.training.network import Network
-from vreid_jax.visualize.heat import part_map_rows, response_rows
+
+__all__ = ["EXAMPLE", "add_arguments", "run", "text"]
+
+EXAMPLE = """vreid responses --workdir=runs/person_vlad-walkers --out=part_maps.png
+  vreid responses --workdir=runs/person_vlad-walkers --out=responses.png --layers"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the picture; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
-    parser = model_picture.flags_of("responses", __doc__.splitlines()[0], "configs/person_vlad.py")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    add_model_arguments(parser, "person_vlad")
     parser.add_argument("--layers", action="store_true", help="responses of every layer instead of the part maps")
-    return model_picture.run(parser, arguments, _artist, cell_height=128)
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Write the picture; return its path and what it shows."""
+    return draw_tracklets(flags, _artist, cell_height=128)
 
 
 def _artist(model, flags):
+    import functools
+
+    import jax
+
+    from vreid_jax.training.network import Network
+    from vreid_jax.visualize.heat import part_map_rows, response_rows
+
     stream = next(iter(model.config.evaluation.streams.values()))
     apply = jax.jit(functools.partial(Network(model.module, model.mean, model.std), **stream.apply))
 
@@ -36,7 +43,3 @@ def _artist(model, flags):
         return part_map_rows(label, frames, outputs["part_maps"][0])
 
     return draw
-
-
-if __name__ == "__main__":
-    sys.exit(main())

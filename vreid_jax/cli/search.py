@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vreid_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Search; returns the matches of every query."""
+    """Search; return the matches of every query."""
+    import numpy as np
+
     from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
 
@@ -86,7 +86,7 @@ def _plain(match) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """A table for each query."""
+    """Return a table for each query."""
     rule = outcome["decision"]
     lines = [f"{outcome['gallery']}, {outcome['metric']} distance of {outcome['model']} {outcome['fingerprint']}"]
     if rule:
@@ -121,10 +121,12 @@ def text(outcome: dict) -> str:
 
 
 def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
-    """The queries: vectors, the columns that a search looks at, and the input that they were made from.
+    """Return the queries: vectors, the columns that a search looks at, and the input that they were made from.
 
     What could be either is a tracklet of the gallery, unless there is a model to embed it with.
     """
+    import numpy as np
+
     from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
 
@@ -145,7 +147,7 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
     if not len(rows):
         some = ", ".join(names[:3].tolist())
         raise InputError(
-            f"--query={flags.query} is no tracklet of {flags.gallery} (it has {some}, …) and no file or folder"
+            f"--query={flags.query} is not a tracklet of {flags.gallery} (it has {some}, …) and not a file or folder"
         )
     _refuse_flags_of_new_queries(flags, f"a tracklet of {flags.gallery}")
     return galleries.read_rows(flags.gallery, rows[:1])

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Upload; returns the file's address."""
+    """Upload; return the file's address."""
     from vreid_jax.inference.upload import upload
 
     address, commit = upload(flags.file, flags.address, private=flags.private, replace=flags.replace)
@@ -24,5 +24,5 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """Where it is now, and how it is used."""
+    """Return where it is now, and how it is used."""
     return f"{outcome['address']}: load it with vreid_jax.load, --model=, or init_from"

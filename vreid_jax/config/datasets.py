@@ -1,32 +1,30 @@
-"""The datasets that a configuration can name."""
+"""The datasets that a configuration can name, as the catalog lists them."""
 
 from ml_collections import ConfigDict
 
+from vreid_jax.datasets import catalog
+from vreid_jax.datasets.catalog import default_protocols
 from vreid_jax.errors import InputError
 
-DATASETS = {
-    "walkers": "walkers/small",
-    "mars": "mars_video",
-    "ilids_vid": "ilids_vid",
-    "prid2011": "prid2011_video",
-    "duke_video": "duke_video",
-    "folder": "folder",
-}
-SMALL = ("walkers", "folder")  # trained from nothing, at a size for a laptop; the others are the papers' recipes
-NUM_SPLITS = {"ilids_vid": 10, "prid2011": 10}
+__all__ = ["DATASETS", "NUM_SPLITS", "SMALL", "dataset_name", "dataset_of", "default_protocols"]
+
+DATASETS = {name: dataset.default_name for name, dataset in catalog.DATASETS.items()}
+# Trained from scratch at a size for a laptop; what is prepared by hand was published, and gets its papers' recipes.
+SMALL = tuple(name for name, dataset in catalog.DATASETS.items() if not dataset.by_hand)
+NUM_SPLITS = {name: dataset.num_splits for name, dataset in catalog.DATASETS.items() if dataset.num_splits > 1}
 
 
 def dataset_of(name: str) -> str:
-    """Return which of `DATASETS` a name like `walkers/jitter` is of; a dataset of somebody's own is of itself."""
-    base = name.partition("/")[0]
-    return next((key for key, value in DATASETS.items() if value.partition("/")[0] == base), base)
+    """Return which of `DATASETS` a name like `walkers/jitter` belongs to, or its part before `/` if it is not ours."""
+    dataset = catalog.of_builder(name)
+    return dataset.name if dataset else name.partition("/")[0]
 
 
 def dataset_name(config: ConfigDict) -> str:
     """Return the dataset to load, with its split where it has several, e.g. `ilids_vid/split_3`.
 
     Raises:
-      InputError: for a split that the dataset does not have.
+      InputError: the dataset does not have this split.
     """
     count, split = NUM_SPLITS.get(config.dataset, 1), config.split
     if isinstance(split, bool) or not isinstance(split, int) or not 0 <= split < count:

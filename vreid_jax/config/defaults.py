@@ -10,7 +10,7 @@ from vreid_jax.errors import InputError
 
 
 def default(system: str, dataset: str) -> ConfigDict:
-    """Return the fields that every system has; phases, model and evaluation streams are the system's to add."""
+    """Return the fields that every system has; phases, model and evaluation streams are added by the system."""
     if dataset not in DATASETS:
         base, variant, _ = dataset.partition("/")
         if variant and base in DATASETS:
@@ -71,8 +71,8 @@ def phase(**changes) -> ConfigDict:
     Fields:
       sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
         `identity`, `identities_per_batch` x K clips.
-      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them behind each other, of which up to
-        `corrupt` are corrupted, how many and which drawn anew each time.
+      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them, of which up to `corrupt` are
+        corrupted; how many and which is drawn anew each time.
       cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
         frames, which are then not augmented.
       augment: probabilities of `data.augment`.
@@ -85,6 +85,8 @@ def phase(**changes) -> ConfigDict:
       total_epochs, total_steps: the length; one of the two is 0.
       accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
     """
+    from vreid_jax.losses.terms import default_fields  # imports JAX, which a command sets up first
+
     fields = ConfigDict(
         {
             "sampler": "shuffle",
@@ -94,14 +96,7 @@ def phase(**changes) -> ConfigDict:
             "cache_features": False,
             "augment": {"flip": 0.0, "enlarge_crop": 0.0},
             "apply": {},
-            "losses": {
-                "softmax": {"weight": 1.0, "smoothing": 0.0},
-                "triplet": {"weight": 0.0, "margin": 0.3, "distance": "euclidean", "reduction": "mean"},
-                # On the similarities of sets of clips, negated.
-                "clip_triplet": {"weight": 0.0, "margin": 1.0, "reduction": "mean"},
-                # The queue has a length only where the training split has tracklets of pid -1.
-                "oim": {"weight": 0.0, "temperature": 0.1, "momentum": 0.5, "queue": 5000, "subsample": 0},
-            },
+            "losses": default_fields(),
             "optimizer": {
                 "name": "sgd",
                 "learning_rate": 0.01,

@@ -2,6 +2,8 @@
 
 import ast
 import difflib
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -33,7 +35,7 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
 
 
 def unknown_field(name: str, known) -> str:
-    """Say in one sentence that there is no such field, and which one is nearest."""
+    """Return one sentence that says there is no such field, and which one is nearest."""
     tail = {field.rpartition(".")[2]: field for field in known}
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     close = close or [tail[last] for last in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.6)]
@@ -59,8 +61,16 @@ def nearest(name: str, known) -> str:
 
 
 def literal(text: str) -> Any:
-    """Return the Python value that a text is, or the text where it is none."""
+    """Return the Python value that a text is, or the text itself if it is not one."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that one of the regular expressions matches as a whole; `InputError` for a broken expression."""
+    try:
+        return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
+    except re.error as error:
+        raise InputError(f"{error.pattern!r} is not a regular expression: {error}") from error

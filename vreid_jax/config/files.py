@@ -2,30 +2,37 @@
 
 import importlib.util
 import itertools
+import json
 import os
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from vreid_jax.config.fields import field_names, literal, unknown_field
+from vreid_jax.config.fields import field_names, literal, nearest, unknown_field
 from vreid_jax.errors import InputError
+from vreid_jax.settings import plain
 
+_CONFIG_FLAGS = ("--config", "-config")
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
 
 
 def from_file(name: str) -> ConfigDict:
     """Return the locked configuration of `FILE[:DATASET[,key=value…]]`, the text that `--config` takes.
 
+    Args:
+      name: `FILE` is a path, or the name of a configuration that comes with the library, as in `m3d:mars`.
+
     Raises:
       InputError: when there is no such file, or no such dataset or field, or the file does not run.
     """
-    path, _, argument = str(name).partition(":")
-    if not os.path.isfile(path):
-        raise InputError(f"there is no configuration file {path}")
+    file, _, argument = str(name).partition(":")
+    path = config_path(file)
     loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
     sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
@@ -34,17 +41,56 @@ def from_file(name: str) -> ConfigDict:
         return module.get_config(argument or None)
     except InputError:
         raise
-    except Exception as error:  # it is somebody's program
+    except Exception as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
-        raise InputError(f"{path} line {line} is no configuration: {type(error).__name__}: {error}") from error
+        raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
+
+
+def config_path(name: str) -> str:
+    """Return the path of a configuration file, given as that path or as the name of one that comes with the library.
+
+    Raises:
+      InputError: when it is neither, with the nearest name.
+    """
+    if os.path.isfile(name):
+        return name
+    shipped = shipped_configs()
+    if name in shipped:
+        return str(shipped[name])
+    hint = nearest(Path(name).stem, shipped)
+    raise InputError(f"there is no configuration file {name}{hint}; the library comes with {', '.join(shipped)}")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the configurations that come with the library: the path of each by its name."""
+    package = Path(__file__).parents[1]
+    inside = package / "configs"  # of an installed wheel; in a checkout the folder lies beside the package
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def with_config_paths(arguments: Sequence[str]) -> list[str]:
+    """Return a command line whose `--config` names a path, where it named a configuration of the library.
+
+    Raises:
+      InputError: when there is no such configuration.
+    """
+    found = []
+    for before, argument in itertools.pairwise(("", *arguments)):
+        flag, equals, value = ("", "", argument) if before in _CONFIG_FLAGS else argument.partition("=")
+        if before in _CONFIG_FLAGS or (equals and flag in _CONFIG_FLAGS):
+            file, colon, rest = value.partition(":")
+            argument = f"{flag}{equals}{config_path(file)}{colon}{rest}"
+        found.append(argument)
+    return found
 
 
 def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
     """Split `DATASET[,key=value…]` of `--config=FILE:DATASET,…` into the dataset and the fields it sets.
 
     Raises:
-      InputError: for a part that is no `key=value`.
+      InputError: for a part that is not `key=value`.
     """
     dataset, *assignments = re.split(r",(?=[\w.]+=)", argument or "walkers")
     fields = {}
@@ -52,10 +98,10 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
         key, _, text = assignment.partition("=")
         value = fields[SHORT_NAMES.get(key, key)] = literal(text)
         if isinstance(value, str) and "," in value:
-            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is no key=value")
+            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is not key=value")
     dataset, comma, rest = dataset.partition(",")
     if comma:
-        raise InputError(f"{rest!r} behind the configuration is no key=value")
+        raise InputError(f"{rest!r} behind the configuration is not key=value")
     return dataset, fields
 
 
@@ -75,7 +121,7 @@ def explain_flag_error(arguments: list[str], error: Exception) -> str:
     """Say in one sentence what is wrong with a command line that could not be parsed."""
     flags = [argument.lstrip("-") for argument in arguments if argument.startswith("-")]
     files = [flag.partition("=")[2] for flag in flags if flag.startswith("config=")]
-    files += [after for flag, after in itertools.pairwise(arguments) if flag in ("--config", "-config")]
+    files += [after for flag, after in itertools.pairwise(arguments) if flag in _CONFIG_FLAGS]
     if files:
         try:
             known = field_names(from_file(files[0]))
@@ -86,3 +132,23 @@ def explain_flag_error(arguments: list[str], error: Exception) -> str:
             if flag.startswith("config.") and name not in known:
                 return unknown_field(name, known)
     return " ".join(str(error).split())
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Return the configuration of a run, as its workdir holds it in `config.json`: locked, its lists tuples again.
+
+    Raises:
+      InputError: when the folder holds no run, or its `config.json` is damaged.
+    """
+    file = workdir / "config.json"
+    if not file.is_file():
+        raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
+    try:
+        stored = json.loads(file.read_text())
+        if not isinstance(stored, dict):
+            raise ValueError(f"it holds {type(stored).__name__} instead of an object")
+        return ConfigDict(plain(stored)).lock()
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{file} is not the configuration of a run ({error}): it is damaged, or was not written by a run"
+        ) from error

@@ -1,4 +1,4 @@
-"""From tracklets on disk to batches in memory: NumPy only, no JAX, nothing of the model."""
+"""From tracklets on disk to batches in memory: NumPy only, independent of JAX and of the model."""
 
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips

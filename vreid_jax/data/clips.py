@@ -1,4 +1,4 @@
-"""Which frames of a tracklet make a clip, in training and at test."""
+"""Which frames of a tracklet form a clip, in training and at test."""
 
 import numpy as np
 from jaxtyping import Int
@@ -18,19 +18,19 @@ def sample_clip(
     Args:
       kind: `consecutive`: `length` adjacent frames from a random start; `strided`: every `stride`-th of
         `length * stride` adjacent frames from a random start; `random`: `length` frames at random, in order;
-        `evenly`: one frame at random from each of `length` equal parts of the tracklet; `spread`: the clips that
-        `split_clips` calls `evenly`, without randomness.
+        `evenly`: one frame at random from each of `length` equal parts of the tracklet; `spread`: the clips of
+        `evenly` in `split_clips`, without randomness.
       num_frames: frames in the tracklet, at least 1.
       length: frames in the clip, `T`.
-      stride: distance of neighbouring frames, for `strided`.
+      stride: distance between neighbouring frames, for `strided`.
       rng: the only source of randomness.
-      num_clips: clips, `M`, one behind the other.
+      num_clips: number of clips, `M`, concatenated.
 
     Returns:
       `[M T]` frame numbers in `[0, num_frames)`.
 
     Raises:
-      InputError: for a kind that does not exist, or a length, stride or number of clips below 1.
+      InputError: for an unknown kind, or a length, stride or number of clips below 1.
     """
     if kind not in TRAIN_KINDS:
         raise InputError(f"clip.kind is {kind!r}; training clips are one of {', '.join(TRAIN_KINDS)}")
@@ -59,27 +59,28 @@ def split_clips(
     stride: int = 1,
     rng: np.random.Generator | None = None,
 ) -> Int[np.ndarray, "M T"]:
-    """List the clips of a tracklet at test, without randomness but for two kinds.
+    """List the clips of a tracklet at test; only two kinds draw at random.
 
     Args:
       kind: `all`: the `floor(num_frames / (length * stride))` consecutive, non-overlapping clips, at least one
-        (a short tracklet repeats its frames); `sliding`: clips of adjacent frames, one every `stride` frames as long as
-        a whole one is left, at least one; `evenly`: `num_clips` clips whose starts are spread evenly from the
-        first frame to the last possible one, overlapping when the tracklet is short. Of one clip only:
+        (a short tracklet repeats its frames); `sliding`: clips of adjacent frames, one every `stride` frames while a
+        complete clip remains, at least one; `evenly`: `num_clips` clips whose starts are spread evenly from the
+        first frame to the last possible one, overlapping when the tracklet is short. A single clip:
         `single_consecutive`: `length` adjacent frames from a random start; `single_random`: `length` frames at random,
         in order; `single_evenly`: `length` frames spread evenly; `single_all`: all frames, the first ones repeated up to
-        the next of 4, 6, 8, 12, 16, 24, …, so that few lengths occur (**choice**).
+        the next of 4, 6, 8, 12, 16, 24, …, so that only few lengths occur (**choice**).
       num_frames: frames in the tracklet, at least 1.
       length: frames in a clip, `T`.
       num_clips: `M`, for `evenly`.
-      stride: distance of neighbouring frames of a clip. With `all`, the `stride` interleaved clips of a window of
+      stride: distance between neighbouring frames of a clip. With `all`, the `stride` interleaved clips of a window of
         `length * stride` frames count as consecutive clips, so that every frame of the window is used once.
+      rng: the source of randomness of `single_consecutive` and `single_random`; seed 0 by default.
 
     Returns:
       `[M, T]` frame numbers in `[0, num_frames)`.
 
     Raises:
-      InputError: for a kind that does not exist, or a length, stride or number of clips below 1.
+      InputError: for an unknown kind, or a length, stride or number of clips below 1.
     """
     if kind not in TEST_KINDS:
         raise InputError(f"clip.kind is {kind!r}; test clips are one of {', '.join(TEST_KINDS)}")
@@ -111,7 +112,7 @@ def _check_sizes(length: int, stride: int, num_clips: int) -> None:
 
 
 def _next_length(num_frames: int) -> int:
-    """The smallest of 4, 6, 8, 12, 16, 24, … that is not smaller."""
+    """Return the smallest of 4, 6, 8, 12, 16, 24, … that is at least `num_frames`."""
     power = 4
     while 2 * power < num_frames:
         power *= 2

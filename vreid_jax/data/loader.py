@@ -1,12 +1,18 @@
 """Grain pipelines: training batches that can be resumed anywhere, and the clips of every tracklet at test."""
 
+# Grain has no types.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 
+from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
@@ -14,41 +20,32 @@ from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets, TrackletSource
 from vreid_jax.errors import InputError
 
-FRAMES_PER_ITEM = 256  # a tracklet of any length is evaluated in pieces of about this many frames
+FRAMES_PER_ITEM = 256  # longer tracklets are evaluated in pieces of about this many frames
 
 
-def make_sampler(source, phase, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source: Any, phase: Phase, seed: int) -> ShuffleSampler | IdentitySampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
-      InputError: when the training split is too small for it, or the numbers do not fit.
+      InputError: when the training split is too small for it, or there is no such sampler.
     """
-    if (source.pids < 0).any():
-        used = [name for name, term in phase.losses.items() if term.weight]
-        if used != ["oim"] or phase.sampler == "identity":
-            raise InputError(
-                "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
-                "and frames can use"
-            )
-    for name in ("batch_size", "identities_per_batch"):
-        if phase[name] < 1:
-            raise InputError(f"{name} is {phase[name]}; it must be at least 1")
     if phase.sampler == "shuffle":
         return ShuffleSampler(np.ones(len(source), int), phase.batch_size, seed)
     if phase.sampler == "frames":
         return ShuffleSampler(source.num_frames, phase.batch_size, seed)
     if phase.sampler == "identity":
-        clips_per_identity, rest = divmod(phase.batch_size, phase.identities_per_batch)
-        if rest:
+        if (np.asarray(source.pids) < 0).any():
             raise InputError(
-                f"batch_size = {phase.batch_size} is no multiple of identities_per_batch = {phase.identities_per_batch}"
+                "the training split holds tracklets of pid -1, which belong to no identity: the sampler must be shuffle or "
+                "frames"
             )
+        clips_per_identity = phase.batch_size // phase.identities_per_batch
         return IdentitySampler(source.pids, source.camids, phase.identities_per_batch, clips_per_identity, seed)
     raise InputError(f"sampler is {phase.sampler!r}; it is one of shuffle, frames, identity")
 
 
-def check_clip(phase) -> None:
-    """Raise `InputError` for a clip sampling that does not exist, or that a cache of features cannot serve."""
+def check_clip(phase: Phase) -> None:
+    """Raise `InputError` for clip sampling with invalid fields, or that a feature cache cannot serve."""
     clip = phase.clip
     rng = np.random.default_rng(0)
     sample_clip(clip.kind, 1, clip.length, clip.stride, rng, clip.num_clips)
@@ -57,21 +54,21 @@ def check_clip(phase) -> None:
         raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
 
 
-def num_batches_per_epoch(source, phase) -> int:
-    """Return how many batches of this phase make one epoch of its sampler."""
+def num_batches_per_epoch(source: Any, phase: Phase) -> int:
+    """Return the number of batches in one epoch of a phase's sampler."""
     return make_sampler(source, phase, seed=0).batches_per_epoch
 
 
 def train_batches(
     source: TrackletSource,
-    phase,
+    phase: Phase,
     *,
     size: tuple[int, int],
     seed: int,
     num_batches: int,
     num_threads: int,
     shard: tuple[int, int] = (0, 1),
-) -> grain.DatasetIterator:
+) -> grain.DatasetIterator[dict[str, Any]]:
     """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
 
     Args:
@@ -81,32 +78,34 @@ def train_batches(
       seed: of this run and phase.
       num_batches: length of the iteration.
       num_threads: decoding threads.
-      shard: (process index, number of processes): each process gets its contiguous part of the global batch.
+      shard: (process index, number of processes); each process gets a contiguous part of the global batch.
 
     Returns:
       An iterator with `get_state` and `set_state` over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
-      `camid` int32 [B]; the label is the rank of the pid among the split's sorted pids, -1 for
-      pid -1. With `cache_features` there is `cached`, int32 [B, M], in place of the frames, rows of a table of the
-      features of every clip, `num_clips` a tracklet in the split's order, as given and, where `corrupt` is above 0, again
-      corrupted. The draw is the same with and without a cache.
+      `camid` int32 [B]. The label is the rank of the pid among the split's sorted pids, -1 for pid -1. With
+      `cache_features` the frames are replaced by `cached`, int32 [B, M]: rows of a table with the features of every
+      clip, `num_clips` per tracklet in the split's order, as given and, if `corrupt` is above 0, again corrupted. The
+      random draws are the same with and without a cache.
 
     Raises:
-      InputError: when the split is too small for the sampler, the batch does not divide among the processes, or as
-        `check_clip`.
+      InputError: if the split is too small for the sampler, if the batch cannot be divided among the processes, and
+        for what `check_clip` refuses.
     """
     sampler = make_sampler(source, phase, seed)
     process, num_processes = shard
     local, rest = divmod(sampler.batch_size, num_processes)
     if rest:
-        raise InputError(f"batch_size = {sampler.batch_size} does not divide among {num_processes} processes")
+        raise InputError(
+            f"batch_size is {sampler.batch_size}; it must be a multiple of the number of processes, {num_processes}"
+        )
     labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
     plan = functools.lru_cache(maxsize=64)(sampler.batch)
     check_clip(phase)
-    clip = phase.clip.to_dict()
+    clip = dataclasses.asdict(phase.clip)
     most = clip.pop("corrupt")
-    transform = phase.augment.to_dict()
+    transform = dataclasses.asdict(phase.augment)
 
-    def load(element: int) -> dict[str, np.ndarray]:
+    def load(element: int) -> dict[str, Any]:
         batch, slot = divmod(element, local)
         slot += process * local
         row = int(plan(batch)[slot])
@@ -114,35 +113,31 @@ def train_batches(
         numbers = sample_clip(num_frames=int(source.num_frames[row]), rng=rng, **clip).reshape(clip["num_clips"], -1)
         corrupted = draw_corrupted(len(numbers), most, rng)
         if phase.cache_features:
-            seen = {"cached": cache_rows(row, corrupted, most > 0)}
+            inputs = {"cached": cache_rows(row, corrupted, most > 0)}
         else:
             clips = source.read(row, numbers)
             clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
-            seen = {"frames": np.concatenate([augment(frames, *size, rng, **transform) for frames in clips])}
+            inputs = {"frames": np.concatenate([augment(frames, *size, rng, **transform) for frames in clips])}
         return {
-            **seen,
+            **inputs,
             "label": np.int32(labels[source.pids[row]]),
             "pid": np.int32(source.pids[row]),
             "camid": np.int32(source.camids[row]),
         }
 
-    # Clips are read ahead, not batches: these may have any size.
+    # Prefetching is by clip rather than by batch, which may be of any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
-    _mark_flags_as_parsed()
     return iter(clips.batch(local))
 
 
-def _mark_flags_as_parsed() -> None:
-    """Grain reads absl flags, which nobody parses in a notebook."""
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-
-
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
-    """Rows [M] int32, in the table of all clips' features, of the clips of tracklet `row`, corrupted where it says so.
+    """Return the rows [M], int32, of a tracklet's clips in the table of all clips' features.
 
-    With `variants` a tracklet has 2 M rows, its clips and then the same corrupted; else M.
+    Args:
+      row: of the tracklet.
+      corrupted: `[M]` which clips are corrupted.
+      variants: whether the table has 2 M rows per tracklet, its clips and then the same clips corrupted, instead of M.
     """
     m = len(corrupted)
     return ((1 + variants) * m * row + m * corrupted + np.arange(m)).astype(np.int32)
@@ -150,7 +145,7 @@ def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
 
 def evaluation_items(
     source: Tracklets,
-    clip,
+    clip: Clip,
     *,
     size: tuple[int, int],
     num_threads: int,
@@ -160,22 +155,22 @@ def evaluation_items(
     by_clip: bool = False,
     corrupt_all: bool = False,
 ) -> Iterator[tuple[int | np.ndarray, np.ndarray]]:
-    """Iterate over `(row, clips)`: uint8 `[M, T, H, W, 3]` clips of tracklet `row`, long tracklets in pieces.
+    """Iterate over `(row, clips)`: uint8 `[M, T, H, W, 3]` clips of tracklet `row`; long tracklets come in pieces.
 
     Args:
       source: the split to read.
-      clip: `kind`, `length`, `num_clips` and `stride` of `split_clips`, and `corrupt`, the most clips of a tracklet that
-        are corrupted.
+      clip: `kind`, `length`, `num_clips` and `stride` of `split_clips`, and `corrupt`, the most clips of a tracklet to
+        corrupt.
       size: height and width of the frames, in pixels.
       num_threads: decoding threads.
-      seed: of what is drawn for a tracklet, together with its name.
-      shuffle_seed: a number shuffles the frames of every tracklet before clips are cut, a control that destroys
-        dynamics and nothing else.
-      shard: (process index, number of processes): a process gets every n-th piece.
-      by_clip: in place of `row` there are the numbers `row * num_clips + clip`, `[M]`.
+      seed: of the random choices for a tracklet, together with its name.
+      shuffle_seed: if given, shuffles the frames of every tracklet before clips are cut: a control that destroys
+        the dynamics alone.
+      shard: (process index, number of processes); a process gets every n-th piece.
+      by_clip: yield the numbers `row * num_clips + clip`, `[M]`, instead of `row`.
       corrupt_all: corrupt every clip.
     """
-    items = []
+    items: list[tuple[int | np.ndarray, np.ndarray, np.ndarray, int]] = []
     for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
         rng = tracklet_generator(seed, name)
         clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride, rng)
@@ -186,7 +181,7 @@ def evaluation_items(
         for part in np.array_split(np.arange(len(clips)), pieces):
             items.append((row * clip.num_clips + part if by_clip else row, clips[part], corrupted[part], row))
     if clip.kind == "single_all":
-        items.sort(key=lambda item: item[1].shape)  # clips of one length follow each other
+        items.sort(key=lambda item: item[1].shape)  # so that clips of one length are adjacent
     items = items[shard[0] :: shard[1]]
 
     def load(index: int) -> tuple[int | np.ndarray, np.ndarray]:
@@ -199,5 +194,4 @@ def evaluation_items(
 
     dataset = grain.MapDataset.range(len(items)).map(load)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
-    _mark_flags_as_parsed()
     return iter(dataset.to_iter_dataset(options))

@@ -1,6 +1,10 @@
-"""Which tracklets make a batch: a pure function of (seed, position), so that any batch can be made again."""
+"""Which tracklets form a batch: a pure function of (seed, position), so that any batch can be drawn again."""
+
+# NumPy leaves the type of some results unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import functools
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -9,9 +13,18 @@ from vreid_jax.errors import InputError
 
 
 class ShuffleSampler:
-    """Every tracklet `times` times per epoch, in an order drawn anew each epoch; the last, smaller batch is left out.
+    """Draws every tracklet `times` times per epoch, in a new random order each epoch.
 
-    With its number of frames as `times`, an epoch draws as many single frames as there are.
+    The last batch of an epoch is dropped if it is smaller than the others. With the tracklets' numbers of frames as
+    `times`, an epoch draws as many single frames as there are.
+
+    Args:
+      times: `[N]` how often each tracklet occurs in an epoch.
+      batch_size: tracklets in a batch.
+      seed: of all random orders.
+
+    Raises:
+      InputError: if an epoch is smaller than a batch.
     """
 
     def __init__(self, times: Int[np.ndarray, " N"], batch_size: int, seed: int):
@@ -19,13 +32,15 @@ class ShuffleSampler:
         if len(self._rows) < batch_size:
             raise InputError(
                 f"an epoch of the training split has {len(self._rows)} samples, fewer than batch_size = {batch_size}; "
-                f"lower batch_size"
+                "lower batch_size"
             )
         self.batch_size = batch_size
         self.batches_per_epoch = len(self._rows) // batch_size
-        self._order = functools.lru_cache(maxsize=4)(
-            lambda epoch: np.random.default_rng((seed, 1, epoch)).permutation(self._rows)
-        )
+
+        def order(epoch: int) -> np.ndarray:
+            return np.random.default_rng((seed, 1, epoch)).permutation(self._rows)
+
+        self._order = functools.lru_cache(maxsize=4)(order)
 
     def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[B]` tracklets of batch `index`."""
@@ -34,14 +49,24 @@ class ShuffleSampler:
 
 
 class IdentitySampler:
-    """`P` identities and `K` tracklets of each, the tracklets of an identity adjacent; an epoch is a pass over the ids.
+    """Draws `P` identities and `K` tracklets of each; an epoch is one pass over the identities.
 
-    An identity with fewer than `K` tracklets repeats them, each nearly equally often; the tracklets of an identity are
-    taken from different cameras first. When `P` does not divide the number of identities, the rest of an epoch's order
-    is left out.
+    The tracklets of an identity are adjacent in the batch and come from different cameras where possible. An identity
+    with fewer than `K` tracklets repeats them, each nearly equally often. If `P` does not divide the number of
+    identities, the remainder of an epoch's order is dropped.
+
+    Args:
+      pids: `[N]` identities of the tracklets.
+      camids: `[N]` their cameras.
+      num_identities: `P`.
+      clips_per_identity: `K`.
+      seed: of all random choices.
+
+    Raises:
+      InputError: if there are fewer than `P` identities.
     """
 
-    def __init__(self, pids, camids, num_identities: int, clips_per_identity: int, seed: int):
+    def __init__(self, pids: np.ndarray, camids: np.ndarray, num_identities: int, clips_per_identity: int, seed: int):
         self._pids = np.unique(pids)
         if len(self._pids) < num_identities:
             raise InputError(
@@ -53,9 +78,11 @@ class IdentitySampler:
         self._p, self._k, self._seed = num_identities, clips_per_identity, seed
         self.batch_size = num_identities * clips_per_identity
         self.batches_per_epoch = len(self._pids) // num_identities
-        self._order = functools.lru_cache(maxsize=4)(
-            lambda epoch: np.random.default_rng((seed, 2, epoch)).permutation(self._pids)
-        )
+
+        def order(epoch: int) -> np.ndarray:
+            return np.random.default_rng((seed, 2, epoch)).permutation(self._pids)
+
+        self._order = functools.lru_cache(maxsize=4)(order)
 
     def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[P * K]` tracklets of batch `index`, identity by identity."""
@@ -64,8 +91,9 @@ class IdentitySampler:
         rng = np.random.default_rng((self._seed, 3, index))
         return np.concatenate([self._tracklets(pid, rng) for pid in chosen])
 
-    def _tracklets(self, pid, rng) -> np.ndarray:
+    def _tracklets(self, pid: Any, rng: np.random.Generator) -> np.ndarray:
+        """Draw `K` tracklets of an identity."""
         rows = rng.permutation(self._rows[pid])
-        # The n-th tracklet of every camera comes before any camera's (n+1)-th.
+        # The n-th tracklet of every camera comes before the (n+1)-th of any.
         turn = np.array([np.sum(self._camids[rows[:i]] == self._camids[row]) for i, row in enumerate(rows)])
         return np.resize(rows[np.argsort(turn, kind="stable")], self._k)

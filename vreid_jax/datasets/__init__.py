@@ -1,5 +1,20 @@
-"""TFDS builders of video re-identification data; importing them registers them, and imports no JAX, no TensorFlow."""
+"""TFDS builders of video re-identification data; importing this package registers them with TFDS.
 
-from vreid_jax.datasets.loading import load_builder
+It imports no JAX, no TensorFlow, and TFDS itself, which takes a second, only when somebody asks for a dataset.
+"""
+
+from typing import Any
+
+from vreid_jax.datasets import registration
 
 __all__ = ["load_builder"]
+
+registration.register_with_tfds()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_builder":
+        from vreid_jax.datasets.loading import load_builder
+
+        return load_builder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,13 @@
-"""What every dataset of this package stores for a tracklet."""
+"""The features that every dataset of this package stores for a tracklet."""
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 
 def features() -> tfds.features.FeaturesDict:
-    """A tracklet: encoded frames (decoded RGB uint8 `[T, H, W, 3]`), identity, camera and an id unique in the dataset.
+    """Return the features: encoded frames (decoded RGB uint8 `[T, H, W, 3]`), identity, camera and a unique id.
 
-    pid 0 is a distractor, pid -1 junk; a query that is also in the gallery has the same `tracklet_id` there.
+    pid 0 is a distractor, pid -1 junk. A query that is also in the gallery has the same `tracklet_id` there.
     """
     return tfds.features.FeaturesDict(
         {

@@ -1,50 +1,46 @@
-"""A prepared dataset by its name: built on first use, once, whoever asks."""
+"""A prepared dataset by its name: built on first use, once, whoever asks for it."""
 
 import contextlib
 import difflib
-import fcntl
+import importlib
 import io
 import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import filelock
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants
 
+from vreid_jax.datasets import catalog, registration
 from vreid_jax.datasets import progress as bars
-from vreid_jax.datasets.duke_video import duke_video_dataset_builder as duke_video
-from vreid_jax.datasets.ilids_vid import ilids_vid_dataset_builder as ilids_vid
 from vreid_jax.datasets.manual.builder import ManualBuilder
-from vreid_jax.datasets.mars_video import mars_video_dataset_builder as mars_video
-from vreid_jax.datasets.prid2011_video import prid2011_video_dataset_builder as prid2011_video
-from vreid_jax.datasets.tracklet_folder import folder_dataset_builder as folder
-from vreid_jax.datasets.walkers import walkers_dataset_builder as walkers
 from vreid_jax.errors import InputError
 
-_PACKAGE = "vreid_jax.datasets."
 
-
-def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress: bool = True, **fields):
-    """A prepared TFDS builder, built first if need be.
+def load_builder(
+    name: str, data_dir: str | os.PathLike | None = None, progress: bool = True, **fields: Any
+) -> tfds.core.DatasetBuilder:
+    """Return the TFDS builder of a prepared dataset, after building it if need be.
 
     Two processes that ask for the same dataset build it once: the second waits for the first. A build that is
     interrupted leaves nothing behind that looks like a dataset.
 
     Args:
       name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
-        "walkers/mars_scale", "folder", or a dataset prepared by a command of data_prep.
-      data_dir: where datasets are; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+        "walkers/mars_scale", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
+      data_dir: folder of the datasets; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
       **fields: fields of the dataset, e.g. `path` and `bad_frames` of "folder".
 
     Returns:
-      The builder: read it with `builder.as_data_source(split)`; `builder.info.metadata` is what the dataset says of
-      itself.
+      The builder. Read it with `builder.as_data_source(split)`; `builder.info.metadata` describes the dataset.
 
     Raises:
-      InputError: no such dataset or field, or one that must be prepared first.
+      InputError: there is no such dataset or field, or the dataset must be prepared first.
     """
     root = _root(data_dir)
     builder = _make(name, root, fields)
@@ -57,7 +53,11 @@ def load_builder(name: str, data_dir: str | os.PathLike | None = None, progress:
 
 
 def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> ManualBuilder:
-    """The builder of a dataset that `prepare` builds, prepared or not; raises `InputError` for another name."""
+    """Return the builder of a dataset that `prepare` builds, whether it is prepared or not.
+
+    Raises:
+      InputError: there is no such dataset, or it needs no preparation.
+    """
     builder = _make(name, _root(data_dir), {})
     if not isinstance(builder, ManualBuilder):
         raise InputError(f"dataset {name!r} needs no preparation")
@@ -65,7 +65,11 @@ def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> Manu
 
 
 def is_prepared(name: str, data_dir: str | os.PathLike | None = None) -> bool:
-    """Whether a dataset is built; raises `InputError` where there is none of that name."""
+    """Return whether a dataset is built.
+
+    Raises:
+      InputError: there is no such dataset.
+    """
     return _is_prepared(_make(name, _root(data_dir), {}))
 
 
@@ -75,12 +79,12 @@ def prepare(
     data_dir: str | os.PathLike | None = None,
     progress: bool = True,
     rebuild: bool = False,
-):
-    """Build a dataset from what the user has of it, unless it is built; in one piece, or not at all.
+) -> tfds.core.DatasetBuilder:
+    """Build a dataset from the user's copy of its data, completely or not at all; one that is built is left alone.
 
     Args:
       name: "mars_video", "duke_video", or a division such as "ilids_vid/split_3" or "prid2011_video/split_0".
-      manual_dir: folder or archive with the data as they came; only read.
+      manual_dir: folder or archive with the data as its authors packed them; only read.
       data_dir: as for `load_builder`.
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
@@ -106,10 +110,11 @@ def _root(data_dir: str | os.PathLike | None) -> Path:
     return Path(data_dir if data_dir is not None else constants.DATA_DIR).expanduser()
 
 
-def _build(make: Callable, root: Path, progress: bool, rebuild: bool = False):
-    with _alone(root, make()), bars.shown(progress):
+def _build(make: Callable[[], Any], root: Path, progress: bool, rebuild: bool = False) -> tfds.core.DatasetBuilder:
+    """Build the dataset of `make()` under its lock, unless another process did so while this one waited."""
+    with _locked(root, make()), bars.shown(progress):
         _restore(Path(make().data_dir))
-        if not rebuild and _is_prepared(builder := make()):  # somebody else built it while we waited
+        if not rebuild and _is_prepared(builder := make()):
             return builder
         final = Path(make().data_dir)
         _sweep(final, keep=rebuild)
@@ -121,36 +126,32 @@ def _build(make: Callable, root: Path, progress: bool, rebuild: bool = False):
     return builder
 
 
-def _walkers(config: str, root: Path, fields: dict):
-    _refuse_unknown("walkers", fields, ())
-    config = config or "small"
-    if config not in walkers.CONFIGS:
-        raise InputError(_unknown(f"walkers/{config}", [f"walkers/{c}" for c in walkers.CONFIGS]))
-    return walkers.Builder(config=config, data_dir=root)
-
-
-def _folder(config: str, root: Path, fields: dict):
-    _refuse_unknown("folder", fields, ("path", "bad_frames"))
-    if config or not fields.get("path"):
-        raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
-    return folder.Builder(config=folder.folder_config(**fields), data_dir=root)
-
-
-_ON_DEMAND = {"walkers": _walkers, "folder": _folder}
-_MANUAL = {module.Builder.name: module.Builder for module in (mars_video, ilids_vid, prid2011_video, duke_video)}
-
-
-def _make(name: str, root: Path, fields: dict):
+def _make(name: str, root: Path, fields: dict[str, Any]) -> Any:
+    """Return the builder of a dataset, prepared or not."""
     base, _, config = name.partition("/")
-    if base in _ON_DEMAND:
-        return _ON_DEMAND[base](config, root, fields)
-    if base not in _MANUAL:
-        raise InputError(_unknown(name, [*(f"walkers/{c}" for c in walkers.CONFIGS), *_ON_DEMAND, *_MANUAL]))
-    _refuse_unknown(base, fields, ())
-    known = list(_MANUAL[base].builder_configs)
-    if config and config not in known:
-        raise InputError(_unknown(name, [f"{base}/{c}" for c in known] or [base]))
-    return _MANUAL[base](config=config or None, data_dir=root)
+    dataset = catalog.of_builder(name)
+    if dataset is None:
+        raise InputError(_unknown(name, [known for each in catalog.DATASETS.values() for known in _names(each)]))
+    _check_fields(dataset, fields)
+    module = _module(dataset)
+    if dataset.fields:  # the configuration is made of the fields
+        required = dataset.fields[0]
+        if config or not fields.get(required):
+            raise InputError(f"dataset {base!r} needs the field {required}, a folder with train, query and gallery")
+        return module.Builder(config=module.folder_config(**fields), data_dir=root)
+    if config and config not in module.Builder.builder_configs:
+        raise InputError(_unknown(name, [f"{base}/{known}" for known in module.Builder.builder_configs] or [base]))
+    return module.Builder(config=config or dataset.default_config or None, data_dir=root)
+
+
+def _module(dataset: catalog.Dataset) -> Any:
+    return importlib.import_module(f"{__package__}.{dataset.module}")
+
+
+def _names(dataset: catalog.Dataset) -> list[str]:
+    """Return the names under which a dataset is offered; of divisions, of which there are many, only their dataset's."""
+    configs = [] if dataset.by_hand else list(_module(dataset).Builder.builder_configs)
+    return [*(f"{dataset.builder}/{config}" for config in configs), dataset.builder]
 
 
 def _unknown(name: str, known: list[str]) -> str:
@@ -158,29 +159,33 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"there is no dataset {name!r}; did you mean {' or '.join(near)}?"
 
 
-def _refuse_unknown(dataset: str, fields: dict, known: tuple[str, ...]) -> None:
+def _check_fields(dataset: catalog.Dataset, fields: dict[str, Any]) -> None:
     for field in fields:
-        if field not in known:
-            has = f"its fields are {', '.join(known)}" if known else "it has no fields"
-            raise InputError(f"dataset {dataset!r} has no field {field!r}; {has}")
+        if field not in dataset.fields:
+            has = f"its fields are {', '.join(dataset.fields)}" if dataset.fields else "it has no fields"
+            raise InputError(f"dataset {dataset.builder!r} has no field {field!r}; {has}")
 
 
-def _is_prepared(builder) -> bool:
-    """Whether the dataset is built and `builder` has read it: one made just before another process was done has not."""
+def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+    """Return whether the dataset is built and `builder` knows it: one made before another process finished does not."""
     return bool(builder.info.splits) and (Path(builder.data_dir) / constants.DATASET_INFO_FILENAME).exists()
 
 
 @contextlib.contextmanager
-def _alone(root: Path, builder) -> Iterator[None]:
-    """Holds the lock of one dataset; it vanishes with the process that holds it, however that ends."""
+def _locked(root: Path, builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+    """Hold the lock of one dataset, which vanishes with the process that holds it, however that ends."""
+    path = root / f".{builder.info.full_name.replace('/', '-')}.lock"
+    lock = filelock.FileLock(path)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = open(root / f".{builder.info.full_name.replace('/', '-')}.lock", "w")  # noqa: SIM115
-    except OSError as e:
-        raise InputError(f"cannot write datasets to {root}: {e.strerror}; give another data_dir") from e
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot write datasets to {root}: {reason}; give another data_dir") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _aside(final: Path) -> Path:
@@ -188,13 +193,13 @@ def _aside(final: Path) -> Path:
 
 
 def _restore(final: Path) -> None:
-    """Brings back the dataset that a rebuild which was killed had set aside; under its lock."""
+    """Bring back the dataset that a killed rebuild had set aside; call it under the lock."""
     if _aside(final).exists() and not final.exists():
         _aside(final).rename(final)
 
 
 def _sweep(final: Path, keep: bool) -> None:
-    """Removes what killed builds of a dataset left, and the dataset itself unless it is to be kept; under its lock."""
+    """Remove what killed builds left, and the dataset itself unless `keep`; call it under the lock."""
     for left in final.parent.glob("*incomplete*"):
         shutil.rmtree(left, ignore_errors=True)
     if final.exists() and not keep:
@@ -203,7 +208,7 @@ def _sweep(final: Path, keep: bool) -> None:
 
 @contextlib.contextmanager
 def _set_aside(final: Path) -> Iterator[None]:
-    """Moves a built dataset away while it is built anew, and back if that fails."""
+    """Move a built dataset away while it is built again, and back if that fails."""
     aside = _aside(final)
     there = final.exists()
     if there:
@@ -216,3 +221,6 @@ def _set_aside(final: Path) -> Iterator[None]:
         raise
     if there:
         shutil.rmtree(aside)
+
+
+registration.import_builders()

@@ -1,4 +1,4 @@
-"""What a stored frame must be: a whole JPEG or PNG."""
+"""Checks that an encoded frame is a complete JPEG or PNG."""
 
 import cv2
 import numpy as np
@@ -10,9 +10,9 @@ _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 
 
 def fault(data: bytes) -> str | None:
-    """What is wrong with an encoded picture, as the end of a sentence ("is cut short"); None for a whole one.
+    """Return what is wrong with an encoded picture, as the end of a sentence ("is cut short"), or None.
 
-    OpenCV fills the missing part of a truncated JPEG with grey and says nothing, so its end is looked for.
+    OpenCV silently fills the missing part of a truncated JPEG with grey, hence the search for the end marker.
     """
     if not data:
         return "is not a readable image (empty file)"
@@ -21,11 +21,11 @@ def fault(data: bytes) -> str | None:
     elif data.startswith(_PNG):
         whole = _PNG_END in data[-64:]
     else:
-        return "is not a readable image (no JPEG, no PNG)"
+        return "is not a readable image (neither JPEG nor PNG)"
     if not whole:
         return "is not a readable image (cut short)"
-    # An eighth of the size, which JPEG can do: the whole file is parsed, and little of it computed.
-    way = cv2.IMREAD_REDUCED_GRAYSCALE_8 if data.startswith(_JPEG) else cv2.IMREAD_GRAYSCALE
-    if cv2.imdecode(np.frombuffer(data, np.uint8), way) is None:
+    # JPEG can be decoded at an eighth of its size: the whole file is parsed, and little of it is computed.
+    mode = cv2.IMREAD_REDUCED_GRAYSCALE_8 if data.startswith(_JPEG) else cv2.IMREAD_GRAYSCALE
+    if cv2.imdecode(np.frombuffer(data, np.uint8), mode) is None:
         return "is not a readable image (it does not decode)"
     return None

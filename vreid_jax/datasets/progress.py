@@ -1,4 +1,4 @@
-"""The one progress bar of a build: tracklets of a split."""
+"""The progress bar of a build: one bar per split, counting tracklets."""
 
 import contextlib
 import contextvars
@@ -14,7 +14,7 @@ _shown = contextvars.ContextVar("vreid_jax_progress_shown", default=False)
 
 @contextlib.contextmanager
 def shown(wanted: bool) -> Iterator[None]:
-    """Shows the bars of `tracklets` inside, if wanted, in place of those of TFDS, which know no totals."""
+    """Show the bars of `tracklets` inside, if wanted, instead of those of TFDS, which do not know the totals."""
     token = _shown.set(wanted)
     before = tqdm_utils._active
     tfds.disable_progress_bar()
@@ -26,13 +26,13 @@ def shown(wanted: bool) -> Iterator[None]:
 
 
 def tracklets(items: Iterable, what: str) -> Iterable:
-    """Passes `items` on behind a bar labelled `what`."""
+    """Yield `items` behind a bar labelled `what`."""
     total = len(items) if isinstance(items, Sized) else None
     return tqdm(items, desc=what, total=total, unit=" tracklets", disable=not _shown.get(), dynamic_ncols=True)
 
 
 def rate(what: str, num_tracklets: int, num_frames: int, seconds: float) -> None:
-    """Says on stderr how fast a split was built, where bars are shown."""
+    """Print to stderr how fast a split was built, if bars are shown."""
     if _shown.get():
         tqdm.write(
             f"{what}: {num_tracklets:,} tracklets, {num_frames:,} frames in {seconds:.1f} s "

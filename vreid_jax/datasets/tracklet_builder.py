@@ -1,25 +1,27 @@
-"""The base of every builder: tracklets go to disk one at a time, in the order they come."""
+"""The base of every builder: it writes tracklets one at a time, in the order in which they are generated."""
 
 import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
-from tensorflow_datasets.core import example_serializer, hashing, splits
+from tensorflow_datasets.core import example_parser, example_serializer, hashing, splits
+from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf  # imported when an attribute is read
 
 from vreid_jax.datasets import example, progress
 from vreid_jax.errors import InputError
 
+_FORMAT = "array_record"
 _SHARD_BYTES = 512 << 20
-_OPTIONS = (
-    "group_size:1,uncompressed"  # frames are compressed already; unpacking a record would cost as much as 3 frames
-)
+# Frames are compressed already; unpacking a record would cost as much as decoding 3 frames.
+_OPTIONS = "group_size:1,uncompressed"
 
 
 class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder of tracklets in array records.
+    """A TFDS builder that stores tracklets as array records, and reads them as a data source or with `tf.data`.
 
     TFDS's own writer sorts a split: it holds up to a gigabyte of it in memory, and beyond that needs TensorFlow. This
     one holds one tracklet, whatever the size of the dataset.
@@ -28,9 +30,11 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
 
-    def __init__(self, *, file_format: str | None = None, **kwargs):
-        # Only array records can be read by index.
-        super().__init__(file_format=file_format or "array_record", **kwargs)
+    def __init__(self, *, file_format: str | tfds.core.FileFormat | None = None, **kwargs: Any):
+        given = getattr(file_format, "value", file_format) or _FORMAT
+        if given != _FORMAT:
+            raise InputError(f"file_format is {given!r}; {self.name} is stored as {_FORMAT}, which is read by index")
+        super().__init__(file_format=_FORMAT, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(features=example.features(), metadata=tfds.core.MetadataDict())
@@ -45,6 +49,36 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ]
         self.info.set_splits(splits.SplitDict(infos))
 
+    def _as_dataset(
+        self,
+        split: Any,
+        decoders: Any = None,
+        read_config: tfds.ReadConfig | None = None,
+        shuffle_files: bool = False,
+    ):
+        """Return the `tf.data.Dataset` of `tfds.load`: TFDS itself reads array records as a data source only.
+
+        Records are read by index, so `shuffle_files` shuffles tracklets rather than files.
+        """
+        read_config = read_config or tfds.ReadConfig()
+        features = self.info.features
+        if isinstance(decoders, tfds.decode.PartialDecoding):
+            features, decoders = decoders.extract_features(features), decoders.decoders
+        records = self.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        parser = example_parser.ExampleParser(features.get_serialized_info())
+
+        def read(index):
+            record = tf.numpy_function(lambda i: records[int(i)], [index], tf.string)
+            return features.decode_example(parser.parse_example(tf.ensure_shape(record, ())), decoders=decoders)
+
+        indices = tf.data.Dataset.range(len(records))
+        if shuffle_files:
+            indices = indices.shuffle(
+                len(records), read_config.shuffle_seed, read_config.shuffle_reshuffle_each_iteration
+            )
+        dataset = indices.map(read, num_parallel_calls=read_config.num_parallel_calls_for_decode)
+        return dataset.with_options(read_config.options)
+
     def _write_split(self, split: str, examples: Iterable[tuple[str, dict]]) -> splits.SplitInfo:
         features = self.info.features
         serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
@@ -55,7 +89,7 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         try:
             for key, tracklet in examples:
                 if key in seen:
-                    raise InputError(f"tracklet {key} is twice in the split {split} of {self.info.full_name}")
+                    raise InputError(f"tracklet {key} occurs twice in split {split} of {self.info.full_name}")
                 seen.add(key)
                 frames += len(tracklet["frames"])
                 record = serializer.serialize_example(features.encode_example(tracklet))
@@ -76,7 +110,7 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 with self._writing():
                     writer.close()
         if not shards:
-            raise InputError(f"the split {split} of {self.info.full_name} has no tracklets")
+            raise InputError(f"split {split} of {self.info.full_name} has no tracklets")
         template = self._get_filename_template(split_name=split)
         for number in range(len(shards)):
             final = template.sharded_filepath(shard_index=number, num_shards=len(shards))
@@ -86,22 +120,22 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Says in one sentence that a disk is full, or whatever else keeps records from it."""
+        """Say in one sentence that a disk is full, or what else keeps records from being written."""
         try:
             yield
-        except (OSError, RuntimeError) as error:  # array records know the latter only
+        except (OSError, RuntimeError) as error:  # array_record raises only the latter
             reason = str(error).partition(";")[0]
             raise InputError(
                 f"cannot write {self.info.full_name} to {self.data_path.parent}: {reason}; make room, or give another data_dir"
             ) from error
 
     def _unnamed(self, split: str, number: int):
-        """A shard until the number of shards, which is in their names, is known."""
+        """Return the path of a shard while the number of shards, which is part of their names, is unknown."""
         return self.data_path / f"{split}.{number}.unfinished"
 
 
 def in_hashed_order(items: Sequence, keys: Sequence[str], split: str) -> list:
-    """`items` in the order in which TFDS's own writer would store them: that of a hash of their keys."""
+    """Return `items` in the order in which TFDS's own writer would store them: that of a hash of their keys."""
     hasher = hashing.Hasher(split)
     hashes = [hasher.hash_key(key) for key in keys]
     return [items[i] for i in sorted(range(len(items)), key=hashes.__getitem__)]

@@ -13,12 +13,12 @@ from vreid_jax.runtime.mesh import make_mesh
 
 
 def distance_table(test: TestSet, distances, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """`[Q, G]` of chosen rows of `test.query` and `test.gallery`."""
+    """Return the distances `[Q, G]` of chosen rows of `test.query` and `test.gallery`."""
     return distances(test.query_rows[query], test.gallery_rows[gallery])
 
 
 def reranked(test: TestSet, distances, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """`distance_table`, re-ranked; three tables over the same rows are in memory meanwhile."""
+    """Return `distance_table` re-ranked by k-reciprocal neighbours; it holds three tables of these rows meanwhile."""
     index = retrieval.protocols.query_index(test.query.tracklet_ids[query], test.gallery.tracklet_ids[gallery])
     q, g = test.query_rows[query], test.gallery_rows[gallery]
     within = distances(g, g)
@@ -31,9 +31,9 @@ def reranked(test: TestSet, distances, query: np.ndarray, gallery: np.ndarray) -
 def feature_distances(
     features: Features, metric: str | LearnedMetric
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return `distances(query_rows, gallery_rows)` over a table of features; `squared` and `metric` say what they are.
+    """Return `distances(query_rows, gallery_rows)` over a table of features; attributes `squared` and `metric` say which.
 
-    Those that are not learned are computed on all of this process's devices.
+    Distances that are not learned are computed on all of this process's devices.
     """
     learned = isinstance(metric, LearnedMetric)
     devices = jax.local_devices()

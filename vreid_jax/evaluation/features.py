@@ -1,5 +1,6 @@
 """From tracklets to features: a stream of a network over every tracklet, streams fused, and colours as a baseline."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Mapping
@@ -7,33 +8,52 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from tqdm import tqdm
 
 from vreid_jax import data
+from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
 from vreid_jax.runtime.mesh import make_mesh, put_batch, replicate
-from vreid_jax.training.step import normalise
+from vreid_jax.training.network import Network
 
 ROWS_AT_ONCE = 1024
 Features = np.ndarray  # [N, D] float32, a row a tracklet
 
 
+@dataclasses.dataclass(frozen=True)
+class ExtractionOptions:
+    """How features are extracted, whatever the network and the tracklets.
+
+    Attributes:
+      size: height and width of the frames that the network sees.
+      batch_frames: frames in one batch.
+      num_threads: decoding threads.
+      seed: of what is drawn for a tracklet, together with its name.
+      shuffle_frames: shuffle the frames of every tracklet, the control that destroys dynamics and nothing else.
+      progress: show a bar.
+    """
+
+    size: tuple[int, int]
+    batch_frames: int
+    num_threads: int
+    seed: int = 0
+    shuffle_frames: bool = False
+    progress: bool = False
+
+
 def extract_stream(
-    module: nn.Module,
+    network: Network,
     variables,
-    tracklets,
-    stream,
+    tracklets: data.Tracklets,
+    stream: Stream,
+    options: ExtractionOptions,
     *,
-    config,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
     name: str = "features",
     corrupt_all: bool = False,
 ) -> Features:
-    """Average the module's `feature` over the clips of every tracklet: `[N, D]` float32, not normalised.
+    """Average the network's `feature` over the clips of every tracklet: `[N, D]` float32, not normalised.
 
     With `stream.average` False the clips' features stay apart: `[N, M, D]`, M of `stream.clip.num_clips`.
 
@@ -43,13 +63,11 @@ def extract_stream(
     embeds a part of the tracklets on its own devices; all of them get the whole table.
 
     Args:
-      module: the network.
+      network: the module and the normalisation of its frames.
       variables: its parameters and batch statistics.
       tracklets: a source of N tracklets.
-      stream: `clip` (see `data.split_clips`) and `apply`, keyword arguments of the module.
-      config: the run's configuration.
-      mean: of the frames in [0, 1], as the model's registry entry names it.
-      std: likewise.
+      stream: which clips of a tracklet (see `data.split_clips`), and keyword arguments of the module for them.
+      options: frame size, batch size, threads, seed.
       name: what the progress bar says.
       corrupt_all: corrupt every clip, whatever `stream.clip.corrupt` says.
 
@@ -61,24 +79,24 @@ def extract_stream(
     mesh = make_mesh(jax.local_devices())
 
     def batch_size(length: int) -> int:
-        return max(config.evaluation.batch_frames // length // mesh.size, 1) * mesh.size
+        return max(options.batch_frames // length // mesh.size, 1) * mesh.size
 
     variables = replicate(variables, mesh)
-    embed = _embedder(module, mesh, mean, std, tuple(stream.apply.items()))
+    embed = _embedder(network, mesh, tuple(stream.apply.items()))
     sums = None
     counts = np.zeros(len(tracklets) * parts, np.int64)
     items = data.evaluation_items(
         tracklets,
         stream.clip,
-        size=(config.data.height, config.data.width),
-        num_threads=config.data.num_threads,
-        seed=config.seed,
+        size=options.size,
+        num_threads=options.num_threads,
+        seed=options.seed,
         by_clip=not stream.average,
         corrupt_all=corrupt_all,
-        shuffle_seed=config.seed if config.evaluation.shuffle_frames else None,
+        shuffle_seed=options.seed if options.shuffle_frames else None,
         shard=(jax.process_index(), jax.process_count()),
     )
-    show = config.logging.progress and jax.process_index() == 0
+    show = options.progress and jax.process_index() == 0
     # One batch is on the device while the next is read; the bar moves when a batch has really come back.
     running: list[tuple[jax.Array, np.ndarray]] = []
 
@@ -110,14 +128,14 @@ def extract_stream(
     features = (sums / counts[:, None]).astype(np.float32)
     if not stream.average:
         return features.reshape(len(tracklets), parts, -1)
-    finish = getattr(module, "tracklet_feature", None)
+    finish = getattr(network.module, "tracklet_feature", None)
     if finish is None:
         return features
     parts = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
     return np.concatenate([np.asarray(finish(part, **stream.apply), np.float32) for part in parts])
 
 
-def check_clips(stream) -> None:
+def check_clips(stream: Stream) -> None:
     """Raise `InputError` as `data.split_clips`, and for clips that stay apart or are corrupted but differ in number."""
     data.split_clips(stream.clip.kind, 1, stream.clip.length, stream.clip.num_clips, stream.clip.stride)
     if stream.clip.kind != "evenly":
@@ -133,11 +151,10 @@ def check_clips(stream) -> None:
 
 
 @functools.lru_cache(maxsize=8)  # one compilation for a model that embeds one table after another
-def _embedder(module: nn.Module, mesh: Mesh, mean, std, apply: tuple) -> Callable:
+def _embedder(network: Network, mesh: Mesh, apply: tuple) -> Callable:
     @jax.jit
     def embed(variables, frames):
-        outputs = module.apply(variables, normalise(frames, mean, std), train=False, **dict(apply))
-        return outputs["feature"].astype(jnp.float32)
+        return network(variables, frames, **dict(apply))["feature"].astype(jnp.float32)
 
     return embed
 
@@ -177,16 +194,20 @@ def fuse(streams: Mapping[str, Features]) -> Features:
     return np.concatenate(units, axis=1)
 
 
-def color_histogram(tracklets, config, num_frames: int = 4, bins: int = 4, stripes: int = 6) -> Features:
+def color_histogram(
+    tracklets: data.Tracklets, size: tuple[int, int], num_frames: int = 4, bins: int = 4, stripes: int = 6
+) -> Features:
     """Describe tracklets without learning: square roots of RGB histograms of horizontal stripes, `[N, S * bins³]`.
 
-    The mean over `num_frames` evenly spaced frames; only the central half of the width counts, where the person is.
+    The mean over `num_frames` evenly spaced frames of `size` (height, width); only the central half of the width counts,
+    where the person is.
     """
     features = np.zeros((len(tracklets), stripes, bins**3), np.float32)
-    quarter = config.data.width // 4
+    height, width = size
+    quarter = width // 4
     for row, length in enumerate(tracklets.num_frames):
         frames = tracklets.read(row, data.split_clips("evenly", int(length), 1, num_frames)[:, 0])
-        frames = data.resize(frames, config.data.height, config.data.width)[:, :, quarter : config.data.width - quarter]
+        frames = data.resize(frames, height, width)[:, :, quarter : width - quarter]
         codes = (frames.astype(np.int64) * bins // 256) @ np.array([bins * bins, bins, 1])
         for stripe, part in enumerate(np.array_split(codes, stripes, axis=1)):
             features[row, stripe] = np.bincount(part.reshape(-1), minlength=bins**3) / part.size

@@ -11,7 +11,7 @@ LEARNED = {"xqda": retrieval.XQDA, "kissme": retrieval.KISSME}
 
 
 def check_metric(metric: str, pids: np.ndarray, camids: np.ndarray) -> None:
-    """Raise `InputError` for an unknown metric, or one that the training split (`[N]`, `[N]`) cannot teach."""
+    """Raise `InputError` for an unknown metric, or one that cannot be learned from the training split (`[N]`, `[N]`)."""
     if metric not in PLAIN and metric not in LEARNED:
         known = ", ".join((*PLAIN, *LEARNED))
         raise InputError(f"evaluation.metric is {metric!r}; it is one of {known}")
@@ -19,8 +19,8 @@ def check_metric(metric: str, pids: np.ndarray, camids: np.ndarray) -> None:
         _, probe = retrieval.split_views(pids, camids)
         if not len(probe) or len(np.unique(pids)) < 2:
             raise InputError(
-                f"evaluation.metric is {metric!r}, which learns from at least two persons of whom one was seen by two "
-                f"cameras, and the training split has none; take one of {', '.join(PLAIN)}"
+                f"evaluation.metric is {metric!r}, which needs a training split of at least two people, one of them seen "
+                f"by two cameras; use one of {', '.join(PLAIN)}"
             )
 
 

@@ -1,4 +1,4 @@
-"""A system's own similarity of tracklets, over all pairs of them: in blocks under jit, over the devices, or a shortlist."""
+"""A system's own similarity of tracklets over all pairs, in jitted blocks over the devices, or over a shortlist."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.metric import LEARNED
 from vreid_jax.runtime.mesh import replicate
 
 PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
-FAR = 2.0  # what is not on the shortlist is farther than this
+FAR = 2.0  # tracklets that are not on the shortlist are farther than this
 
 
 class PairDistances:
@@ -43,7 +44,8 @@ class PairDistances:
         name: str = "similarity",
     ):
         """`similarity(variables, query [Q, M, D], gallery [G, M, D])` is called under jit; `mesh` has an axis `data`."""
-        _check_shortlist(shortlist)
+        if shortlist < 0:
+            raise InputError(f"shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
         self._clips, self._mesh, self._progress, self._name = clips, mesh, progress, name
         self._shortlist = min(shortlist, len(clips)) if shortlist else 0
         self._pairs_at_once = pairs_at_once * mesh.size
@@ -134,51 +136,45 @@ def _padded(rows: np.ndarray, length: int) -> np.ndarray:
     return np.concatenate([rows, np.repeat(rows[-1:], length - len(rows))])
 
 
-def _check_shortlist(shortlist: int) -> None:
-    if shortlist < 0:
-        raise InputError(f"evaluation.shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
-
-
-def _similarity(module, config, method) -> Callable:
-    fields = config.evaluation.similarity.to_dict()
-
+def _similarity(module, settings: Evaluation, method) -> Callable:
     def similarity(variables, query, gallery):
-        return module.apply(variables, query, gallery, method=method, **fields)
+        return module.apply(variables, query, gallery, method=method, **settings.similarity)
 
     return similarity
 
 
-def check_similarity(module, variables, shape: tuple[int, int, int], config, method) -> None:
+def check_similarity(module, variables, shape: tuple[int, int, int], settings: Evaluation, method) -> None:
     """Raise `InputError` where clips that a stream keeps apart, tracklets of `shape` [1, M, D], cannot be compared."""
-    if method is None or len(config.evaluation.streams) > 1:
+    if method is None or len(settings.streams) > 1:
         raise InputError(
             "average is False in an evaluation stream, which only the single stream of a system may have that compares "
             "sets of clips"
         )
-    if config.evaluation.metric in LEARNED or config.evaluation.selections:
+    if settings.metric in LEARNED or settings.selections:
         raise InputError(
-            f"{config.model.name} compares tracklets by evaluation.similarity: evaluation.metric = "
-            f"{config.evaluation.metric!r} and evaluation.selections are for streams with average = True"
+            f"this system compares tracklets by evaluation.similarity: evaluation.metric = {settings.metric!r} and "
+            "evaluation.selections are for streams with average = True"
         )
-    _check_shortlist(config.evaluation.shortlist)
     tracklets = jax.ShapeDtypeStruct(shape, jnp.float32)
     try:
-        jax.eval_shape(_similarity(module, config, method), variables, tracklets, tracklets)
+        jax.eval_shape(_similarity(module, settings, method), variables, tracklets, tracklets)
     except TypeError as error:
-        raise InputError(f"evaluation.similarity does not fit {config.model.name}: {error}") from error
+        raise InputError(f"evaluation.similarity does not fit this model: {error}") from error
 
 
-def pair_distances(module, variables, clips: np.ndarray, config, mesh: Mesh, method, name: str) -> PairDistances:
-    """The distances of a system that is registered with a `similarity`, a method of its module.
+def pair_distances(
+    module, variables, clips: np.ndarray, settings: Evaluation, mesh: Mesh, method, name: str, progress: bool = False
+) -> PairDistances:
+    """Return the distances of a system that is registered with a `similarity`, a method of its module.
 
-    `clips` [N, M, D] are its clips' features; `config.evaluation.similarity` are the method's keyword arguments.
+    `clips` [N, M, D] are its clips' features; `settings.similarity` are the method's keyword arguments.
     """
     return PairDistances(
-        _similarity(module, config, method),
+        _similarity(module, settings, method),
         variables,
         clips,
         mesh,
-        shortlist=config.evaluation.shortlist,
-        progress=config.logging.progress and jax.process_index() == 0,
+        shortlist=settings.shortlist,
+        progress=progress and jax.process_index() == 0,
         name=name,
     )

@@ -16,7 +16,7 @@ FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
 def score(
     test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols, rerank: bool = False
 ) -> dict[str, dict]:
-    """Rank under every protocol: `{protocol: summary}` as in `results.json`.
+    """Rank under every protocol and return `{protocol: summary}`, as in `results.json`.
 
     `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`; `rerank` re-ranks them by their
     k-reciprocal neighbours (k1 = 20, k2 = 6, λ = 0.3, as published), a query that is in the gallery entering once.
@@ -37,12 +37,12 @@ def score(
 
 
 def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) -> dict | None:
-    """Same person or not, by a threshold on the distance, over all pairs of a protocol: equal-error rate and thresholds.
+    """Return how well a threshold on the distance tells whether two tracklets show the same person, over all pairs.
 
-    `threshold[i]` is the largest distance at which at most `false_accept_rate[i]` of the pairs of two persons pass, and
-    `true_accept_rate[i]` of the pairs of one person do. None where there is no pair of one of the two kinds. `metric`
-    names the distance; where it is learned, `of_vectors` is the same of the plain distance of the tracklets' vectors,
-    in which galleries are searched.
+    `threshold[i]` is the largest distance that accepts at most `false_accept_rate[i]` of the pairs of different people;
+    it accepts `true_accept_rate[i]` of the pairs of one person. `metric` names the distance. If that is learned,
+    `of_vectors` holds the same for the plain distance of the tracklets' vectors, in which galleries are searched.
+    Returns None if the protocol has no pair of one of the two kinds.
     """
     found = _thresholds(test, distances, protocol, rates)
     if found and distances.metric not in METRICS:
@@ -74,10 +74,10 @@ def _thresholds(test: TestSet, distances, protocol: str, rates) -> dict | None:
 
 
 def twin_scores(test: TestSet, distances, twins) -> dict:
-    """Rank-1 between gait twins: of the query's identity and its twin, both in one other camera, who is nearer?
+    """Return rank-1 between gait twins: whether the query's own identity is nearer than its twin in another camera.
 
-    Every query and every other camera in which both of a pair are seen is one comparison, so chance is one half
-    whatever the cameras look like; equal distances count half.
+    Every query and every other camera that saw both of a pair is one comparison, so chance is one half whatever the
+    cameras look like. Equal distances count half.
     """
     twin = {int(a): int(b) for pair in twins for a, b in (pair, pair[::-1])}
     right = []
@@ -109,7 +109,7 @@ def parse_selection(name: str) -> tuple[str, str]:
 def selection_scores(test: TestSet, distances, selections, draws: int = 10) -> dict[str, dict]:
     """Rank persons instead of tracklets (PersonVLAD, Table II): `{"tracklets_PROBE_GALLERY": summary}`, as in `score`.
 
-    `distances` are those of `feature_distances`. The mean over `draws`, seeds 0, 1, …; of all/all there is but one.
+    `distances` are those of `feature_distances`. Scores are means over `draws` with the seeds 0, 1, …; all/all has one.
     """
     scores = {}
     for name in selections:

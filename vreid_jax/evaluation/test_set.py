@@ -10,9 +10,17 @@ from vreid_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class TestSet:
-    """The distinct tracklets of query and gallery, without junk, and where each set finds its own among them."""
+    """The distinct tracklets of query and gallery, without junk.
 
-    __test__ = False  # no test case, whatever its name says
+    Attributes:
+      tracklets: the distinct tracklets, each embedded once.
+      query: the query split.
+      gallery: the gallery split.
+      query_rows: [Q] row of each query in `tracklets`.
+      gallery_rows: [G] row of each gallery tracklet in `tracklets`, -1 for junk.
+    """
+
+    __test__ = False  # pytest would collect it by its name
 
     tracklets: data.JoinedSource
     query: data.TrackletSource
@@ -22,10 +30,10 @@ class TestSet:
 
 
 def make_test_set(query: data.TrackletSource, gallery: data.TrackletSource) -> TestSet:
-    """Join the two splits; a tracklet that is in both is embedded once, junk (pid -1) not at all.
+    """Join the two splits: a tracklet that is in both is embedded once, junk (pid -1) not at all.
 
     Raises:
-      InputError: when there is nothing to ask or nothing to find.
+      InputError: when one of the splits is empty.
     """
     for split in (query, gallery):
         if not len(split):
@@ -39,7 +47,7 @@ def make_test_set(query: data.TrackletSource, gallery: data.TrackletSource) -> T
 
 
 def check_answerable(test: TestSet, protocol: str) -> None:
-    """Raise `InputError` where no query at all has a match from another camera in the gallery."""
+    """Raise `InputError` if no query has a match from another camera in the gallery."""
     query, gallery = select(test, protocol)
     cameras: dict[int, set[int]] = {}
     for pid, camid in zip(test.gallery.pids[gallery].tolist(), test.gallery.camids[gallery].tolist(), strict=True):
@@ -53,7 +61,7 @@ def check_answerable(test: TestSet, protocol: str) -> None:
 
 
 def select(test: TestSet, protocol: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of `test.query` [Q] and of `test.gallery` [G] that a protocol uses."""
+    """Return the rows of `test.query` [Q] and of `test.gallery` [G] that a protocol uses."""
     return retrieval.protocols.get(protocol).select(
         test.query.tracklet_ids,
         test.query.pids,

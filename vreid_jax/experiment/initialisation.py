@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
@@ -13,48 +14,62 @@ from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.training.checkpoints import load_variables
-from vreid_jax.training.state import matching
 
 log = logging.getLogger(__name__)
 
 
-def initial_variables(config, variables, tell: bool = True):
-    """Return `variables` with those of `config.init_from` that `config.init_patterns` name in their place.
+def initial_variables(
+    init_from: str,
+    variables,
+    *,
+    model: str,
+    patterns: Sequence[str] = (".*",),
+    inflation: str = "mean",
+    tell: bool = True,
+):
+    """Return `variables` with those of `init_from` that `patterns` name in their place.
 
     Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
     trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out
     is logged in one line.
 
-    `init_from` is the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or
-    the state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`). Kernels of a 2-D network enter a 3-D one by
-    `config.inflation`; temporal kernels, attention and blocks that the source has none of stay as they are, and so do
-    classifiers for another number of identities and heads that a backbone lacks. Anything else that does not fit is an
-    error that lists both sides.
+    Anything that does not fit is an error that lists both sides, except that temporal kernels, attention and blocks
+    which the source lacks stay as they are, and so do classifiers for another number of identities and heads that a
+    backbone lacks.
+
+    Args:
+      init_from: the workdir of a run, a file that `vreid convert` wrote, here or on the hub (`hf://OWNER/NAME`), or the
+        state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`).
+      variables: of the new network, or their shapes.
+      model: name of the new network.
+      patterns: which of its parameters are taken.
+      inflation: how kernels of a 2-D network enter a 3-D one, "mean" or "center".
+      tell: whether to log.
 
     Raises:
       InputError: when there are no weights, or those of another model.
     """
-    check_inflation(config.inflation)
+    check_inflation(inflation)
     target = flatten_dict(variables)
-    wanted = _chosen(target, config.init_patterns)
+    wanted = _chosen(target, patterns)
     if not wanted:
-        raise InputError(f"init_patterns {tuple(config.init_patterns)} match no parameter of this model")
-    start, name = hub.local_path(config.init_from), config.model.name
+        raise InputError(f"init_patterns {tuple(patterns)} match no parameter of this model")
+    start = hub.local_path(init_from)
     same_system = True
     if not start.exists():
-        raise InputError(f"init_from {config.init_from} is not there: give a run's workdir, or a file of weights")
+        raise InputError(f"init_from {init_from} is not there: give a run's workdir, or a file of weights")
     if not is_weights_path(start):
-        found, left_out = _fit_whole(load_variables(start), wanted, config)
+        found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
     elif (metadata := read_metadata(start)) is None:
-        found, left_out = fit_torch(name, start, target, config.inflation)
+        found, left_out = fit_torch(model, start, target, inflation)
         same_system = False
-    elif metadata["model"] == name:
-        found, left_out = _fit_whole(load_weights(start), wanted, config)
+    elif metadata["model"] == model:
+        found, left_out = _fit_whole(load_weights(start), wanted, patterns, inflation)
     else:
         source = _named(flatten_dict(load_weights(start)))
-        found, left_out = fit(source, target, MOUNTS.get(name, ((),)), config.inflation), []
+        found, left_out = fit(source, target, MOUNTS.get(model, ((),)), inflation), []
         same_system = False
-    check_fit(found, f"init_from {config.init_from} is of another model", "it")
+    check_fit(found, f"init_from {init_from} is of another model", "it")
     left_out = left_out + found.left_out
     if left_out and tell:
         log.warning("init_from: left out %s", ", ".join(left_out))
@@ -63,7 +78,7 @@ def initial_variables(config, variables, tell: bool = True):
 
 
 def keep(names: Sequence[str], before, after):
-    """The state `after` with the variables of these names as they were in `before`."""
+    """Return the state `after` with the variables of these names as they were in `before`."""
 
     def kept(collection: str):
         old, new = (flatten_dict(getattr(state, collection), sep="/") for state in (before, after))
@@ -73,9 +88,9 @@ def keep(names: Sequence[str], before, after):
     return after.replace(params=kept("params"), batch_stats=kept("batch_stats"))
 
 
-def _fit_whole(source, wanted, config):
-    """The same system's variables, those that the patterns name on both sides."""
-    return fit(_named(_chosen(flatten_dict(source), config.init_patterns)), wanted, inflation=config.inflation), []
+def _fit_whole(source, wanted, patterns: Sequence[str], inflation: str):
+    """Fit the variables of the same system, those that the patterns name on both sides."""
+    return fit(_named(_chosen(flatten_dict(source), patterns)), wanted, inflation=inflation), []
 
 
 def _named(flat) -> dict[tuple[str, ...], Tensor]:
@@ -83,7 +98,7 @@ def _named(flat) -> dict[tuple[str, ...], Tensor]:
 
 
 def _chosen(flat, patterns) -> dict:
-    """The tensors whose name without its collection matches one of the patterns."""
+    """Return the tensors whose name without its collection matches one of the patterns."""
     names = {"/".join(path[1:]) for path in flat}
     chosen = set(matching(names, patterns))
     return {path: value for path, value in flat.items() if "/".join(path[1:]) in chosen}

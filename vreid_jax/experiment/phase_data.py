@@ -8,17 +8,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from vreid_jax.config import evaluation_stream
-from vreid_jax.evaluation import features as extraction
+from vreid_jax import data
+from vreid_jax.config.phases import Phase
+from vreid_jax.config.run import RunSettings, Stream
+from vreid_jax.evaluation import features
+from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.files import atomic_file
 from vreid_jax.training.state import TrainState
-
-
-def frames_of(phase) -> int:
-    """Frames of one sample of a phase."""
-    return phase.clip.num_clips * phase.clip.length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +23,17 @@ class PhaseData:
     """The training data of one phase; called with a number it gives so many of its batches.
 
     Attributes:
-      phase: the phase's configuration.
+      phase: the phase's settings.
       config: the run's.
+      options: how features are extracted.
       source: the training split.
       batches: `batches(count)`, an iterator over the phase's first `count` batches.
     """
 
-    phase: ConfigDict
-    config: ConfigDict
-    source: object
+    phase: Phase
+    config: RunSettings
+    options: ExtractionOptions
+    source: data.TrackletSource
     batches: Callable[[int], Iterator]
 
     def __call__(self, count: int) -> Iterator:
@@ -70,7 +69,7 @@ class PhaseData:
 
     def _fingerprint(self, state: TrainState) -> str:
         """16 hexadecimal digits of all that the table depends on."""
-        data, clip = self.config.data, self.phase.clip.to_dict()
+        data, clip = self.config.data, dataclasses.asdict(self.phase.clip)
         clip["corrupt"] = clip["corrupt"] > 0
         about = (data.name, data.path, self.config.split, data.height, data.width, clip, repr(state.network))
         digest = hashlib.sha256(repr(about).encode())
@@ -81,22 +80,18 @@ class PhaseData:
         return digest.hexdigest()[:16]
 
     def _extract(self, state: TrainState) -> np.ndarray:
-        clip = self.phase.clip
-        stream = evaluation_stream("evenly", clip.length, {}, clip.num_clips, clip.stride, average=False)
-        network = state.network
+        clip = dataclasses.replace(self.phase.clip, kind="evenly", corrupt=0)
         tables = [
-            extraction.extract_stream(
-                network.module,
+            features.extract_stream(
+                state.network,
                 {"params": state.params, "batch_stats": state.batch_stats},
                 self.source,
-                stream,
-                config=self.config,
-                mean=network.mean,
-                std=network.std,
+                Stream(clip, {}, average=False),
+                self.options,
                 name="corrupted clips" if corrupted else "clips",
                 corrupt_all=corrupted,
             )
-            for corrupted in ((False, True) if clip.corrupt else (False,))
+            for corrupted in ((False, True) if self.phase.clip.corrupt else (False,))
         ]
         return np.stack(tables, 1).reshape(self.num_rows, -1)
 
@@ -105,9 +100,9 @@ class PhaseData:
         size, data = self.phase.batch_size, self.config.data
         batch = {key: jax.ShapeDtypeStruct((size,), jnp.int32) for key in ("label", "pid", "camid")}
         if not self.phase.cache_features:
-            frames = (size, frames_of(self.phase), data.height, data.width, 3)
+            frames = (size, self.phase.clip.num_frames, *data.size, 3)
             return {**batch, "frames": jax.ShapeDtypeStruct(frames, jnp.uint8)}, {}
         batch["cached"] = jax.ShapeDtypeStruct((size, self.phase.clip.num_clips), jnp.int32)
-        clip = jax.ShapeDtypeStruct((1, self.phase.clip.length, data.height, data.width, 3), jnp.float32)
+        clip = jax.ShapeDtypeStruct((1, self.phase.clip.length, *data.size, 3), jnp.float32)
         depth = jax.eval_shape(lambda v, x: module.apply(v, x, train=False)["feature"], variables, clip).shape[-1]
         return batch, {"cache": {"clip_features": jax.ShapeDtypeStruct((self.num_rows, depth), jnp.float32)}}

@@ -9,12 +9,6 @@ from typing import Any
 from vreid_jax.files import atomic_file
 
 
-def file_suffix(evaluation) -> str:
-    """What `config.evaluation` puts behind the names of files, so that the ordinary evaluation's stay as they are."""
-    other = f"-{evaluation.dataset.replace('/', '_')}" if evaluation.dataset else ""
-    return other + ("-shuffled" if evaluation.shuffle_frames else "")
-
-
 @dataclasses.dataclass
 class Results:
     """What a run found out: the content of `results.json`, fractions throughout."""

@@ -8,8 +8,9 @@ import jax
 from ml_collections import ConfigDict
 
 from vreid_jax.config import NUM_SPLITS, dataset_name
+from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
-from vreid_jax.experiment.results import Results, file_suffix
+from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
@@ -38,7 +39,7 @@ def run_all_splits(
     for own in configs:
         load_builder(dataset_name(own), own.data.data_dir or None, progress=config.logging.progress)
     open_workdir(workdir, config)
-    name = f"results{file_suffix(config.evaluation)}.json"
+    name = f"results{Evaluation.parse(config.evaluation).suffix}.json"
     contents = []
     for own in configs:
         folder = workdir / f"split_{own.split}"
@@ -109,7 +110,7 @@ def _configs(config: ConfigDict) -> Iterator[ConfigDict]:
 
 
 def _finished(config: ConfigDict, folder: Path, name: str) -> dict | None:
-    """The content of a split's results, if this configuration made them."""
+    """Return the content of a split's results, if this configuration made them."""
     made_by, results = folder / "config.json", folder / name
     try:
         # A start writes the configuration, and its end the results.

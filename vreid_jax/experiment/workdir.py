@@ -1,19 +1,21 @@
 """The folder of a run: whose it is, whether this configuration may go on in it, and that only one process trains there."""
 
 import contextlib
-import fcntl
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
 from ml_collections import ConfigDict
 
 from vreid_jax.config import field_names
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file
+from vreid_jax.settings import plain
 
-LOCK = ".lock"  # held by who trains
+LOCK = ".lock"  # held while a process trains
 # What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
 FREE_FIELDS = (
     r"phases\.\w+\.total_(steps|epochs)",
@@ -24,7 +26,7 @@ FREE_ELSEWHERE = r"data\.(path|bad_frames)"  # of `folder`, for the evaluation o
 
 
 def check_workdir(path: Path, config: ConfigDict) -> dict | None:
-    """Check that the folder is free for a new run, or that the run in it is this one; returns what its config.json holds.
+    """Check that the folder is free for a new run or holds this one, and return the content of its config.json.
 
     Raises:
       InputError: when the folder holds something else, or a run of another configuration (naming what differs).
@@ -32,25 +34,18 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
     file = path / "config.json"
     stored = None
     if path.exists() and not path.is_dir():
-        raise InputError(f"workdir {path} is a file; give a folder")
+        raise InputError(f"workdir {path} is a file; it must be a folder")
     if file.exists():
-        try:
-            stored = json.loads(file.read_text())
-            if not isinstance(stored, dict):
-                raise ValueError("it holds no object")
-        except ValueError as error:
-            raise InputError(
-                f"{file} is no configuration ({error}); it was not written by a run, give another workdir"
-            ) from error
-        different = _differences(stored, json.loads(config.to_json()))
+        stored = read_config(path).to_dict()
+        different = _differences(stored, plain(json.loads(config.to_json())))
         if different:
             raise InputError(
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
-                f"Give another workdir, or the same fields"
+                f"Use another workdir, or the same fields"
             )
     elif path.is_dir() and any(not _is_left_behind(entry.name) for entry in path.iterdir()):
         raise InputError(
-            f"workdir {path} is not empty and holds no run (no config.json); give an empty or a new folder"
+            f"workdir {path} is not empty and does not hold a run (it has no config.json); use an empty or a new folder"
         )
     return stored
 
@@ -60,7 +55,7 @@ def _is_left_behind(name: str) -> bool:  # by a start that did not get far
 
 
 def open_workdir(path: Path, config: ConfigDict) -> None:
-    """Make the folder this run's, its configuration in it; says so if the metric of a run becomes another.
+    """Write the configuration into the folder, and say so if the metric of a run changes.
 
     Raises:
       InputError: as for `check_workdir`, and when the folder cannot be written to.
@@ -71,32 +66,39 @@ def open_workdir(path: Path, config: ConfigDict) -> None:
         half.write_text(config.to_json(indent=1) + "\n")
     metric = config.evaluation.metric
     if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
-        print(f"{path} is evaluated, embedded and searched by {metric} from now on, it was by {old}", flush=True)
+        print(f"{path} is evaluated, embedded and searched by {metric} from now on (before: {old})", flush=True)
 
 
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; use another one") from error
+
+
+def check_checkpoints(path: Path) -> None:
+    """Raise `InputError` if there is nothing to evaluate."""
+    if not (path / "checkpoints").is_dir():
+        raise InputError(f"workdir {path} holds no checkpoint to evaluate; train first")
 
 
 @contextlib.contextmanager
 def only_trainer(path: Path) -> Iterator[None]:
-    """Keep other processes of this machine from training in the workdir; `InputError` where one does already."""
+    """Keep other processes of this machine from training in the workdir; `InputError` if one already does."""
     _make(path)
+    lock = filelock.FileLock(path / LOCK)
     try:
-        file = (path / LOCK).open("w")
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(f"another process trains in workdir {path}: wait for it, or use another one") from error
+    except NotImplementedError:  # a file system without locks
+        pass
     except OSError as error:
-        raise InputError(f"cannot write to workdir {path}: {error.strerror}; give another one") from error
-    with file as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another process trains in workdir {path}: wait for it, or give another one") from error
-        except OSError:  # a file system without locks
-            pass
+        raise InputError(f"cannot write to workdir {path}: {error.strerror}; use another one") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _differences(stored: dict, now: dict) -> list[str]:

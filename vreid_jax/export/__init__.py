@@ -1,4 +1,4 @@
-"""Trained models for programs that do not have this library: StableHLO and ONNX."""
+"""Export trained models as StableHLO and ONNX, for programs without this library."""
 
 from vreid_jax.export.parts import PLATFORMS, Part, check, model_parts
 from vreid_jax.export.reading import Exported, read, read_function, read_onnx

@@ -20,20 +20,25 @@ from vreid_jax.training.network import normalise
 FORMAT = "vreid_jax-export-1"
 PLATFORMS = ("cpu", "cuda", "tpu")
 SUFFIX = ".jax_export"
-ABOUT = "metadata.json"
+METADATA_FILE = "metadata.json"
 ONNX_SUFFIX = ".onnx"
-TOLERANCE = 1e-5  # of the largest value
-ONNX_TOLERANCE = 1e-4  # of the largest value: another runtime, with kernels of its own
+TOLERANCE = 1e-5  # relative to the largest value
+ONNX_TOLERANCE = 1e-4  # likewise; looser, since another runtime has its own kernels
 CHECKED_SIZES = (1, 3)
-FRAMES = "uint8 RGB frames, not normalised: that is done inside"
-FEATURES = "float32 features"
+FRAMES = "uint8 RGB frames, normalised by the function itself"
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A function of a model that is exported: of a stream's clips, of means of features, or of two sets of clips.
+    """A function of a model to export: of a stream's clips, of mean features, or of two sets of clips.
 
-    `shapes` are those of its inputs; texts in them are dimensions of any size. `inputs` and `output` are names, for ONNX.
+    Attributes:
+      function: takes and returns arrays.
+      shapes: of its inputs; strings in them are dimensions of any size.
+      dtype: of its inputs.
+      what: a description.
+      inputs: names of its inputs, for ONNX.
+      output: name of its result, for ONNX.
     """
 
     function: Callable[..., jax.Array]
@@ -44,24 +49,28 @@ class Part:
     output: str
 
     def specs(self) -> list[jax.ShapeDtypeStruct]:
-        """Its inputs, with symbolic dimensions."""
+        """Return the shapes and dtypes of the inputs, with symbolic dimensions."""
         scope = jax_export.SymbolicScope()
         shapes = [jax_export.symbolic_shape(", ".join(map(str, shape)), scope=scope) for shape in self.shapes]
         return [jax.ShapeDtypeStruct(shape, self.dtype) for shape in shapes]
 
     def example(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """Random inputs whose free dimensions are `size`, `size` + 1, …"""
+        """Return random inputs whose free dimensions are `size`, `size` + 1 and so on."""
         free: dict[str, int] = {}
         for dimension in (d for shape in self.shapes for d in shape if isinstance(d, str)):
             free.setdefault(dimension, size + len(free))
-        shapes = [tuple(free.get(d, d) if isinstance(d, str) else d for d in shape) for shape in self.shapes]
+        shapes = [tuple(free[d] if isinstance(d, str) else d for d in shape) for shape in self.shapes]
         if self.dtype == "uint8":
             return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
         return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
 
 
 def model_parts(model: Model, dtype: str) -> dict[str, Part]:
-    """What is exported of a model that computes in `dtype`, by the name of the file."""
+    """Return the parts of a model that computes in `dtype`, by the stem of their files.
+
+    Raises:
+      InputError: for a stream that takes a whole tracklet as one clip, which cannot be exported.
+    """
     module = model.make_module(dtype)
     variables = jax.tree.map(jnp.asarray, dict(model.variables))
     height, width = model.config.data.height, model.config.data.width
@@ -76,14 +85,14 @@ def model_parts(model: Model, dtype: str) -> dict[str, Part]:
         parts[name] = Part(features, (shape,), "uint8", what, ("frames",), "features")
         length = jax.eval_shape(features, jax.ShapeDtypeStruct((1, *shape[1:]), jnp.uint8)).shape[-1]
         if hasattr(module, "tracklet_feature"):
-            finish = functools.partial(_finished, module, apply)
-            what = "mean features of tracklets to theirs"
+            finish = functools.partial(_tracklet_features, module, apply)
+            what = "mean clip features to tracklet features"
             parts[f"{name}.tracklet"] = Part(finish, (("n", length),), "float32", what, ("means",), "features")
         if (similarity := models.entry(model.name).similarity) is not None and not stream.average:
             own = model.config.evaluation.similarity.to_dict()
             compare = functools.partial(_similarity, module, variables, similarity, own)
             shapes = tuple((rows, stream.clip.num_clips, length) for rows in ("q", "g"))
-            what = "features of clips of tracklets to similarities"
+            what = "clip features of tracklets to similarities"
             parts["similarity"] = Part(compare, shapes, "float32", what, ("query", "gallery"), "similarities")
     return parts
 
@@ -93,7 +102,7 @@ def _features(module, variables, mean, std, apply, frames):
     return outputs["feature"].astype(jnp.float32)
 
 
-def _finished(module, apply, mean):
+def _tracklet_features(module, apply, mean):
     return jnp.asarray(module.tracklet_feature(mean, **apply), jnp.float32)
 
 
@@ -102,7 +111,17 @@ def _similarity(module, variables, method, fields, query, gallery):
 
 
 def check(name: str, found: Callable[..., Any], part: Part, tolerance: float = TOLERANCE) -> float:
-    """The largest difference of `found` from the model, over batches of several sizes; too large a one is an error."""
+    """Return the largest relative difference of an exported function from the model, over batches of several sizes.
+
+    Args:
+      name: what error messages call it.
+      found: the exported function.
+      part: the function of the model.
+      tolerance: the largest difference allowed.
+
+    Raises:
+      RuntimeError: if shapes or values differ.
+    """
     rng = np.random.default_rng(0)
     expected_of = jax.jit(part.function)
     worst = 0.0
@@ -111,10 +130,10 @@ def check(name: str, found: Callable[..., Any], part: Part, tolerance: float = T
         expected, given = np.asarray(expected_of(*inputs)), np.asarray(found(*inputs))
         if expected.shape != given.shape:
             raise RuntimeError(
-                f"the exported {name} gives {given.shape} for a batch of {size}, the model {expected.shape}"
+                f"the exported {name} returns shape {given.shape} for a batch of {size}, the model {expected.shape}"
             )
         difference = float(np.abs(expected - given).max() / max(float(np.abs(expected).max()), 1e-12))
         worst = max(worst, difference)
     if not worst <= tolerance:
-        raise RuntimeError(f"the exported {name} differs from the model by {worst:.1e}: it was not kept")
+        raise RuntimeError(f"the exported {name} differs from the model by {worst:.1e}; it was not kept")
     return worst

@@ -14,9 +14,9 @@ from jax import export as jax_export
 from vreid_jax import __version__
 from vreid_jax.errors import InputError
 from vreid_jax.export.parts import (
-    ABOUT,
     FORMAT,
     FRAMES,
+    METADATA_FILE,
     ONNX_SUFFIX,
     ONNX_TOLERANCE,
     PLATFORMS,
@@ -33,18 +33,23 @@ from vreid_jax.inference import Model
 def export_model(
     model: Model, out: str | Path, *, platforms: Sequence[str] = PLATFORMS, onnx: bool = False
 ) -> dict[str, Any]:
-    """Write the model as the folder `out`, check what was written against it, and return its `metadata.json`.
+    """Export a model to a folder, check the exported functions against it, and return the content of `metadata.json`.
 
-    For each stream there is `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
-    features [b, D], for any b, the weights and the normalisation inside. A system with its own similarity also has
-    `similarity.jax_export`, of clip features [q, M, D] and [g, M, D] to [q, g].
-    Computed in float32, unless the run's `dtype` is bfloat16.
-    With `onnx` there is, beside each of these files, one of the same function as ONNX, always in float32.
+    Each stream becomes `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
+    features [b, D] for any b, with weights and normalisation included. A system with its own similarity also gets
+    `similarity.jax_export`: clip features [q, M, D] and [g, M, D] to [q, g]. Functions compute in float32, unless the
+    run's `dtype` is bfloat16.
+
+    Args:
+      model: the model.
+      out: the folder to write, which must not exist.
+      platforms: of the functions, from `PLATFORMS`; this machine's must be among them.
+      onnx: also write each function as ONNX, always in float32.
 
     Raises:
-      InputError: when `out` is there, a platform is unknown, or this machine's is not among them; for ONNX when its
-        packages are missing, or the model has an operation that cannot be written.
-      RuntimeError: when what was written computes something else than the model.
+      InputError: if `out` exists, a platform is unknown, or this machine's platform is missing; for ONNX if its packages
+        are not installed, or the model has an operation that cannot be written.
+      RuntimeError: if an exported function does not compute what the model computes.
     """
     out = Path(out)
     _check_request(out, platforms, onnx)
@@ -54,21 +59,21 @@ def export_model(
         for name, part in parts.items():
             exported = jax_export.export(jax.jit(part.function), platforms=tuple(platforms))(*part.specs())
             (scratch / f"{name}{SUFFIX}").write_bytes(exported.serialize())
-            again = read_function(scratch / f"{name}{SUFFIX}")
+            reread = read_function(scratch / f"{name}{SUFFIX}")
             about["functions"][name] = {
                 "inputs": [{"shape": list(shape), "dtype": part.dtype} for shape in part.shapes],
                 "what": part.what,
                 "outputs": [[d if isinstance(d, int) else str(d) for d in aval.shape] for aval in exported.out_avals],
-                "largest_difference": check(name, again, part),
+                "largest_difference": check(name, reread, part),
             }
         if onnx:
             about |= _write_onnx(model_parts(model, "float32"), scratch, about["functions"])
-        (scratch / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        (scratch / METADATA_FILE).write_text(json.dumps(about, indent=1) + "\n")
     return about
 
 
 def _write_onnx(parts: Mapping[str, Part], folder: Path, functions: Mapping[str, dict]) -> dict[str, Any]:
-    """Write and check the ONNX file of each part, and say so in `functions`; returns what holds for all of them."""
+    """Write and check the ONNX file of each part, describe it in `functions`, and return the metadata common to all."""
     import onnxruntime
 
     from vreid_jax.export import onnx as to_onnx
@@ -76,7 +81,9 @@ def _write_onnx(parts: Mapping[str, Part], folder: Path, functions: Mapping[str,
     for name, part in parts.items():
         file = folder / f"{name}{ONNX_SUFFIX}"
         file.write_bytes(to_onnx.convert(part.function, part.specs(), part.inputs, part.output).SerializeToString())
-        with jax.default_matmul_precision("highest"):  # a GPU would round the model's factors, and the runtime does not
+        with jax.default_matmul_precision(
+            "highest"
+        ):  # a GPU would round the factors of products, which onnxruntime does not
             difference = check(file.name, read_onnx(file), part, ONNX_TOLERANCE)
         functions[name]["onnx"] = {
             "inputs": list(part.inputs),
@@ -96,9 +103,11 @@ def _check_request(out: Path, platforms: Sequence[str], onnx: bool) -> None:
         raise InputError(f"the platforms are {', '.join(PLATFORMS)}, not {', '.join(unknown) or 'none'}")
     here = jax_export.default_export_platform()
     if here not in platforms:
-        raise InputError(f"this machine is {here}: name it among the platforms, so that what is written can be checked")
+        raise InputError(
+            f"this machine's platform is {here}: name it among the platforms, so that the export can be checked"
+        )
     if out.exists():
-        raise InputError(f"{out} is there already: name another folder, or remove it")
+        raise InputError(f"{out} exists already: name another folder, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
 
@@ -108,7 +117,7 @@ def _dtype(model: Model) -> str:
 
 
 def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
-    own = model.config.data
+    frames = model.config.data
     return {
         "format": FORMAT,
         "library_version": __version__,
@@ -123,8 +132,8 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "checked_on": jax_export.default_export_platform(),
         "input": {
             "pixels": FRAMES,
-            "height": own.height,
-            "width": own.width,
+            "height": frames.height,
+            "width": frames.width,
             "mean": list(model.mean),
             "std": list(model.std),
         },

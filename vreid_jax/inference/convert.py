@@ -1,15 +1,10 @@
-"""Model files out of what was trained: a run's workdir, another model file, or the PyTorch weights of somebody else.
+"""Model files made of what was trained: a run's workdir, another model file, or PyTorch weights of another project."""
 
-`vreid convert` is its command; `python -m vreid_jax.convert --model=NAME --weights=FILE --out=FILE` another name of it.
-"""
-
-import argparse
-import ast
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vreid_jax.config import literal
 from vreid_jax.errors import InputError
 
 
@@ -22,7 +17,7 @@ def convert(
     inflation: str = "mean",
     licence: str = "",
 ) -> Path:
-    """Write a `.safetensors` file that describes itself, and its card beside it (`.md`); returns the card's path.
+    """Write a `.safetensors` file that describes itself, and its card beside it (`.md`); return the card's path.
 
     Args:
       source: a workdir, a file of this library, or, with `model_name`, a PyTorch state dict.
@@ -69,42 +64,12 @@ def _convert_weights(
 
 
 def parse_field(text: str) -> tuple[str, Any]:
-    """Name and value of `NAME=VALUE`, the value a Python literal or text."""
+    """Return name and value of `NAME=VALUE`, the value a Python literal or text.
+
+    Raises:
+      InputError: where there is no `=`.
+    """
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"--field={text} is no NAME=VALUE")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
-def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that say what becomes of PyTorch weights."""
-    parser.add_argument("--inflation", default="mean", help="of 2-D kernels in a 3-D network: mean or center")
-    parser.add_argument("--field", action="append", default=[], metavar="NAME=VALUE", help="a field of the model")
-    parser.add_argument("--licence", default="", help="under what terms the weights may be used")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Converts PyTorch weights; returns the exit code: 0, or 2 with one sentence on stderr where the input is at fault."""
-    parser = argparse.ArgumentParser(prog="vreid_jax.convert", description="Converts PyTorch weights.")
-    parser.add_argument("--model", required=True, help="a name of models.names(), e.g. resnet50_i3d")
-    parser.add_argument("--weights", required=True, help="state dict: .pt, .pth or .safetensors")
-    parser.add_argument("--out", required=True, help="file to write, .safetensors")
-    add_weight_arguments(parser)
-    flags = parser.parse_args(arguments)
-    try:
-        convert(
-            flags.weights,
-            flags.out,
-            model_name=flags.model,
-            fields=dict(parse_field(text) for text in flags.field),
-            inflation=flags.inflation,
-            licence=flags.licence,
-        )
-    except InputError as error:
-        print(f"vreid_jax.convert: {error}", file=sys.stderr)
-        return 2
-    print(f"{flags.out}: {flags.model}")
-    return 0
+        raise InputError(f"--field={text} is not NAME=VALUE")
+    return name, literal(value)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config import default, evaluation_stream
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
@@ -21,7 +22,7 @@ from vreid_jax.model_files.weights_file import load_weights, preprocessing, read
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
-METADATA_KEYS = ("system", "dataset", "step", "scores", "open_set")  # of `Model.about`, in a file
+METADATA_KEYS = ("system", "dataset", "step", "scores", "open_set")  # parts of `Model.about` that a file keeps
 
 
 def load(path: str | Path) -> Model:
@@ -33,14 +34,14 @@ def load(path: str | Path) -> Model:
       InputError: when there is no model at `path`, or a damaged one.
     """
     if str(path) == "":
-        raise InputError("the model is an empty text: give the workdir of a run, or a .safetensors file")
+        raise InputError("the model is empty: give the workdir of a run, or a .safetensors file")
     path = hub.local_path(path)
     if path.is_dir():
         return _from_workdir(path)
     if not path.exists():
         raise InputError(f"there is no model {path}: give the workdir of a run, or a .safetensors file")
     if path.suffix != ".safetensors":
-        raise InputError(f"{path} is no model: give the workdir of a run, or a .safetensors file")
+        raise InputError(f"{path} is not a model: give the workdir of a run, or a .safetensors file")
     return _from_file(path)
 
 
@@ -48,8 +49,10 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
     """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
 
     Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
-    that of the dataset it was trained on). The vectors and the fingerprint stay the same. Raises `InputError` where
-    nothing can be written.
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same.
+
+    Raises:
+      InputError: when nothing can be written.
     """
     dataset = model.about.get("dataset")
     stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
@@ -66,14 +69,11 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
 
 
 def _from_workdir(workdir: Path) -> Model:
-    file = workdir / "config.json"
-    if not file.is_file():
-        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    config = read_config(workdir)
     try:
-        config = ConfigDict(json.loads(file.read_text()))
         name = config.model.name
-    except (ValueError, AttributeError, KeyError) as error:
-        raise InputError(f"{file} is no configuration of a run: {error}") from error
+    except (AttributeError, KeyError) as error:
+        raise InputError(f"{workdir / 'config.json'} is not the configuration of a run: {error}") from error
     if name not in models.names():
         raise InputError(
             f"{workdir} is a run of {name}, which is not in the library: import the file that registers it"
@@ -118,7 +118,7 @@ def _from_file(path: Path) -> Model:
 
 
 def _misfit(model: Model) -> str:
-    """What is wrong with the variables, by the model's fields: names and shapes; empty where nothing is."""
+    """Return which names or shapes of the variables do not fit the model's fields; empty if all fit."""
     length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
     clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
     made = jax.eval_shape(model.module.init, jax.random.key(0), clips)
@@ -138,7 +138,7 @@ def _misfit(model: Model) -> str:
 
 
 def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
-    """The model of a file, by what the file says of itself."""
+    """Return the model that a file describes."""
     entry = models.entry(metadata["model"])
     config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
@@ -159,7 +159,7 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
 
 
 def search_thresholds(results: Mapping) -> dict | None:
-    """The thresholds in a `results.json` of the plain distance in which vectors are searched."""
+    """Return the thresholds in a `results.json` for the plain distance in which vectors are searched."""
     measured = results.get("open_set")
     return measured.get("of_vectors", measured) if measured else None
 

@@ -15,11 +15,13 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from vreid_jax import models
+from vreid_jax.config.run import Stream, parse_streams
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation import features as extraction
+from vreid_jax.evaluation.features import ExtractionOptions, extract_stream, fuse
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.runtime.dtype import compute_dtype
+from vreid_jax.training.network import Network
 
 ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
 
@@ -55,11 +57,11 @@ class Model:
 
     @functools.cached_property
     def module(self) -> nn.Module:
-        """The network, computing in what the device does best."""
+        """The network, computing in the dtype that suits the device."""
         return self.make_module(compute_dtype(self.config.dtype))
 
     def make_module(self, dtype: str) -> nn.Module:
-        """The network, computing in `dtype`, where it has the choice."""
+        """Return the network, computing in `dtype` if it offers a choice."""
         known = models.entry(self.name).fields
         chosen = {"dtype": dtype} if "dtype" in known else {}
         classes = {"num_classes": _num_classes(self.variables["params"])} if "num_classes" in known else {}
@@ -79,35 +81,50 @@ class Model:
         return digest.hexdigest()[:16]
 
     def embed(self, frames) -> np.ndarray:
-        """The vector [D] float32 of one tracklet: `frames` [T, H, W, 3] uint8 RGB in temporal order, any size, T > 0.
+        """Return the vector [D] float32 of one tracklet.
 
-        Raises `InputError` for frames of another kind.
+        Args:
+          frames: [T, H, W, 3] uint8 RGB in temporal order, of any size, T > 0.
+
+        Raises:
+          InputError: for frames of another kind.
         """
         return self.embed_tracklets(OneTracklet(frames), batch_frames=ONE_TRACKLET_FRAMES)[0]
 
+    @functools.cached_property
+    def streams(self) -> dict[str, Stream]:
+        """The evaluation streams, without what only an evaluation does: every one averages, and none corrupts clips."""
+        streams = parse_streams(self.config.evaluation)
+        return {
+            name: dataclasses.replace(stream, average=True, clip=dataclasses.replace(stream.clip, corrupt=0))
+            for name, stream in streams.items()
+        }
+
+    @property
+    def network(self) -> Network:
+        """The module with the normalisation of its frames."""
+        return Network(self.module, tuple(self.mean), tuple(self.std))
+
+    def extraction(self, batch_frames: int = 0, progress: bool = False) -> ExtractionOptions:
+        """Return how features are extracted, in batches of so many frames or, for 0, of the configuration's."""
+        return ExtractionOptions(
+            size=(self.config.data.height, self.config.data.width),
+            batch_frames=batch_frames or self.config.evaluation.batch_frames,
+            num_threads=self.config.data.num_threads,
+            seed=self.config.seed,
+            progress=progress,
+        )
+
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
-        """The vectors [N, D] float32 of N tracklets, read as they are needed; over several processes, each a share."""
-        config = self.config.copy_and_resolve_references()
-        with config.unlocked():
-            config.evaluation.batch_frames = batch_frames or config.evaluation.batch_frames
-            config.evaluation.shuffle_frames = False
-            for stream in config.evaluation.streams.values():
-                stream.average = True  # one vector a tracklet, also for a system that compares sets of clips
-                stream.clip.corrupt = 0  # a control of the evaluation, as shuffled frames are
-            config.logging.progress = progress
-        return extraction.fuse(
+        """Return the vectors [N, D] float32 of N tracklets, read as they are needed.
+
+        Each of several processes embeds a share of them, and all get the whole table.
+        """
+        options = self.extraction(batch_frames, progress)
+        return fuse(
             {
-                name: extraction.extract_stream(
-                    self.module,
-                    self.variables,
-                    tracklets,
-                    stream,
-                    config=config,
-                    mean=self.mean,
-                    std=self.std,
-                    name=name,
-                )
-                for name, stream in config.evaluation.streams.items()
+                name: extract_stream(self.network, self.variables, tracklets, stream, options, name=name)
+                for name, stream in self.streams.items()
             }
         )
 
@@ -138,6 +155,6 @@ class OneTracklet:
         return 1
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """The named frames."""
+        """Return the named frames."""
         del row
         return self._frames[frame_numbers]

@@ -17,20 +17,20 @@ CARD = "README.md"
 def upload(
     path: str | Path, address: str, *, private: bool = False, replace: bool = False, api: Any = None
 ) -> tuple[hub.Address, str]:
-    """Put a model file and its card into a repository, in one commit; the repository is made where there is none.
+    """Upload a model file and its card in one commit, creating the repository if necessary.
 
     Args:
       path: a file that `vreid convert` wrote.
-      address: `hf://OWNER/NAME[/FILE]`; a revision has to be a branch.
-      private: whether a new repository is.
-      replace: whether a file that is there may be replaced; the hub keeps the old one in its history.
-      api: a `huggingface_hub.HfApi`.
+      address: `hf://OWNER/NAME[/FILE]`; a revision must be a branch.
+      private: whether a new repository is private.
+      replace: whether an existing file may be replaced; the hub keeps the old one in its history.
+      api: a `huggingface_hub.HfApi`; by default one with this machine's token.
 
     Returns:
-      The address of the file, and what the hub says of the commit.
+      The address of the file and the hub's description of the commit.
 
     Raises:
-      InputError: for a file of another kind or a damaged one, one that is there already, or what the hub refuses.
+      InputError: for a file that is damaged or not a model file, a file that exists already, and what the hub refuses.
     """
     target = hub.parse(address)
     metadata = read_metadata(path)

@@ -1,5 +1,8 @@
 """The triplet loss with the hardest positive and the hardest negative of every anchor in the batch."""
 
+# JAX leaves the type of `device` in its own signatures unknown.
+# pyright: reportUnknownMemberType=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from vreid_jax.errors import InputError
 
-# Under the root: the gradient stays finite where two features coincide; distances from 1e-3 on do not notice it.
+# Added under the square root so that the gradient stays finite where two features coincide; too small to change
+# distances from 1e-3 on.
 EPSILON = 1e-12
 
 METRICS = ("euclidean", "sqeuclidean", "cosine")
@@ -24,12 +28,21 @@ def batch_hard_triplet(
     reduction: str = "mean",
     valid: Bool[ArrayLike, " N"] | None = None,
 ) -> Float[Array, ""]:
-    """Batch-hard triplet loss of `features` [N, D] with identities `labels` [N] (Hermans et al. 2017, equation 5).
+    """Compute the batch-hard triplet loss in float32 (Hermans et al. 2017, equation 5).
 
-    Σ_a max(0, margin + max_{p: same label, p ≠ a} d(a, p) - min_{n: other label} d(a, n)), as the mean (or "sum") over
-    the anchors that have a positive and a negative; the others contribute nothing, and without any the loss is 0.
-    `distance`: "euclidean" is sqrt(|a-b|² + 1e-12), "sqeuclidean" |a-b|², "cosine" 1 - a·b/(|a||b|). Rows where
-    `valid` is False are neither anchors nor candidates. Everything is float32. Raises `InputError` for unknown names.
+    The loss of an anchor a is max(0, margin + max_{p: same label, p ≠ a} d(a, p) - min_{n: other label} d(a, n)). Anchors
+    without a positive or without a negative do not contribute; without any anchor the loss is 0.
+
+    Args:
+      features: [N, D].
+      labels: [N] identities.
+      margin: by which the hardest negative must be farther than the hardest positive.
+      distance: "euclidean" sqrt(|a-b|² + 1e-12), "sqeuclidean" |a-b|², or "cosine" 1 - a·b/(|a||b|).
+      reduction: "mean" or "sum" over the anchors that contribute.
+      valid: [N] rows that may be anchors or candidates; all by default.
+
+    Raises:
+      InputError: for an unknown distance or reduction.
     """
     return batch_hard_triplet_from_distances(
         _distances(jnp.asarray(features, jnp.float32), distance), labels, margin, reduction, valid
@@ -43,9 +56,17 @@ def batch_hard_triplet_from_distances(
     reduction: str = "mean",
     valid: Bool[ArrayLike, " N"] | None = None,
 ) -> Float[Array, ""]:
-    """Batch-hard triplet loss of any matrix of distances, row = anchor (a learned similarity enters negated).
+    """Compute the batch-hard triplet loss from a matrix of distances, such as a negated learned similarity.
 
-    Arguments and result are those of `batch_hard_triplet`; the diagonal of `distances` [N, N] is never looked at.
+    Args:
+      distances: [N, N], rows are anchors; the diagonal is not used.
+      labels: as for `batch_hard_triplet`.
+      margin: as for `batch_hard_triplet`.
+      reduction: as for `batch_hard_triplet`.
+      valid: as for `batch_hard_triplet`.
+
+    Raises:
+      InputError: for an unknown reduction.
     """
     if reduction not in REDUCTIONS:
         raise InputError(f"batch_hard_triplet: reduction must be one of {REDUCTIONS}, not {reduction!r}.")
@@ -58,7 +79,7 @@ def batch_hard_triplet_from_distances(
     hardest_positive = jnp.max(jnp.where(positive, distances, -jnp.inf), axis=1)
     hardest_negative = jnp.min(jnp.where(negative, distances, jnp.inf), axis=1)
     anchor = positive.any(axis=1) & negative.any(axis=1)
-    # The infinities of anchors without a candidate are replaced before the difference, or their gradient would be NaN.
+    # Anchors without a candidate have infinities here; replacing them after the subtraction would leave NaN gradients.
     gap = jnp.where(anchor, hardest_positive, 0.0) - jnp.where(anchor, hardest_negative, 0.0)
     loss = jnp.where(anchor, jax.nn.relu(margin + gap), 0.0).sum()
     if reduction == "sum":
@@ -73,6 +94,6 @@ def _distances(features: Float[ArrayLike, "N D"], metric: str) -> Float[Array, "
         norm = jnp.sqrt(jnp.square(features).sum(axis=1, keepdims=True) + EPSILON)
         unit = features / norm
         return 1.0 - jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
-    # Differences, not |a|² + |b|² - 2ab: near features are what the loss is about, and there the latter cancels.
+    # Differences rather than |a|² + |b|² - 2ab, which cancels for near features, the ones that matter to this loss.
     squared = jnp.square(features[:, None, :] - features[None, :, :]).sum(axis=2)
     return squared if metric == "sqeuclidean" else jnp.sqrt(squared + EPSILON)

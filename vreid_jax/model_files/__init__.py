@@ -1,1 +1,1 @@
-"""Files of weights that say what they are of: the format, the card, the hub."""
+"""Model files: weights with their metadata, model cards, and the Hugging Face hub."""

@@ -1,4 +1,4 @@
-"""Model files on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`, downloaded once."""
+"""Model files on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`, downloaded and cached."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import Any
 from vreid_jax.errors import InputError
 
 PREFIX = "hf://"
-FILE = "model.safetensors"  # in a repository, where the address names none
+DEFAULT_FILE = "model.safetensors"  # where an address does not name a file
 _ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/\s]+))?(?:/(?P<file>[^@\s]+\.safetensors))?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """A file of a repository: `repo` is OWNER/NAME, `revision` a branch, tag or commit, None the main branch."""
+    """A file of a repository on the hub.
+
+    Attributes:
+      repo: OWNER/NAME.
+      revision: a branch, tag or commit; None for the main branch.
+      file: its path in the repository.
+    """
 
     repo: str
     revision: str | None
@@ -27,18 +33,22 @@ class Address:
 
 
 def parse(address: str) -> Address:
-    """The parts of an address; `InputError` for anything else."""
+    """Parse an address; raise `InputError` for anything else."""
     found = _ADDRESS.fullmatch(address)
     if not found:
-        raise InputError(f"{address} is no address on the hub: it is hf://OWNER/NAME[@REVISION][/FILE.safetensors]")
-    return Address(found["repo"], found["revision"], found["file"] or FILE)
+        raise InputError(f"{address} is not an address on the hub; write hf://OWNER/NAME[@REVISION][/FILE.safetensors]")
+    return Address(found["repo"], found["revision"], found["file"] or DEFAULT_FILE)
 
 
 def local_path(path: str | Path, api: Any = None) -> Path:
-    """A path of this machine as it is, its ~ expanded; a file of the hub downloaded, unless it was before.
+    """Return a local path for a path or an address on the hub, downloading the file unless it is cached.
 
-    `api` is a `huggingface_hub.HfApi`, by default one with the token of this machine, if any. Raises `InputError`
-    where the hub does not give the file.
+    Args:
+      path: a local path, in which ~ is expanded, or an `hf://` address.
+      api: a `huggingface_hub.HfApi`; by default one with this machine's token, if any.
+
+    Raises:
+      InputError: if the address is malformed, the hub's client is not installed, or the download fails.
     """
     if not str(path).startswith(PREFIX):
         return Path(path).expanduser()
@@ -51,7 +61,7 @@ def local_path(path: str | Path, api: Any = None) -> Path:
 
 
 def hub_api():
-    """Return the hub's client with the token of this machine, if any; `InputError` where it is not installed."""
+    """Return the hub's client with this machine's token, if any; raise `InputError` if it is not installed."""
     try:
         from huggingface_hub import HfApi
     except ImportError as error:
@@ -60,17 +70,17 @@ def hub_api():
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """What the hub's client raises where a repository, a file or the network is not there."""
+    """Return the exceptions of the hub's client for a missing repository or file and for an unreachable network."""
     try:
         from huggingface_hub import errors as raised
     except ImportError:
         return (OSError,)
-    # The first base is what the HTTP library below raises, whichever it is; it covers a network that is not there.
+    # The first base is the error of the HTTP library underneath, whichever that is; it covers an unreachable network.
     network = raised.HfHubHTTPError.__bases__[0]
     return OSError, network, raised.HFValidationError, raised.OfflineModeIsEnabled
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or its name."""
+    """Return the first line of an exception's message, or the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

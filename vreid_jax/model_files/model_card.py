@@ -1,4 +1,4 @@
-"""Model cards: what a model file says of itself, as Markdown with the front matter that the Hugging Face hub reads."""
+"""Model cards: the metadata of a model file as Markdown, with front matter for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SCORES = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP
 
 
 def card_path(path: str | Path) -> Path:
-    """Where the card of a model file lies: beside it, `.md`."""
+    """Return the path of a model file's card: beside the file, with the suffix `.md`."""
     return Path(path).with_suffix(".md")
 
 
 def write_card(path: str | Path) -> Path:
-    """Write the card of the model file `path` beside it; returns where."""
+    """Write the card of the model file `path` beside it and return its path."""
     metadata = read_metadata(path)
     if metadata is None:
         raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
@@ -35,9 +35,14 @@ def write_card(path: str | Path) -> Path:
 
 
 def model_card(metadata: Mapping[str, Any], name: str) -> str:
-    """The card of a file with this metadata (as `read_metadata` gives it), loaded by `name`."""
-    what, dataset = metadata.get("system") or metadata["model"], metadata.get("dataset")
-    title = f"{what}, trained on {dataset}" if dataset else f"{what}, converted weights"
+    """Return the card of a model file.
+
+    Args:
+      metadata: of the file, as `read_metadata` returns it.
+      name: by which `vreid_jax.load` finds the file.
+    """
+    subject, dataset = metadata.get("system") or metadata["model"], metadata.get("dataset")
+    title = f"{subject}, trained on {dataset}" if dataset else f"{subject}, converted weights"
     sections = [
         _front_matter(metadata),
         f"# {title}",
@@ -73,18 +78,17 @@ def _front_matter(metadata: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _input(seen: Mapping[str, Any]) -> str:
-    if not seen:
+def _input(preprocessing: Mapping[str, Any]) -> str:
+    if not preprocessing:
         return "As the registry entry of the model says."
     lines = [
-        f"* frames: {seen['height']} x {seen['width']} pixels (height x width), {seen['pixels']}",
-        f"* mean: {', '.join(f'{value:.4g}' for value in seen['mean'])}; std: "
-        f"{', '.join(f'{value:.4g}' for value in seen['std'])}; scale: 1/255",
+        f"* frames: {preprocessing['height']} x {preprocessing['width']} pixels (height x width), {preprocessing['pixels']}",
+        f"* mean: {', '.join(f'{value:.4g}' for value in preprocessing['mean'])}; std: "
+        f"{', '.join(f'{value:.4g}' for value in preprocessing['std'])}; scale: 1/255",
     ]
-    for stream, clip in seen["clips"].items():
-        lines.append(
-            f"* clips of stream `{stream}`: {clip['length']} {'frame' if clip['length'] == 1 else 'frames'}, stride {clip.get('stride', 1)}, `{clip['kind']}`"
-        )
+    for stream, clip in preprocessing["clips"].items():
+        frames = "1 frame" if clip["length"] == 1 else f"{clip['length']} frames"
+        lines.append(f"* clips of stream `{stream}`: {frames}, stride {clip.get('stride', 1)}, `{clip['kind']}`")
     return "\n".join(lines)
 
 

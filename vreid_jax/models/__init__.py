@@ -1,9 +1,8 @@
-"""Networks: layers, backbones, the systems of the papers, and the registry that names them."""
+"""Networks: operations, layers, backbones, the systems of the papers, and the registry that names them."""
 
 from vreid_jax.models.backbones import c3d as _c3d  # noqa: F401  (registers its names)
 from vreid_jax.models.backbones import inception_i3d as _inception_i3d  # noqa: F401
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401
-from vreid_jax.models.ops.onednn import request_onednn
 from vreid_jax.models.registry import Entry, create, entry, names
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
@@ -11,5 +10,3 @@ from vreid_jax.models.systems import person_vlad as _person_vlad  # noqa: F401
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401
 
 __all__ = ["Entry", "create", "entry", "names"]
-
-request_onednn()  # importing computes nothing, and the flag has to be there before anything is computed

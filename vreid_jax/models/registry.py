@@ -1,9 +1,8 @@
-"""The one list of models: what each is called, which fields it takes and what input it was made for."""
+"""The registry of models: the name of each, the fields it takes and the input it was made for."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from flax import linen as nn
 from flax.core import FrozenDict
 from ml_collections import ConfigDict
 
+from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -22,7 +22,7 @@ class Entry:
     """A registered model.
 
     `mean` and `std` normalise RGB frames in [0, 1]; `input_size` is (height, width); `fields` are the names `create`
-    accepts; `fixed` are the fields of the module class that make this model what it is.
+    accepts; `fixed` are the values of the module's fields that define this model.
     """
 
     name: str
@@ -34,11 +34,11 @@ class Entry:
     input_size: tuple[int, int] = (256, 128)
     clip_length: int = 8
     prepare: Callable | None = None
-    """`prepare(phase, state, batches) -> state`, once before the first step of the phase of that name."""
+    """`prepare(phase, state, batches) -> state`, called once before the first step of the phase of that name."""
     update: Callable | None = None
-    """`update(state, outputs, batch) -> state`, inside the jitted step after the optimizer."""
+    """`update(state, outputs, batch) -> state`, called inside the jitted step after the optimizer."""
     similarity: Callable | None = None
-    """`similarity(query, gallery) -> [Q, G]`, in evaluation instead of the distance of features."""
+    """`similarity(query, gallery) -> [Q, G]`, used in evaluation instead of the distance of features."""
 
 
 _AT_LEAST_ONE = (
@@ -56,7 +56,18 @@ _ENTRIES: dict[str, Entry] = {}
 
 
 def register(name: str, module: type[nn.Module], fields: tuple[str, ...], fixed: Mapping[str, Any], **meta) -> None:
-    """Adds a model; a module file calls it once for each name it defines. A name taken already is an error."""
+    """Add a model to the registry; a module's file calls it once for each name that it defines.
+
+    Args:
+      name: what `create` calls the model.
+      module: its class.
+      fields: the fields that `create` accepts.
+      fixed: the values of other fields, which define this model.
+      **meta: fields of `Entry`, where they differ from its defaults.
+
+    Raises:
+      ValueError: for a name that is already taken, or a field that the class does not have.
+    """
     if name in _ENTRIES:
         raise ValueError(f"model {name!r} is registered twice")
     known = {field.name for field in dataclasses.fields(module)}
@@ -67,26 +78,31 @@ def register(name: str, module: type[nn.Module], fields: tuple[str, ...], fixed:
 
 
 def names() -> tuple[str, ...]:
-    """The names of all registered models, sorted."""
+    """Return the names of all registered models, sorted."""
     return tuple(sorted(_ENTRIES))
 
 
 def entry(name: str) -> Entry:
-    """The registry entry of a model; an unknown name is an `InputError` with the nearest one."""
+    """Return the registry entry of a model.
+
+    Raises:
+      InputError: for an unknown name, with the nearest one.
+    """
     if name not in _ENTRIES:
-        raise InputError(f"unknown model {name!r}{_nearest(name, names())}; known: {', '.join(names())}")
+        raise InputError(f"unknown model {name!r}{nearest(name, names())}; known: {', '.join(names())}")
     return _ENTRIES[name]
 
 
 def create(name: str, **fields) -> nn.Module:
-    """The module called `name`, its fields set; an unknown name or field is an `InputError` with the nearest one.
+    """Return the module of the model `name` with the given fields.
 
-    So is a size or a number below 1.
+    Raises:
+      InputError: for an unknown name or field, with the nearest one; for a size or a count below 1.
     """
     found = entry(name)
     for field in fields:
         if field not in found.fields:
-            hint = _nearest(field, found.fields)
+            hint = nearest(field, found.fields)
             raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
     for field in _AT_LEAST_ONE:
         if fields.get(field, 1) < 1:
@@ -95,14 +111,9 @@ def create(name: str, **fields) -> nn.Module:
 
 
 def _hashable(value: Any) -> Any:
-    """Tuples for the lists and frozen mappings for the mappings that configurations and JSON bring."""
+    """Turn the lists and mappings of configurations and JSON into tuples and frozen mappings."""
     if isinstance(value, list | tuple):
         return tuple(_hashable(item) for item in value)
     if isinstance(value, Mapping | ConfigDict):
         return FrozenDict({key: _hashable(item) for key, item in value.items()})
     return value
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""Fitting tensors that somebody else trained to the variables of a model, every one on both sides accounted for."""
+"""Fit foreign tensors to the variables of a model, with every tensor on both sides accounted for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vreid_jax.models.layers.inflation import inflate
 
 Names = tuple[str, ...]  # collection, modules ..., leaf
 
-# Where the backbones of a system hang; a backbone's own variables hang at the root.
+# The paths of a system's backbones among its modules; a backbone on its own is at the root.
 MOUNTS: dict[str, tuple[Names, ...]] = {
     "two_stream_m3d": (("spatial", "backbone"), ("temporal", "backbone")),
     "clip_similarity": (("features",),),
@@ -25,7 +25,7 @@ MOUNTS: dict[str, tuple[Names, ...]] = {
 
 
 class Tensor(NamedTuple):
-    """A tensor of the source: its name and shape there, its value in this library's layout."""
+    """A tensor of the source: its name and shape there, and its value in this library's layout."""
 
     name: str
     shape: tuple[int, ...]
@@ -37,14 +37,14 @@ class Tensor(NamedTuple):
 
 @dataclasses.dataclass
 class Fit:
-    """What went where.
+    """The result of a fit.
 
     Attributes:
-      values: arrays by the model's path.
-      kept: the model's paths that keep their initialisation, as they may.
-      left_out: names of classifiers of another size.
-      unexplained: what the source has and the model has no place for, in words.
-      missing: the model's paths that got nothing and need something.
+      values: arrays by path in the model.
+      kept: paths in the model that may keep their initialisation, and do.
+      left_out: names of classifiers of another size in the source.
+      unexplained: descriptions of source tensors that have no place in the model.
+      missing: paths in the model that need a value and did not get one.
     """
 
     values: dict[Names, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -60,11 +60,16 @@ def fit(
     mounts: tuple[Names, ...] = ((),),
     inflation: str = "mean",
 ) -> Fit:
-    """Places tensors under each of the `mounts` of a model.
+    """Place the source's tensors under each of the `mounts` of a model.
 
-    `source`: path → tensor; `target`: path → anything with a shape. A kernel of frames fits one of clips by
-    `inflation`, a 1x1 kernel the matrix it is. Each of `ADDED_PARTS` that the source has none of is kept, and so is
-    what lies under no mount.
+    A 2-D kernel is inflated to a 3-D one, and a 1x1 kernel becomes a matrix. Those of `ADDED_PARTS` that do not occur in
+    the source keep their initialisation, and so do variables outside all mounts.
+
+    Args:
+      source: tensors by path.
+      target: the model's variables by path, as anything with a shape.
+      mounts: paths at which the source's root goes.
+      inflation: how 2-D kernels are inflated, "mean" or "center".
     """
     result = Fit()
     placed: set[Names] = set()
@@ -77,15 +82,22 @@ def fit(
     return result
 
 
-def _fit_below(mount: Names, source, target, inflation: str, placed: set[Names], result: Fit) -> None:
-    brought = set()
+def _fit_below(
+    mount: Names,
+    source: Mapping[Names, Tensor],
+    target: Mapping[Names, Any],
+    inflation: str,
+    placed: set[Names],
+    result: Fit,
+) -> None:
+    present: set[str] = set()
     wanted = [path for path in target if _below(path, mount)]
     for own, tensor in source.items():
         path = (own[0], *mount, *own[1:])
         if path not in target:
             continue
         placed.add(own)
-        brought.update(_parts(own))
+        present.update(_added_parts(own))
         converted = _reshaped(tensor.value, tuple(target[path].shape), inflation)
         if converted is not None:
             result.values[path] = converted
@@ -94,23 +106,23 @@ def _fit_below(mount: Names, source, target, inflation: str, placed: set[Names],
             result.kept.append(path)
         else:
             result.unexplained.append(f"{tensor} for {'/'.join(path)} {tuple(target[path].shape)}")
-    absent = set(ADDED_PARTS) - brought
+    absent = set(ADDED_PARTS) - present
     for path in wanted:
         if path not in result.values and path not in result.kept:
-            (result.kept if _parts(path) & absent else result.missing).append(path)
+            (result.kept if _added_parts(path) & absent else result.missing).append(path)
 
 
 def _below(path: Names, mount: Names) -> bool:
     return path[1 : 1 + len(mount)] == mount
 
 
-def _parts(path: Names) -> set[str]:
-    """The optional parts that a path belongs to."""
+def _added_parts(path: Names) -> set[str]:
+    """Return the patterns of `ADDED_PARTS` that match a module of the path."""
     return {pattern for pattern in ADDED_PARTS if any(re.fullmatch(pattern, module) for module in path[1:-1])}
 
 
 def _reshaped(value: np.ndarray, shape: tuple[int, ...], inflation: str) -> np.ndarray | None:
-    """The array in `shape`: as it is, without leading ones, or inflated; None if it does not fit."""
+    """Return the array in `shape`: unchanged, without leading ones, or inflated; None if it does not fit."""
     extents = value.ndim - len(shape)
     if extents > 0 and value.shape[:extents] == (1,) * extents:
         value = value.reshape(value.shape[extents:])

@@ -1,4 +1,4 @@
-"""From a PyTorch state dict to the variables of a model here, every tensor on both sides accounted for."""
+"""Convert a PyTorch state dict to the variables of a model, with every tensor on both sides accounted for."""
 
 from __future__ import annotations
 
@@ -23,14 +23,24 @@ from vreid_jax.pretrained.state_dict import read_state_dict
 def from_torch(
     model_name: str, state_dict: Mapping[str, Any] | str | Path, *, inflation: str = "mean", **fields
 ) -> dict[str, Any]:
-    """The variables (`params`, `batch_stats`) of `models.create(model_name, **fields)` with foreign weights.
+    """Convert PyTorch weights to the variables of `models.create(model_name, **fields)`.
 
-    `state_dict` is name → array, or the path of a `.pt`, `.pth` or `.safetensors` file. Head tensors are left out and
-    named in one log line. The kernels of a 2-D network go into a 3-D one by `inflation`: "mean" divides each among
-    the frames of its place, "center" puts it in the middle; temporal kernels of a separable pair, attention and
-    non-local blocks then keep their initialisation (seed 0). Into a system goes a backbone, into both streams of
-    `two_stream_m3d`; its head keeps its initialisation. Anything else that one side has and the other has not is an
-    `InputError` that lists both sides.
+    Tensors of heads are left out and named in one log line. Temporal kernels of a separable pair, attention and non-local
+    blocks that the source does not have keep their initialisation (seed 0). A system receives the weights of its
+    backbone (`two_stream_m3d` in both streams), and its head keeps its initialisation.
+
+    Args:
+      model_name: one of `models.names()`.
+      state_dict: arrays by name, or the path of a `.pt`, `.pth` or `.safetensors` file.
+      inflation: how the kernels of a 2-D network become 3-D: "mean" divides each evenly among the frames of its
+        temporal extent, "center" puts it into the middle frame.
+      **fields: of `models.create`.
+
+    Returns:
+      `params` and `batch_stats`.
+
+    Raises:
+      InputError: if anything else is on one side only; the message lists both sides.
     """
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
@@ -45,11 +55,21 @@ def from_torch(
 def fit_torch(
     model_name: str, state_dict: Mapping[str, Any] | str | Path, target: Mapping[Names, Any], inflation: str
 ) -> tuple[Fit, list[str]]:
-    """Fits a state dict to the variables `target` of a model, path → anything with a shape; and the heads left out."""
+    """Fit a state dict to the variables `target` of a model; also return the names of the head tensors left out.
+
+    Args:
+      model_name: one with name rules.
+      state_dict: as for `from_torch`.
+      target: the model's variables by path, as anything with a shape.
+      inflation: as for `from_torch`.
+
+    Raises:
+      InputError: for a model without name rules, an unknown inflation, and a file that cannot be read.
+    """
     check_inflation(inflation)
     if model_name not in name_rules.RULES:
         known = ", ".join(sorted(name_rules.RULES))
-        raise InputError(f"there are no rules to load PyTorch weights into {model_name!r}; known: {known}")
+        raise InputError(f"there are no rules for loading PyTorch weights into {model_name!r}; there are for: {known}")
     source, left_out, unexplained = {}, [], []
     for name, value in read_state_dict(state_dict).items():
         path = name_rules.translate(name, value.ndim, name_rules.RULES[model_name])
@@ -65,7 +85,7 @@ def fit_torch(
 
 
 def check_fit(found: Fit, what: str, where: str) -> None:
-    """Raises an `InputError` that lists both sides, unless every tensor is accounted for."""
+    """Raise an `InputError` that lists both sides unless every tensor is accounted for."""
     if found.unexplained or found.missing:
         raise InputError(
             f"{what}; in {where} without a place: {_listed(found.unexplained)}; "
@@ -74,7 +94,7 @@ def check_fit(found: Fit, what: str, where: str) -> None:
 
 
 def _variables(module, model_name: str) -> dict[str, Any]:
-    """All variables as a function of nothing; `lazy_init` computes no forward pass."""
+    """Initialise all variables; `lazy_init` does so without a forward pass."""
     entry = models.entry(model_name)
     length = getattr(module, "clip_length", entry.clip_length)
     clips = jax.ShapeDtypeStruct((1, length, *entry.input_size, 3), jnp.float32)
@@ -82,7 +102,7 @@ def _variables(module, model_name: str) -> dict[str, Any]:
 
 
 def _initial(module, model_name: str, paths: list[Names]) -> dict[Names, jax.Array]:
-    """The initial values of `paths` alone; under jit the network's other values are never computed."""
+    """Return the initial values of `paths`; under jit, other values are never computed."""
     if not paths:
         return {}
 
@@ -90,13 +110,13 @@ def _initial(module, model_name: str, paths: list[Names]) -> dict[Names, jax.Arr
         values = flatten_dict(_variables(module, model_name))
         return [values[path] for path in paths]
 
-    # Runs once: compiling well would take longer than running badly.
+    # Runs once: optimising the program would take longer than it saves.
     quick = jax.jit(wanted, compiler_options={"xla_backend_optimization_level": 0})
     return dict(zip(paths, quick(), strict=True))
 
 
 def _channels_last(value: np.ndarray) -> np.ndarray:
-    """OIDHW → DHWIO, OIHW → HWIO, OI → IO."""
+    """Transpose OIDHW to DHWIO, OIHW to HWIO, OI to IO."""
     return np.transpose(value, (*range(2, value.ndim), 1, 0)) if value.ndim > 1 else value
 
 

@@ -1,4 +1,4 @@
-"""Tables that translate PyTorch tensor names into the paths of this library's modules.
+"""Tables that translate PyTorch tensor names to paths of modules in this library.
 
 A table is a sequence of (pattern, replacement): the first pattern that matches the whole name of a PyTorch *module*
 (the tensor's name without its last part) gives the path of the Linen module, parts separated by "/".
@@ -10,7 +10,7 @@ import re
 
 Rules = tuple[tuple[str, str], ...]
 
-# Of torchvision's ResNet-50, of Hara's 3-D one, and what the M3D paper's networks add to it.
+# torchvision's ResNet-50, Hara's 3-D ResNet, and the additions of the M3D paper's networks.
 RESNET: Rules = (
     (r"((?:conv|bn)1(?:_t)?)", r"\1"),
     (r"layer(\d)\.(\d+)\.((?:conv|bn)\d(?:_t)?)", r"layer\1_\2/\3"),
@@ -19,12 +19,12 @@ RESNET: Rules = (
     (r"conv1_t\.((?:conv|bn)\d)", r"m3d/\1"),
     (r"layer(\d)\.(\d+)\.conv2_t\.((?:conv|bn)\d)", r"layer\1_\2/m3d/\3"),
     (r"(attention\d)\.((?:conv\d|bn)_[sct])", r"\1/\2"),
-    # Blocks inserted into a network, called as here.
+    # Non-local blocks within a network, with the names of this library.
     (r"(non_local\d_\d+)\.(theta|phi|g)(?:\.0)?", r"\1/\2"),
     (r"(non_local\d_\d+)\.W\.0", r"\1/out"),
     (r"(non_local\d_\d+)\.W\.1", r"\1/bn"),
 )
-# A block of its own: φ and g stand in a sequence with their pool where there is one.
+# A non-local block on its own: φ and g are in a sequence with their pool, if there is one.
 NON_LOCAL: Rules = (
     (r"(theta|phi|g)(?:\.0)?", r"\1"),
     (r"W\.0", "out"),
@@ -66,12 +66,12 @@ _NORM_LEAVES = {
 
 
 def is_head(name: str) -> bool:
-    """Whether a tensor belongs to a head, or is PyTorch's batch counter: a backbone has no place for it."""
+    """Return whether a tensor belongs to a head or is PyTorch's batch counter, which backbones do not have."""
     return re.fullmatch(HEADS, name) is not None
 
 
 def translate(name: str, ndim: int, rules: Rules) -> tuple[str, ...] | None:
-    """The path (collection, modules ..., leaf) of a tensor of `ndim` axes, None if no rule knows its name."""
+    """Return the path (collection, modules ..., leaf) of a tensor of `ndim` axes; None if no rule matches its name."""
     module, _, leaf = name.rpartition(".")
     for pattern, replacement in rules:
         match = re.fullmatch(pattern, module)

@@ -1,4 +1,4 @@
-"""Reading a PyTorch state dict into NumPy arrays."""
+"""Read a PyTorch state dict into NumPy arrays."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from vreid_jax.files import check_readable
 
 
 def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
-    """Name → array out of a mapping, a `.pt`/`.pth` file (needs PyTorch, reads weights only) or a `.safetensors` file.
+    """Read arrays by name from a mapping, a `.pt` or `.pth` file (weights only, needs PyTorch) or a `.safetensors` file.
 
-    A `state_dict` entry around the tensors and the prefix `module.` that PyTorch's data parallelism puts before every
-    name are taken off. A file that is not there or of another kind is an `InputError`.
+    An entry `state_dict` around the tensors is unwrapped, and the prefix `module.` of PyTorch's data parallelism is
+    removed from the names.
+
+    Raises:
+      InputError: for a file that does not exist or is of another kind, and entries that are not arrays.
     """
     tensors = source if isinstance(source, Mapping) else _read_file(Path(source))
     if isinstance(tensors.get("state_dict"), Mapping):
@@ -29,7 +32,7 @@ def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndar
 
 def _read_file(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise InputError(f"the weights file {path} is not there")
+        raise InputError(f"the weights file {path} does not exist")
     check_readable(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -38,7 +41,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise InputError(f"{path} is no readable safetensors file: {error}") from error
+            raise InputError(f"{path} is not a readable safetensors file: {error}") from error
     if path.suffix in (".pt", ".pth"):
         try:
             import torch
@@ -47,7 +50,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path} is no readable PyTorch file: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{path} is not a readable PyTorch file: {str(error).splitlines()[0]}") from error
         if not isinstance(content, Mapping):
             raise InputError(f"{path} holds a {type(content).__name__}, expected a state dict")
         return content

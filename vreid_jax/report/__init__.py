@@ -1,4 +1,4 @@
-"""One HTML page of a run or of a gallery, or one that compares several runs; nothing in them needs a network."""
+"""HTML pages of a run, of a gallery, or of several runs compared; each is a single file that works offline."""
 
 from vreid_jax.report.comparison import write_comparison
 from vreid_jax.report.gallery_page import write_gallery_report

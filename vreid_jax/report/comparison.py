@@ -1,19 +1,33 @@
 """The page that puts several runs side by side."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from vreid_jax.errors import InputError
-from vreid_jax.report.page import percent, table, write_page
-from vreid_jax.report.run_page import HEAD, SCORES, cmc_plot, counts, training_plots
+from vreid_jax.report.curves import cmc_plot, training_plots
+from vreid_jax.report.page import write_page
+from vreid_jax.report.score_tables import HEAD, SCORES, counts
 from vreid_jax.report.stored import read_run
+from vreid_jax.report.tables import percent, table
 
 
 def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
-    """Write a page of the scores, CMC curves and training curves of evaluated runs; returns its path.
+    """Write a page of the scores, CMC curves and training curves of evaluated runs.
 
-    Numbers of different datasets, splits or protocols stand in different tables.
+    Numbers of different datasets, splits or protocols are in separate tables.
+
+    Args:
+      workdirs: at least two, all different.
+      out: file to write.
+
+    Returns:
+      Path of the page.
+
+    Raises:
+      InputError: when there are fewer than two runs, one is named twice or was not evaluated, or the page cannot be
+        written.
     """
     if len(workdirs) < 2:
         raise InputError("a comparison needs at least two workdirs")
@@ -34,9 +48,9 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
             groups.setdefault(key, []).append(row)
     head = ["run", *HEAD, "twins", "queries", "gallery", "system", "seed", "step"]
     sections = {
-        "Scores": "".join(table(head, rows, key) for key, rows in groups.items()),
+        "Scores": Markup().join(table(head, rows, key) for key, rows in groups.items()),
         "CMC": cmc_plot({name: run.results["protocols"] for name, run in runs.items()}),
         "Training": training_plots(runs),
     }
-    intro = f"<p>{html.escape(', '.join(runs))}</p>"
-    return write_page(Path(out), "comparison", workdirs, f"{len(runs)} runs compared", sections, intro)
+    title = f"{len(runs)} runs compared"
+    return write_page(Path(out), "comparison", workdirs, title, sections, intro=", ".join(runs))

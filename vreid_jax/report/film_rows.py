@@ -1,37 +1,55 @@
-"""Rows of walking tracklets in a page: the filters above them, a row with its heading, one tracklet."""
+"""Rows of walking tracklets in a page, under buttons that filter them."""
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
 
-def filters(kinds: Mapping[str, str], cameras: Iterable[int]) -> str:
-    """Buttons that show rows of one kind (`data-kind` to its label, "all" first) and a choice of the query's camera."""
-    buttons = "".join(
-        f'<button data-show="{kind}" aria-pressed="false">{html.escape(text)}</button>' for kind, text in kinds.items()
-    )
-    options = "".join(f'<option value="{camera}">camera {camera}</option>' for camera in sorted(set(cameras)))
-    return (
-        f'<div class="filters" role="group" aria-label="which lists">{buttons}'
-        f'<label>query of <select id="camera"><option value="">every camera</option>{options}</select></label>'
-        '<span id="shown" role="status"></span></div>'
-    )
+from vreid_jax.report.rendering import render
 
 
-def row(kind: str, camera: int, heading: str, items: Sequence[str]) -> str:
-    """A query and what was found, of `item`s; `kind` is one of the filters'."""
-    return (
-        f'<article class="query" data-kind="{kind}" data-camera="{camera}">'
-        f'<h3>{html.escape(heading)}</h3><ol class="row">{"".join(items)}</ol></article>'
-    )
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """One tracklet of a row.
 
-
-def item(kind: str, words: str, lines: Sequence[str], who: str, film: str) -> str:
-    """One tracklet: its `film`, `lines` under it, and `words` that say what it is.
-
-    `kind` is "asked", "right" (solid frame), "wrong" (dashed) or "open"; `who` names it for a pointer and a reader.
+    Attributes:
+      kind: its frame: "asked" (the query), "right" (solid), "wrong" (dashed) or "open" (undecided).
+      words: what it is, e.g. "query"; the last line below the picture, empty where nothing is said.
+      lines: further lines below the picture, above `words`; empty ones are left out.
+      who: its name, for the pointer and for screen readers.
+      address: data address of the film strip.
     """
-    below = "<br>".join(html.escape(line) for line in (*lines, words) if line)
-    return (
-        f'<li class="item {kind}" tabindex="0" title="{html.escape(who)}">'
-        f'<div class="film"><img alt="{html.escape(f"{words}: {who}")}" src="{film}"></div>{below}</li>'
-    )
+
+    kind: str
+    words: str
+    lines: list[str]
+    who: str
+    address: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmRow:
+    """A query and what was found for it.
+
+    Attributes:
+      kind: which filter shows the row.
+      camera: camera of the query.
+      heading: text above the row.
+      films: the query, then the tracklets found.
+    """
+
+    kind: str
+    camera: int
+    heading: str
+    films: Sequence[Film]
+
+
+def film_rows(rows: Sequence[FilmRow], kinds: Mapping[str, str], explanation: str) -> Markup:
+    """Return rows of films under their filters.
+
+    Args:
+      rows: the rows, in the order of the page.
+      kinds: each kind of row and the label of its button; "all" first.
+      explanation: text above the filters.
+    """
+    return render("film_rows.html", rows=rows, kinds=kinds, explanation=explanation)

@@ -1,23 +1,24 @@
-"""The page of a gallery: its tracklets as queries, what is nearest to each, and whether that is within the threshold."""
+"""The page of a gallery: tracklets as queries, their nearest neighbours, and which are within the threshold."""
 
-import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
 from vreid_jax.errors import InputError
-from vreid_jax.report.film_rows import filters, item, row
-from vreid_jax.report.page import table, write_page
+from vreid_jax.report.film_rows import Film, FilmRow, film_rows
+from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
+from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import Gallery, open_gallery
 from vreid_jax.search.ranked import Decision, Match, at_once, check_cameras, decision, find, left_out
 from vreid_jax.search.sources import gallery_tracklets
 
-MOST_QUERIES = 4096  # that are looked at to choose those that are shown
+MOST_QUERIES = 4096  # searched for, to choose those that are shown
 DEPTH = 10
-KINDS = {"all": "all", "same": "candidates found", "other": "none found"}
+KINDS = {"all": "all", "same": "with candidates", "none": "without candidates"}
 
 
 def write_gallery_report(
@@ -30,19 +31,23 @@ def write_gallery_report(
     other_cameras: bool = False,
     data_dir: str | None = None,
 ) -> Path:
-    """Write the page of a gallery file, by default beside it as `.html`; returns its path.
+    """Write the page of a gallery file, by default beside it with the suffix `.html`.
 
     Args:
-      gallery: file that `vreid embed` wrote; the pictures it was made of are still where they were.
+      gallery: file that `vreid embed` wrote; the pictures it was made from must still be where they were.
       out: file to write.
-      num_queries: how many tracklets are asked for; those with the nearest neighbours come first.
-      queries: their `tracklet_id`s; empty: as above.
-      false_accept_rate: of the decision, in (0, 1].
-      other_cameras: whether to find only what another camera saw.
-      data_dir: where datasets are, of a gallery of one.
+      num_queries: how many tracklets serve as queries; those with the nearest neighbours come first.
+      queries: `tracklet_id`s of the queries; empty: the `num_queries` best.
+      false_accept_rate: rate of the threshold that decides, in (0, 1].
+      other_cameras: whether to find only tracklets of other cameras than the query's.
+      data_dir: where datasets are, for a gallery made from one.
+
+    Returns:
+      Path of the page.
 
     Raises:
-      InputError: when there is no such gallery, query or picture, and no camera known where another is asked for.
+      InputError: when the gallery, a query or a picture is missing, when no camera is known but `other_cameras` is set,
+        or when the page cannot be written.
     """
     if num_queries < 1:
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
@@ -51,66 +56,77 @@ def write_gallery_report(
     rule = decision(opened.about, false_accept_rate)
     if other_cameras:
         check_cameras(opened.columns["camid"], path)
-    asked = _rows(opened, queries, path)
-    names, cameras = opened.columns["tracklet_id"][asked].tolist(), opened.columns["camid"][asked]
-    hidden = left_out(opened, names, cameras if other_cameras else None)
-    times = np.stack([opened.columns[key][asked] for key in ("start_seconds", "end_seconds")], 1)
-    found = find(
-        opened,
-        opened.vectors[asked],
-        DEPTH,
-        false_accept_rate=false_accept_rate,
-        leave_out=hidden,
-        apart=at_once(opened, times),
-    )
+    lists = _search(opened, _query_rows(opened, queries, path), false_accept_rate, other_cameras)
     if not queries:
-        nearest = [matches[0].distance if matches else math.inf for matches in found]
-        order = np.argsort(nearest, kind="stable")[:num_queries]
-        asked, found = asked[order], [found[number] for number in order]
-    numbers = {name: number for number, name in enumerate(opened.columns["tracklet_id"].tolist())}
-    shown = {int(number) for number in asked}
-    shown |= {numbers[match.row["tracklet_id"]] for matches in found for match in matches}
-    rows = sorted(shown)
-    films = strips(gallery_tracklets(opened, np.array(rows), data_dir), range(len(rows)))
-    films = {rows[place]: film for place, film in films.items()}
-    lists = "".join(
-        _list(opened, int(number), matches, rule, films, numbers) for number, matches in zip(asked, found, strict=True)
-    )
+        lists.sort(key=lambda one: one[1][0].distance if one[1] else math.inf)
+        lists = lists[:num_queries]
+    addresses = _film_addresses(opened, lists, data_dir)
+    rows = [_list_row(opened.row(row), matches, rule, addresses) for row, matches in lists]
     kinds = KINDS if rule else {"all": "all"}
     frames = "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else ""
-    help_text = f"<p>{frames}Rest on a picture, or tap it, to see it walk. Left and right keys move along a list.</p>"
-    head = help_text + filters(kinds, (int(camera) for camera in opened.columns["camid"][asked]))
-    sections = {"Gallery": _facts(opened, rule), "Who is like whom": head + lists}
+    explanation = f"{frames}Hover over a picture, or tap it, to see it walk. Left and right keys move along a list."
+    sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
     page = Path(out) if out else path.with_suffix(".html")
-    return write_page(page, "gallery", [path], f"People in {path.name}", sections, _caution(opened, rule))
+    title = f"People in {path.name}"
+    return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule))
 
 
-def _rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
+def _query_rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
+    """Return the rows of the named tracklets; without names, at most `MOST_QUERIES` rows spread over the gallery."""
     names = gallery.columns["tracklet_id"]
     if not queries:
         return np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_QUERIES)).round().astype(int))
     missing = sorted(set(queries) - set(names.tolist()))
     if missing:
-        raise InputError(f"{missing[0]} is no tracklet of {path}; it has {', '.join(names[:3].tolist())}, …")
+        raise InputError(f"{missing[0]} is not a tracklet of {path}; it has {', '.join(names[:3].tolist())}, …")
     return np.array([int(np.flatnonzero(names == name)[0]) for name in queries])
 
 
+def _search(
+    gallery: Gallery, rows: np.ndarray, false_accept_rate: float | int, other_cameras: bool
+) -> list[tuple[int, list[Match]]]:
+    """Return each query's row with its nearest tracklets, itself left out."""
+    columns = gallery.columns
+    names, cameras = columns["tracklet_id"][rows].tolist(), columns["camid"][rows]
+    found = find(
+        gallery,
+        gallery.vectors[rows],
+        DEPTH,
+        false_accept_rate=false_accept_rate,
+        leave_out=left_out(gallery, names, cameras if other_cameras else None),
+        apart=at_once(gallery, np.stack([columns[key][rows] for key in ("start_seconds", "end_seconds")], 1)),
+    )
+    return list(zip(rows.tolist(), found, strict=True))
+
+
+def _film_addresses(gallery: Gallery, lists: Sequence[tuple[int, list[Match]]], data_dir: str | None) -> dict[str, str]:
+    """Return the film strip of every tracklet in the lists, by its `tracklet_id`."""
+    names = gallery.columns["tracklet_id"].tolist()
+    row_of = {name: row for row, name in enumerate(names)}
+    rows = {row for row, _ in lists} | {row_of[match.row["tracklet_id"]] for _, matches in lists for match in matches}
+    shown = np.array(sorted(rows))
+    films = strips(gallery_tracklets(gallery, shown, data_dir), range(len(shown)))
+    return {names[shown[place]]: film for place, film in films.items()}
+
+
 def _measured_on(gallery: Gallery, rule: Decision) -> str:
+    """Return the test set that the threshold was measured on."""
     dataset = gallery.about.get("dataset")
     return f"{dataset}, protocol {rule.protocol}" if dataset else f"the model's test set, protocol {rule.protocol}"
 
 
 def _caution(gallery: Gallery, rule: Decision | None) -> str:
+    """Return what the reader must know before trusting the threshold; empty without one."""
     if rule is None:
         return ""
-    text = (
-        f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off: take what "
-        "is within it for candidates, not for the same person."
+    return (
+        f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off. Treat "
+        "tracklets within it as candidates, not as the same person."
     )
-    return f"<p><strong>{html.escape(text)}</strong></p>"
 
 
-def _facts(gallery: Gallery, rule: Decision | None) -> str:
+def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
+    """Return a table of what the gallery is and how its threshold was measured."""
     about = gallery.about
     rows = [
         ["made from", str(about["input"])],
@@ -120,35 +136,35 @@ def _facts(gallery: Gallery, rule: Decision | None) -> str:
         ["distance", str(about["metric"])],
     ]
     if rule is None:
-        rows.append(["same person", "not decided: the model was not evaluated, so that no threshold is known"])
+        rows.append(["same person", "not decided: the model was not evaluated, so no threshold is known"])
     else:
         rows.append(["within the threshold", f"up to {rule.threshold:.4g}"])
         rows.append(["measured on", _measured_on(gallery, rule)])
-        rows.append(["of pairs of two persons passed there", f"{100 * rule.false_accept_rate:g} %"])
-        rows.append(["of pairs of one person passed there", f"{100 * rule.true_accept_rate:.1f} %"])
+        rows.append(["different-person pairs within it", f"{100 * rule.false_accept_rate:g} %"])
+        rows.append(["same-person pairs within it", f"{100 * rule.true_accept_rate:.1f} %"])
     return table(["", ""], rows)
 
 
-def _list(gallery: Gallery, number: int, matches: list[Match], rule: Decision | None, films, numbers) -> str:
-    query = gallery.row(number)
+def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresses: dict[str, str]) -> FilmRow:
+    """Return a query, by its columns, with its matches and how many of them are within the threshold."""
     found = [_found(match, rule) for match in matches]
     kind, verdict = "all", ""
     if rule is not None:
-        kind = "same" if "within" in found else "other"
+        kind = "same" if "within" in found else "none"
         within = len(matches) - found.count("beyond")
         verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
         if excluded := found.count("same time"):
             verdict += f", {excluded} of them seen at the same time"
-    items = [item("asked", "query", [_when(query)], _who(query), films[number])]
+    films = [Film("asked", "query", [_when(query)], _who(query), addresses[query["tracklet_id"]])]
     for match, words in zip(matches, found, strict=True):
         style = {"within": "right", "": "open"}.get(words, "wrong")
         lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
-        items.append(item(style, words, lines, _who(match.row), films[numbers[match.row["tracklet_id"]]]))
-    return row(kind, query["camid"], f"{query['tracklet_id']}{verdict}", items)
+        films.append(Film(style, words, lines, _who(match.row), addresses[match.row["tracklet_id"]]))
+    return FilmRow(kind, query["camid"], f"{query['tracklet_id']}{verdict}", films)
 
 
 def _found(match: Match, rule: Decision | None) -> str:
-    """What is said of a match; one that is near, but seen at the same time, is decided to be somebody else."""
+    """Return the word for a match; one within the threshold but seen at the same time is a different person."""
     if rule is None:
         return ""
     if match.same_person:
@@ -156,13 +172,15 @@ def _found(match: Match, rule: Decision | None) -> str:
     return "beyond" if match.distance > rule.threshold else "same time"
 
 
-def _who(of: dict) -> str:
-    person = f", person {of['pid']}" if of["pid"] > 0 else ""
-    camera = f", camera {of['camid']}" if of["camid"] > 0 else ""
-    return f"{of['tracklet_id']}{person}{camera}"
+def _who(row: dict) -> str:
+    """Return the name of a tracklet with its person and camera, where they are known."""
+    person = f", person {row['pid']}" if row["pid"] > 0 else ""
+    camera = f", camera {row['camid']}" if row["camid"] > 0 else ""
+    return f"{row['tracklet_id']}{person}{camera}"
 
 
-def _when(of: dict) -> str:
-    if math.isnan(of["start_seconds"]):
+def _when(row: dict) -> str:
+    """Return the seconds of the video that a tracklet spans; empty where they are not known."""
+    if math.isnan(row["start_seconds"]):
         return ""
-    return f"{of['start_seconds']:.1f}-{of['end_seconds']:.1f} s"
+    return f"{row['start_seconds']:.1f}-{row['end_seconds']:.1f} s"

@@ -1,4 +1,4 @@
-"""Ranked lists for a page: which queries, what was found, and what is right."""
+"""Choose ranked lists for a page: the queries, what was found for them, and what of it is right."""
 
 import dataclasses
 
@@ -6,12 +6,16 @@ import numpy as np
 
 from vreid_jax import evaluation, retrieval
 
-GOOD, WRONG = "right", "wrong"
-
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A gallery tracklet in a list: its row among the test tracklets, distance, and whether it is the query's person."""
+    """A gallery tracklet in a ranked list.
+
+    Attributes:
+      row: its row among the test tracklets.
+      distance: from the query.
+      right: whether it is the query's person.
+    """
 
     row: int
     distance: float
@@ -20,14 +24,14 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class RankedList:
-    """A query with its nearest, ignored ones left out.
+    """A query with its nearest gallery tracklets, without those that the protocol ignores.
 
     Attributes:
-      row: of the query among the test tracklets.
-      average_precision: the standard variant, NaN where nothing can be found.
-      first_match: 1-based rank of the nearest right tracklet, 0 where there is none.
-      found: the nearest, from near to far.
-      missed: the nearest right tracklet where it is behind the list.
+      row: the query's row among the test tracklets.
+      average_precision: the standard variant, NaN where the gallery holds no match.
+      first_match: 1-based rank of the first match, 0 where there is none.
+      found: the nearest tracklets, in order of distance.
+      missed: the first match, where it ranks below the tracklets in `found`.
     """
 
     row: int
@@ -39,7 +43,14 @@ class RankedList:
 
 @dataclasses.dataclass(frozen=True)
 class Lists:
-    """The ranking of a protocol, its camera matrix, and the lists chosen from it."""
+    """The ranking under a protocol and the lists chosen from it.
+
+    Attributes:
+      ranking: the ranking of every query.
+      cameras: scores between every two cameras.
+      worst: the worst failures, worst first.
+      sample: further queries, spread evenly.
+    """
 
     ranking: retrieval.Ranking
     cameras: retrieval.CameraConfusion
@@ -50,9 +61,16 @@ class Lists:
 def ranked_lists(
     test: evaluation.TestSet, distances, protocol: str, *, num_queries: int = 24, depth: int = 10
 ) -> Lists:
-    """Rank under `protocol` and choose: half of the lists the worst failures, half spread evenly over the others.
+    """Rank the gallery for every query and choose lists: up to half the worst failures, the rest spread evenly.
 
-    A failure is a query whose first is not right; the worst are those whose first match is farthest behind.
+    A failure is a query whose nearest tracklet is wrong; the lower its first match ranks, the worse it is.
+
+    Args:
+      test: the test set.
+      distances: function of query rows and gallery rows, as `stored_distances` returns it.
+      protocol: name of the protocol to rank under.
+      num_queries: how many lists to choose.
+      depth: how many tracklets a list holds.
     """
     query, gallery = evaluation.select(test, protocol)
     table = evaluation.distance_table(test, distances, query, gallery)

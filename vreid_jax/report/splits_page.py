@@ -1,27 +1,33 @@
-"""The page of a data set's splits: their means, and each of them."""
+"""The page of a dataset's splits: their means, and each of them."""
 
 from pathlib import Path
 
-from vreid_jax.report.page import percent, table, write_page
-from vreid_jax.report.run_page import HEAD, SCORES, cmc_plot, protocol_tables, scores_table, training_plots
+from vreid_jax.report.curves import cmc_plot, training_plots
+from vreid_jax.report.page import write_page
+from vreid_jax.report.rendering import paragraph
+from vreid_jax.report.score_tables import HEAD, SCORES, protocol_tables, scores_table
 from vreid_jax.report.stored import StoredRun, read_run
+from vreid_jax.report.tables import percent, table
 
 
 def write_splits_report(run: StoredRun, out: str | Path | None = None) -> Path:
-    """Write the page of a run with `split` "all": means with deviations, the splits side by side, curves of all."""
+    """Write the page of a run with `split` "all": means with deviations, the splits side by side, curves of all.
+
+    Returns:
+      Path of the page, by default `report.html` in the workdir.
+    """
     results = run.results
     runs = {f"split {one['split']}": read_run(run.workdir / f"split_{one['split']}") for one in results["splits"]}
+    protocols = {name: own.results["protocols"] for name, own in runs.items()}
     spread = [
         [protocol, *(f"{percent(scores[key])} ± {percent(results['std'][protocol][key])}" for key in SCORES)]
         for protocol, scores in results["protocols"].items()
     ]
-    note = f"<p>Ranked lists and cameras are on the page of one split: vreid report {run.name}/split_0</p>"
+    note = paragraph(f"Ranked lists and cameras are on the page of one split: vreid report {run.name}/split_0")
     sections = {
         "Scores": table(["mean ± deviation", *HEAD], spread) + scores_table(run),
-        "Splits": protocol_tables((name, own.results["protocols"]) for name, own in runs.items()) + note,
-        "CMC": cmc_plot(
-            {"mean": results["protocols"], **{name: own.results["protocols"] for name, own in runs.items()}}
-        ),
+        "Splits": protocol_tables(protocols.items()) + note,
+        "CMC": cmc_plot({"mean": results["protocols"], **protocols}),
         "Training": training_plots(runs),
     }
     title = f"{results['system']} on {results['dataset']}, {len(runs)} splits"

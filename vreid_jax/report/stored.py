@@ -1,4 +1,4 @@
-"""What a finished run left in its workdir, read back for a page."""
+"""Read what a finished run left in its workdir."""
 
 import dataclasses
 import json
@@ -10,6 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vreid_jax import evaluation, inference, models
+from vreid_jax.config.files import read_config
+from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.evaluation.metric import LEARNED
@@ -19,7 +21,14 @@ from vreid_jax.runtime.mesh import make_mesh
 
 @dataclasses.dataclass(frozen=True)
 class StoredRun:
-    """A workdir: `results.json`, the lines of `metrics.jsonl`, and the configuration."""
+    """An evaluated run.
+
+    Attributes:
+      workdir: folder of the run.
+      config: its configuration.
+      results: content of `results.json`.
+      metrics: lines of `metrics.jsonl`.
+    """
 
     workdir: Path
     config: ConfigDict
@@ -28,12 +37,12 @@ class StoredRun:
 
     @property
     def name(self) -> str:
-        """How a page calls it."""
+        """The name of the run on a page: that of its folder."""
         return self.workdir.resolve().name
 
     @property
     def protocol(self) -> str:
-        """The main protocol."""
+        """The main protocol, which is the first."""
         return next(iter(self.results["protocols"]))
 
 
@@ -41,40 +50,43 @@ def read_run(workdir: str | Path) -> StoredRun:
     """Read an evaluated run.
 
     Raises:
-      InputError: when the folder holds no run, or one that was not evaluated.
+      InputError: when the folder does not hold a run, or the run was not evaluated.
     """
     workdir = Path(workdir).expanduser()
-    if not (workdir / "config.json").is_file():
-        raise InputError(f"{workdir} is no workdir of a run: it has no config.json")
+    config = read_config(workdir)
     if not (workdir / "results.json").is_file():
         raise InputError(
-            f"{workdir} was not evaluated yet: it has no results.json, `vreid evaluate {workdir}` makes one"
+            f"{workdir} was not evaluated yet: it has no results.json; `vreid evaluate {workdir}` writes it"
         )
     try:
-        config = ConfigDict(json.loads((workdir / "config.json").read_text()))
         results = json.loads((workdir / "results.json").read_text())
         if not results["protocols"]:
             raise KeyError("protocols")
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{workdir} holds no readable results: {error}") from error
+        raise InputError(f"the results of {workdir} cannot be read: {error}") from error
     return StoredRun(workdir, config, results, _read_metrics(workdir / "metrics.jsonl"))
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a `metrics.jsonl`; none where there is no such file."""
     lines = []
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(line))
         except ValueError:
-            continue  # the half line of a killed run
+            continue  # a run that was killed may leave half a line
     return lines
 
 
 def stored_distances(run: StoredRun, test: evaluation.TestSet):
-    """`distances(query_rows, gallery_rows)` of the run's system, from its stored features and metric.
+    """Return `distances(query_rows, gallery_rows)` of the run's system, from its stored features and metric.
+
+    Args:
+      run: the run.
+      test: its test set, as the dataset has it now.
 
     Raises:
-      InputError: when features are missing or of other tracklets than the dataset's.
+      InputError: when features are missing, cannot be read, or belong to other tracklets than the dataset's.
     """
     streams = {}
     for name in run.config.evaluation.streams:
@@ -87,12 +99,21 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{file} cannot be read ({error}): `vreid evaluate {run.workdir}` writes it") from error
         if ids != test.tracklets.tracklet_ids.tolist():
-            raise InputError(f"{file} is of other tracklets than the dataset has now: evaluate the run again")
+            raise InputError(f"{file} belongs to other tracklets than the dataset has now: evaluate the run again")
     features = extraction.fuse(streams)
     if features.ndim == 3:
         model = inference.load(run.workdir)
         method = models.entry(model.name).similarity
-        return pair_distances(model.module, model.variables, features, run.config, make_mesh(), method, "similarity")
+        return pair_distances(
+            model.module,
+            model.variables,
+            features,
+            Evaluation.parse(run.config.evaluation),
+            make_mesh(),
+            method,
+            "similarity",
+            run.config.logging.progress,
+        )
     metric = run.results.get("metric", run.config.evaluation.metric)
     if metric in LEARNED:
         metric = LEARNED[metric].load(run.workdir / "metrics" / f"{metric}-system.npz")

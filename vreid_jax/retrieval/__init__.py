@@ -1,4 +1,4 @@
-"""Retrieval: distances, rankings and their scores. Pure functions of arrays; NumPy or JAX in, NumPy out."""
+"""Distances, rankings and their scores: pure functions that take NumPy or JAX arrays and return NumPy arrays."""
 
 from vreid_jax.retrieval import protocols
 from vreid_jax.retrieval.camera_confusion import CameraConfusion, camera_confusion

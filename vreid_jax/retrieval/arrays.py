@@ -1,38 +1,59 @@
-"""Arrays at the door of this room: everything comes in as NumPy or JAX, is checked once, and leaves as NumPy."""
+"""Validation of array arguments: NumPy or JAX in, checked once, NumPy out."""
+
+from collections.abc import Iterable
+from typing import TypeAlias
 
 import numpy as np
+from numpy import typing as npt
+from numpy.typing import DTypeLike
 
 from vreid_jax.errors import InputError
 
-# A squared distance is at most four times the larger squared norm of its two ends; the rest is for rounding.
+# NumPy names complex alone, which beartype, unlike a type checker, does not extend to the other numbers.
+ArrayLike: TypeAlias = npt.ArrayLike | int | float
+
+# A squared distance is at most four times the larger squared norm of its two ends; the other factor of two leaves room for rounding.
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8
 
 
-def features(name: str, values, dtype=np.float32, squares: bool = False) -> np.ndarray:
-    """`values` as a finite array [N, D] of `dtype` with N, D > 0; else an `InputError` that calls it `name`.
+def features(
+    name: str, values: ArrayLike, dtype: DTypeLike = np.float32, require_finite_squares: bool = False
+) -> np.ndarray:
+    """Return `values` as a finite array [N, D] of `dtype`, with N, D > 0.
 
-    `squares` is that of `finite`.
+    Args:
+      name: what error messages call the array.
+      values: the features.
+      dtype: of the result.
+      require_finite_squares: as for `check_finite`.
+
+    Raises:
+      InputError: for another shape, NaN or infinity.
     """
-    array = table(name, values).astype(dtype, copy=False)
-    finite(name, array, squares=squares)
+    array = matrix(name, values).astype(dtype, copy=False)
+    check_finite(name, array, require_finite_squares=require_finite_squares)
     return array
 
 
-def table(name: str, values) -> np.ndarray:
-    """`values` as an array [N, D] with N, D > 0, its numbers not looked at (they may lie on disk)."""
-    array = values if isinstance(values, np.memmap) else np.asarray(values)
+def matrix(name: str, values: ArrayLike) -> np.ndarray:
+    """Return `values` as an array [N, D] with N, D > 0, without reading them: they may be memory-mapped."""
+    array: np.ndarray = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must be a [N, D] array with at least one row and column, not of shape {array.shape}.")
     return array
 
 
-def finite(name: str, array: np.ndarray, first_row: int = 0, squares: bool = False) -> None:
-    """`InputError` if `array` [N, D] has a value that is not finite; `first_row` is what its row 0 is called.
+def check_finite(name: str, array: np.ndarray, first_row: int = 0, require_finite_squares: bool = False) -> None:
+    """Raise `InputError` if `array` [N, D] contains NaN or infinity.
 
-    With `squares` also if a row is so long that a squared distance to it may not be finite in float32.
+    Args:
+      name: what the message calls the array.
+      array: the array, or a block of its rows.
+      first_row: the number of the block's first row in the whole array.
+      require_finite_squares: also refuse a row so long that a squared distance to it may overflow float32.
     """
-    # The sum of squares of a row is not finite if a value is not: one pass, no temporary. It may also overflow, hence
-    # the second look.
+    # A row's sum of squares is not finite if one of its values is not: one pass without a temporary array. Finite values
+    # may overflow as well, so suspicious rows are looked at again.
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.einsum("nd,nd->n", array, array)
     bad = [row for row in np.flatnonzero(~np.isfinite(norms)) if not np.isfinite(array[row]).all()]
@@ -40,7 +61,7 @@ def finite(name: str, array: np.ndarray, first_row: int = 0, squares: bool = Fal
         raise InputError(
             f"{name} has NaN or infinite values in {len(bad)} rows, the first is row {first_row + bad[0]}."
         )
-    if squares and len(norms) and not norms.max() <= LARGEST_SQUARE:
+    if require_finite_squares and len(norms) and not norms.max() <= LARGEST_SQUARE:
         row = first_row + int(np.argmax(norms))
         raise InputError(
             f"{name} has values too large for squared distances in float32, as in row {row}; scale the features down."
@@ -48,25 +69,33 @@ def finite(name: str, array: np.ndarray, first_row: int = 0, squares: bool = Fal
 
 
 def pair_of_features(
-    name_a: str, a, name_b: str, b, dtype=np.float32, squares: bool = False
+    name_a: str,
+    a: ArrayLike,
+    name_b: str,
+    b: ArrayLike,
+    dtype: DTypeLike = np.float32,
+    require_finite_squares: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both as `features`, and of the same dimension."""
-    a, b = features(name_a, a, dtype, squares), features(name_b, b, dtype, squares)
-    if a.shape[1] != b.shape[1]:
-        raise InputError(f"{name_a} has {a.shape[1]} dimensions and {name_b} has {b.shape[1]}; they must agree.")
-    return a, b
+    """Return both arguments as `features` does, after checking that they have the same dimension."""
+    first = features(name_a, a, dtype, require_finite_squares)
+    second = features(name_b, b, dtype, require_finite_squares)
+    if first.shape[1] != second.shape[1]:
+        raise InputError(
+            f"{name_a} has {first.shape[1]} dimensions and {name_b} has {second.shape[1]}; they must agree."
+        )
+    return first, second
 
 
-def distances(name: str, values) -> np.ndarray:
-    """`values` as a matrix [Q, G] without NaN, Q, G > 0, in a dtype that orders it as given: float32 or float64."""
-    array = np.asarray(values)
+def distances(name: str, values: ArrayLike | None) -> np.ndarray:
+    """Return `values` as a matrix [Q, G] without NaN, Q, G > 0, in float32 or float64, which keep its order."""
+    array: np.ndarray = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must be a [Q, G] array with at least one row and column, not of shape {array.shape}.")
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
-    elif array.dtype not in (np.float32, np.float64):  # float16 and bfloat16 are exact in float32
+    elif array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):  # float16 and bfloat16 are exact in float32
         array = array.astype(np.float32)
-    # The sum is NaN if any value is; that it may also come from ±inf costs only the second look.
+    # The sum is NaN if any value is; infinities of both signs make it NaN too and only cost the second look.
     with np.errstate(invalid="ignore", over="ignore"):
         suspicious = np.isnan(array.sum())
     if suspicious and np.isnan(array).any():
@@ -75,17 +104,17 @@ def distances(name: str, values) -> np.ndarray:
     return array
 
 
-def identities(name: str, values, length: int) -> np.ndarray:
-    """`values` as int64 [length]; whole numbers only."""
-    array = np.asarray(values)
+def identities(name: str, values: ArrayLike, length: int) -> np.ndarray:
+    """Return `values` as int64 [length]; raise `InputError` for another shape and for anything but integers."""
+    array: np.ndarray = np.asarray(values)
     if array.shape != (length,):
         raise InputError(f"{name} must have one entry for each of {length} rows, not shape {array.shape}.")
     if array.dtype.kind not in "iu":
-        raise InputError(f"{name} must be whole numbers, not {array.dtype}.")
+        raise InputError(f"{name} must be integers, not {array.dtype}.")
     return array.astype(np.int64)
 
 
-def tracklet_ids(name: str, values) -> np.ndarray:
-    """`values`, texts or bytes, as an array of texts [N]."""
+def tracklet_ids(values: Iterable[object]) -> np.ndarray:
+    """Return `values`, str or bytes, as an array of str [N]."""
     array = np.asarray([value.decode() if isinstance(value, bytes) else str(value) for value in values])
     return array.reshape(-1)

@@ -1,4 +1,4 @@
-"""Who is a good match of whom: the matching rule that every score in this room shares."""
+"""The matching rule that all scores share: which gallery rows are good, ignored or negative for a query."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,7 +10,15 @@ JUNK = -1
 
 
 class Match(NamedTuple):
-    """The gallery rows that matter to one query, both ascending; every other row is a negative, distractors too."""
+    """The good and the ignored gallery rows of one query.
+
+    Every other row is a negative, distractors included.
+
+    Attributes:
+      query: the query's row.
+      good: [K] rows of the same person from other cameras, ascending.
+      ignored: [I] rows that do not count, ascending.
+    """
 
     query: int
     good: np.ndarray
@@ -20,10 +28,10 @@ class Match(NamedTuple):
 def matches(
     query_pids: np.ndarray, gallery_pids: np.ndarray, query_camids: np.ndarray, gallery_camids: np.ndarray
 ) -> Iterator[Match]:
-    """For every query, in order: good = same pid and another camera; ignored = same pid and same camera, and junk.
+    """Iterate over the matches of every query, in order.
 
-    All arguments are int64 vectors. Distractors (pid 0) and junk (pid -1) are no persons: as queries they have no good
-    rows.
+    Good rows have the query's pid and another camera; ignored rows have its pid and its camera, or are junk (pid -1).
+    Distractors (pid 0) and junk are not persons: as queries they have no good rows. All arguments are int64 vectors.
     """
     order = np.argsort(gallery_pids, kind="stable")
     sorted_pids = gallery_pids[order]

@@ -1,7 +1,10 @@
-"""The nearest gallery rows of every query, exact, without ever holding the whole distance matrix."""
+"""Exact nearest neighbours without holding the whole distance matrix."""
+
+# Types that JAX leaves unknown: of `device` in its signatures, and of what a jitted function returns.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,104 +13,138 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
+from vreid_jax.retrieval.arrays import ArrayLike
 from vreid_jax.retrieval.distances import MAX_BYTES, block_length, check_metric, distance_block, pad_rows, prepare
+
+Found: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
+"""Distances [Q, k], indices [Q, k] and the largest distance [Q], on the device."""
 
 
 class Nearest(NamedTuple):
-    """Neighbours from near to far, ties by gallery index, and how far the farthest of all gallery rows is."""
+    """Neighbours from near to far, ties by gallery index.
+
+    Attributes:
+      distances: [Q, k] float32.
+      indices: [Q, k] int64 gallery rows.
+      farthest: [Q] float32, the distance of the farthest gallery row.
+    """
 
     distances: np.ndarray
-    """[Q, k] float32."""
     indices: np.ndarray
-    """[Q, k] int64."""
     farthest: np.ndarray
-    """[Q] float32."""
 
 
 def top_k(
-    query, gallery, k: int, metric: str = "euclidean", *, mesh: Mesh | None = None, max_bytes: int = MAX_BYTES
+    query: ArrayLike,
+    gallery: ArrayLike,
+    k: int,
+    metric: str = "euclidean",
+    *,
+    mesh: Mesh | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` nearest rows of `gallery` [G, D] for each row of `query` [Q, D]: distances [Q, k], indices [Q, k].
+    """Find the `k` nearest gallery rows of each query.
 
-    From near to far, ties by index; float32 and int64. Exact: every distance is computed, a block at a time, in about
-    `max_bytes` beyond arguments and result. `gallery` may be a `numpy.memmap`, of any float dtype; it is read once per
-    block of queries. With a `mesh` of this process's devices the blocks are spread over its `data` axis.
-    Raises `InputError` for a `k` outside 1 … G and for what `pairwise_distance` refuses.
+    The search is exact: every distance is computed, a block at a time.
+
+    Args:
+      query: [Q, D] features.
+      gallery: [G, D] features; may be a `numpy.memmap` of any float dtype, which is read once per block of queries.
+      k: neighbours of each query, in 1 … G.
+      metric: as for `pairwise_distance`.
+      mesh: devices of this process; gallery blocks are sharded over the axis `data`.
+      max_bytes: memory for blocks, beyond the arguments and the result.
+
+    Returns:
+      Distances [Q, k] float32 and gallery rows [Q, k] int64, from near to far, ties by row.
+
+    Raises:
+      InputError: for a `k` outside 1 … G and for what `pairwise_distance` refuses.
     """
     nearest = nearest_rows(query, gallery, k, metric, mesh=mesh, max_bytes=max_bytes)
     return nearest.distances, nearest.indices
 
 
 def nearest_rows(
-    query, gallery, k: int, metric: str = "euclidean", *, mesh: Mesh | None = None, max_bytes: int = MAX_BYTES
+    query: ArrayLike,
+    gallery: ArrayLike,
+    k: int,
+    metric: str = "euclidean",
+    *,
+    mesh: Mesh | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Nearest:
-    """`top_k` and the largest distance of every query to any gallery row."""
+    """Find what `top_k` finds, and the largest distance of each query to any gallery row."""
     check_metric(metric)
     squares = metric != "cosine"
-    query, gallery = arrays.features("query", query, squares=squares), arrays.table("gallery", gallery)
-    (num_queries, dimensions), num_gallery = query.shape, len(gallery)
-    if gallery.shape[1] != dimensions:
-        raise InputError(f"query has {dimensions} dimensions and gallery has {gallery.shape[1]}; they must agree.")
+    queries = arrays.features("query", query, require_finite_squares=squares)
+    gallery_rows = arrays.matrix("gallery", gallery)
+    (num_queries, dimensions), num_gallery = queries.shape, len(gallery_rows)
+    if gallery_rows.shape[1] != dimensions:
+        raise InputError(f"query has {dimensions} dimensions and gallery has {gallery_rows.shape[1]}; they must agree.")
     if not 1 <= k <= num_gallery:
         raise InputError(f"k must be in 1 … {num_gallery}, the size of the gallery, not {k}.")
     devices = 1 if mesh is None else mesh.shape["data"]
-    # A quarter each for the block of queries and the gallery block on host and device, the rest for the distances,
-    # which exist about three times over: product, distance, and what the selection works on.
+    # A quarter of the memory for the block of queries and a quarter for the gallery block, on host and device; the rest
+    # for the distances, of which there are about three copies: product, distance, and the input of the selection.
     query_length = block_length(num_queries, 4 * dimensions, max_bytes // 4)
     gallery_length = block_length(num_gallery, 8 * dimensions + 12 * query_length, 3 * max_bytes // 4, devices)
-    spread = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
-    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    sharded = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
+    replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
-    parts = []
+    parts: list[list[np.ndarray]] = []
     for top in range(0, num_queries, query_length):
-        rows = query[top : top + query_length]
-        on_device = jax.device_put(pad_rows(prepare(rows, metric), query_length), everywhere)
-        best = jax.device_put(_nothing(query_length, k), everywhere)
+        rows = queries[top : top + query_length]
+        on_device = jax.device_put(pad_rows(prepare(rows, metric), query_length), replicated)
+        best = jax.device_put(_none_found(query_length, k), replicated)
         for left in range(0, num_gallery, gallery_length):
-            block = np.asarray(gallery[left : left + gallery_length]).astype(np.float32, copy=False)
+            block = np.asarray(gallery_rows[left : left + gallery_length]).astype(np.float32, copy=False)
             if not top:
-                arrays.finite("gallery", block, left, squares)
-            block = jax.device_put(pad_rows(prepare(block, metric), gallery_length), spread)
-            best = _merge(on_device, block, best, left, num_gallery, metric, mesh)
+                arrays.check_finite("gallery", block, left, squares)
+            on_devices = jax.device_put(pad_rows(prepare(block, metric), gallery_length), sharded)
+            best = _merge(on_device, on_devices, best, left, num_gallery, metric, mesh)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
     distances, indices, farthest = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Nearest(distances, indices.astype(np.int64), farthest)
 
 
-def nearest_among(features, k: int, metric: str, *, mesh: Mesh | None = None, max_bytes: int = MAX_BYTES) -> Nearest:
-    """`nearest_rows(features, features, k, metric)` in half the time: a distance serves the rows of both its ends.
+def nearest_among(
+    features: ArrayLike, k: int, metric: str, *, mesh: Mesh | None = None, max_bytes: int = MAX_BYTES
+) -> Nearest:
+    """Return `nearest_rows(features, features, k, metric)` in half the time: each distance serves both of its rows.
 
-    With a `mesh` it is `nearest_rows`, which spreads.
+    With a `mesh` this is `nearest_rows` itself, which shards the work instead.
     """
     if mesh is not None:
         return nearest_rows(features, features, k, metric, mesh=mesh, max_bytes=max_bytes)
-    features = arrays.features("features", features, squares=metric != "cosine")
-    count, dimensions = features.shape
+    table = arrays.features("features", features, require_finite_squares=metric != "cosine")
+    count, dimensions = table.shape
     # A block pair costs 16·D·L bytes of features (two blocks, host and device) and about 16·L² of distances.
     longest = int((np.sqrt(dimensions**2 + max_bytes / 4) - dimensions) / 2)
     length = block_length(count, 1, longest)
     starts = range(0, count, length)
 
     def on_device(start: int) -> jax.Array:
-        return jax.device_put(pad_rows(prepare(features[start : start + length], metric), length))
+        return jax.device_put(pad_rows(prepare(table[start : start + length], metric), length))
 
-    best = [_nothing(length, k) for _ in starts]
-    # Row block j meets the blocks before it as their partner, then itself and those behind: in the order of indices.
+    best: list[Found] = [jax.device_put(_none_found(length, k)) for _ in starts]
+    # Block j is compared with the blocks before it as their partner, then with itself and those after it: in the order
+    # of indices, on which the rule for ties depends.
     for i, top in enumerate(starts):
-        ours = on_device(top)
+        block = on_device(top)
         for j, left in enumerate(starts):
             if j == i:
-                best[i] = _merge(ours, ours, best[i], top, count, metric, None)
+                best[i] = _merge(block, block, best[i], top, count, metric, None)
             elif j > i:
-                best[i], best[j] = _merge_both(ours, on_device(left), best[i], best[j], top, left, count, metric)
+                best[i], best[j] = _merge_both(block, on_device(left), best[i], best[j], top, left, count, metric)
     distances, indices, farthest = (
         np.concatenate([np.asarray(value) for value in values])[:count] for values in zip(*best, strict=True)
     )
     return Nearest(distances, indices.astype(np.int64), farthest)
 
 
-def _nothing(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances, indices and farthest before anything was looked at."""
+def _none_found(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distances, indices and farthest distances of a search before its first block."""
     return (
         np.full((length, k), np.inf, np.float32),
         np.full((length, k), -1, np.int32),
@@ -116,28 +153,48 @@ def _nothing(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @functools.partial(jax.jit, static_argnames=("metric", "mesh"))
-def _merge(queries, block, best, left, num_gallery, metric, mesh):
-    """`best` (distances, indices, farthest), improved by the gallery rows `block`, which begin at `left`."""
+def _merge(
+    queries: jax.Array,
+    block: jax.Array,
+    best: Found,
+    left: int | jax.Array,
+    num_gallery: int | jax.Array,
+    metric: str,
+    mesh: Mesh | None,
+) -> Found:
+    """Return `best` updated with the gallery rows `block`, the first of which is row `left`."""
     k = best[0].shape[1]
     if mesh is None:
         return _join(best, _select(distance_block(queries, block, metric), k, left, num_gallery))
     each = block.shape[0] // mesh.shape["data"]
 
-    def shard(queries, block, left, num_gallery):
+    def shard(queries: jax.Array, block: jax.Array, left: int | jax.Array, num_gallery: int | jax.Array) -> Found:
         left = left + jax.lax.axis_index("data") * each
         distances, indices, farthest = _select(distance_block(queries, block, metric), k, left, num_gallery)
         return distances, indices, farthest[:, None]
 
-    plain, by_column = PartitionSpec(), PartitionSpec(None, "data")
+    replicated, by_column = PartitionSpec(), PartitionSpec(None, "data")
     distances, indices, farthest = jax.shard_map(
-        shard, mesh=mesh, in_specs=(plain, PartitionSpec("data"), plain, plain), out_specs=(by_column,) * 3
+        shard,
+        mesh=mesh,
+        in_specs=(replicated, PartitionSpec("data"), replicated, replicated),
+        out_specs=(by_column,) * 3,
     )(queries, block, left, num_gallery)
     return _join(best, (distances, indices, farthest.max(axis=1)))
 
 
 @functools.partial(jax.jit, static_argnames="metric")
-def _merge_both(a, b, best_a, best_b, left_a, left_b, count, metric):
-    """`best_a` improved by the rows `b` and `best_b` by the rows `a`, from the same distances."""
+def _merge_both(
+    a: jax.Array,
+    b: jax.Array,
+    best_a: Found,
+    best_b: Found,
+    left_a: int | jax.Array,
+    left_b: int | jax.Array,
+    count: int | jax.Array,
+    metric: str,
+) -> tuple[Found, Found]:
+    """Return `best_a` updated with the rows `b` and `best_b` updated with the rows `a`, from the same distances."""
     distances = distance_block(a, b, metric)
     k = best_a[0].shape[1]
     return (
@@ -146,16 +203,16 @@ def _merge_both(a, b, best_a, best_b, left_a, left_b, count, metric):
     )
 
 
-def _select(distances, k, left, count):
-    """The `k` smallest of each row of `distances` [Q, B], with their indices, and the largest; column 0 is `left`."""
+def _select(distances: jax.Array, k: int, left: int | jax.Array, count: int | jax.Array) -> Found:
+    """Return the `k` smallest of each row of `distances` [Q, B], and the largest; column 0 is gallery row `left`."""
     index = left + jnp.arange(distances.shape[1], dtype=jnp.int32)
     real = (index < count)[None, :]  # the last block is padded
     negative, position = jax.lax.top_k(jnp.where(real, -distances, -jnp.inf), min(k, distances.shape[1]))
     return -negative, index[position], jnp.where(real, distances, -jnp.inf).max(axis=1)
 
 
-def _join(best, found):
-    # What was found before has smaller indices and stands in front, so that `top_k` breaks ties by index.
+def _join(best: Found, found: Found) -> Found:
+    # Earlier results have smaller indices and come first, so that `top_k` breaks ties by index.
     distances = jnp.concatenate([best[0], found[0]], axis=1)
     indices = jnp.concatenate([best[1], found[1]], axis=1)
     negative, position = jax.lax.top_k(-distances, best[0].shape[1])

@@ -1,78 +1,107 @@
-"""Evaluation protocols by name: which of a dataset's tracklets are queries and which are the gallery.
+"""Evaluation protocols by name: which tracklets of a dataset are queries and which are the gallery.
 
-What is good and what is ignored for a query is the same everywhere (`matching`); protocols differ in the two sets.
+All protocols share the rule for good and ignored rows (`matching`); they differ in the two sets.
 """
 
 import dataclasses
-import difflib
+from collections.abc import Sequence
 
 import numpy as np
 
+from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays, matching
+from vreid_jax.retrieval.arrays import ArrayLike
+
+TrackletIds = Sequence[str] | Sequence[bytes] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """A protocol: in words for tables and reports, and as a rule that selects rows."""
+    """A protocol: described in words for tables and reports, and as a rule that selects rows.
+
+    Attributes:
+      name: unique among protocols.
+      query: what the queries are.
+      gallery: what the gallery is.
+      ignored: what is ignored for a query.
+      queries_in_gallery: "required", "removed" (from the gallery) or "as given".
+      two_cameras: whether queries come from one camera and the gallery from another.
+      num_splits: splits of the dataset over which scores are averaged.
+    """
 
     name: str
     query: str
     gallery: str
     ignored: str
     queries_in_gallery: str = "as given"
-    """"required", "removed" (from the gallery) or "as given"."""
     two_cameras: bool = False
-    """Queries come from one camera, the gallery from another."""
     num_splits: int = 1
 
     def select(
-        self, query_ids, query_pids, query_camids, gallery_ids, gallery_pids, gallery_camids
+        self,
+        query_ids: TrackletIds,
+        query_pids: ArrayLike,
+        query_camids: ArrayLike,
+        gallery_ids: TrackletIds,
+        gallery_pids: ArrayLike,
+        gallery_camids: ArrayLike,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the query arrays [Q] and of the gallery arrays [G] that this protocol uses: two int64 vectors.
+        """Select the rows that this protocol uses, in their order.
 
-        `*_ids` are tracklet ids (texts), `*_pids` and `*_camids` whole numbers. Order is kept. Junk (pid -1) is left
-        out of the gallery: it is ignored for every query, so its features are not needed. Raises `InputError` for a
-        tracklet listed twice, queries that the protocol wants in the gallery and that are not there, cameras that
-        do not fit a two-camera protocol, or no query or no gallery tracklet left.
+        Junk (pid -1) is left out of the gallery: it is ignored for every query, so its features are not needed.
+
+        Args:
+          query_ids: [Q] tracklet ids, str or bytes.
+          query_pids: [Q] identities.
+          query_camids: [Q] cameras.
+          gallery_ids: [G] tracklet ids.
+          gallery_pids: [G] identities.
+          gallery_camids: [G] cameras.
+
+        Returns:
+          The rows of the query arrays and those of the gallery arrays, int64.
+
+        Raises:
+          InputError: for a tracklet listed twice, queries that the protocol requires in the gallery and that are not
+            there, cameras that do not fit a two-camera protocol, and when no query or no gallery tracklet is left.
         """
-        query_ids = arrays.tracklet_ids("query_ids", query_ids)
-        gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
-        arrays.identities("query_pids", query_pids, len(query_ids))
-        query_camids = arrays.identities("query_camids", query_camids, len(query_ids))
-        gallery_pids = arrays.identities("gallery_pids", gallery_pids, len(gallery_ids))
-        gallery_camids = arrays.identities("gallery_camids", gallery_camids, len(gallery_ids))
-        for name, ids in (("query", query_ids), ("gallery", gallery_ids)):
+        queries, gallery = arrays.tracklet_ids(query_ids), arrays.tracklet_ids(gallery_ids)
+        arrays.identities("query_pids", query_pids, len(queries))
+        query_cameras = arrays.identities("query_camids", query_camids, len(queries))
+        identities = arrays.identities("gallery_pids", gallery_pids, len(gallery))
+        gallery_cameras = arrays.identities("gallery_camids", gallery_camids, len(gallery))
+        for name, ids in (("query", queries), ("gallery", gallery)):
             distinct, counts = np.unique(ids, return_counts=True)
             if len(distinct) < len(ids):
                 raise InputError(
-                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} is twice in the {name}."
+                    f"Protocol {self.name}: tracklet {str(distinct[counts > 1][0])!r} occurs twice in the {name}."
                 )
-        keep = gallery_pids != matching.JUNK
+        keep = identities != matching.JUNK
         if self.queries_in_gallery == "required":
-            missing = query_ids[~np.isin(query_ids, gallery_ids)]
+            missing = queries[~np.isin(queries, gallery)]
             if len(missing):
                 raise InputError(
-                    f"Protocol {self.name}: {len(missing)} of {len(query_ids)} query tracklets are not in the gallery, "
+                    f"Protocol {self.name}: {len(missing)} of {len(queries)} query tracklets are not in the gallery, "
                     f"the first is {str(missing[0])!r}; the gallery must hold every test tracklet."
                 )
         elif self.queries_in_gallery == "removed":
-            keep &= ~np.isin(gallery_ids, query_ids)
+            keep &= ~np.isin(gallery, queries)
         if self.two_cameras:
-            both = np.intersect1d(query_camids, gallery_camids[keep])
+            both = np.intersect1d(query_cameras, gallery_cameras[keep])
             if len(both):
                 raise InputError(
-                    f"Protocol {self.name}: camera {both[0]} is in the query and in the gallery; "
+                    f"Protocol {self.name}: camera {both[0]} occurs in the query and in the gallery; "
                     "queries must come from one camera and the gallery from the other."
                 )
-        if not len(query_ids):
+        if not len(queries):
             raise InputError(f"Protocol {self.name}: there is no query tracklet.")
         if not keep.any():
             raise InputError(
-                f"Protocol {self.name}: nothing is left of the gallery; its {len(gallery_ids)} tracklets are junk or "
+                f"Protocol {self.name}: nothing is left of the gallery; its {len(gallery)} tracklets are junk or "
                 "queries. Name another protocol in evaluation.protocols."
             )
-        return np.arange(len(query_ids)), np.flatnonzero(keep)
+        return np.arange(len(queries)), np.flatnonzero(keep)
 
 
 _SAME_CAMERA = "same person in the same camera"
@@ -132,36 +161,32 @@ _PROTOCOLS = {
     )
 }
 
-_OF_DATASET = {"mars": ("mars", "mars_query_free")}
-
 
 def names() -> tuple[str, ...]:
-    """All protocol names."""
+    """Return the names of all protocols."""
     return tuple(_PROTOCOLS)
 
 
 def get(name: str) -> Protocol:
-    """The protocol called `name`; `InputError` with the nearest name for one that does not exist."""
+    """Return the protocol called `name`; raise `InputError` with the nearest name if there is none."""
     if name not in _PROTOCOLS:
-        near = difflib.get_close_matches(name, _PROTOCOLS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_PROTOCOLS)}."
-        raise InputError(f"Unknown protocol {name!r}: {hint}")
+        raise InputError(f"there is no protocol {name!r}{nearest(name, _PROTOCOLS)}; known are {', '.join(_PROTOCOLS)}")
     return _PROTOCOLS[name]
 
 
-def for_dataset(dataset: str) -> tuple[str, ...]:
-    """Names of the protocols to report for a dataset, the main one first."""
-    return _OF_DATASET.get(dataset) or (get(dataset).name,)
+def distinct_tracklets(query_ids: TrackletIds, gallery_ids: TrackletIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find what to embed when query tracklets appear in the gallery again: each tracklet id once.
 
+    Args:
+      query_ids: [Q] tracklet ids.
+      gallery_ids: [G] tracklet ids.
 
-def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What to embed when query tracklets are repeated in the gallery: each distinct `tracklet_id` once.
-
-    Returns `(rows, query_rows, gallery_rows)`: `rows` [N] index the concatenation of queries [Q] and gallery [G] at the
-    first appearance of each id, in that order; `features[query_rows]` [Q] and `features[gallery_rows]` [G] then are the
-    features of both sets from the table `features` [N, D] of those rows.
+    Returns:
+      `(rows, query_rows, gallery_rows)`: `rows` [N] index the concatenation of queries and gallery at the first
+      appearance of each id, in that order. If `features` [N, D] are those of `rows`, `features[query_rows]` and
+      `features[gallery_rows]` are the features of the two sets.
     """
-    ids = np.concatenate([arrays.tracklet_ids("query_ids", query_ids), arrays.tracklet_ids("gallery_ids", gallery_ids)])
+    ids = np.concatenate([arrays.tracklet_ids(query_ids), arrays.tracklet_ids(gallery_ids)])
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     order = np.argsort(first)
     position = np.empty(len(first), np.int64)
@@ -170,20 +195,20 @@ def distinct_tracklets(query_ids, gallery_ids) -> tuple[np.ndarray, np.ndarray, 
     return first[order], table[: len(query_ids)], table[len(query_ids) :]
 
 
-def query_index(query_ids, gallery_ids) -> np.ndarray | None:
-    """The gallery row [Q] that each query is, for `rerank`; None where no query is in the gallery.
+def query_index(query_ids: TrackletIds, gallery_ids: TrackletIds) -> np.ndarray | None:
+    """Return the gallery row [Q] of each query, for `rerank`; None if no query is in the gallery.
 
-    Raises `InputError` when only some are: re-ranking then has no single problem to be built on.
+    Raises:
+      InputError: if only some queries are in the gallery; re-ranking is defined for all or none.
     """
-    query_ids = arrays.tracklet_ids("query_ids", query_ids)
-    gallery_ids = arrays.tracklet_ids("gallery_ids", gallery_ids)
-    row = {tracklet: number for number, tracklet in enumerate(gallery_ids.tolist())}
-    found = np.array([row.get(tracklet, -1) for tracklet in query_ids.tolist()], np.int64)
+    queries, gallery = arrays.tracklet_ids(query_ids), arrays.tracklet_ids(gallery_ids)
+    row = {tracklet: number for number, tracklet in enumerate(gallery.tolist())}
+    found = np.array([row.get(tracklet, -1) for tracklet in queries.tolist()], np.int64)
     if (found >= 0).all():
         return found
     if (found < 0).all():
         return None
     raise InputError(
         f"{(found < 0).sum()} of {len(found)} query tracklets are not in the gallery, the first is "
-        f"{str(query_ids[found < 0][0])!r}; for re-ranking all queries must be in it, or none."
+        f"{str(queries[found < 0][0])!r}; for re-ranking all queries must be in it, or none."
     )

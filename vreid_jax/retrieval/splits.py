@@ -1,24 +1,32 @@
-"""Datasets with several splits: mean and spread of their scores."""
+"""Mean and standard deviation of scores over the splits of a dataset."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from vreid_jax.errors import InputError
 
 
-def mean_std_over_splits(summaries: Sequence[Mapping]) -> tuple[dict, dict]:
-    """Mean and standard deviation of each number, or list of numbers, of `summaries` (as of `Ranking.summary`).
+def mean_std_over_splits(summaries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compute the mean and the standard deviation of each entry over splits.
 
-    The deviation is the sample's (division by the number of splits less one; 0 for a single split). Whole numbers that
-    are the same in all splits, as counts mostly are, stay whole. Raises `InputError` when there is no split or the
-    splits do not have the same entries.
+    Args:
+      summaries: of each split, as `Ranking.summary` returns it: numbers and lists of numbers by name.
+
+    Returns:
+      The means and the standard deviations by name. The deviation is that of a sample (divided by the number of splits
+      minus one), 0 for a single split. Integers that are the same in all splits, as most counts are, stay integers.
+
+    Raises:
+      InputError: without a split, or when the splits do not have the same entries.
     """
     if not summaries:
         raise InputError("mean_std_over_splits needs the results of at least one split.")
     if any(set(summary) != set(summaries[0]) for summary in summaries):
         raise InputError("The splits' results do not have the same entries; they were evaluated in different ways.")
-    mean, std = {}, {}
+    mean: dict[str, Any] = {}
+    std: dict[str, Any] = {}
     for name, first in summaries[0].items():
         values = [summary[name] for summary in summaries]
         if any(np.shape(value) != np.shape(first) for value in values):

@@ -1,4 +1,4 @@
-"""Identity-level search: one or all tracklets of a person, on the probe's and on the gallery's side (PersonVLAD)."""
+"""Identity-level search: one or all tracklets of a person as probe and as gallery entry (PersonVLAD)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays, matching
+from vreid_jax.retrieval.arrays import ArrayLike
 from vreid_jax.retrieval.distances import pairwise_distance
 
 SELECTIONS = ("random", "all")
@@ -16,10 +17,17 @@ _ROWS_AT_ONCE = 256
 
 
 class SelectedDistances(NamedTuple):
-    """What `rank(*selected)` takes: P probes against E gallery entries.
+    """Distances of P probes to E gallery entries, with the other arguments of `rank`: call `rank(*selected)`.
 
-    Camera ids only say what counts: a probe whose person no other camera saw is of the gallery's camera, so that its
-    own entry is ignored and it is not valid.
+    The cameras are not real ones; they only mark what counts. A probe whose person no other camera saw gets the
+    gallery's camera, so that its own entry is ignored and the probe is not valid.
+
+    Attributes:
+      distances: [P, E].
+      query_pids: [P].
+      gallery_pids: [E].
+      query_camids: [P].
+      gallery_camids: [E].
     """
 
     distances: np.ndarray
@@ -30,60 +38,75 @@ class SelectedDistances(NamedTuple):
 
 
 def select_tracklets(
-    features,
-    pids,
-    camids,
+    features: ArrayLike,
+    pids: ArrayLike,
+    camids: ArrayLike,
     probe: str = "random",
     gallery: str = "all",
     seed: int = 0,
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray] = pairwise_distance,
 ) -> SelectedDistances:
-    """Distances between persons, from the distinct tracklets `features` [N, D] of a test set (PersonVLAD, Table II).
+    """Compute distances between persons from the distinct tracklets of a test set (PersonVLAD, Table II).
 
-    A probe is a person in a camera, a gallery entry a person; each is one "random" tracklet (drawn from `seed`) or the
-    mean of "all". In a probe's comparison with its own person, tracklets of its own camera are left out on the
-    gallery's side. Each distractor is an entry of its own, junk is left out. `distance(a, b)` is any [P, E] metric.
+    A probe is a person in a camera, a gallery entry is a person. When a probe is compared with its own person, the
+    tracklets of its camera are left out of the gallery entry. Each distractor is an entry of its own; junk is left out.
     The published numbers average ten draws: `[rank(*select_tracklets(…, seed=s)).summary() for s in range(10)]`, then
-    `mean_std_over_splits`. Raises `InputError` for an unknown selection, or if there is no person.
+    `mean_std_over_splits`.
+
+    Args:
+      features: [N, D] of the tracklets.
+      pids: [N] identities.
+      camids: [N] cameras.
+      probe: "random" represents a probe by one tracklet, "all" by the mean of all.
+      gallery: likewise for gallery entries.
+      seed: of the random choices.
+      distance: a function of [P, D] and [E, D] features that returns distances [P, E].
+
+    Raises:
+      InputError: for an unknown selection, and if no tracklet has a person's identity.
     """
     for name, value in (("probe", probe), ("gallery", gallery)):
         if value not in SELECTIONS:
             raise InputError(f"select_tracklets: {name} must be one of {SELECTIONS}, not {value!r}.")
-    features = arrays.features("features", features)
-    pids = arrays.identities("pids", pids, len(features))
-    camids = arrays.identities("camids", camids, len(features))
+    table = arrays.features("features", features)
+    identities = arrays.identities("pids", pids, len(table))
+    cameras = arrays.identities("camids", camids, len(table))
     generator = np.random.default_rng(seed)
 
     def vector(rows: np.ndarray, selection: str) -> np.ndarray:
         if selection == "random":
-            return features[generator.choice(rows)]
-        return features[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
+            return table[generator.choice(rows)]
+        return table[rows].mean(axis=0, dtype=np.float64).astype(np.float32)
 
-    persons = np.unique(pids[pids > matching.DISTRACTOR])
+    persons = np.unique(identities[identities > matching.DISTRACTOR])
     if not len(persons):
         raise InputError("select_tracklets: no tracklet has a person's identity (pid above 0).")
-    distractors = np.flatnonzero(pids == matching.DISTRACTOR)
-    entries, probes, own, probe_persons, seen_elsewhere = [], [], [], [], []
+    distractors = np.flatnonzero(identities == matching.DISTRACTOR)
+    entries: list[np.ndarray] = []
+    probes: list[np.ndarray] = []
+    own_entries: list[np.ndarray] = []  # of each probe's person, as that probe meets it
+    probe_persons: list[int] = []
+    seen_elsewhere: list[bool] = []
     for number, pid in enumerate(persons):
-        rows = np.flatnonzero(pids == pid)
+        rows = np.flatnonzero(identities == pid)
         entries.append(vector(rows, gallery))
-        for camera in np.unique(camids[rows]):
-            inside = camids[rows] == camera
+        for camera in np.unique(cameras[rows]):
+            inside = cameras[rows] == camera
             probes.append(vector(rows[inside], probe))
-            own.append(vector(rows if inside.all() else rows[~inside], gallery))
+            own_entries.append(vector(rows if inside.all() else rows[~inside], gallery))
             probe_persons.append(number)
-            seen_elsewhere.append(not inside.all())
-    probes, own, probe_persons = np.stack(probes), np.stack(own), np.array(probe_persons)
+            seen_elsewhere.append(not bool(inside.all()))
+    probe_rows, own_rows, columns = np.stack(probes), np.stack(own_entries), np.array(probe_persons)
 
-    table = np.array(distance(probes, np.concatenate([np.stack(entries), features[distractors]])))
-    for top in range(0, len(probes), _ROWS_AT_ONCE):
+    distances = np.array(distance(probe_rows, np.concatenate([np.stack(entries), table[distractors]])))
+    for top in range(0, len(probe_rows), _ROWS_AT_ONCE):
         part = slice(top, top + _ROWS_AT_ONCE)
-        count = len(probes[part])
-        table[np.arange(top, top + count), probe_persons[part]] = np.diagonal(distance(probes[part], own[part]))
-    num_entries = table.shape[1]
+        rows = np.arange(top, top + len(probe_rows[part]))
+        distances[rows, columns[part]] = np.diagonal(distance(probe_rows[part], own_rows[part]))
+    num_entries = distances.shape[1]
     return SelectedDistances(
-        table,
-        persons[probe_persons],
+        distances,
+        persons[columns],
         np.concatenate([persons, np.full(len(distractors), matching.DISTRACTOR)]),
         np.where(seen_elsewhere, OTHER_CAMERA, OWN_CAMERA),
         np.full(num_entries, OWN_CAMERA),

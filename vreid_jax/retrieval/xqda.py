@@ -1,4 +1,4 @@
-"""Cross-view quadratic discriminant analysis."""
+"""XQDA: cross-view quadratic discriminant analysis."""
 
 import numpy as np
 
@@ -10,9 +10,16 @@ from vreid_jax.retrieval.pair_covariance import pair_covariances
 class XQDA(LearnedMetric):
     """XQDA (Liao et al., CVPR 2015), with the subspace of its released code.
 
-    W = the left singular vectors of (Σ_I + λI)⁻¹ Σ_E whose singular values exceed 1 (at least one, at most
-    `max_dimensions`), M = (Wᵀ(Σ_I + λI)W)⁻¹ - (WᵀΣ_E W)⁻¹, λ = `regularizer`, in float64. M is not made positive
-    semi-definite: distances can be negative, and rank as they are.
+    W are the left singular vectors of (Σ_I + λI)⁻¹ Σ_E whose singular values exceed 1 (at least one), and
+    M = (Wᵀ(Σ_I + λI)W)⁻¹ - (WᵀΣ_E W)⁻¹, in float64. M is not made positive semi-definite: distances can be negative, and
+    rank as they are.
+
+    Args:
+      regularizer: λ, above 0.
+      max_dimensions: the most columns of W; None for no limit.
+
+    Raises:
+      InputError: for values out of range.
     """
 
     def __init__(self, regularizer: float | int = 1e-3, max_dimensions: int | None = None):
@@ -22,10 +29,12 @@ class XQDA(LearnedMetric):
             raise InputError(f"XQDA: max_dimensions must be at least 1, not {max_dimensions}.")
         self.regularizer, self.max_dimensions = regularizer, max_dimensions
 
-    def _learn(self, gallery, probe, gallery_pids, probe_pids) -> tuple[np.ndarray, np.ndarray]:
+    def _learn(
+        self, gallery: np.ndarray, probe: np.ndarray, gallery_pids: np.ndarray, probe_pids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         basis = None
         if gallery.shape[1] > len(gallery) + len(probe):
-            # All differences lie in the span of the samples, where the numbers are the same and the matrices small.
+            # All differences are in the span of the samples: its coordinates give the same numbers with smaller matrices.
             basis, coordinates = np.linalg.qr(np.concatenate([gallery, probe]).T)
             gallery, probe = coordinates[:, : len(gallery)].T, coordinates[:, len(gallery) :].T
         intra, extra = pair_covariances(gallery, probe, gallery_pids, probe_pids)

@@ -1,1 +1,5 @@
-"""The process and its devices: mesh, dtype, several processes, compilation cache, XLA's flags."""
+"""The process and its devices: setup, mesh, dtype, several processes, compilation cache, huge pages, XLA's flags."""
+
+from vreid_jax.runtime.process_setup import setup_process
+
+__all__ = ["setup_process"]

@@ -1,36 +1,41 @@
 """Where commands keep compiled programs between runs; a process that only imports the library keeps none."""
 
 import hashlib
+import importlib.metadata
 import os
 import platform
+import sys
 from pathlib import Path
 
-import jax
-
 import vreid_jax
+from vreid_jax.runtime.xla_flags import onednn_requested
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 
 
 def cache_folder() -> Path:
-    """A folder of this user, this version of the library and of JAX, and this kind of processor.
+    """Return a folder of this user, this version of the library and of JAX, and this kind of processor.
 
     Machine code for one processor may not run on another that mounts the same home.
     """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "vreid_jax" / f"{vreid_jax.__version__}-jax{jax.__version__}-{_processor()}"
+    name = f"{vreid_jax.__version__}-jax{importlib.metadata.version('jax')}-{_processor()}"
+    return Path(base).expanduser() / "vreid_jax" / name
+
+
+def chosen_folder() -> str:
+    """Return the cache folder that JAX has been given, by its variable or in this process; empty if none."""
+    jax = sys.modules.get("jax")
+    return os.environ.get(VARIABLE) or (jax and jax.config.jax_compilation_cache_dir) or ""
 
 
 def use_compilation_cache() -> None:
-    """Turns on JAX's persistent cache, unless its variables say where, or that there is none, or oneDNN computes.
+    """Turn on JAX's persistent cache, unless its settings say where, or that there is none, or oneDNN computes.
 
-    Programs that call oneDNN cannot be written; they run so much faster that compiling them again is the better half.
+    Programs that call oneDNN cannot be written to it; they run so much faster that compiling them again is worth it.
     """
-    from vreid_jax.models.ops.onednn import FLAG
-
-    if VARIABLE in os.environ or os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() in ("false", "0"):
-        return
-    if f"{FLAG}=true" in os.environ.get("XLA_FLAGS", ""):
+    disabled = os.environ.get("JAX_ENABLE_COMPILATION_CACHE", "").lower() in ("false", "0")
+    if VARIABLE in os.environ or chosen_folder() or disabled or onednn_requested():
         return
     folder = cache_folder()
     try:
@@ -39,15 +44,18 @@ def use_compilation_cache() -> None:
         return
     if not os.access(folder, os.W_OK):
         return
-    os.environ[VARIABLE] = str(folder)  # for processes that this one starts
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    os.environ[VARIABLE] = str(folder)  # read when JAX is imported, here and in processes that this one starts
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _processor() -> str:
-    told = platform.machine() + platform.processor()
+    """Return the machine's architecture and a digest of the processor's name and features."""
+    description = platform.machine() + platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        told += "".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))
+        features = (line for line in lines if line.startswith(("model name", "flags", "Features")))
+        description += "".join(dict.fromkeys(features))
     except OSError:
         pass
-    return f"{platform.machine()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return f"{platform.machine()}-{hashlib.sha256(description.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The dtype that a device computes in best."""
+"""The dtype that suits the device."""
 
 import jax
 
@@ -6,7 +6,11 @@ from vreid_jax.errors import InputError
 
 
 def compute_dtype(wanted: str) -> str:
-    """Resolve `auto`: bfloat16 on TPU and on GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions)."""
+    """Resolve `auto`: bfloat16 on TPU and on GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions).
+
+    Raises:
+      InputError: when `wanted` is not one of auto, float32, bfloat16.
+    """
     if wanted not in ("auto", "float32", "bfloat16"):
         raise InputError(f"dtype is {wanted!r}; it is one of auto, float32, bfloat16")
     if wanted != "auto":

@@ -1,7 +1,8 @@
 """Huge pages for the temporaries of a step on CPU.
 
-XLA takes the temporaries of every step from `malloc` and gives them back, hundreds of megabytes, which the kernel hands
-out in pages of 4 KiB unless asked otherwise. Asking for huge ones made the M3D demonstration train 1.4 times faster.
+XLA allocates the temporaries of every step by `malloc` and frees them again, hundreds of megabytes that the kernel
+hands out in pages of 4 KiB unless asked otherwise. Asking for huge pages made the M3D demonstration train 1.4 times
+faster.
 """
 
 import os
@@ -13,9 +14,9 @@ _OFFERED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages() -> None:
-    """Start this process anew in its own place with glibc asking for huge pages; returns where that changes nothing.
+    """Restart this process in place with glibc asking for huge pages; return where that would change nothing.
 
-    glibc reads `GLIBC_TUNABLES` at the start of a process alone. Call it before anything is opened or imported at cost.
+    glibc reads `GLIBC_TUNABLES` only when a process starts. Call this before a file is opened or a slow import made.
     """
     environment = with_huge_pages(os.environ, _OFFERED.read_text() if _OFFERED.exists() else "")
     if environment is not None and sys.orig_argv:
@@ -23,7 +24,11 @@ def restart_with_huge_pages() -> None:
 
 
 def with_huge_pages(environment, offered: str) -> dict[str, str] | None:
-    """The environment to start with, or None: asked already, not offered on request, or a C library without it."""
+    """Return the environment to restart with, or None where a restart would not help.
+
+    That is where huge pages have been asked for, where the kernel does not offer them on request, and with a C library
+    other than glibc from 2.35 on.
+    """
     tunables = environment.get("GLIBC_TUNABLES", "")
     if "[madvise]" not in offered or _SETTING in tunables or _glibc() < (2, 35):
         return None
@@ -31,6 +36,7 @@ def with_huge_pages(environment, offered: str) -> dict[str, str] | None:
 
 
 def _glibc() -> tuple[int, ...]:
+    """Return the version of glibc, empty for another C library."""
     try:
         name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
     except (AttributeError, ValueError, OSError):

@@ -1,18 +1,18 @@
-"""The one mesh of a run, and arrays laid over it."""
+"""The mesh of a run's devices, and arrays placed on it."""
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def make_mesh(devices=None) -> Mesh:
-    """Return the one mesh of a run: every device on the axis `data`."""
+    """Return the mesh of a run: every device on one axis, `data`."""
     devices = jax.devices() if devices is None else devices
     # Explicit axes, the default of newer versions, would make `x @ x.T` of a sharded batch an error.
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def put_batch(batch, mesh: Mesh):
-    """Lay this process's part of a batch over the mesh, axis 0 over `data`."""
+    """Shard this process's part of a batch over the mesh, axis 0 over `data`."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 

@@ -1,4 +1,4 @@
-"""Several processes as one run, named by the environment."""
+"""Joining several processes into one run, as the environment says."""
 
 import os
 
@@ -10,16 +10,17 @@ NAMES = ("VREID_COORDINATOR", "VREID_NUM_PROCESSES", "VREID_PROCESS_ID")
 
 
 def join_from_environment() -> None:
-    """Join the run of several processes that VREID_COORDINATOR, VREID_NUM_PROCESSES and VREID_PROCESS_ID describe, if any.
+    """Join the run that VREID_COORDINATOR, VREID_NUM_PROCESSES and VREID_PROCESS_ID describe, if any is set.
 
     Raises:
-      InputError: when only some of the three are set, or a number is none.
+      InputError: when only some of the three are set, or one that must be a number is not.
     """
     values = [os.environ.get(name) for name in NAMES]
     if not any(values):
         return
-    if not all(values):
-        raise InputError(f"{' and '.join(n for n in NAMES if not os.environ.get(n))} is not set beside the others")
+    missing = [name for name, value in zip(NAMES, values, strict=True) if not value]
+    if missing:
+        raise InputError(f"a run of several processes needs {', '.join(NAMES)}; set {' and '.join(missing)}, too")
     coordinator, count, number = values
     if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
         raise InputError(f"{NAMES[1]} = {count} and {NAMES[2]} = {number} must be numbers, the second below the first")

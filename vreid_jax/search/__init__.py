@@ -1,4 +1,4 @@
-"""Galleries of vectors: embed tracklets into a file, search it, decide."""
+"""Galleries of feature vectors: embed tracklets into a file, search it, decide who is the same person."""
 
 from vreid_jax.search.embedding import embed_gallery
 from vreid_jax.search.gallery import Gallery, open_gallery

@@ -1,4 +1,4 @@
-"""Embed tracklets into a gallery file: chunk by chunk, so that it streams and an interrupted run goes on."""
+"""Embed tracklets into a gallery file, chunk by chunk, so that an interrupted run resumes where it stopped."""
 
 import dataclasses
 import hashlib
@@ -18,12 +18,18 @@ from vreid_jax.inference import Model
 from vreid_jax.search.gallery import make_table, pyarrow
 from vreid_jax.search.sources import Source
 
-CHUNK = 256  # tracklets between two saves
+CHUNK = 256  # tracklets per part file
 
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """What `embed_gallery` did: tracklets in the file, and how many of them an earlier start had done."""
+    """What `embed_gallery` did.
+
+    Attributes:
+      tracklets: how many are in the file.
+      resumed: how many of them an earlier, interrupted call had embedded.
+      dimensions: of a vector.
+    """
 
     tracklets: int
     resumed: int
@@ -33,13 +39,23 @@ class Embedded:
 def embed_gallery(
     model: Model, source: Source, out: str | Path, *, chunk: int = CHUNK, progress: bool = False
 ) -> Embedded:
-    """Write the vectors of `source` to the Parquet file `out`, which appears when it is complete.
+    """Write the vectors of `source` to a gallery file, which appears once it is complete.
 
-    Finished chunks wait in `OUT.parts/`; the same call goes on after them. Several processes share each chunk; the
-    first one alone writes, and knows what is done.
+    Finished chunks are kept in `OUT.parts/`, and repeating the call resumes after them. Several processes share each
+    chunk; only the first one writes and knows which chunks are done.
+
+    Args:
+      model: model to embed with.
+      source: tracklets to embed.
+      out: file to write, `.parquet`.
+      chunk: tracklets per part.
+      progress: whether to show a bar.
+
+    Returns:
+      Counts of what was done.
 
     Raises:
-      InputError: when `out` is there, cannot be written, or its parts are of another model or input.
+      InputError: when `out` exists or cannot be written, or its parts belong to another model, input or chunk size.
     """
     pa = pyarrow()
     out = Path(out)
@@ -59,7 +75,7 @@ def embed_gallery(
     count = len(source.tracklets)
     starts = range(0, count, chunk)
     files = [parts / f"{number:06d}.parquet" for number in range(len(starts))]
-    done = _told_by_the_first(np.array([file.exists() for file in files]))
+    done = _broadcast_from_first(np.array([file.exists() for file in files]))
     resumed, dimensions = 0, 0
     for start, file, ready in zip(starts, files, done, strict=True):
         rows = np.arange(start, min(start + chunk, count))
@@ -87,14 +103,15 @@ def check_out(out: Path) -> None:
     """Raise `InputError` when a gallery cannot be written to `out`."""
     pyarrow()
     if out.suffix != ".parquet":
-        raise InputError(f"the gallery {out} has to end in .parquet")
+        raise InputError(f"the name of the gallery, {out}, must end in .parquet")
     if out.exists():
-        raise InputError(f"{out} is there already: name another file, or remove it")
+        raise InputError(f"{out} exists already: name another file, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
 
 
 def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:
+    """Return every column of a gallery but the vectors, of some rows of a source."""
     tracklets = source.tracklets
     start, end = ([None if math.isnan(time) else time for time in times] for times in source.times[rows].T.tolist())
     return {
@@ -113,15 +130,15 @@ def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:
 
 
 def _identity(source: Source) -> str:
-    """Changes with the tracklets and their lengths."""
+    """Return a digest that changes with the tracklets and their lengths."""
     digest = hashlib.sha256(source.name.encode())
     for name, length in zip(source.tracklets.tracklet_ids.tolist(), source.tracklets.num_frames.tolist(), strict=True):
         digest.update(f"{name}\0{length}\0".encode())
     return digest.hexdigest()
 
 
-def _told_by_the_first(done: np.ndarray) -> np.ndarray:
-    """What the first process sees, in all of them."""
+def _broadcast_from_first(done: np.ndarray) -> np.ndarray:
+    """Return the first process's `done` in every process."""
     return (
         done
         if jax.process_count() == 1
@@ -130,16 +147,16 @@ def _told_by_the_first(done: np.ndarray) -> np.ndarray:
 
 
 def _claim(parts: Path, job: dict) -> None:
-    """Make the folder of the parts, or check that what lies there is of this job, or that nothing was finished there."""
+    """Make the folder of the parts, or check that the parts in an existing one belong to this job."""
     file = parts / "job.json"
     try:
         if json.loads(file.read_text()) == job:
             return
     except (OSError, ValueError):
-        pass  # not of this job
+        pass  # the folder is new, or belongs to another job
     if any(parts.glob("*.parquet")):
         raise InputError(
-            f"{parts} holds the beginning of another gallery (other model, input or chunk size): "
+            f"{parts} holds the first parts of another gallery (another model, input or chunk size): "
             "remove it, or name another file"
         )
     try:

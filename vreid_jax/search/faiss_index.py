@@ -1,4 +1,4 @@
-"""Approximate search beyond what memory holds: a FAISS index beside the gallery, its candidates ranked exactly."""
+"""Approximate search in galleries too large for memory: a FAISS index finds candidates, exact distances rank them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vreid_jax.search.gallery import Gallery, read_about, read_rows, read_vector
 from vreid_jax.search.ranked import Match, at_once, left_out
 from vreid_jax.search.ranked import find as find_exactly
 
-SMALL = 20_000  # tracklets that are indexed as they are
-SAMPLE = 200_000  # vectors that cells and codes are learned from
-CANDIDATES = 20  # times `k`, and at least 200: read back and ranked exactly
+SMALL = 20_000  # up to so many tracklets the index is exact
+SAMPLE = 200_000  # vectors to learn cells and codes from
+CANDIDATES = 20  # times `k`, and at least 200 in all: the vectors that are ranked exactly
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,24 @@ def find(
     cameras: np.ndarray | None,
     times: np.ndarray,
 ) -> list[list[Match]]:
-    """`ranked.find` in the gallery file `path` without reading all of it: the nearest by codes, then exact distances.
+    """Find the nearest tracklets of a gallery file, as `ranked.find` does, without reading the whole file.
 
-    The index is `PATH.faiss`, built on first use and again where it is not of this very gallery. `names` and `cameras`
-    as for `ranked.left_out`, `times` as for `ranked.at_once`. Raises `InputError` without FAISS, and what `ranked.find`
-    refuses.
+    The index is `PATH.faiss`. It is built on first use, and again when the gallery has changed.
+
+    Args:
+      path: the gallery file.
+      vectors: `[Q, D]` vectors of the queries.
+      k: how many tracklets to find for each.
+      false_accept_rate: rate of the threshold that decides, in (0, 1].
+      names: Q `tracklet_id`s, as for `ranked.left_out`.
+      cameras: `[Q]` cameras, as for `ranked.left_out`.
+      times: `[Q, 2]` seconds, as for `ranked.at_once`.
+
+    Returns:
+      The matches of each query, nearest first.
+
+    Raises:
+      InputError: when FAISS is not installed, and as `ranked.find` does.
     """
     faiss = _faiss()
     index = _index(faiss, Path(path).expanduser())
@@ -60,8 +73,8 @@ def find(
 
 
 def _index(faiss, path: Path):
-    """The index of a gallery: the one beside it where that bears the gallery's stamp, else a new one, which is kept."""
-    metric = read_about(path)["metric"]  # first of all, whether it is a gallery
+    """Return the index beside a gallery if it bears the gallery's stamp, else build it and keep it there."""
+    metric = read_about(path)["metric"]  # fails first if this is not a gallery
     file, stamp = path.with_name(f"{path.name}.faiss"), _stamp(path)
     try:
         with file.open("rb") as opened:
@@ -69,22 +82,23 @@ def _index(faiss, path: Path):
             if opened.read() == stamp:
                 return faiss.read_index(os.fspath(file))
     except (OSError, RuntimeError):
-        pass  # none, or none that FAISS reads
+        pass  # there is none, or FAISS cannot read it
     index = _build(faiss, path, metric)
     try:
         with atomic_file(file) as half:
             faiss.write_index(index, os.fspath(half))
-            with half.open("ab") as opened:  # FAISS reads no further than its index
+            with half.open("ab") as opened:  # FAISS reads only up to the end of its index
                 opened.write(stamp)
     except (InputError, RuntimeError):
-        log.warning("%s cannot be written: the next search builds the index again", file)
+        log.warning("%s cannot be written: the next search will build the index again", file)
     return index
 
 
 def _stamp(path: Path) -> bytes:
-    """32 bytes: the digest of a Parquet file's length and of its footer, which ends in the footer's length and PAR1.
+    """Return 32 bytes that identify a gallery file: a digest of its length and of its Parquet footer.
 
-    The footer holds the gallery's metadata, its number of rows, and place, size and extremes of every column.
+    The footer ends in its own length and "PAR1"; it holds the gallery's metadata, its number of rows, and the offset,
+    size and extremes of every column.
     """
     with path.open("rb") as file:
         size = file.seek(-8, os.SEEK_END)
@@ -94,6 +108,7 @@ def _stamp(path: Path) -> bytes:
 
 
 def _build(faiss, path: Path, metric: str):
+    """Return a new index of a gallery, learned from its first `SAMPLE` vectors."""
     count, sample = 0, []
     for block in read_vectors(path):
         if count < SAMPLE:
@@ -111,7 +126,7 @@ def _build(faiss, path: Path, metric: str):
 
 
 def recipe(count: int, dimensions: int) -> str:
-    """FAISS's name of the index: exact for few vectors; else 4·√N cells, and codes of a byte for 8 dimensions or so."""
+    """Return the FAISS factory string: exact up to `SMALL` vectors, else 4·√N cells and at most 64 one-byte codes."""
     if count <= SMALL:
         return "Flat"
     pieces = next(pieces for pieces in (64, 32, 16, 8, 4, 2, 1) if dimensions % pieces == 0 and pieces <= dimensions)
@@ -119,7 +134,7 @@ def recipe(count: int, dimensions: int) -> str:
 
 
 def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
-    """Euclidean neighbours of unit vectors are cosine neighbours."""
+    """Return vectors whose Euclidean neighbours are those of `metric`: for cosine, unit vectors."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     if metric != "cosine":
         return vectors
@@ -127,6 +142,7 @@ def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
 
 
 def _faiss():
+    """Return the `faiss` module, or raise `InputError` with how to install it."""
     try:
         import faiss
     except ImportError as error:

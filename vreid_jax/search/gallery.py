@@ -1,4 +1,4 @@
-"""The file of a gallery: Parquet, one row a tracklet, with the model's fingerprint and calibration in its metadata."""
+"""Gallery files: Parquet, one row per tracklet, with the model's fingerprint and calibration in the metadata."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Gallery:
 
     Attributes:
       vectors: `[N, D]` float32.
-      columns: every other column by its name, `[N]`: texts, int64, and seconds (NaN where unknown).
-      about: `fingerprint`, `model`, `metric`, `input`, `open_set`, the thresholds of its model or None, and `dataset`,
-        which they were measured on; of older files not.
+      columns: every other column by its name, `[N]`: text, int64, and seconds (NaN where unknown).
+      about: metadata: `fingerprint`, `model`, `metric`, `input`, `open_set` (the thresholds of the model, or None) and
+        `dataset`, which they were measured on (absent from older files).
     """
 
     vectors: np.ndarray
@@ -40,22 +40,34 @@ class Gallery:
         return len(self.vectors)
 
     def row(self, number: int) -> dict[str, Any]:
-        """Everything but the vector of one tracklet, as plain Python values."""
+        """Return every column but the vector of one tracklet, as plain Python values."""
         return {name: values[number].item() for name, values in self.columns.items()}
 
 
 def pyarrow():
-    """The module, or an `InputError` that says how to get it."""
+    """Return the `pyarrow` module with `pyarrow.parquet` imported.
+
+    Raises:
+      InputError: when it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise InputError("galleries are Parquet files: python3 -m pip install 'vreid_jax[search]'") from error
+        raise InputError(
+            "galleries are Parquet files, which need pyarrow: python3 -m pip install 'vreid_jax[search]'"
+        ) from error
     return pyarrow
 
 
 def make_table(vectors: np.ndarray, columns: Mapping[str, Any], about: Mapping[str, Any]):
-    """An Arrow table of `vectors` [N, D] float32 and `columns` [N]; `about` becomes its metadata."""
+    """Return the Arrow table of a gallery.
+
+    Args:
+      vectors: `[N, D]` float32.
+      columns: every other column by its name, `[N]`.
+      about: what becomes the metadata.
+    """
     pa = pyarrow()
     kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.int64()), **dict.fromkeys(SECONDS, pa.float64())}  # fmt: skip
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
@@ -65,7 +77,11 @@ def make_table(vectors: np.ndarray, columns: Mapping[str, Any], about: Mapping[s
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
-    """The metadata of a gallery file; `InputError` for a file that is none, or an empty one."""
+    """Read the metadata of a gallery file.
+
+    Raises:
+      InputError: when the file is missing, not a gallery, damaged, or empty.
+    """
     with _parquet(path) as file:
         return _about(file, path)
 
@@ -74,21 +90,21 @@ def open_gallery(path: str | Path) -> Gallery:
     """Read a whole gallery.
 
     Raises:
-      InputError: when the file is not there, no gallery, damaged, or empty.
+      InputError: when the file is missing, not a gallery, damaged, or empty.
     """
     with _parquet(path) as file:
         return _gallery(file.read(), _about(file, path))
 
 
 def read_column(path: str | Path, name: str) -> np.ndarray:
-    """One column `[N]` of a gallery other than the vectors; the rest of the file is not read."""
+    """Read one column `[N]` of a gallery, other than the vectors, without the rest of the file."""
     with _parquet(path) as file:
         _about(file, path)
         return _column(file.read([name]), name)
 
 
 def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
-    """The gallery of some rows, ascending; only the row groups that hold them are read."""
+    """Read some rows of a gallery, given in ascending order; only the row groups that hold them are read."""
     with _parquet(path) as file:
         about = _about(file, path)
         starts = np.cumsum([0, *(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups))])
@@ -100,28 +116,32 @@ def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
 
 
 def _gallery(table, about: dict[str, Any]) -> Gallery:
+    """Return an Arrow table as a gallery."""
     columns = {name: _column(table, name) for name in (*TEXTS, *NUMBERS, *SECONDS)}
     return Gallery(_vectors(table.column("vector").combine_chunks()), columns, about)
 
 
 def _column(table, name: str) -> np.ndarray:
+    """Return a column of an Arrow table, NaN for null."""
     kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
     return np.array([np.nan if value is None else value for value in table.column(name).to_pylist()], kind)
 
 
 def read_vectors(path: str | Path, rows_at_once: int = 65536) -> Iterator[np.ndarray]:
-    """The vectors of a gallery in blocks `[n, D]`, in order, never more than one block in memory."""
+    """Yield the vectors of a gallery in order, in blocks `[n, D]`, with one block in memory at a time."""
     with _parquet(path) as file:
         for batch in file.iter_batches(rows_at_once, columns=["vector"]):
             yield _vectors(batch.column(0))
 
 
 def _vectors(array) -> np.ndarray:
+    """Return an Arrow array of lists as `[n, D]`."""
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
 
 
 @contextlib.contextmanager
 def _parquet(path: str | Path):
+    """Open a Parquet file; what is wrong with it, now or while it is read, is an `InputError`."""
     pa = pyarrow()
     path = Path(path).expanduser()
     if not path.is_file():
@@ -130,7 +150,7 @@ def _parquet(path: str | Path):
     try:
         file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is no gallery: it is no Parquet file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path} is not a gallery: it is not a Parquet file ({str(error).splitlines()[0]})") from error
     try:
         with file:
             yield file
@@ -139,12 +159,13 @@ def _parquet(path: str | Path):
 
 
 def _about(file, path) -> dict[str, Any]:
+    """Return the metadata of an open file, checked to be that of a gallery with all columns and at least one row."""
     try:
         about = json.loads((file.schema_arrow.metadata or {})[KEY])
     except (KeyError, ValueError):
         about = {}
     if about.get("format") != FORMAT:
-        raise InputError(f"{path} is no gallery of this library: make it with `vreid embed`")
+        raise InputError(f"{path} was not written by this library: make a gallery with `vreid embed`")
     missing = [name for name in ("vector", *TEXTS, *NUMBERS, *SECONDS) if name not in file.schema_arrow.names]
     if missing:
         raise InputError(f"the gallery {path} has no column {missing[0]}: embed its input again")

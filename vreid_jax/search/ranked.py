@@ -1,4 +1,4 @@
-"""Search in a gallery: the nearest tracklets, and whether they are the same person."""
+"""Search a gallery: find the nearest tracklets and decide whether they show the same person."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,9 +13,14 @@ from vreid_jax.search.gallery import Gallery
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """A gallery tracklet that was found: its columns, its distance, and the decision; None without calibration.
+    """A gallery tracklet that was found.
 
-    The decision is that of the threshold, and never the same person where query and match were seen at once.
+    Attributes:
+      rank: 1 for the nearest.
+      distance: from the query.
+      same_person: whether the distance is within the threshold and the two were not seen at the same time; None where
+        no threshold is known.
+      row: the tracklet's columns.
     """
 
     rank: int
@@ -26,10 +31,16 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """Same person if the distance is at most `threshold`; `false_accept_rate` of other persons' pairs then pass.
+    """A threshold on the distance, with the error rates measured when the model was evaluated.
 
-    So it was on the test split of `dataset`, by `protocol`; in pictures of another kind it may be off. The dataset of
-    an older gallery is not known, and empty.
+    On other kinds of video than the test set's the rates may differ.
+
+    Attributes:
+      threshold: largest distance of the same person.
+      false_accept_rate: share of different-person pairs within it.
+      true_accept_rate: share of same-person pairs within it.
+      protocol: evaluation protocol that the pairs come from.
+      dataset: dataset whose test split they come from; empty in older galleries.
     """
 
     threshold: float
@@ -40,44 +51,58 @@ class Decision:
 
 
 def check_fingerprint(gallery: Mapping[str, Any], fingerprint: str, path) -> None:
-    """Raise `InputError` unless the gallery, by its metadata, was made by the model of this fingerprint."""
+    """Raise `InputError` unless the metadata `gallery` names the model of this fingerprint; `path` is for the message."""
     if gallery["fingerprint"] != fingerprint:
         raise InputError(
             f"{path} was made by model {gallery['fingerprint']} ({gallery['model']}), the query by {fingerprint}: "
-            "vectors of different models cannot be compared; embed one of them again"
+            "vectors of different models cannot be compared; embed one of the two again"
         )
 
 
 def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decision | None:
-    """The threshold for a false-accept rate in (0, 1], as measured on the test split when the model was evaluated.
+    """Return the threshold for a false-accept rate, as measured when the model was evaluated.
 
-    The largest rate measured that is not above the one asked for counts. None when the model was never evaluated.
-    Raises `InputError` for a rate below every measured one, and for thresholds of another distance than the gallery's.
+    Args:
+      about: metadata of the gallery.
+      false_accept_rate: in (0, 1]; the largest measured rate that does not exceed it is used.
+
+    Returns:
+      The threshold, or None for a model that was never evaluated.
+
+    Raises:
+      InputError: when every measured rate is above the one asked for, or the thresholds belong to another distance than
+        the gallery's.
     """
     if not 0.0 < false_accept_rate <= 1.0:
-        raise InputError(f"the false-accept rate is a fraction in (0, 1], not {false_accept_rate}")
+        raise InputError(f"the false-accept rate is {false_accept_rate}; it must be a fraction in (0, 1]")
     measured = about.get("open_set")
     if not measured:
         return None
     searched = about.get("metric")
     if measured.get("metric", searched) != searched:
         raise InputError(
-            f"the model's thresholds are of the {measured['metric']} distance, and the gallery is searched by the "
+            f"the model's thresholds are for the {measured['metric']} distance, but the gallery is searched by the "
             f"{searched} distance: evaluate the model again with evaluation.metric={searched}, and embed again"
         )
     rows = list(zip(measured["false_accept_rate"], measured["threshold"], measured["true_accept_rate"], strict=True))
     usable = [row for row in rows if row[0] <= false_accept_rate and row[1] is not None]
     if not usable:
         known = ", ".join(f"{row[0]:g}" for row in rows if row[1] is not None)
-        raise InputError(f"no threshold was measured for a false-accept rate of {false_accept_rate}; there are {known}")
+        raise InputError(
+            f"no threshold was measured for a false-accept rate of {false_accept_rate}; the measured rates are {known}"
+        )
     rate, threshold, accepted = max(usable)
     return Decision(threshold, rate, accepted, measured["protocol"], about.get("dataset") or "")
 
 
 def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> np.ndarray:
-    """`[Q, N]`: rows that a query must not find: itself, by its tracklet_id, and its own camera where one is given.
+    """Return `[Q, N]` booleans: the gallery rows that each query must not find.
 
-    Camera 0 is an unknown one, which is nobody's own.
+    Args:
+      gallery: N tracklets.
+      names: Q `tracklet_id`s; a query does not find itself.
+      cameras: `[Q]` cameras, for queries that must not find their own camera. Camera 0 is unknown, so it is never left
+        out.
     """
     hidden = np.asarray(names)[:, None] == gallery.columns["tracklet_id"][None]
     if cameras is None:
@@ -87,19 +112,22 @@ def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> 
 
 
 def at_once(gallery: Gallery, times: np.ndarray) -> np.ndarray:
-    """`[Q, N]`: rows that were in the picture while the query was, by `times` [Q, 2], its first and last second.
+    """Return `[Q, N]` booleans: the gallery rows seen at the same time as each query.
 
-    For queries of the video that the gallery is of: one camera, which sees nobody in two places. Seconds are NaN, and
-    nothing is known, of anything but a video.
+    One camera never sees a person in two places, so for queries from the gallery's own video these are other people.
+
+    Args:
+      gallery: N tracklets.
+      times: `[Q, 2]` first and last second of each query; NaN, for anything but a video, matches nothing.
     """
     start, end = gallery.columns["start_seconds"], gallery.columns["end_seconds"]
     return (times[:, :1] <= end[None]) & (start[None] <= times[:, 1:])
 
 
 def check_cameras(camids: np.ndarray, path) -> None:
-    """Raise `InputError` where no camera of a gallery is known, so that there is no other one to look at."""
+    """Raise `InputError` when no camera of a gallery is known, so other cameras cannot be searched."""
     if not (camids > 0).any():
-        raise InputError(f"every camera of {path} is unknown: name it with --camera when you embed")
+        raise InputError(f"every camera of {path} is unknown: name the camera with --camera when you embed")
 
 
 def find(
@@ -111,11 +139,21 @@ def find(
     leave_out: np.ndarray | None = None,
     apart: np.ndarray | None = None,
 ) -> list[list[Match]]:
-    """The `k` nearest gallery tracklets of each query `vectors` [Q, D], near to far, exact, on the device.
+    """Find the `k` nearest gallery tracklets of each query, exactly, on the device.
 
-    `leave_out` [Q, N] bool names gallery rows that a query must not find, e.g. itself or its own camera; fewer than
-    `k` come back where the gallery is short. `apart` [Q, N] names those that are somebody else at any distance. Raises
-    `InputError` for another dimension and what `decision` refuses.
+    Args:
+      gallery: N tracklets.
+      vectors: `[Q, D]` vectors of the queries.
+      k: how many to find; fewer are returned when the gallery is too small.
+      false_accept_rate: rate of the threshold that decides, in (0, 1].
+      leave_out: `[Q, N]` booleans: gallery rows that a query must not find, such as itself or its own camera.
+      apart: `[Q, N]` booleans: gallery rows that are a different person at any distance.
+
+    Returns:
+      The matches of each query, nearest first.
+
+    Raises:
+      InputError: when the queries have another dimension than the gallery, and as `decision` does.
     """
     if k < 1:
         raise InputError(f"k is {k}; it must be at least 1")

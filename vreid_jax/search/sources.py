@@ -1,4 +1,4 @@
-"""What can be embedded: a built dataset, folders of pictures, or a video with tracks, each as `data.Tracklets`."""
+"""Open what can be embedded: a built dataset, folders of pictures, or a video with its tracks."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ from vreid_jax.files import atomic_folder
 from vreid_jax.search.gallery import Gallery
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
-UNKNOWN = -1  # of a frame number
+UNKNOWN = -1  # for a frame number
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
 _NUMBER = re.compile(r"\d+")
@@ -32,16 +32,16 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Tracklets and what a gallery tells of them beside their vectors.
+    """Tracklets, and what a gallery records about them beside their vectors.
 
     Attributes:
       tracklets: N of them.
-      name: what was opened, as text.
-      splits: `[N]` texts, empty where there is none.
-      first_frames: `[N]` int64 number of the first frame as its file or track tells, -1 where nothing does.
-      last_frames: `[N]` likewise, of the last.
-      fps: frames a second of a video, 0 where there is none.
-      folders: `[N]` where the pictures lie, empty for a built dataset.
+      name: what was opened, as given.
+      splits: `[N]` names, empty where there is none.
+      first_frames: `[N]` int64 number of the first frame, from its file name or track; -1 where neither has one.
+      last_frames: `[N]` likewise for the last frame.
+      fps: frames per second of a video, 0 for anything else.
+      folders: `[N]` folders of the pictures, empty for a built dataset.
     """
 
     tracklets: data.Tracklets
@@ -54,7 +54,7 @@ class Source:
 
     @property
     def times(self) -> np.ndarray:
-        """`[N, 2]` seconds of the video at which a tracklet begins and ends, NaN where there is no video."""
+        """`[N, 2]` seconds of the video at which each tracklet begins and ends; NaN for anything but a video."""
         frames = np.stack([self.first_frames, self.last_frames], 1)
         return np.where((frames != UNKNOWN) & (self.fps > 0), (frames - 1) / (self.fps or 1.0), np.nan)
 
@@ -72,38 +72,44 @@ def open_source(
     """Open a built dataset by its name (`walkers/small`), a folder of tracklets, or a video with its tracks.
 
     Args:
-      path: the name, also as a configuration has it (`mars`), or the path. In a folder every folder that holds pictures is a tracklet; those called
-        `<pid>/c<camid>_<name>` say whose and where seen, others are pid 0 and camera 0.
-      tracks: boxes in MOTChallenge format, for a video.
-      frames: folder that gets the pictures cut out of a video; made, and reused where it is there of this very video.
-      camera: of tracklets whose folder names none, and of a video.
+      path: name of a dataset (`walkers/small`, or a configuration's short name, `mars`), or path of a folder or video.
+        In a folder, every folder that holds pictures is a tracklet; `<pid>/c<camid>_<name>` gives its identity and
+        camera, any other name means pid 0 and camera 0.
+      tracks: file of boxes in MOTChallenge format, for a video.
+      frames: folder for the pictures cut out of a video; it is made, or reused if it was cut from the same video and
+        tracks.
+      camera: camera of a video, and of tracklets whose folder does not name one.
       data_dir: where datasets are built.
-      split: of a dataset; empty: every test tracklet, those of the query that are in the gallery once.
+      split: split of a dataset; empty: every test tracklet, once even if it is in query and gallery.
       progress: whether to show bars.
 
+    Returns:
+      The tracklets and what is known about them.
+
     Raises:
-      InputError: when there is nothing to embed, and why.
+      InputError: when the input cannot be opened, holds no tracklets, or an argument does not apply to it.
     """
     if not path:
-        raise InputError("the input is an empty text: give a built dataset, a folder of tracklet folders, or a video")
+        raise InputError("the input is empty: give a built dataset, a folder of tracklet folders, or a video")
     if camera < 0:
-        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown one")
+        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
     file = Path(path).expanduser()
     for name, value in (("tracks", tracks), ("frames", frames)):
         if value and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
-            raise InputError(f"--{name}={value} is of a video, and {path} is none")
+            raise InputError(f"--{name}={value} applies to a video, and {path} is not a video")
     if split and file.exists():
-        raise InputError(f"--split={split} is of a built dataset, and {path} is none")
+        raise InputError(f"--split={split} applies to a built dataset, and {path} is not a dataset")
     if file.is_dir():
         return _from_folder(file, str(file), camera)
     if file.is_file():
         return _from_video(file, tracks, frames, camera, progress)
     if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
-        raise InputError(f"{path} is not there: give a built dataset, a folder of tracklet folders, or a video")
+        raise InputError(f"{path} does not exist: give a built dataset, a folder of tracklet folders, or a video")
     return _from_dataset(path, data_dir, split, progress)
 
 
 def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -> Source:
+    """Open a split of a built dataset, or its test tracklets."""
     builder = load_builder(DATASETS.get(name, name), data_dir or None, progress=progress)
     known = tuple(builder.info.splits)
     if split and split not in known:
@@ -114,12 +120,13 @@ def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -
     pids = np.concatenate([source.pids for source in sources])
     _, first = np.unique(ids, return_index=True)
     rows = np.sort(first)
-    rows = rows[pids[rows] != -1]  # junk is never looked for
+    rows = rows[pids[rows] != -1]  # junk is never searched
     splits = np.repeat(names, [len(source) for source in sources])[rows]
     return _source(data.JoinedSource(sources, rows), name, splits=splits)
 
 
 def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source:
+    """Open the folders of pictures below `root`."""
     folders = list_tracklets(root)
     tracklets = FolderTracklets(root, folders)
     tracklets.camids[tracklets.camids == 0] = camera
@@ -136,16 +143,17 @@ def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source
 
 
 def _from_video(video: Path, tracks: str | None, frames: str | Path | None, camera: int, progress: bool) -> Source:
+    """Cut the tracks out of a video into the folder `frames`, unless that was done before, and open it."""
     if not tracks:
-        raise InputError(f"{video} is a file: for a video give its tracks, too, with --tracks=TRACKS.txt")
+        raise InputError(f"{video} is a file: for a video also give its tracks, with --tracks=TRACKS.txt")
     if frames is None:
-        raise InputError(f"for the video {video} name a folder that gets the pictures of its tracks")
+        raise InputError(f"name a folder for the pictures that are cut out of the video {video}")
     frames = Path(frames)
     cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(Path(tracks), "the tracks")}
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
-                f"{frames} is there already and holds no pictures of {video} along {tracks}: name another folder with "
+                f"{frames} exists already and was not cut from {video} along {tracks}: name another folder with "
                 "--frames, or remove it"
             )
     elif jax.process_index() == 0:
@@ -158,7 +166,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
 
 
 def _stamp(file: Path, what: str) -> list:
-    """Name, length and digest of the first megabyte of a file: enough to tell it from another one."""
+    """Return name, length and digest of the first megabyte of a file, which tell it from other files."""
     try:
         with file.open("rb") as opened:
             return [file.name, file.stat().st_size, hashlib.sha256(opened.read(1 << 20)).hexdigest()]
@@ -167,6 +175,7 @@ def _stamp(file: Path, what: str) -> list:
 
 
 def _read_record(folder: Path) -> dict:
+    """Return what a folder of pictures was cut from; empty where it is not known."""
     try:
         return json.loads((folder / RECORD).read_text())
     except (OSError, ValueError):
@@ -174,6 +183,7 @@ def _read_record(folder: Path) -> dict:
 
 
 def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, last_frames=None, fps=0.0, folders=None):
+    """Return a `Source` with what is not given marked as unknown."""
     count = len(tracklets)
     nothing = np.full(count, UNKNOWN, np.int64)
     return Source(
@@ -188,25 +198,37 @@ def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, las
 
 
 def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None = None) -> data.Tracklets:
-    """The pictures of some rows of a gallery, in their order; `InputError` where they are not there any more."""
+    """Open the pictures of some rows of a gallery.
+
+    Args:
+      gallery: the gallery.
+      rows: which tracklets, in the order wanted.
+      data_dir: where datasets are, for a gallery made from one.
+
+    Raises:
+      InputError: when the pictures have gone.
+    """
     names, folders = (gallery.columns[key][rows].tolist() for key in ("tracklet_id", "folder"))
     if all(folders):
         for name, folder in zip(names, folders, strict=True):
             if not Path(folder).is_dir():
-                raise InputError(f"the pictures of {name} are not in {folder} any more: embed their source again")
+                raise InputError(f"the pictures of {name} are no longer in {folder}: embed their source again")
         return FolderTracklets(Path("/"), [Path(folder) for folder in folders])
     source = open_source(gallery.about["input"], data_dir=data_dir).tracklets
     place = {name: row for row, name in enumerate(source.tracklet_ids.tolist())}
     gone = [name for name in names if name not in place]
     if gone:
-        raise InputError(f"{gallery.about['input']} has no tracklet {gone[0]} any more: embed it again")
+        raise InputError(f"{gallery.about['input']} no longer has the tracklet {gone[0]}: embed it again")
     return data.JoinedSource([source], np.array([place[name] for name in names]))
 
 
 def list_tracklets(root: Path) -> list[Path]:
-    """Every folder below `root`, itself included, that holds pictures, sorted; `InputError` where there is none.
+    """Return every folder that holds pictures, `root` and all folders below it, sorted.
 
-    A link to a folder is followed, unless it leads back to one that it lies in.
+    A link to a folder is followed, unless it leads back to a folder that contains it.
+
+    Raises:
+      InputError: when no folder holds pictures, or one cannot be read.
     """
     try:
         found = list(_folders_of_pictures(root, ()))
@@ -218,6 +240,7 @@ def list_tracklets(root: Path) -> list[Path]:
 
 
 def _folders_of_pictures(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the folders that hold pictures; `above` are the folders on the way to this one."""
     real = folder.resolve()
     if real in above:
         return
@@ -231,7 +254,7 @@ def _folders_of_pictures(folder: Path, above: tuple[Path, ...]) -> Iterator[Path
 
 
 class FolderTracklets:
-    """Folders of pictures as `data.Tracklets`; frames are opened when they are read."""
+    """Folders of pictures as `data.Tracklets`; files are opened when their frames are read."""
 
     def __init__(self, root: Path, folders: list[Path]):
         self.frames = [_list_frames(folder) for folder in folders]
@@ -245,7 +268,7 @@ class FolderTracklets:
         return len(self.frames)
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """Decode the named frames: `frame_numbers.shape + [H, W, 3]` uint8 RGB, all of the first one's size."""
+        """Decode frames: uint8 RGB `frame_numbers.shape + [H, W, 3]`, all resized to the first one's size."""
         unique, where = np.unique(frame_numbers, return_inverse=True)
         frames = data.decode_frames(
             [_read(self.frames[row][number]) for number in unique], str(self.frames[row][0].parent)
@@ -254,6 +277,7 @@ class FolderTracklets:
 
 
 def _read(path: Path) -> bytes:
+    """Return the content of a picture file, checked to be a whole picture."""
     try:
         encoded = path.read_bytes()
     except OSError as error:
@@ -265,7 +289,7 @@ def _read(path: Path) -> bytes:
 
 
 def _labels(folder: Path) -> tuple[int, int]:
-    """Identity and camera of a tracklet folder `<pid>/c<camid>_<name>`; 0 and 0 for a folder of another name."""
+    """Return identity and camera of a folder `<pid>/c<camid>_<name>`, 0 and 0 for any other name."""
     found = _CAMERA.fullmatch(folder.name)
     person = folder.parent.name
     if not found or not person.isdigit():
@@ -274,11 +298,12 @@ def _labels(folder: Path) -> tuple[int, int]:
 
 
 def _list_frames(folder: Path) -> list[Path]:
-    """The pictures of a folder by their frame number, by name where there is none."""
+    """Return the pictures of a folder in the order of their frame numbers, or of their names without numbers."""
     frames = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_litter(path.name)]
     return sorted(frames, key=lambda path: frame_order(path.name))
 
 
 def _number(path: Path) -> int:
+    """Return the last number in a file's name."""
     found = _NUMBER.findall(path.stem)
     return int(found[-1]) if found else UNKNOWN

@@ -1,7 +1,8 @@
-"""Checkpoints: train state, place in the run and data iterator, written together by Orbax; the only file that knows it."""
+"""Checkpoints: train state and position in the run, written together by Orbax; the only file that knows Orbax."""
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from vreid_jax.errors import InputError
+from vreid_jax.training.position import Position
+
+VARIABLES = ("params", "batch_stats")
 
 
 class Checkpoints:
@@ -28,17 +32,25 @@ class Checkpoints:
         """Return the newest complete checkpoint, if there is one."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, place: dict[str, Any]) -> None:
-        """Write the state and `place` (JSON: phase, seconds, data iterator); returns before the disk has it all."""
+    def save(self, step: int, state: Any, position: Position) -> None:
+        """Write the state and where the run stands; returns before the disk has it all."""
         if step != self.latest():
-            self._manager.save(
-                step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), place=ocp.args.JsonSave(place))
+            items = ocp.args.Composite(
+                state=ocp.args.StandardSave(state), place=ocp.args.JsonSave(dataclasses.asdict(position))
             )
+            self._manager.save(step, args=items)
 
-    def place(self, step: int) -> dict[str, Any]:
-        """Read where in the run checkpoint `step` was written."""
+    def position(self, step: int) -> Position:
+        """Read where in the run checkpoint `step` was written; `InputError` for one of another version."""
         with _readable(self._manager, step):
-            return self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
+            stored = self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
+        try:
+            return Position.read(stored)
+        except TypeError as error:  # it says more or less about a position than this version does
+            raise InputError(
+                f"checkpoint {step} of workdir {self._manager.directory.parent} was written by another version of "
+                "vreid_jax; go on with that version, or train in another workdir with init_from naming this one"
+            ) from error
 
     def restore(self, step: int, like: Any) -> Any:
         """Read the state of checkpoint `step` into the structure, shapes and shardings of `like`.
@@ -46,16 +58,28 @@ class Checkpoints:
         Raises:
           InputError: when the checkpoint is of another model; both sides of the mismatch are listed; or is damaged.
         """
-        stored = _stored(self._manager, step)
-        found = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(stored)}
-        wanted = {_name(path): tuple(leaf.shape) for path, leaf in _leaves(like)}
-        if found != wanted:
-            raise InputError(f"checkpoint {step} is of another model: {_difference(found, wanted)}")
+        _check_model(step, _stored(self._manager, step), like)
         with _readable(self._manager, step):
             return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
 
+    def variables(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
+        """Read `params` and `batch_stats` of checkpoint `step` as NumPy arrays of the shapes of `like`.
+
+        The rest of the state, of whatever phase, need not fit: this is what evaluation needs.
+
+        Raises:
+          InputError: as for `restore`.
+        """
+        stored = _stored(self._manager, step)
+        _check_model(
+            step,
+            {name: stored.get(name) or {} for name in VARIABLES},
+            {name: like.get(name) or {} for name in VARIABLES},
+        )
+        return _variables(_load(self._manager, step))
+
     def extra(self, step: int) -> dict[str, Any]:
-        """Say what arrays checkpoint `step` holds as the state's `extra`, as shapes; `prepare` may have made any."""
+        """Return as shapes what arrays checkpoint `step` holds as the state's `extra`; `prepare` may have made any."""
         extra = _stored(self._manager, step).get("extra") or {}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), extra)
 
@@ -70,8 +94,7 @@ class Checkpoints:
 
 def load_variables(workdir: Path) -> dict[str, Any]:
     """Read parameters and batch statistics of a workdir's newest checkpoint, as NumPy arrays; see `load_state`."""
-    state = load_state(workdir)
-    return {"params": state["params"], "batch_stats": state["batch_stats"]}
+    return _variables(load_state(workdir))
 
 
 def load_state(workdir: Path) -> dict[str, Any]:
@@ -87,16 +110,32 @@ def load_state(workdir: Path) -> dict[str, Any]:
         step = manager.latest_step()
         if step is None:
             raise InputError(f"{workdir} holds no complete checkpoint")
-        host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), _stored(manager, step))
-        with _readable(manager, step):
-            state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
+        return _load(manager, step)
+
+
+def _load(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """Read the state of a checkpoint, as it is stored, to the host."""
+    host = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=host), _stored(manager, step))
+    with _readable(manager, step):
+        state = manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
     return jax.device_get(state)
+
+
+def _variables(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: state[name] for name in VARIABLES}
+
+
+def _check_model(step: int, stored: Any, like: Any) -> None:
+    """Raise `InputError`, listing both sides, unless two trees have the same names and shapes."""
+    found, wanted = ({_name(path): tuple(leaf.shape) for path, leaf in _leaves(tree)} for tree in (stored, like))
+    if found != wanted:
+        raise InputError(f"checkpoint {step} is of another model: {_difference(found, wanted)}")
 
 
 @contextlib.contextmanager
 def _readable(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
-    """Turns what Orbax raises for files that are damaged or gone into one sentence."""
+    """Turn what Orbax raises for files that are damaged or gone into one sentence."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -108,7 +147,7 @@ def _readable(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
 
 
 def _stored(manager: ocp.CheckpointManager, step: int) -> Any:
-    """The shapes and dtypes of the state of a checkpoint."""
+    """Return the shapes and dtypes of the state of a checkpoint."""
     with _readable(manager, step):
         stored = manager.item_metadata(step)["state"]
         if stored is None:

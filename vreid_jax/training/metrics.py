@@ -1,6 +1,8 @@
 """What a run says while it trains: metrics.jsonl, TensorBoard events and a progress bar."""
 
 import json
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax
 from tqdm import tqdm
 
 from vreid_jax.files import atomic_file
+from vreid_jax.training.position import Position
 
 
 class MetricsWriter:
@@ -61,13 +64,78 @@ def _keep_until(path: Path, step: int) -> None:
         half.write_text("".join(kept))
 
 
-def progress_bar(total: int, initial: int, description: str, show: bool) -> tqdm:
-    """Return a bar over the steps of a phase, on process 0 only."""
-    return tqdm(
-        total=total,
-        initial=initial,
-        desc=description,
-        unit="step",
-        disable=not show or jax.process_index() > 0,
-        mininterval=0.5,
-    )
+class DeferredMetrics:
+    """The metrics of the steps of a phase, fetched one interval late, so that the device never waits for the log.
+
+    The progress bar counts the steps whose values have come back, not those that were only asked for. Use it as a
+    context; it closes the bar.
+    """
+
+    def __init__(
+        self, writer: MetricsWriter, position: Position, total_steps: int, *, every_steps: int, progress: bool
+    ):
+        """Begin at `position` of a phase of `total_steps`; every `every_steps`-th step is written."""
+        self._writer, self._every, self._phase = writer, every_steps, position.phase
+        self._before = position.steps_before
+        self._pending: list[tuple[int, int, dict]] = []
+        self._last_step, self._last_time = position.step, time.perf_counter()
+        self._bar = tqdm(
+            total=total_steps,
+            initial=position.phase_step,
+            desc=position.phase,
+            unit="step",
+            disable=not progress or jax.process_index() > 0,
+            mininterval=0.5,
+        )
+        self._bar.set_postfix_str("compiling")
+
+    def __enter__(self) -> "DeferredMetrics":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._bar.close()
+
+    def add(self, step: int, clips: int, values: dict[str, jax.Array]) -> None:
+        """Take the values of a step that was dispatched, over so many clips, and fetch those of an interval ago."""
+        self._pending.append((step, clips, values))
+        if self._is_logged(step):
+            self._fetch(len(self._pending) - self._every)
+
+    def settle(self) -> None:
+        """Fetch everything.
+
+        Raises:
+          Diverged: for the first loss that is not finite; `add` likewise.
+        """
+        self._fetch(len(self._pending))
+
+    def _is_logged(self, step: int) -> bool:
+        return (step - self._before) % self._every == 0
+
+    def _fetch(self, count: int) -> None:
+        """Fetch the oldest `count` steps, check them all, write those that are logged and the newest."""
+        if count <= 0:  # a save in the middle of an interval has fetched its steps already
+            return
+        fetched = jax.device_get(self._pending[:count])
+        del self._pending[:count]
+        for step, _, values in fetched:
+            if not math.isfinite(values["loss"]):
+                raise Diverged(f"the loss is {values['loss']}", step)
+        newest, clips, values = fetched[-1]
+        now = time.perf_counter()
+        rate = clips * (newest - self._last_step) / max(now - self._last_time, 1e-9)
+        self._last_step, self._last_time = newest, now
+        for step, _, metrics in fetched:
+            if self._is_logged(step) or step == newest:
+                numbers = {name: float(value) for name, value in metrics.items()}
+                self._writer.write(step, {"phase": self._phase, **numbers, "clips_per_second": rate})
+        self._bar.set_postfix_str(f"loss {values['loss']:.3f}, {rate:.0f} clips/s", refresh=False)
+        self._bar.update(newest - self._before - self._bar.n)
+
+
+class Diverged(Exception):
+    """A number of a step is not finite; carries what, and the step."""
+
+    def __init__(self, what: str, step: int):
+        super().__init__(what)
+        self.what, self.step = what, step

@@ -9,14 +9,14 @@ from vreid_jax.errors import InputError
 
 
 def normalisation(data, entry) -> dict[str, tuple[float, float, float]]:
-    """`mean` and `std` of RGB frames in [0, 1]: those of the configuration's `data`, or of the model's registry entry.
+    """Return `mean` and `std` of RGB frames in [0, 1]: those of `data`, or of the model's registry entry.
 
     Raises:
       InputError: unless they are three numbers each, std above 0.
     """
     found = {}
     for name in ("mean", "std"):
-        values = tuple(data.get(name, ())) or getattr(entry, name)
+        values = tuple(getattr(data, name, ())) or getattr(entry, name)
         if len(values) != 3 or (name == "std" and min(values) <= 0):
             raise InputError(f"data.{name} is {values}, expected three numbers, std above 0, or none")
         found[name] = values
@@ -24,7 +24,7 @@ def normalisation(data, entry) -> dict[str, tuple[float, float, float]]:
 
 
 def normalise(frames, mean, std):
-    """Turn uint8 frames into the floats a model wants: `(frames / 255 - mean) / std`, float32."""
+    """Turn uint8 frames into the floats that a model takes: `(frames / 255 - mean) / std`, float32."""
     shape = (1,) * (frames.ndim - 1) + (3,)
     return (frames.astype(jnp.float32) / 255 - jnp.reshape(jnp.array(mean), shape)) / jnp.reshape(jnp.array(std), shape)
 
@@ -38,5 +38,5 @@ class Network:
     std: tuple[float, float, float]
 
     def __call__(self, variables, frames, **apply):
-        """Outputs in evaluation of uint8 `frames` [B, T, H, W, 3]; `apply` are keyword arguments of the module."""
+        """Return the outputs in evaluation for uint8 `frames` [B, T, H, W, 3]; `apply` are keyword arguments of the module."""
         return self.module.apply(variables, normalise(frames, self.mean, self.std), train=False, **apply)

@@ -1,22 +1,44 @@
 """Where a run stands."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Position:
-    """Where a run stands, beside its state: stored in every checkpoint."""
+    """Where a run stands, beside its state: stored in every checkpoint.
+
+    Attributes:
+      phase: the phase that is trained.
+      phase_step: steps done in it.
+      steps_before: steps of the earlier phases.
+      seconds: of training so far.
+      iterator: state of the data iterator.
+      inherited: names of the variables that came trained from another run: see `experiment.initialisation`.
+      training_set: what the run is trained on: see `data.TrackletSource.digest`.
+    """
 
     phase: str
     phase_step: int
-    steps_before: int  # of the earlier phases
-    seconds: float  # of training so far
-    iterator: Any  # state of the data iterator
-    inherited: list[str] = dataclasses.field(default_factory=list)  # variables from another run: see `initialisation`
-    training_set: str = ""  # what it is trained on: see `data.digest`
+    steps_before: int
+    seconds: float
+    iterator: Any
+    inherited: tuple[str, ...] = ()
+    training_set: str = ""
 
     @property
     def step(self) -> int:
         """The number of steps of the whole run."""
         return self.steps_before + self.phase_step
+
+    def after_step(self, seconds: float) -> "Position":
+        """Return the position one step later, which took `seconds`."""
+        return dataclasses.replace(self, phase_step=self.phase_step + 1, seconds=self.seconds + seconds)
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> "Position":
+        """Return the position that a checkpoint holds; a `TypeError` where it is of another version."""
+        stored = dict(stored)
+        inherited = stored.pop("brought", stored.pop("inherited", ()))  # `brought` until version 0.1
+        return cls(**stored, inherited=tuple(inherited))

@@ -6,14 +6,6 @@ import threading
 from collections.abc import Iterator
 
 
-class Interrupted(Exception):
-    """A run was asked to stop, and has; carries the exit code, 128 + the signal's number."""
-
-    def __init__(self, message: str, signal_number: int):
-        super().__init__(message)
-        self.exit_code = 128 + signal_number
-
-
 class StopRequest:
     """Which signal has arrived, 0 for none."""
 

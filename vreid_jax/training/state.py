@@ -1,12 +1,11 @@
 """What training changes: parameters, batch statistics, optimizer state, and a system's own arrays."""
 
-import re
 from typing import Any
 
 import flax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from vreid_jax.errors import InputError
+from vreid_jax.config.fields import matching
 from vreid_jax.training.network import Network
 
 
@@ -29,14 +28,6 @@ class TrainState:
     opt_state: Any
     extra: Any = flax.struct.field(default_factory=dict)
     network: Network | None = flax.struct.field(pytree_node=False, default=None)
-
-
-def matching(names, patterns) -> list[str]:
-    """Return the names that one of the regular expressions matches as a whole; `InputError` for one that is none."""
-    try:
-        return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
-    except re.error as error:
-        raise InputError(f"{error.pattern!r} is no regular expression: {error}") from error
 
 
 def split_params(params, patterns) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Pictures of data and results."""
+"""Draw pictures of data and results: arrays in, pictures out."""

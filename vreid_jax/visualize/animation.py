@@ -1,4 +1,4 @@
-"""Animated pictures: tracklets side by side, each playing over and over."""
+"""Animated pictures: tracklets side by side, each playing in a loop."""
 
 import os
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ _WIDTH = 150  # pixels of a tracklet, with its caption
 def animation(
     rows: Sequence[Row], columns: int = 6, cell_height: int = 160, longest: int = 60
 ) -> UInt8[np.ndarray, "T H W 3"]:
-    """Lays tracklets out in a grid that plays.
+    """Lay tracklets out in a grid that plays.
 
     Args:
-      rows: label and frames uint8 `[H, W, 3]` RGB in order; the caption is the label's last part, behind ": ".
+      rows: label and frames uint8 `[H, W, 3]` RGB in order; the caption is the part of the label after the last ": ".
       columns: tracklets side by side.
       cell_height: height of a tracklet's frames, pixels.
-      longest: of the animation, frames; shorter tracklets start again.
+      longest: most frames of the animation; shorter tracklets start again.
 
     Returns:
       uint8 `[T, H, W, 3]`, RGB.
 
     Raises:
-      InputError: there is nothing to show.
+      InputError: when there is nothing to show.
     """
     rows = [(label, list(frames)) for label, frames in rows if len(frames)]
     if not rows:
@@ -56,12 +56,21 @@ def animation(
 
 
 def write_animation(path: str | os.PathLike, pictures: UInt8[np.ndarray, "T H W 3"], frames_per_second: float) -> None:
-    """Writes a `.gif` or `.webp` that plays without end; `InputError` where it cannot be encoded or written."""
+    """Write a `.gif` or `.webp` that plays in a loop.
+
+    Args:
+      path: file to write; its suffix says which format.
+      pictures: the frames, RGB.
+      frames_per_second: speed.
+
+    Raises:
+      InputError: when the animation cannot be encoded or the file cannot be written.
+    """
     moving = cv2.Animation()
     moving.frames = [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
     moving.durations = np.full(len(pictures), round(1000 / frames_per_second))
     encoded, data = cv2.imencodeanimation(Path(path).suffix, moving)
     if not encoded:
-        raise InputError(f"OpenCV cannot make the animation {path}: show less in it")
+        raise InputError(f"OpenCV cannot encode the animation {path}: show less in it")
     with atomic_file(path) as half:
         half.write_bytes(data.tobytes())

@@ -1,8 +1,15 @@
 """The command `vreid attention` under its earlier name, `python -m vreid_jax.visualize.attention`."""
 
 import sys
+from collections.abc import Sequence
 
-from vreid_jax.cli.attention import main
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    from vreid_jax.cli import attention, command
+
+    return command.run_alone(attention, "vreid_jax.visualize.attention", arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Contact sheets: labelled rows of frames, and the rows that show what a dataset contains."""
+"""Contact sheets, labelled rows of frames, and rows that show what a dataset contains."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ _LABEL = 18  # pixels of a row's caption
 
 
 def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128) -> np.ndarray:
-    """Lays rows of frames out under their labels.
+    """Lay rows of frames out under their labels.
 
     Args:
-      rows: label and frames uint8 `[H, W, 3]` RGB; of more than `columns` frames the first are shown.
+      rows: label and frames uint8 `[H, W, 3]` RGB; only the first `columns` frames are shown.
       columns: frames in a row.
       cell_height: height of a frame on the sheet, pixels; its width follows the widest frame.
 
@@ -26,14 +26,14 @@ def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128
       uint8 `[H, W, 3]`, RGB.
 
     Raises:
-      InputError: there is nothing to show.
+      InputError: when there is nothing to show.
     """
     shown = [(label, list(frames)[:columns]) for label, frames in rows]
     ratios = [f.shape[1] / f.shape[0] for _, frames in shown for f in frames]
     if not ratios:
         raise InputError("there are no frames to show on the contact sheet")
     cell_width = max(8, round(cell_height * min(max(ratios), 2.0)))
-    caption = max(8 * len(label) for label, _ in shown)  # more than OpenCV takes for it
+    caption = max(8 * len(label) for label, _ in shown)  # wider than OpenCV draws it
     width = max(caption, max(len(frames) for _, frames in shown) * (cell_width + 2))
     sheet = np.full((len(shown) * (cell_height + _LABEL), width, 3), 255, np.uint8)
     for r, (label, frames) in enumerate(shown):
@@ -47,11 +47,12 @@ def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128
 
 
 def as_png(sheet: np.ndarray) -> bytes:
-    """A picture, uint8 `[H, W, 3]` RGB, as the content of a PNG file, e.g. for a notebook to show."""
+    """Return a picture, uint8 `[H, W, 3]` RGB, as the content of a PNG file, e.g. for a notebook."""
     return cv2.imencode(".png", sheet[..., ::-1])[1].tobytes()
 
 
 def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a frame resized to fit a cell, with its aspect ratio kept."""
     scale = min(height / frame.shape[0], width / frame.shape[1])
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -59,7 +60,18 @@ def _fit(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def random_rows(builder, split: str, tracklets: int, seed: int = 0, whole: bool = False) -> list[Row]:
-    """Rows of tracklets drawn at random from a split of a prepared dataset, frames spread over the tracklet, or all."""
+    """Return rows of random tracklets of a dataset.
+
+    Args:
+      builder: builder of a prepared dataset.
+      split: split to draw from.
+      tracklets: how many to draw.
+      seed: seed of the choice.
+      whole: whether to show all frames instead of 16 spread over the tracklet.
+
+    Raises:
+      InputError: when the dataset has no such split.
+    """
     if split not in builder.info.splits:
         raise InputError(f"the dataset has no split {split!r}; it has {', '.join(builder.info.splits)}")
     source = builder.as_data_source(split)
@@ -76,7 +88,14 @@ def random_rows(builder, split: str, tracklets: int, seed: int = 0, whole: bool 
 
 
 def walkers_rows(plan: Plan, seed: int = 0, identities: int = 3, pairs: int = 3) -> list[Row]:
-    """Rows that show each thing walkers is about, from the test split: consecutive frames from a tracklet's start."""
+    """Return rows that show each phenomenon in walkers, from the test split, with all frames of each tracklet.
+
+    Args:
+      plan: plan of the dataset.
+      seed: seed of the choice.
+      identities: how many identities to show, with up to three tracklets each.
+      pairs: how many pairs of gait twins to show.
+    """
     rng = np.random.default_rng(seed)
     paired = {pid for pair in plan.twins for pid in pair}
     clean = [t for t in plan.test if not (t.occluded or t.crossed or t.lost) and t.pid > 0]
@@ -84,7 +103,7 @@ def walkers_rows(plan: Plan, seed: int = 0, identities: int = 3, pairs: int = 3)
 
     def add(what: str, tracklet: Tracklet) -> None:
         gait = plan.gaits.get(tracklet.pid)
-        stride = f", a stride in {1 / gait.frequency:.1f} frames" if gait else ""
+        stride = f", {1 / gait.frequency:.1f} frames per stride" if gait else ""
         rows.append(
             (f"{what}: pid {tracklet.pid}, camera {tracklet.camid}{stride}", list(draw_tracklet(plan, tracklet)))
         )

@@ -1,4 +1,4 @@
-"""How retrieval degrades as clips are corrupted: the clip-similarity paper's Figure 6, and mAP against M_max."""
+"""Plot how retrieval degrades as clips are corrupted: Figure 6 of the clip-similarity paper, and mAP against M_max."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +11,20 @@ Selection = Mapping[int, Mapping[int, float]]  # M_max -> t -> mAP in percent
 
 
 def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> None:
-    """Write a picture of two panels: mAP of `rows` against M_max, and of `selection` against t (Fig. 6).
+    """Write a picture of two panels: mAP against M_max, and mAP against the selection rate t (Fig. 6).
+
+    Args:
+      rows: mAP in percent by M_max, of each line of the left panel.
+      selection: mAP in percent by t, for each M_max of the right panel.
+      out: file to write; its suffix says which format.
 
     Raises:
-      InputError: without matplotlib, or where nothing can be written.
+      InputError: when matplotlib is not installed or the file cannot be written.
     """
     try:
         import matplotlib
     except ImportError as error:
-        raise InputError(f"drawing {out} needs matplotlib: pip install 'vreid_jax[viz]'") from error
+        raise InputError(f"drawing {out} needs matplotlib: python3 -m pip install 'vreid_jax[viz]'") from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -1,4 +1,4 @@
-"""Maps of a network laid over the frames that it saw."""
+"""Overlay maps of a network on the frames that it saw."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,13 @@ Frames = UInt8[np.ndarray, "T H W 3"]
 
 
 def overlay(frames: Frames, heat: Float[np.ndarray, "t h w"], strength: float = 0.6) -> Frames:
-    """Lay a map over a clip: warm where it is large; `heat` in [0, 1], stretched over space and repeated over time."""
+    """Overlay a map on a clip, in warm colours where it is large.
+
+    Args:
+      frames: uint8 RGB.
+      heat: values in [0, 1], resized in space and repeated in time to match the frames.
+      strength: opacity of the map, from 0 (not visible) to 1 (frames hidden).
+    """
     height, width = frames.shape[1:3]
     pictures = []
     for number, frame in enumerate(frames):
@@ -24,38 +30,61 @@ def overlay(frames: Frames, heat: Float[np.ndarray, "t h w"], strength: float = 
 
 
 def part_map_rows(label: str, frames: Frames, maps: Float[np.ndarray, "t h w P"]) -> list[Row]:
-    """The clip, then each part's map over it, stretched from its smallest to its largest value (PersonVLAD, Fig. 8)."""
+    """Return the clip, then each part's map over it, scaled from its minimum to its maximum (PersonVLAD, Fig. 8).
+
+    Args:
+      label: label of the clip.
+      frames: uint8 RGB.
+      maps: one map for each of P parts.
+    """
     rows: list[Row] = [(label, list(frames))]
     for part in range(maps.shape[-1]):
         own = maps[..., part]
         caption = f"part {part + 1}, from {own.min():.2f} to {own.max():.2f}"
-        rows.append((caption, list(overlay(frames, _stretched(own)))))
+        rows.append((caption, list(overlay(frames, _scaled(own)))))
     return rows
 
 
 def response_rows(label: str, frames: Frames, outputs: Mapping[str, np.ndarray]) -> list[Row]:
-    """The clip, then the length of the feature vector at every position of each layer of `outputs` (Fig. 5).
+    """Return the clip, then the norm of each layer's features at every position over it (PersonVLAD, Fig. 5).
 
-    `outputs` are one clip's endpoints by name, [t, h, w, C], in the order of the rows.
+    Args:
+      label: label of the clip.
+      frames: uint8 RGB.
+      outputs: the clip's endpoints by name, `[t, h, w, C]`, in the order of the rows.
+
+    Raises:
+      InputError: for an endpoint of another shape.
     """
     rows: list[Row] = [(label, list(frames))]
     for name, response in outputs.items():
         if response.ndim != 4:
-            raise InputError(f"layer {name} has shape {response.shape}, expected [t, h, w, C]")
-        rows.append((name, list(overlay(frames, _stretched(np.linalg.norm(response, axis=-1))))))
+            raise InputError(f"layer {name} has shape {response.shape}; it must be [t, h, w, C]")
+        rows.append((name, list(overlay(frames, _scaled(np.linalg.norm(response, axis=-1))))))
     return rows
 
 
 def attention_rows(
     label: str, frames: Frames, attention: Float[np.ndarray, "t h w"], position: tuple[int, int, int], scale: int = 4
 ) -> list[Row]:
-    """The clip with a ring at the asking `position`, (frame, row, column) in pixels; then what it attends to.
+    """Return the clip with a ring at one position, then the clip with what that position attends to.
 
-    As Fig. 6 of the 3-D ResNet paper; the strongest cell of the clip is warmest. Frames are enlarged `scale` times.
-    Raises `InputError` for a position outside of the clip.
+    As in Figure 6 of the 3-D ResNet paper: the cell with the most attention has the warmest colour.
+
+    Args:
+      label: label of the clip.
+      frames: uint8 RGB.
+      attention: attention of the position to each cell of the clip.
+      position: frame, row and column in pixels.
+      scale: factor by which frames are enlarged.
+
+    Raises:
+      InputError: for a position outside the clip.
     """
     if any(not 0 <= p < size for p, size in zip(position, frames.shape[:3], strict=True)):
-        raise InputError(f"position {position} lies outside of the clip's frames, rows and columns, {frames.shape[:3]}")
+        raise InputError(
+            f"position {position} lies outside the clip, whose frames, rows and columns are {frames.shape[:3]}"
+        )
     large = np.stack([cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for frame in frames])
     warm = overlay(large, np.float32(attention / attention.max()))
     centre = tuple(round((p + 0.5) * scale) for p in position[:0:-1])
@@ -64,6 +93,7 @@ def attention_rows(
     return [(label, list(large)), (f"attention of frame {position[0]}, {position[1:]}", list(warm))]
 
 
-def _stretched(x: np.ndarray) -> np.ndarray:
+def _scaled(x: np.ndarray) -> np.ndarray:
+    """Return values scaled to [0, 1], from the smallest to the largest."""
     low, high = float(x.min()), float(x.max())
     return ((x - low) / max(high - low, 1e-12)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pictures as files, which appear whole or are an error."""
+"""Write pictures to files, whole or not at all."""
 
 import os
 from pathlib import Path
@@ -12,9 +12,17 @@ from vreid_jax.files import atomic_file
 
 
 def write_picture(path: str | os.PathLike, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write an RGB picture as its name ends, `.png` or `.jpg`; `InputError` where it cannot be encoded or written."""
+    """Write an RGB picture.
+
+    Args:
+      path: file to write; its suffix, `.png` or `.jpg`, says which format.
+      picture: the picture.
+
+    Raises:
+      InputError: when the picture cannot be encoded or the file cannot be written.
+    """
     encoded, data = cv2.imencode(Path(path).suffix, np.ascontiguousarray(picture[..., ::-1]))
     if not encoded:
-        raise InputError(f"OpenCV cannot make the picture {path}: show less in it, or name a .png")
+        raise InputError(f"OpenCV cannot encode the picture {path}: show less in it, or name a .png")
     with atomic_file(path) as half:
         half.write_bytes(data.tobytes())

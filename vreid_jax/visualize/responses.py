@@ -1,8 +1,15 @@
 """The command `vreid responses` under its earlier name, `python -m vreid_jax.visualize.responses`."""
 
 import sys
+from collections.abc import Sequence
 
-from vreid_jax.cli.responses import main
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    from vreid_jax.cli import command, responses
+
+    return command.run_alone(responses, "vreid_jax.visualize.responses", arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main())

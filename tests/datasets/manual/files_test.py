@@ -64,9 +64,9 @@ def _cut(path):
     [
         (lambda r: _cut(r / "zip/a.zip"), "zip", "a.zip is not a readable zip archive .*fetch it again"),
         (lambda r: _cut(r / "tar/a.tar"), "tar", "a.tar is not a readable, uncompressed tar archive"),
-        (lambda r: (r / "tar/a.tar").rename(r / "tar/a.tar.gz"), "tar", "a.tar.gz cannot be read at random places; unpack it"),
+        (lambda r: (r / "tar/a.tar").rename(r / "tar/a.tar.gz"), "tar", "a.tar.gz does not allow random access; unpack it"),
         (lambda r: (r / "tar/a.tar").rename(r / "tar/a.doc"), "tar/a.doc", "neither a folder nor a .zip or .tar file"),
-        (lambda r: None, "nowhere", "nowhere is not there"),
+        (lambda r: None, "nowhere", "nowhere does not exist"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_opened_is_said(tree, spoil, form, message):
@@ -100,7 +100,7 @@ def test_frames_are_ordered_by_the_last_number_in_their_name():
     ("damage", "message"),
     [
         (lambda data: b"", "empty file"),
-        (lambda data: b"GIF89a", "no JPEG, no PNG"),
+        (lambda data: b"GIF89a", "neither JPEG nor PNG"),
         (lambda data: data[:-2], "cut short"),
         (lambda data: data[: len(data) // 2], "cut short"),
         (lambda data: data[:4] + data[-2:], "cut short|does not decode"),

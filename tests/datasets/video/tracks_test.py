@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(video, tracks, tmp_path):
 
 
 def test_a_video_that_is_not_one_is_named(tracks, tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.avi is not there"):
+    with pytest.raises(InputError, match=r"nothing\.avi does not exist"):
         cut_tracklets(tmp_path / "nothing.avi", tracks, tmp_path / "out")
     (tmp_path / "broken.avi").write_bytes(bytes(1000))
     with pytest.raises(InputError, match=r"broken\.avi cannot be read"):

@@ -198,7 +198,7 @@ def test_names_shapes_and_types_are_those_that_were_asked_for():
     [
         (lambda x: jnp.cumsum(x, 1), "`cumsum`"),
         (lambda x: jnp.concatenate([x, jnp.zeros_like(x)], 1), "a value repeated along an open dimension"),
-        (lambda x: x[:2], "a gather at places"),
+        (lambda x: x[:2], "a gather at indices"),
         (lambda x: x.sum(1) / x.shape[0], "`dim_as_value`"),
         (lambda x: lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 1))), "padding between values"),
         (

@@ -18,9 +18,9 @@ class Builder(ManualBuilder):
     PREPARE_COMMAND = "python data_prep/prepare.py duke_video --manual_dir=FOLDER"
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
-        """The tracklets of the three splits."""
+        """List the tracklets of the three splits."""
         return layout.list_tracklets(files)
 
     def published(self) -> tuple[Published, ...]:
-        """What is published about DukeMTMC-VideoReID."""
+        """Return the published numbers of DukeMTMC-VideoReID."""
         return layout.PUBLISHED

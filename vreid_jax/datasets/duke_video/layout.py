@@ -1,4 +1,4 @@
-"""DukeMTMC-VideoReID as its authors packed it: `{train,query,gallery}/<pid>/<tracklet>/*.jpg`."""
+"""The layout of DukeMTMC-VideoReID: `{train,query,gallery}/<pid>/<tracklet>/*.jpg`."""
 
 import re
 
@@ -22,7 +22,7 @@ _FRAME = re.compile(r"(\d+)(_?)C(\d)\2F(\d+)\2X(\d+)\.\w+", re.IGNORECASE)
 
 
 def list_tracklets(files: ManualFiles) -> Listing:
-    """The tracklets of the three folders; frames are those that are there, whatever number they start at.
+    """List the tracklets of the three folders; their frames may start at any number.
 
     Raises:
       InputError: a folder is missing or empty, a name does not parse, or a query's identity is not in the gallery.
@@ -34,7 +34,7 @@ def list_tracklets(files: ManualFiles) -> Listing:
     alone = unmatched(query, gallery)
     if alone:
         folder = alone.frames[0].rpartition("/")[0]
-        raise InputError(f"{files.where(folder)}: person {alone.pid} is a query and not in the gallery")
+        raise InputError(f"{files.where(folder)}: person {alone.pid} is a query but not in the gallery")
     return Listing(train, query, gallery, "official")
 
 
@@ -42,7 +42,7 @@ def _split(files: ManualFiles, folder: str, split: str) -> list[Tracklet]:
     tracklets, first_frames = [], {}
     for person in shown(files.folders(folder), f"listing {split}"):
         if not person.isdecimal() or int(person) < 1:
-            raise InputError(f"{files.where(f'{folder}/{person}')}: the folder of a person is named by a number from 1")
+            raise InputError(f"{files.where(f'{folder}/{person}')}: a person's folder must be named by a number from 1")
         names = files.folders(f"{folder}/{person}")
         if not names:
             raise InputError(f"{files.where(f'{folder}/{person}')} has no folders of tracklets")

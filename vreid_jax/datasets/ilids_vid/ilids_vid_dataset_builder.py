@@ -21,9 +21,9 @@ class Builder(ManualBuilder):
     PREPARE_COMMAND = "python data_prep/prepare.py ilids_vid --manual_dir=FOLDER"
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
-        """The tracklets of this division."""
+        """List the tracklets of this division."""
         return layout.list_tracklets(files, self.builder_config.number)
 
     def published(self) -> tuple[Published, ...]:
-        """What is published about iLIDS-VID."""
+        """Return the published numbers of iLIDS-VID."""
         return layout.PUBLISHED

@@ -1,4 +1,4 @@
-"""iLIDS-VID as its authors packed it: `sequences/cam{1,2}/personXXX/*.png` and a file of ten divisions."""
+"""The layout of iLIDS-VID: `sequences/cam{1,2}/personXXX/*.png` and a file of ten divisions."""
 
 import re
 
@@ -24,7 +24,7 @@ _FRAME = re.compile(r"cam(\d)_person_?(\d+)_(\d+)\.\w+", re.IGNORECASE)
 
 
 def list_tracklets(files: ManualFiles, number: int) -> Listing:
-    """Division `number`: the official one where its file is there, else a seeded one.
+    """List division `number`: the official one if its file is present, else a seeded one.
 
     Raises:
       InputError: a folder or a name is not as it must be, or a person is missing in a camera.
@@ -59,10 +59,10 @@ def _camera(files: ManualFiles, folder: str, camid: int) -> dict[str, Tracklet]:
         path = f"{folder}/{person}"
         match = _PERSON.fullmatch(person)
         if not match or int(match[1]) < 1:
-            raise InputError(f"{files.where(path)}: the folder of a person must be named like person001")
+            raise InputError(f"{files.where(path)}: a person's folder must be named like person001")
         pid = int(match[1])
         if pid in pids:
-            raise InputError(f"{files.where(path)}: person {pid} is there twice, also as {pids[pid]}")
+            raise InputError(f"{files.where(path)}: person {pid} has two folders, the other is {pids[pid]}")
         pids[pid] = person
         frames = files.frames(path)
         for frame in frames:
@@ -71,7 +71,7 @@ def _camera(files: ManualFiles, folder: str, camid: int) -> dict[str, Tracklet]:
             if not parsed:
                 raise InputError(f"{files.where(frame)}: a frame must be named like cam1_person001_00317.png")
             if (int(parsed[1]), int(parsed[2])) != (camid, pid):
-                raise InputError(f"{files.where(frame)}: a frame of another person or camera than its folder")
+                raise InputError(f"{files.where(frame)}: the frame is of another person or camera than its folder")
         tracklets[person] = Tracklet(f"cam{camid}/{person}", pid, camid, frames)
     if not tracklets:
         raise InputError(f"{files.where(folder)} has no folders of persons")

@@ -1,1 +1,1 @@
-"""Datasets that users bring: archives, MATLAB tables, person splits, and the builder they share."""
+"""Datasets that users must obtain themselves: archives, MATLAB tables, person splits, and their common builder."""

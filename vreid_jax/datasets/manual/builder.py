@@ -1,4 +1,4 @@
-"""The base of builders whose data a user has to ask for: listed by name, checked, and passed through."""
+"""The base of builders whose data a user must ask for: tracklets are listed by name, frames checked and copied."""
 
 import io
 import os
@@ -11,16 +11,16 @@ from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 
 
 class ManualBuilder(TrackletBuilder, skip_registration=True):
-    """A builder that reads `manual_dir`; a subclass says what is in it.
+    """A builder that reads `manual_dir`; a subclass knows its layout.
 
     Attributes:
-      manual_dir: where the data are, a folder or an archive; None is the folder that TFDS is given.
+      manual_dir: folder or archive with the data; None is the folder that TFDS was given.
     """
 
     manual_dir: str | os.PathLike | None = None
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
-        """The tracklets of the three splits, from names and tables alone; no picture is opened.
+        """List the tracklets of the three splits, from names and tables alone; no picture is opened.
 
         Raises:
           InputError: something is missing or does not parse.
@@ -28,7 +28,7 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
         raise NotImplementedError
 
     def published(self) -> tuple[Published, ...]:
-        """What is published about the data set."""
+        """Return the published numbers of the dataset."""
         raise NotImplementedError
 
     def _split_generators(self, dl_manager):

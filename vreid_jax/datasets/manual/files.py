@@ -1,4 +1,4 @@
-"""What a user put into a folder by hand, unpacked or as archives, read as one tree and never written to."""
+"""A folder that a user filled by hand, with folders or archives, read as one tree and never written to."""
 
 import os
 import re
@@ -12,37 +12,40 @@ from vreid_jax.datasets import pictures
 from vreid_jax.errors import InputError
 
 _LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX")
-_DEPTH = 5  # folders above a data set in somebody's archive
+_DEPTH = 5  # folders that an archive may have above the dataset
 _NUMBER = re.compile(r"\d+")
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder is something that an operating system left behind."""
+    """Return whether a file or folder was left behind by an operating system."""
     return name.startswith(".") or name in _LITTER
 
 
 def frame_order(name: str) -> tuple:
-    """Sort key of a frame's file name: its number, the last one in the name; by name where there is none."""
+    """Return the sort key of a frame's file name: the last number in it, or the name where it has none."""
     numbers = _NUMBER.findall(name.rpartition(".")[0])
     return (0, int(numbers[-1]), name) if numbers else (1, 0, name)
 
 
 class ManualFiles:
-    """A folder with what a data set came as: folders, `.zip` and `.tar` files, or one such archive alone.
+    """A folder with a dataset as it was distributed: folders, `.zip` and `.tar` files, or one such archive alone.
 
-    Paths are relative, with `/`; archives count as unpacked where they lie. Names are sorted, litter is left out.
+    Paths are relative and use `/`; archives appear unpacked in the folder that holds them. Names are sorted, litter is
+    left out.
 
     Args:
       root: the folder or archive.
 
     Raises:
-      InputError: there is no such thing, or an archive in it cannot be read.
+      InputError: `root` does not exist, or an archive in it cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike):
         self.root = Path(root).expanduser()
         if not self.root.exists():
-            raise InputError(f"manual_dir {self.root} is not there; name the folder that holds the data as it came")
+            raise InputError(
+                f"manual_dir {self.root} does not exist; name the folder that holds the data as distributed"
+            )
         folders = [self.root] if self.root.is_dir() else []
         archives = sorted(self.root.iterdir()) if folders else [self.root]
         self._sources: list[_Folder | _Zip | _Tar] = [_Folder(folder) for folder in folders]
@@ -54,7 +57,7 @@ class ManualFiles:
             elif path.suffix.lower() == ".tar":
                 self._sources.append(_Tar(path))
             elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")):
-                raise InputError(f"{path} cannot be read at random places; unpack it, or repack it as .zip or .tar")
+                raise InputError(f"{path} does not allow random access; unpack it, or repack it as .zip or .tar")
             elif not folders:
                 raise InputError(f"manual_dir {path} is neither a folder nor a .zip or .tar file")
 
@@ -66,15 +69,15 @@ class ManualFiles:
             source.close()
 
     def folders(self, folder: str) -> list[str]:
-        """Names of the folders in `folder`."""
+        """Return the names of the folders in `folder`."""
         return sorted({name for source in self._sources for name in source.list(folder)[0]})
 
     def files(self, folder: str) -> list[str]:
-        """Names of the files in `folder`."""
+        """Return the names of the files in `folder`."""
         return sorted({name for source in self._sources for name in source.list(folder)[1]})
 
     def frames(self, folder: str) -> tuple[str, ...]:
-        """Paths of the pictures in `folder`, in order of their number.
+        """Return the paths of the pictures in `folder`, in order of their number.
 
         Raises:
           InputError: there are none.
@@ -85,14 +88,14 @@ class ManualFiles:
         return tuple(f"{folder}/{name}" for name in sorted(names, key=frame_order))
 
     def find_folder(self, is_it: Callable[[set[str]], bool]) -> str | None:
-        """The folder nearest to the top the names of whose folders `is_it` accepts; "." is the top; None if none is."""
+        """Return the topmost folder for whose subfolders' names `is_it` holds ("." is the top), or None."""
         for folder, names, _ in self._walk():
             if is_it(set(names)):
                 return folder
         return None
 
     def find_file(self, name: str) -> str | None:
-        """The path of the file called `name` nearest to the top, or None."""
+        """Return the path of the topmost file called `name`, or None."""
         for folder, _, files in self._walk():
             if name in files:
                 return join(folder, name)
@@ -109,10 +112,10 @@ class ManualFiles:
             level = below
 
     def read(self, path: str) -> bytes:
-        """The contents of a file.
+        """Return the contents of a file.
 
         Raises:
-          InputError: it is not there, or cannot be read.
+          InputError: it is missing, or cannot be read.
         """
         source = self._source(path)
         if source is None:
@@ -123,10 +126,10 @@ class ManualFiles:
             raise InputError(f"{self.where(path)} cannot be read: {error}") from error
 
     def picture(self, path: str) -> bytes:
-        """The contents of a picture that was checked to be whole.
+        """Return the contents of a picture after checking that it is complete.
 
         Raises:
-          InputError: it is not there, or not a whole JPEG or PNG.
+          InputError: it is missing, or not a complete JPEG or PNG.
         """
         data = self.read(path)
         wrong = pictures.fault(data)
@@ -135,7 +138,7 @@ class ManualFiles:
         return data
 
     def where(self, path: str) -> str:
-        """Where a path lies, for messages: the archive's name comes before what is in it."""
+        """Return where a path is, for messages; a path in an archive comes after the archive's name."""
         folder, _, name = path.rpartition("/")
         for source in self._sources:
             folders, files = source.list(folder or ".")
@@ -149,7 +152,7 @@ class ManualFiles:
 
 
 def join(folder: str, name: str) -> str:
-    """`folder/name`, the top's name left out."""
+    """Return `folder/name`, or `name` in the top folder."""
     return name if folder == "." else f"{folder}/{name}"
 
 
@@ -158,7 +161,7 @@ _NOTHING: _Names = (frozenset(), frozenset())
 
 
 class _Folder:
-    """Files on disk; remembers the listing of the folder it was last asked for."""
+    """Files on disk; the listing of the last folder is remembered."""
 
     def __init__(self, root: Path):
         self._root, self._last = root, ("", _NOTHING)
@@ -192,7 +195,7 @@ class _Folder:
 
 
 class _Archive:
-    """An archive's table of contents: folder → names of folders, and names of files with where they begin."""
+    """An archive's table of contents: folder → names of its folders, and names of its files with their entries."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -247,7 +250,7 @@ class _Tar(_Archive):
                 while (member := tar.next()) is not None:
                     if member.isfile():
                         self.add(member.name, (member.offset_data, member.size))
-                    tar.members = []  # it would keep every member
+                    tar.members = []  # or tarfile would keep every member
             self._file = path.open("rb")
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{path} is not a readable, uncompressed tar archive ({error}); fetch it again") from error

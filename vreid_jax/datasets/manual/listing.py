@@ -1,4 +1,4 @@
-"""What a data set consists of, found by its names alone, and how that compares with what is published about it."""
+"""The tracklets of a dataset, listed from names alone, and their numbers beside the published ones."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ class Tracklet:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """The tracklets of the three splits, and where the division into train and test comes from."""
+    """The tracklets of the three splits, and the source of the division into train and test."""
 
     train: list[Tracklet]
     query: list[Tracklet]
@@ -26,13 +26,13 @@ class Listing:
     split_source: str
 
     def splits(self) -> dict[str, list[Tracklet]]:
-        """The three splits by name."""
+        """Return the three splits by name."""
         return {"train": self.train, "query": self.query, "gallery": self.gallery}
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A published number: what is counted (a key of `count`), the values it may have, and the rule it is counted by."""
+    """A published number: what is counted (a key of `count`), its allowed values, and the rule it is counted by."""
 
     what: str
     values: tuple[int | float, ...]
@@ -41,7 +41,7 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """A counted number, and what is published; `published` is empty for a number nobody published."""
+    """A counted number beside the published one; `published` is empty for a number that nobody published."""
 
     what: str
     found: int | float
@@ -50,7 +50,7 @@ class Finding:
 
     @property
     def differs(self) -> bool:
-        """Whether the number is published and is another one here."""
+        """Whether the number differs from the published one."""
         return bool(self.published) and self.found not in self.published
 
     def __str__(self):
@@ -62,7 +62,7 @@ class Finding:
 
 
 def count(listing: Listing) -> dict[str, int | float]:
-    """Numbers of a listing by name: tracklets, identities, frames and lengths of each split, distractors and junk."""
+    """Count a listing: tracklets, identities, frames and lengths of each split, distractors and junk, by name."""
     numbers: dict[str, int | float] = {}
     for split, tracklets in listing.splits().items():
         lengths = [len(tracklet.frames) for tracklet in tracklets]
@@ -87,7 +87,7 @@ def count(listing: Listing) -> dict[str, int | float]:
 
 
 def compare(listing: Listing, published: Sequence[Published]) -> list[Finding]:
-    """Every number of `count` beside what is published."""
+    """Return every number of `count` beside the published one."""
     known = {entry.what: entry for entry in published}
     return [
         Finding(what, found, known[what].values if what in known else (), known[what].rule if what in known else "")
@@ -96,6 +96,6 @@ def compare(listing: Listing, published: Sequence[Published]) -> list[Finding]:
 
 
 def unmatched(query: Iterable[Tracklet], gallery: Iterable[Tracklet]) -> Tracklet | None:
-    """A query whose identity the gallery does not have at all, or None."""
+    """Return the first query whose identity is not in the gallery, or None."""
     there = {tracklet.pid for tracklet in gallery}
     return next((tracklet for tracklet in query if tracklet.pid not in there), None)

@@ -1,4 +1,4 @@
-"""Tables in MATLAB files."""
+"""Reading of tables from MATLAB files."""
 
 import io
 
@@ -9,13 +9,13 @@ from vreid_jax.errors import InputError
 
 
 def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
-    """The table `key` of a `.mat` file, as int64.
+    """Return the table `key` of a `.mat` file, as int64.
 
     Raises:
-      InputError: the file is no MATLAB file, has no such table, or the table holds no whole numbers.
+      InputError: the file is not a MATLAB file, has no such table, or the table holds other than whole numbers.
     """
     try:
-        from scipy.io import loadmat  # here alone: datasets that are built are read without SciPy
+        from scipy.io import loadmat  # only here, so that built datasets are read without SciPy
     except ImportError as error:
         raise InputError(
             f"{files.where(path)} is read with SciPy, which is not installed: pip install scipy"
@@ -24,7 +24,7 @@ def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
         content = loadmat(io.BytesIO(files.read(path)))
     except InputError:
         raise
-    except Exception as error:  # scipy raises whatever the broken file made it stumble over
+    except Exception as error:  # SciPy raises whatever a broken file makes it run into
         raise InputError(f"{files.where(path)} is not a readable MATLAB file ({error}); fetch it again") from error
     names = sorted(name for name in content if not name.startswith("__"))
     if key not in names:

@@ -1,4 +1,4 @@
-"""Data sets of persons seen by two cameras, divided ten times into halves: which person is in which half."""
+"""The ten divisions of a two-camera dataset: which persons train and which test."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class SplitConfig(tfds.core.BuilderConfig):
 
 
 def configs() -> list[SplitConfig]:
-    """`split_0` to `split_9`."""
+    """Return the TFDS configs `split_0` to `split_9`."""
     return [
         SplitConfig(name=f"split_{number}", number=number, description=f"Division {number} of ten.")
         for number in range(NUM_SPLITS)
@@ -31,7 +31,7 @@ def configs() -> list[SplitConfig]:
 
 @dataclasses.dataclass(frozen=True)
 class Division:
-    """The persons of the two halves, and where the division comes from."""
+    """The persons of the two halves, and the source of the division."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -39,18 +39,18 @@ class Division:
 
 
 def seeded(persons: Sequence[str], number: int, missing: str) -> Division:
-    """Division `number` drawn at random, the same for the same persons; for want of the file `missing`."""
+    """Draw division `number` at random, always the same for the same persons, because the file `missing` is missing."""
     order = np.random.default_rng((2014, number)).permutation(len(persons))
     test = set(order[: len(persons) // 2].tolist())
     return Division(
         tuple(person for i, person in enumerate(persons) if i not in test),
         tuple(person for i, person in enumerate(persons) if i in test),
-        f"seeded: {missing} is not there, so these halves are not those of published results",
+        f"seeded: {missing} is missing, so these halves are not those of published results",
     )
 
 
 def from_table(files: ManualFiles, path: str, persons: Sequence[str], number: int) -> Division:
-    """Division `number` of a MATLAB file's `ls_set`: rows of numbers, from 1, into `persons`, the first half test.
+    """Read division `number` from a MATLAB file's `ls_set`, whose rows are numbers (from 1) of `persons`, first half test.
 
     Raises:
       InputError: the table does not fit the persons.
@@ -71,7 +71,7 @@ def from_table(files: ManualFiles, path: str, persons: Sequence[str], number: in
 
 
 def listing(division: Division, cameras: Mapping[int, Mapping[str, Tracklet]]) -> Listing:
-    """Train from both cameras, query from the first, gallery from the second; `cameras` has each one's tracklets."""
+    """List train from both cameras, query from the first, gallery from the second; `cameras` is camera → its tracklets."""
     (_, first), (_, second) = sorted(cameras.items())
     return Listing(
         [camera[person] for person in division.train for camera in (first, second)],

@@ -1,4 +1,4 @@
-"""MARS as its authors packed it: two folders of boxes, two lists of names, and tables of rows into them."""
+"""The layout of MARS: two folders of boxes, two lists of their names, and tables whose rows are ranges of a list."""
 
 import re
 
@@ -35,7 +35,7 @@ _INFO = ("train_name.txt", "test_name.txt", "tracks_train_info.mat", "tracks_tes
 
 
 def list_tracklets(files: ManualFiles) -> Listing:
-    """The rows of the two tables; `gallery` holds every test row and `query` repeats those of `query_IDX`.
+    """List the rows of the two tables; `gallery` holds every test row and `query` repeats those of `query_IDX`.
 
     Raises:
       InputError: a file is missing, a name does not parse, a table does not fit the names, or a row is wrong.
@@ -66,7 +66,7 @@ def list_tracklets(files: ManualFiles) -> Listing:
     for row, tracklet in zip(rows, query, strict=True):
         if tracklet.pid <= 0:
             raise InputError(
-                f"{files.where(path)} names row {row}, which is of pid {tracklet.pid}: junk and distractors are no queries"
+                f"{files.where(path)} names row {row}, which is of pid {tracklet.pid}: junk and distractors cannot be queries"
             )
     return Listing(train, query, test, "official")
 
@@ -101,10 +101,10 @@ def _rows(files: ManualFiles, boxes: str, names_path: str, table_path: str, spli
             match = _NAME.fullmatch(name)
             if not match:
                 raise InputError(
-                    f"{files.where(names_path)}, line {line}: {name!r} is no name like 0001C1T0001F001.jpg"
+                    f"{files.where(names_path)}, line {line}: {name!r} is not a name like 0001C1T0001F001.jpg"
                 )
             if name in seen:
-                raise InputError(f"{files.where(names_path)}, line {line}: {name} is there twice")
+                raise InputError(f"{files.where(names_path)}, line {line}: {name} is listed twice")
             seen.add(name)
             found = (-1 if match[1] == "00-1" else int(match[1]), int(match[2]))
             if found != (pid, camid):

@@ -20,9 +20,9 @@ class Builder(ManualBuilder):
     PREPARE_COMMAND = "python data_prep/prepare.py mars --manual_dir=FOLDER"
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
-        """The tracklets of the three splits."""
+        """List the tracklets of the three splits."""
         return layout.list_tracklets(files)
 
     def published(self) -> tuple[Published, ...]:
-        """What is published about MARS."""
+        """Return the published numbers of MARS."""
         return layout.PUBLISHED

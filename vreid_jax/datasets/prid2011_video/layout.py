@@ -1,4 +1,4 @@
-"""PRID 2011, multi-shot, as its authors packed it: `multi_shot/cam_{a,b}/person_XXXX/*.png`."""
+"""The layout of the multi-shot part of PRID 2011: `multi_shot/cam_{a,b}/person_XXXX/*.png`."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _CAMERAS = {1: "cam_a", 2: "cam_b"}
 
 
 def list_tracklets(files: ManualFiles, number: int) -> Listing:
-    """Division `number`: from one of `SPLIT_FILES` where it is there, else a seeded one.
+    """List division `number`: from one of `SPLIT_FILES` if present, else a seeded one.
 
     Raises:
       InputError: a folder or a name is not as it must be, or a division names a person who is not in both cameras.
@@ -62,7 +62,7 @@ def _camera(files: ManualFiles, folder: str, camid: int) -> dict[str, Tracklet]:
         path = f"{folder}/{person}"
         match = _PERSON.fullmatch(person)
         if not match or int(match[1]) < 1:
-            raise InputError(f"{files.where(path)}: the folder of a person must be named like person_0001")
+            raise InputError(f"{files.where(path)}: a person's folder must be named like person_0001")
         if int(match[1]) > SHARED:
             continue
         frames = files.frames(path)
@@ -76,7 +76,7 @@ def _camera(files: ManualFiles, folder: str, camid: int) -> dict[str, Tracklet]:
 
 
 def _named(files: ManualFiles, path: str, persons: list[str], number: int) -> Division:
-    """A division by names: a list of ten `{"train": [...], "test": [...]}`."""
+    """Read a division from a list of ten `{"train": [...], "test": [...]}` of names."""
     where = files.where(path)
     try:
         halves = json.loads(files.read(path))[number]
@@ -86,7 +86,7 @@ def _named(files: ManualFiles, path: str, persons: list[str], number: int) -> Di
             f'{where} must be a list of {NUM_SPLITS} {{"train": [...], "test": [...]}} of names like person_0001'
         ) from error
     if not train or not test or len({*train, *test}) < len(train) + len(test):
-        raise InputError(f"{where}, division {number}: a half is empty, or a person is in it twice")
+        raise InputError(f"{where}, division {number}: a half is empty, or a person occurs twice")
     unknown = sorted({*train, *test} - set(persons))
     if unknown:
         raise InputError(f"{where}, division {number}, names {unknown[0]}, who is not in both cameras")

@@ -1,4 +1,4 @@
-"""TFDS builder of the dataset `folder`: tracklets that somebody has as folders of pictures."""
+"""TFDS builder of the dataset `folder`: tracklets that a user keeps as folders of pictures."""
 
 import dataclasses
 import io
@@ -16,21 +16,21 @@ from vreid_jax.errors import InputError
 
 @dataclasses.dataclass
 class FolderConfig(tfds.core.BuilderConfig):
-    """A folder and how its unreadable frames are treated; the name follows the contents, so a change is built anew."""
+    """A folder and what to do about unreadable frames; the name is a fingerprint, so a changed folder is built again."""
 
     path: str = ""
     bad_frames: str = "error"
 
 
 def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderConfig:
-    """The configuration of a folder.
+    """Return the configuration of a folder.
 
     Args:
       path: folder with train, query and gallery.
       bad_frames: "error", or "skip" to leave unreadable frames out and count them in the metadata.
 
     Raises:
-      InputError: the folder or a split is not there, a name does not parse, a tracklet has no frames.
+      InputError: the folder or a split is missing, a name does not parse, a tracklet has no frames.
     """
     if bad_frames not in layout.BAD_FRAMES:
         raise InputError(f"bad_frames={bad_frames!r} must be one of {', '.join(layout.BAD_FRAMES)}")
@@ -45,7 +45,7 @@ class Builder(TrackletBuilder):
 
     def _create_builder_config(self, builder_config, *args, **kwargs):
         if isinstance(builder_config, FolderConfig):
-            return builder_config  # TFDS would warn that it is not listed, as no folder's can be
+            return builder_config  # TFDS would warn that it is not in BUILDER_CONFIGS, where no folder can be
         return super()._create_builder_config(builder_config, *args, **kwargs)
 
     def _split_generators(self, dl_manager):

@@ -1,4 +1,4 @@
-"""The layout `PATH/{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`: listed, checked, and its fingerprint."""
+"""The layout `PATH/{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`: listing, checks and fingerprint."""
 
 import dataclasses
 import filecmp
@@ -8,12 +8,26 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.datasets.manual.files import frame_order, is_litter
 from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.errors import InputError
 
+__all__ = [
+    "BAD_FRAMES",
+    "LARGEST",
+    "OTHER_PICTURES",
+    "SPLITS",
+    "FolderTracklet",
+    "check_frames",
+    "check_shared_names",
+    "find",
+    "fingerprint",
+    "list_split",
+]
+
 SPLITS = ("train", "query", "gallery")
-BAD_FRAMES = ("error", "skip")
+LARGEST = 2**63 - 1  # an int64, which is how pid and camid are stored
 OTHER_PICTURES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
 
@@ -28,9 +42,6 @@ class FolderTracklet:
     frames: tuple[Path, ...]
 
 
-LARGEST = 2**63 - 1  # of the numbers that a dataset stores
-
-
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(p for p in folder.iterdir() if not is_litter(p.name))
@@ -40,12 +51,12 @@ def _entries(folder: Path) -> list[Path]:
 
 def _number(text: str, path: Path) -> int:
     if int(text) > LARGEST:
-        raise InputError(f"{path}: {text} is too large a number; give a smaller one")
+        raise InputError(f"{path}: {text} is too large a number; use a smaller one")
     return int(text)
 
 
 def list_split(root: Path, split: str) -> list[FolderTracklet]:
-    """The tracklets of a split, sorted by path, frames in order of their number; files are not opened.
+    """List the tracklets of a split, sorted by path, frames in order of their number; files are not opened.
 
     Raises:
       InputError: the split is missing or empty, a pid or camera does not parse, a tracklet has no frames.
@@ -63,7 +74,7 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
             if not path.is_dir():
                 raise InputError(f"{path} is a file where a folder c<camera>_<name> of frames is expected")
             match = _CAMERA.fullmatch(path.name)
-            if not match or re.search("[\ud800-\udfff]", path.name):  # what Python makes of bytes that are no text
+            if not match or re.search("[\ud800-\udfff]", path.name):  # surrogates: bytes that are not UTF-8
                 raise InputError(
                     f"{str(path)!r}: the name of a tracklet folder must be c<camera>_<name> in UTF-8, as in c2_track17"
                 )
@@ -81,7 +92,11 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
 
 
 def check_shared_names(query: list[FolderTracklet], gallery: list[FolderTracklet]) -> None:
-    """A name in both query and gallery is one tracklet, embedded once; `InputError` where their frames differ."""
+    """Check that tracklets of one name in query and gallery, which are embedded once, have the same frames.
+
+    Raises:
+      InputError: their frames differ.
+    """
     there = {tracklet.tracklet_id: tracklet.frames for tracklet in gallery}
     for tracklet in query:
         other = there.get(tracklet.tracklet_id, tracklet.frames)
@@ -90,7 +105,7 @@ def check_shared_names(query: list[FolderTracklet], gallery: list[FolderTracklet
         )
         if not same:
             raise InputError(
-                f"{tracklet.frames[0].parent} and {other[0].parent} have one name and different frames: rename one"
+                f"{tracklet.frames[0].parent} and {other[0].parent} share a name but not their frames: rename one"
             )
 
 
@@ -99,12 +114,14 @@ def _pid(person: Path, split: str) -> int:
         raise InputError(f"{person}: {person.parent} holds one folder for each person, named by a whole number")
     pid = _number(person.name, person)
     if pid <= 0 and split != "gallery":
-        raise InputError(f"{person}: pid {pid} stands for distractors or junk, which belong into gallery only")
+        raise InputError(
+            f"{person}: pid {pid} stands for {'distractors' if pid == 0 else 'junk'}, which belong in gallery only"
+        )
     return pid
 
 
 def find(path: str | os.PathLike) -> Path:
-    """The folder, checked to be there.
+    """Return the absolute path of the folder `path`.
 
     Raises:
       InputError: there is no such folder.
@@ -116,7 +133,7 @@ def find(path: str | os.PathLike) -> Path:
 
 
 def fingerprint(root: Path, bad_frames: str) -> str:
-    """16 hexadecimal digits that change with the paths, sizes and times of the files, and with `bad_frames`."""
+    """Return 16 hexadecimal digits that change with the paths, sizes and times of the files, and with `bad_frames`."""
     digest = hashlib.sha256(f"{root}\0{bad_frames}\0".encode("utf-8", "surrogateescape"))
     for split in SPLITS:
         _add_files(digest, str(root / split), depth=3)
@@ -124,10 +141,10 @@ def fingerprint(root: Path, bad_frames: str) -> str:
 
 
 def _add_files(digest, folder: str, depth: int) -> None:
-    """Add the names down to `depth` levels below a folder, and of the last level, the frames, the sizes and times."""
+    """Add the names down to `depth` levels below a folder; of the last level, the frames, also sizes and times."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:  # no folder, which `list_split` will say
+    except OSError:  # not a folder; `list_split` reports it
         entries = []
     for entry in entries:
         if is_litter(entry.name):
@@ -137,7 +154,7 @@ def _add_files(digest, folder: str, depth: int) -> None:
             try:
                 stat = entry.stat()
                 about = f"{stat.st_size}\0{stat.st_mtime_ns}"
-            except OSError as error:  # a link to nothing, which `check_frames` will say
+            except OSError as error:  # a broken link; `check_frames` reports it
                 about = str(error.errno)
         digest.update(f"{depth}{entry.name}\0{about}\0".encode("utf-8", "surrogateescape"))
         if depth > 1:
@@ -145,14 +162,14 @@ def _add_files(digest, folder: str, depth: int) -> None:
 
 
 def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
-    """Decodes every frame once.
+    """Decode every frame once.
 
     Args:
-      tracklets: of one split.
+      tracklets: the tracklets of one split.
       bad_frames: "error", or "skip" to leave unreadable frames out.
 
     Returns:
-      The tracklets without their unreadable frames, and how many of those there were.
+      The tracklets without their unreadable frames, and the number of those.
 
     Raises:
       InputError: a frame is unreadable and `bad_frames` is "error", or a tracklet has no readable frame.
@@ -163,7 +180,7 @@ def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[
         for frame in tracklet.frames:
             try:
                 wrong = fault(frame.read_bytes())
-            except OSError as error:  # a link to nothing, a folder, a file of somebody else's
+            except OSError as error:  # a broken link, a folder, a file of another user
                 wrong = f"cannot be read ({error.strerror})"
             if not wrong:
                 good.append(frame)

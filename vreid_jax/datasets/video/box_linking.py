@@ -1,4 +1,4 @@
-"""Links detections without ids into tracks, by the overlap of boxes in neighbouring frames."""
+"""Linking of detections without ids into tracks, by the overlap of boxes in neighbouring frames."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ BoxType = TypeVar("BoxType")  # a dataclass with frame, track, left, top, width 
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes [left, top, width, height], `[A, 4]` and `[B, 4]`: `[A, B]` in [0, 1]."""
+    """Return the intersection over union of boxes [left, top, width, height], `[A, 4]` and `[B, 4]` → `[A, B]` in [0, 1]."""
     a, b = a[:, None], b[None]
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
@@ -21,14 +21,14 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def link(boxes: Sequence[BoxType], min_iou: float = 0.5, max_gap: int = 5) -> list[BoxType]:
     """Give detections the ids of tracks, from 1 on in order of appearance.
 
-    Frame by frame, the detections are matched one to one with the last boxes of the tracks so that the sum of overlaps is
-    largest; what overlaps less than `min_iou` with its match starts a track. There is no model of motion or appearance,
-    so people who cross may swap ids, and a person who is hidden for long comes back under another one.
+    Frame by frame, detections are matched one to one with the last boxes of the tracks so that the sum of overlaps is
+    maximal; a detection that overlaps less than `min_iou` with its match starts a track. There is no model of motion or
+    appearance, so people who cross may swap ids, and a person who is hidden for long returns under another id.
 
     Args:
-      boxes: detections, in any order; their `track` is not looked at.
-      min_iou: least overlap of a box with the track it goes on with, in (0, 1].
-      max_gap: frames in a row that a track may miss.
+      boxes: detections, in any order; their `track` is ignored.
+      min_iou: least overlap of a box with the track it continues, in (0, 1].
+      max_gap: number of consecutive frames that a track may miss.
 
     Returns:
       The boxes in order of frames, with their tracks.

@@ -1,4 +1,4 @@
-"""Cuts tracklets out of a video along tracks in MOTChallenge format, into the layout that the dataset `folder` reads."""
+"""Cutting of tracklets out of a video along MOTChallenge tracks, into the layout that the dataset `folder` reads."""
 
 import contextlib
 import dataclasses
@@ -14,12 +14,12 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder
 
 _QUALITY = 95
-_MOST_OUTSIDE = 0.1  # of the boxes may lie wholly outside of the picture; of another video's tracks more do
+_MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A box of one track (from 1; -1 for a detection without id) in one frame (from 1), in pixels."""
+    """A box in pixels: `frame` counts from 1, `track` is an id from 1 or -1 for a detection without one."""
 
     frame: int
     track: int
@@ -31,23 +31,23 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What was cut: numbers of identities, tracklets and frames."""
+    """Numbers of identities, tracklets and frames that were cut."""
 
     train_identities: int
     test_identities: int
     tracklets: int
     frames: int
-    left_out: int  # tracks shorter than asked for
+    left_out: int  # tracks that are too short
 
 
 def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
-    """Reads `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
+    """Read `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
 
-    Where every id is -1 the boxes are detections, and are linked into tracks (see `box_linking.link`).
+    If every id is -1, the boxes are detections and are linked into tracks (see `box_linking.link`).
 
     Raises:
-      InputError: the file is not there, a line is malformed (its number is named), some boxes have ids and some have none,
-        or there is no box at all.
+      InputError: the file is missing, a line is malformed (its number is named), only some boxes have ids, or there is no
+        box at all.
     """
     if not 0 < min_iou <= 1 or max_gap < 0:
         raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
@@ -57,7 +57,7 @@ def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5)
     except OSError as error:
         raise InputError(f"the tracks {path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the tracks {path} are no text: lines are frame,id,x,y,w,h,confidence,-1,-1,-1") from error
+        raise InputError(f"the tracks {path} are not text: lines are frame,id,x,y,w,h,confidence,-1,-1,-1") from error
     boxes, seen = [], set()
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -96,7 +96,7 @@ def _parse(line: str, where: str) -> tuple[Box, bool]:
 
 
 def clip_box(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
-    """Top, bottom, left, right of the part of a box inside the picture, in whole pixels; None if there is none."""
+    """Return top, bottom, left, right, in whole pixels, of the part of a box inside the picture, or None."""
     left, right = max(0, round(box.left)), min(width, round(box.left + box.width))
     top, bottom = max(0, round(box.top)), min(height, round(box.top + box.height))
     return (top, bottom, left, right) if bottom > top and right > left else None
@@ -114,29 +114,29 @@ def cut_tracklets(
     max_gap: int = 5,
     progress: bool = True,
 ) -> Summary:
-    """Writes `out/{train,query,gallery}/<pid>/c<camid>_track<id>/<frame>.jpg`, pid being the track's id.
+    """Write `out/{train,query,gallery}/<pid>/c<camid>_track<id>/<frame>.jpg`, pid being the track's id.
 
-    Half of the identities, drawn by `seed`, are for training. The first half of a track is camera 1, the second half
-    camera 2; of a test identity the first is the query and the second in the gallery. The video is read once, one frame
-    in memory at a time, and `out` appears when everything is written.
+    Half of the identities, drawn by `seed`, are for training. The first half of a track becomes camera 1, the second
+    half camera 2; of a test identity the first is the query and the second goes into the gallery. The video is read once,
+    with one frame in memory at a time, and `out` appears when everything is written.
 
     Args:
       video: any video that OpenCV reads.
-      tracks: boxes in MOTChallenge format, with ids, or all with id -1: detections, which are linked first.
-      out: a folder that does not exist yet, or is empty.
+      tracks: boxes in MOTChallenge format, with ids, or detections (all ids -1), which are linked first.
+      out: a folder that does not exist, or is empty.
       min_length: tracks with fewer boxes inside the picture are left out; at least 2.
       resize: (height, width) of the written frames in pixels; None leaves them as they are.
       seed: which identities are for training.
-      min_iou: of detections: least overlap of neighbouring boxes of a track, in (0, 1].
-      max_gap: of detections: frames in a row that a track may miss.
+      min_iou: for detections, least overlap of neighbouring boxes of a track, in (0, 1].
+      max_gap: for detections, number of consecutive frames that a track may miss.
       progress: whether to show a bar.
 
     Raises:
-      InputError: an input cannot be used; `out` is then as it was.
+      InputError: an input cannot be used; `out` is then unchanged.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already and is not an empty folder: name another one, or remove it")
+        raise InputError(f"{out} exists and is not an empty folder: name another one, or remove it")
     if min_length < 2:
         raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
     boxes = read_tracks(tracks, min_iou, max_gap)
@@ -156,7 +156,7 @@ def cut_tracks(
     min_length: int = 2,
     progress: bool = True,
 ) -> int:
-    """Writes every track whole, `out/track<id>/<frame>.jpg`, as it is in the video; returns how many there are.
+    """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video, and return the number of tracks.
 
     Raises:
       InputError: an input cannot be used, or no track has `min_length` boxes inside the picture.
@@ -176,16 +176,16 @@ def cut_tracks(
 
 
 def read_fps(video: str | os.PathLike) -> float:
-    """Frames a second that a video names, 0 if it names none."""
+    """Return the frames per second that a video states, 0 if it states none."""
     with _opened(video) as (reader, _):
         return float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
 
 
 @contextlib.contextmanager
 def _opened(video: str | os.PathLike):
-    """A video's reader, and its first frame, which was read."""
+    """Yield a video's reader and its first frame, which is read already."""
     if not Path(video).is_file():
-        raise InputError(f"the video {video} is not there")
+        raise InputError(f"the video {video} does not exist")
     reader = cv2.VideoCapture(os.fspath(video))
     try:
         readable, first = reader.read() if reader.isOpened() else (False, None)
@@ -197,11 +197,11 @@ def _opened(video: str | os.PathLike):
 
 
 def _check_inside(boxes, shape, video, tracks) -> None:
-    """Raises `InputError` where so many boxes miss the picture that they must be another video's."""
+    """Raise `InputError` if so many boxes miss the picture that they must be of another video."""
     outside = sum(clip_box(box, *shape) is None for box in boxes)
     if outside > _MOST_OUTSIDE * len(boxes):
         raise InputError(
-            f"{outside} of {len(boxes)} boxes of {tracks} lie outside of the picture of {video}, which is "
+            f"{outside} of {len(boxes)} boxes of {tracks} lie outside the picture of {video}, which is "
             f"{shape[1]} x {shape[0]}: they are of another video, or of another size of it"
         )
 
@@ -210,7 +210,7 @@ Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT,
 
 
 def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]], Summary]:
-    """Which crops of which frame go where."""
+    """Decide which crops of which frame go where."""
     by_track = _crops(boxes, shape)
     ids = sorted(track for track, crops in by_track.items() if len(crops) >= min_length)
     if len(ids) < 2:
@@ -232,7 +232,7 @@ def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]],
 
 
 def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]]]:
-    """Frames and crops of every track, of its boxes inside the picture."""
+    """Return the frames and crops of every track, for its boxes inside the picture."""
     by_track: dict[int, list[tuple[int, tuple[int, int, int, int]]]] = {}
     for box in boxes:
         inside = clip_box(box, *shape)

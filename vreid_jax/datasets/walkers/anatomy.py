@@ -1,8 +1,8 @@
-"""A walking skeleton: joint positions from a build, a posture and a phase, projected to the picture plane.
+"""A walking skeleton: joint positions from build, posture and phase, projected to the picture plane.
 
 Every joint depends on the phase θ only through sin θ (legs) and sin(θ + φ) (arms). Two consequences make gait twins
 honest: under a uniform phase a single frame says nothing about the stride frequency, and since θ → π - θ maps φ to -φ,
-it says nothing about which of the two the arms do, lead or lag, either. Only the order of frames does.
+it does not say whether the arms lead or lag either. Only the order of frames does.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ class Body:
 
 
 def _polar(angle: np.ndarray, length: float) -> np.ndarray:
-    """Downward segment swung forwards by `angle` → `[T, 3]` (forward, left, up)."""
+    """Return a downward segment swung forwards by `angle` → `[T, 3]` (forward, left, up)."""
     return np.stack([length * np.sin(angle), np.zeros_like(angle), -length * np.cos(angle)], -1)
 
 
 def joints(body: Body, phase: np.ndarray, arm_offset: float) -> dict[str, np.ndarray]:
-    """Joint positions of a walking person.
+    """Return the joint positions of a walking person.
 
     Args:
       body: build and posture.
@@ -82,7 +82,7 @@ def joints(body: Body, phase: np.ndarray, arm_offset: float) -> dict[str, np.nda
 
 
 def project(point: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
-    """Orthographic view of `[T, 3]` body coordinates → `[T, 2]`: x to the right, y downwards, in standing heights.
+    """Project body coordinates `[T, 3]` orthographically → `[T, 2]`: x to the right, y downwards, in standing heights.
 
     `yaw` 0 walks to the right, π/2 towards the camera, π to the left; `pitch` is how far the camera looks down.
     """

@@ -6,10 +6,10 @@ import functools
 import cv2
 import numpy as np
 
-CANVAS = (256, 128)  # everything is drawn at this size (height, width) and then reduced, so all sizes show the same
-MARGIN = 24  # rows of the panorama above and below the canvas, for boxes that shake
+CANVAS = (256, 128)  # (height, width) of the drawing, which is then reduced, so that all sizes show the same
+MARGIN = 24  # rows of the panorama above and below the canvas, for shaking boxes
 _PANORAMA = 1024
-_CAMERA = 101  # its stream of random numbers
+_CAMERA = 101  # number of the cameras' random generators
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ _VIEWS = (0.0, 0.55, -0.45, 0.2, -0.8, 1.05)
 
 @functools.lru_cache(maxsize=64)
 def make_camera(seed: int, camid: int, height: int, width: int) -> Camera:
-    """Camera `camid` (from 1) for frames of the given size."""
+    """Return camera `camid` (from 1) for frames of the given size."""
     rng = np.random.default_rng([seed, _CAMERA, camid])
     yaw = _VIEWS[(camid - 1) % len(_VIEWS)] + rng.uniform(-0.08, 0.08)
     pitch = rng.uniform(0.08, 0.24)
@@ -53,7 +53,7 @@ def make_camera(seed: int, camid: int, height: int, width: int) -> Camera:
 
 
 def _panorama(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A street: ground with slabs, and behind it walls, windows, hedges and posts."""
+    """Draw a street: ground with slabs, and behind it walls, windows, hedges and posts."""
     height, width = CANVAS[0] + 2 * MARGIN, CANVAS[1]
     horizon = int(rng.uniform(0.3, 0.55) * height)
     ground = rng.uniform(90, 180) + rng.uniform(-18, 18, 3)
@@ -90,6 +90,6 @@ def _panorama(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
             cv2.rectangle(image, (x, 0), (x + w, horizon), (0.5 * wall + 0.5 * colour).tolist(), -1)
         x += w + int(rng.integers(5, 45))
     grain = cv2.resize(rng.normal(0, 7, (height // 4, _PANORAMA // 4)).astype(np.float32), (_PANORAMA, height))
-    image = cv2.GaussianBlur(image + grain[..., None], (0, 0), 1.6)  # out of focus: the person is what is sharp
+    image = cv2.GaussianBlur(image + grain[..., None], (0, 0), 1.6)  # out of focus, unlike the person
     image = image.clip(0, 255).astype(np.uint8)
     return np.concatenate([image, image[:, :width]], axis=1), ground

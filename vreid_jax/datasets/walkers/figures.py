@@ -14,7 +14,7 @@ _CIRCLE = np.linspace(0, 2 * np.pi, 13)[:-1]
 
 
 def _capsule(start: np.ndarray, end: np.ndarray, start_radius: float, end_radius: float) -> np.ndarray:
-    """A limb from `start` to `end` (`[T, 2]`) with round ends → `[T, 12, 2]`."""
+    """Return a limb from `start` to `end` (`[T, 2]`) with round ends → `[T, 12, 2]`."""
     along = end - start
     angle = np.arctan2(along[:, 1], along[:, 0])[:, None]
     near, far = angle + _ARC, angle + _ARC + np.pi
@@ -71,7 +71,7 @@ class _Figure:
         collar, pelvis = at["collar"], at["pelvis"]
 
         def across(level: float, half: float) -> tuple[np.ndarray, np.ndarray]:
-            """Left and right edge at `level` between collar (0) and pelvis (1)."""
+            """Return the left and right edge at `level` between collar (0) and pelvis (1)."""
             middle = collar + level * (pelvis - collar)
             return middle - np.array([half, 0.0]), middle + np.array([half, 0.0])
 
@@ -151,7 +151,7 @@ class _Figure:
 def person(
     outfit: Outfit, body: Body, yaw: float, pitch: float, phase: np.ndarray, arm_offset: float
 ) -> tuple[Part, ...]:
-    """The polygons of a walking person, the farthest first.
+    """Return the polygons of a walking person, the farthest first.
 
     Args:
       outfit: clothes.
@@ -194,7 +194,7 @@ def person(
 
 
 def place(parts: tuple[Part, ...], scale: np.ndarray, feet: np.ndarray) -> list[Part]:
-    """Moves parts onto the canvas: `scale` `[T]` pixels a standing height, `feet` `[T, 2]` pixels → fixed-point int32."""
+    """Move parts onto the canvas: `scale` `[T]` in pixels per standing height, `feet` `[T, 2]` in pixels → fixed-point int32."""
     factor = float(1 << SHIFT)
     return [
         (((corners * scale[:, None, None] + feet[:, None]) * factor).round().astype(np.int32), colour)
@@ -203,6 +203,6 @@ def place(parts: tuple[Part, ...], scale: np.ndarray, feet: np.ndarray) -> list[
 
 
 def paint(image: np.ndarray, parts: list[Part], frame: int) -> None:
-    """Paints frame number `frame` of placed parts over `image`, in place."""
+    """Paint frame number `frame` of placed parts over `image`, in place."""
     for corners, colour in parts:
         cv2.fillConvexPoly(image, corners[frame], colour, cv2.LINE_AA, SHIFT)

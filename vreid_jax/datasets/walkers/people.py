@@ -1,4 +1,4 @@
-"""Who walks: clothes, build and posture of an appearance, and the gait of an identity."""
+"""The people: clothes, build and posture of an appearance, and the gait of an identity."""
 
 import colorsys
 import dataclasses
@@ -7,7 +7,10 @@ import numpy as np
 
 from vreid_jax.datasets.walkers.anatomy import Body
 
-SLOWEST, FASTEST = 1 / 20, 1 / 6  # strides per frame; two steps a stride, so the picture repeats at most every 3 frames
+SLOWEST, FASTEST = (
+    1 / 20,
+    1 / 6,
+)  # strides per frame; a stride is two steps, so the picture repeats every 3 frames at the most
 
 Colour = tuple[int, int, int]
 
@@ -26,7 +29,7 @@ class Outfit:
     pattern: str  # plain, stripes, block, zip
     sleeves: str  # long, short
     legs: str  # long, shorts
-    coat: float  # how far the upper garment falls down the thigh, 0 … 1
+    coat: float  # how far the upper garment covers the thigh, 0 … 1
     bag: str  # none, backpack, shoulder, hand
     hairstyle: str  # short, long, bald, cap
 
@@ -52,7 +55,7 @@ _HAIR = [(28, 22, 20), (62, 42, 30), (112, 76, 44), (186, 148, 88), (150, 146, 1
 
 
 def sample_outfit(rng: np.random.Generator) -> Outfit:
-    """Clothes drawn at random."""
+    """Draw clothes at random."""
     return Outfit(
         shirt=_cloth(rng),
         second=_cloth(rng),
@@ -71,7 +74,7 @@ def sample_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def sample_body(rng: np.random.Generator) -> Body:
-    """Build, posture and the amplitudes of limbs, all of which a single frame shows."""
+    """Draw build, posture and amplitudes of limbs, all of which a single frame shows."""
     return Body(
         build=rng.uniform(0.82, 1.28),
         leg_swing=rng.uniform(0.40, 0.60),
@@ -85,15 +88,15 @@ def sample_body(rng: np.random.Generator) -> Body:
 
 
 def sample_gait(rng: np.random.Generator) -> Gait:
-    """The gait of somebody who has no twin."""
+    """Draw the gait of a person without a twin."""
     frequency = np.exp(rng.uniform(np.log(SLOWEST), np.log(FASTEST)))
     return Gait(float(frequency), float(rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.2)))
 
 
 def sample_twin_gaits(rng: np.random.Generator, count: int) -> list[Gait]:
-    """Gaits of one group of twins: frequencies at least a factor 2.1 apart for a pair, 1.4 in a group of four, 1.15 of eight.
+    """Draw the gaits of a group of twins, with frequencies at least a factor 2.1 apart in a pair, 1.4 in four, 1.15 in eight.
 
-    Neighbouring frequencies get opposite signs of the arm offset; its size, which a frame shows, is the same in all.
+    Neighbouring frequencies get opposite signs of the arm offset; its size, which a frame shows, is common to all.
     """
     spread = np.log(FASTEST / SLOWEST)
     span = rng.uniform(0.86, 1.0) if count > 2 else rng.uniform(0.62, 0.8)

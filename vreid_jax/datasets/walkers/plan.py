@@ -1,4 +1,4 @@
-"""What a walkers dataset contains: identities, gait twins, cameras and the list of tracklets, before anything is drawn."""
+"""The plan of a walkers dataset, before anything is drawn: identities, gait twins, cameras and tracklets."""
 
 import dataclasses
 import functools
@@ -7,13 +7,13 @@ import numpy as np
 
 from vreid_jax.datasets.walkers import people
 
-# Streams of random numbers: each thing drawn has a generator of its own, so that no draw disturbs another.
+# Every thing drawn has a random generator of its own, so that no draw disturbs another.
 _OUTFIT, _GAIT, _IDENTITY, _LENGTH, _TRACKLET, _EXTRA = range(6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large a dataset is: picture size in pixels, numbers of identities and tracklets, lengths in frames."""
+    """The size of a dataset: picture size in pixels, numbers of identities and tracklets, lengths in frames."""
 
     height: int = 64
     width: int = 32
@@ -32,20 +32,20 @@ class Size:
     shortest: int = 8
     typical: int = 18  # median length
     longest: int = 48
-    box_jitter: float = 1.0  # how much the boxes are off, in multiples of what is usual here
+    box_jitter: float = 1.0  # error of the boxes, as a multiple of the usual one
     seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Tracklet:
-    """One tracklet to draw. `split` is train or test; (seed, split, index) decides every pixel."""
+    """One tracklet to draw. `split` is train or test; (seed, split, index) determines every pixel."""
 
     split: str
     index: int
     pid: int
     camid: int
     length: int
-    outfit: int  # which clothes, build and posture; equal in gait twins
+    outfit: int  # number of the clothes, build and posture; equal in gait twins
     occluded: bool
     crossed: bool
     lost: bool
@@ -53,7 +53,7 @@ class Tracklet:
 
     @property
     def tracklet_id(self) -> str:
-        """Unique in the dataset; the same in query and gallery."""
+        """The id, unique in the dataset and the same in query and gallery."""
         return f"{self.split}/{self.index:05d}"
 
 
@@ -75,35 +75,35 @@ class Plan:
 
 
 def stream(seed: int, kind: int, *index: int) -> np.random.Generator:
-    """The random generator of one thing."""
+    """Return the random generator of one thing."""
     return np.random.default_rng([seed, kind, *index])
 
 
 def tracklet_stream(seed: int, tracklet: Tracklet) -> np.random.Generator:
-    """The random generator that draws one tracklet."""
+    """Return the random generator that draws one tracklet."""
     return stream(seed, _TRACKLET, tracklet.split == "test", tracklet.index)
 
 
 @functools.lru_cache(maxsize=4096)
 def outfit_and_body(seed: int, outfit: int) -> tuple[people.Outfit, people.Body]:
-    """Clothes, build and posture number `outfit`."""
+    """Return clothes, build and posture number `outfit`."""
     rng = stream(seed, _OUTFIT, outfit)
     return people.sample_outfit(rng), people.sample_body(rng)
 
 
 def _groups(count: int, size: int, share: float) -> list[int]:
-    """Sizes of the outfit groups of `count` identities: a share of them in groups of `size` twins, the others alone."""
+    """Return the sizes of the outfit groups of `count` identities: a share in groups of `size` twins, the others alone."""
     groups = int(share * count) // size
     return [size] * groups + [1] * (count - groups * size)
 
 
 def _length(rng: np.random.Generator, size: Size) -> int:
-    """Log-normal with a long tail, as in MARS."""
+    """Draw a length: log-normal with a long tail, as in MARS."""
     return int(np.clip(np.rint(size.typical * np.exp(0.62 * rng.standard_normal())), size.shortest, size.longest))
 
 
 def _camera_counts(rng: np.random.Generator, size: Size, tracklets: int, per_camera: int) -> list[int]:
-    """The cameras (1-based) that see an identity, one entry a tracklet; equal for a group of twins."""
+    """Draw the cameras (from 1) that see an identity, one entry per tracklet; a group of twins shares them."""
     low, high = size.cameras_per_identity
     seen = rng.permutation(size.cameras)[: rng.integers(low, min(high, size.cameras) + 1)] + 1
     if not tracklets:
@@ -118,7 +118,7 @@ def _events(rng: np.random.Generator) -> dict[str, bool]:
 
 @functools.lru_cache(maxsize=8)
 def make_plan(size: Size) -> Plan:
-    """Everything about a walkers dataset but its pixels; a pure function of `size`."""
+    """Return everything about a walkers dataset except its pixels; a pure function of `size`."""
     gaits: dict[int, people.Gait] = {}
     splits: dict[str, list[Tracklet]] = {"train": [], "test": []}
     twin_groups: dict[str, list[tuple[int, ...]]] = {"train": [], "test": []}
@@ -144,7 +144,7 @@ def make_plan(size: Size) -> Plan:
         done = 0
         for members in _groups(identities, group, twin_share):
             rng = stream(size.seed, _IDENTITY, outfit)
-            # A total is dealt out evenly; twins get the same number and the same cameras.
+            # A total is divided evenly; twins get the same number and the same cameras.
             share = total // identities if total else 0
             cameras = _camera_counts(rng, size, share, per_camera)
             gait_rng = stream(size.seed, _GAIT, outfit)
@@ -188,7 +188,7 @@ def make_plan(size: Size) -> Plan:
 
 
 def _fill(tracklets: list[Tracklet], split: str, missing: int, size: Size) -> None:
-    """Adds one more tracklet to identities without twins (the last ones) until a promised total is reached."""
+    """Add tracklets to identities without twins (the last ones) until the requested total is reached."""
     template = tracklets[::-1]
     for i in range(max(missing, 0)):
         index = len(tracklets)

@@ -1,4 +1,4 @@
-"""Draws one tracklet: the person before a background, the box that drifts, what gets in the way, and the camera."""
+"""Drawing of one tracklet: the person, the background, the drifting box, occluders, and the camera."""
 
 import cv2
 import numpy as np
@@ -7,11 +7,11 @@ from vreid_jax.datasets.walkers import cameras, figures, people
 from vreid_jax.datasets.walkers.plan import Plan, Tracklet, outfit_and_body, tracklet_stream
 
 _HEIGHT, _WIDTH = cameras.CANVAS
-_STRANGERS = 1_000_000  # outfit numbers of people who only cross
+_STRANGERS = 1_000_000  # first outfit number of people who only walk through
 
 
 def _drift(rng: np.random.Generator, length: int, sigma: float, memory: float = 0.93) -> np.ndarray:
-    """Smooth noise `[T]` of standard deviation `sigma`: first-order autoregression, so dynamics stay visible."""
+    """Draw smooth noise `[T]` of standard deviation `sigma`, autoregressive so that dynamics stay visible."""
     steps = rng.standard_normal(length) * np.sqrt(1 - memory**2)
     path = np.empty(length)
     value = rng.standard_normal()
@@ -22,25 +22,25 @@ def _drift(rng: np.random.Generator, length: int, sigma: float, memory: float = 
 
 
 def _part_of(rng: np.random.Generator, length: int) -> tuple[int, int]:
-    """A stretch of 25 to 60 % of a tracklet."""
+    """Draw a stretch of 25 to 60 % of a tracklet: its first frame, and the one after its last."""
     size = max(2, int(length * rng.uniform(0.25, 0.6)))
     start = int(rng.integers(0, max(1, length - size + 1)))
     return start, start + size
 
 
 def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = None) -> np.ndarray:
-    """Draws a tracklet.
+    """Draw a tracklet.
 
     Args:
-      plan: of the dataset; its size gives the picture size and the seed.
+      plan: the plan of the dataset; its size holds the picture size and the seed.
       tracklet: one of `plan.train` or `plan.test`.
-      phase: `[T]` stride phases in radians to use in place of the identity's own gait.
+      phase: `[T]` stride phases in radians that replace the identity's own gait.
 
     Returns:
       uint8 `[T, H, W, 3]`, RGB; a pure function of (seed, split, index) and of the library versions.
     """
     size, length = plan.size, tracklet.length
-    # Four generators, so that an occlusion, say, leaves everything else as it is.
+    # Four generators, so that an occlusion, for example, changes nothing else.
     walk, box, events, film = tracklet_stream(size.seed, tracklet).spawn(4)
     camera = cameras.make_camera(size.seed, tracklet.camid, size.height, size.width)
     outfit, body = outfit_and_body(size.seed, tracklet.outfit)
@@ -69,7 +69,7 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
     speed = box.uniform(1.5, 5.0) * np.cos(yaw) + box.normal(0, 0.3)
     scroll = box.uniform(0, 1024) + speed * time - (centre - _WIDTH / 2)
     shake = np.clip(np.rint(floor - floor.mean()), -cameras.MARGIN, cameras.MARGIN).astype(int)
-    if tracklet.lost:  # for some frames the tracker holds on to the wrong place
+    if tracklet.lost:  # for some frames the tracker follows the wrong place
         count = min(int(events.integers(2, 6)), max(1, length // 3))
         first = int(events.integers(0, length - count + 1))
         away = events.choice([-1, 1]) * events.uniform(65, 100)
@@ -106,7 +106,7 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
 
 
 def _develop(rng: np.random.Generator, camera: cameras.Camera, frames: np.ndarray) -> np.ndarray:
-    """Light, colour cast and noise of the camera."""
+    """Apply light, colour cast and noise of the camera."""
     length, height, width, _ = frames.shape
     brightness = np.clip(camera.tone * np.exp(rng.normal(0, 0.06)), 0, 255).astype(np.uint8)
     flat = cv2.LUT(frames.reshape(length * height, width, 3), brightness)
@@ -126,7 +126,7 @@ def _shadow(camera: cameras.Camera, scale: np.ndarray, feet: np.ndarray) -> np.n
 
 
 def _crossing(rng, tracklet: Tracklet, camera, scale, floor, plan: Plan):
-    """Somebody else who walks through the picture: parts, whether behind, and during which frames."""
+    """Draw another person who walks through the picture: parts, whether behind the first, and during which frames."""
     if not tracklet.crossed:
         return [], False, (0, 0)
     first, last = _part_of(rng, tracklet.length)
@@ -144,7 +144,7 @@ def _crossing(rng, tracklet: Tracklet, camera, scale, floor, plan: Plan):
 
 
 def _occluder(rng: np.random.Generator, tracklet: Tracklet, speed: float):
-    """A thing before the person that slides through the picture with the background, and during which frames."""
+    """Draw an object in front that slides through the picture with the background, and during which frames."""
     if not tracklet.occluded:
         return [], (0, 0)
     first, last = _part_of(rng, tracklet.length)
@@ -175,7 +175,7 @@ def _occluder(rng: np.random.Generator, tracklet: Tracklet, speed: float):
 
 
 def encode(frames: np.ndarray, quality: int = 92) -> list[bytes]:
-    """uint8 `[T, H, W, 3]` RGB → T JPEG files without chroma subsampling."""
+    """Encode uint8 `[T, H, W, 3]` RGB as T JPEG files without chroma subsampling."""
     options = [
         cv2.IMWRITE_JPEG_QUALITY,
         quality,

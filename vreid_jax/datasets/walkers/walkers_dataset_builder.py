@@ -1,4 +1,4 @@
-"""TFDS builder of walkers: draws, encodes and writes what the plan lists."""
+"""TFDS builder of walkers: draws and encodes the tracklets of the plan."""
 
 import dataclasses
 import io
@@ -14,7 +14,7 @@ from vreid_jax.datasets.walkers.scene import draw_tracklet, encode
 
 @dataclasses.dataclass
 class WalkersConfig(tfds.core.BuilderConfig):
-    """A named size."""
+    """A TFDS config with the size of the dataset."""
 
     size: Size = dataclasses.field(default_factory=Size)
 
@@ -55,19 +55,19 @@ CONFIGS = {
 _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
     "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
-    "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets of everybody.",
-    "jitter": "The people, cameras and walks of small in boxes that are off three times as far.",
+    "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets per person.",
+    "jitter": "The people, cameras and walks of small, with boxes that are three times as far off.",
     "bench": "For comparing systems: 256x128.",
-    "mars_scale": "For load: 64x32, as many tracklets as MARS, and as long.",
+    "mars_scale": "For load tests: 64x32, as many tracklets as MARS, and as long.",
 }
-_VERSIONS = {"mars_scale": "1.1.0"}  # of the sizes that were planned anew on their own
+_VERSIONS = {"mars_scale": "1.1.0"}  # of sizes that changed on their own
 
 
 class Builder(TrackletBuilder):
     """Synthetic articulated pedestrians with gait twins."""
 
     DEFAULT_BUILDER_CONFIG_NAME = "small"
-    # A change of what is drawn or planned is a new version, or copies built earlier would pass for it.
+    # Whoever changes what is drawn or planned raises the version; otherwise copies built earlier would pass for it.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
     BUILDER_CONFIGS = [  # noqa: RUF012
@@ -77,7 +77,7 @@ class Builder(TrackletBuilder):
 
     @property
     def plan(self) -> Plan:
-        """The list of what is in the dataset."""
+        """The plan of this size: identities, cameras and tracklets."""
         return make_plan(self.builder_config.size)
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -1,7 +1,7 @@
-"""A function as an ONNX model, from its jaxpr.
+"""Convert a function to an ONNX model by way of its jaxpr.
 
-Calls are inlined, loops unrolled, and what depends on weights alone is computed here. Where a layer has an operation by
-platform, ONNX gets that of no platform: convolutions over clips are 3-D.
+Calls are inlined, loops are unrolled, and what depends on the weights alone is computed here. Where a layer chooses an
+operation by platform, ONNX gets the platform-independent one: convolutions over clips are 3-D.
 """
 
 from __future__ import annotations
@@ -19,26 +19,29 @@ from vreid_jax.errors import InputError
 from vreid_jax.export.onnx.graph import Graph, Tensor, Value, require
 from vreid_jax.export.onnx.primitives import BROADCASTING, DTYPES, RULES
 
-LEFT = {"broadcast_in_dim", "dim_as_value"}  # of constants: would make them larger; is known at run time only
+NOT_FOLDED = {"broadcast_in_dim", "dim_as_value"}  # would enlarge constants; is known at run time only
 CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"}
 
 
 def convert(
     function: Callable[..., jax.Array], specs: Sequence[jax.ShapeDtypeStruct], inputs: Sequence[str], output: str
 ) -> onnx.ModelProto:
-    """The ONNX model of a function of arrays to one array.
+    """Convert a function from arrays to one array.
 
-    `specs` are the shapes of its arguments, symbolic dimensions stay open; `inputs` and `output` are the names that the
-    model has for arguments and result.
+    Args:
+      function: a JAX function.
+      specs: shapes and dtypes of its arguments; symbolic dimensions stay open.
+      inputs: names of the arguments in the model.
+      output: name of the result.
 
     Raises:
-      InputError: when the function has an operation that is not known here, or onnxruntime does not load the model.
+      InputError: if the function has an operation without a rule, or onnxruntime cannot load the model.
     """
     closed = jax.make_jaxpr(function)(*specs)
     (result,) = closed.jaxpr.outvars
     graph = Graph()
     given = [Tensor(name, tuple(spec.shape)) for name, spec in zip(inputs, specs, strict=True)]
-    (found,) = _inlined(graph, closed, given)
+    (found,) = _inline(graph, closed, given)
     signature = [(tensor, spec.dtype) for tensor, spec in zip(given, specs, strict=True)]
     model = graph.model(signature, output, graph.expand(found, result.aval.shape), result.aval.dtype)
     _check(model)
@@ -46,45 +49,49 @@ def convert(
 
 
 def _check(model: onnx.ModelProto) -> None:
-    """`InputError` unless the standard allows the model and onnxruntime has what it needs."""
+    """Raise `InputError` unless the model is valid ONNX and onnxruntime can load it."""
     quiet = onnxruntime.SessionOptions()
-    quiet.log_severity_level = 4  # it would print what is raised
+    quiet.log_severity_level = 4  # it would print the message of the exception too
     try:
         onnx.checker.check_model(model)
         onnxruntime.InferenceSession(model.SerializeToString(), quiet, providers=["CPUExecutionProvider"])
-    except Exception as error:  # both raise kinds of their own that have no other base
+    except Exception as error:  # the exceptions of both share no base class
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"the model cannot be written as ONNX, export without --onnx: {reason}") from error
 
 
-def _inlined(graph: Graph, closed: Any, values: Sequence[Value]) -> list[Value]:
-    """The results of a jaxpr."""
+def _inline(graph: Graph, closed: Any, values: Sequence[Value]) -> list[Value]:
+    """Add the equations of a jaxpr to the graph and return its results."""
     jaxpr = getattr(closed, "jaxpr", closed)
     constants = [np.asarray(x) for x in getattr(closed, "consts", ())]
-    known = dict(zip(jaxpr.constvars, constants, strict=True)) | dict(zip(jaxpr.invars, values, strict=True))
+    known: dict[Any, Value] = dict(zip(jaxpr.constvars, constants, strict=True))
+    known.update(zip(jaxpr.invars, values, strict=True))
 
-    def read(variable) -> Value:
-        return np.asarray(variable.val, variable.aval.dtype) if isinstance(variable, Literal) else known[variable]
+    def read(variable: Any) -> Value:
+        if not isinstance(variable, Literal):
+            return known[variable]
+        aval: Any = variable.aval
+        return np.asarray(variable.val, aval.dtype)
 
     for equation in jaxpr.eqns:
-        found = _evaluated(graph, equation, [read(variable) for variable in equation.invars])
+        found = _evaluate(graph, equation, [read(variable) for variable in equation.invars])
         known.update(zip(equation.outvars, found, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def _evaluated(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
-    """The results of one equation."""
+def _evaluate(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
+    """Add one equation to the graph, or compute it if its values are constants, and return its results."""
     name, params = equation.primitive.name, equation.params
     if name in CALLS:
-        return _inlined(graph, params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"], values)
+        return _inline(graph, params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"], values)
     if name == "platform_index":
         return [np.array(params["platforms"].index(None), np.int32)]
     if name == "cond" and isinstance(values[0], np.ndarray):
-        return _inlined(graph, params["branches"][int(values[0])], values[1:])
+        return _inline(graph, params["branches"][int(values[0])], values[1:])
     if name == "scan":
-        return _unrolled(graph, equation, values)
+        return _unroll(graph, equation, values)
     shapes = [variable.aval.shape for variable in equation.outvars]
-    constant = all(isinstance(x, np.ndarray) for x in values) and name not in LEFT
+    constant = all(isinstance(x, np.ndarray) for x in values) and name not in NOT_FOLDED
     closed_shapes = all(isinstance(d, int) for shape in shapes for d in shape)
     folded = constant and closed_shapes
     if folded or name not in BROADCASTING:
@@ -98,11 +105,11 @@ def _evaluated(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
     return [RULES[name](graph, params, shapes[0], *values)]
 
 
-def _unrolled(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
-    """The results of a scan."""
+def _unroll(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
+    """Add the steps of a scan to the graph and return its results."""
     step, length, backwards = (equation.params[key] for key in ("jaxpr", "length", "reverse"))
     inner = getattr(step, "jaxpr", step)
-    # What is scanned over, and what is stacked, has an axis more outside of the loop than inside.
+    # Scanned inputs and stacked outputs have one more axis outside the loop than inside.
     num_scanned, num_stacked = (
         sum(x.aval.shape != y.aval.shape for x, y in zip(outside, inside, strict=True))
         for outside, inside in ((equation.invars, inner.invars), (equation.outvars, inner.outvars))
@@ -114,7 +121,7 @@ def _unrolled(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
     require(isinstance(length, int), "a scan along an open dimension")
     rows: list[list[Value]] = []
     for number in reversed(range(length)) if backwards else range(length):
-        results = _inlined(graph, step, [*constants, *carry, *(_row(graph, x, number) for x in scanned)])
+        results = _inline(graph, step, [*constants, *carry, *(_row(graph, x, number) for x in scanned)])
         carry = results[:num_carried]
         rows.append(results[num_carried:])
     columns = zip(*(rows[::-1] if backwards else rows), strict=True)

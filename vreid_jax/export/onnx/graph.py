@@ -1,4 +1,4 @@
-"""An ONNX graph that grows node by node, with shapes that may have open dimensions."""
+"""An ONNX graph built node by node; shapes may have open dimensions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPSET = 18
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """What a node gives. `shape` has ones where JAX has broadcast already and ONNX will by itself."""
+    """The output of a node; `shape` has ones where JAX has broadcast explicitly and ONNX does so implicitly."""
 
     name: str
     shape: tuple[Any, ...]
@@ -27,34 +27,34 @@ Value = Tensor | np.ndarray  # an array is a constant
 
 
 def require(possible: bool, what: str) -> None:
-    """`InputError` that says `what` the graph would need, where that is not possible."""
+    """Raise an `InputError` that names `what` the graph would need unless that is `possible`."""
     if not possible:
         raise InputError(f"the model computes {what}, which this library cannot write as ONNX: export without --onnx")
 
 
 def onnx_dtype(dtype: Any) -> int:
-    """The number that ONNX has for a dtype."""
+    """Return ONNX's number of a dtype."""
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
 class Graph:
-    """Nodes in order, and the constants that they use; an operator's attributes are those of the ONNX standard."""
+    """Nodes in order and the constants that they use; attributes of operators are those of the ONNX standard."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
-        self._names: dict[tuple, str] = {}
+        self._names: dict[tuple[Any, ...], str] = {}
 
     def add(self, operator: str, *values: Value, shape: Sequence[Any] | None = None, **attributes) -> Tensor:
-        """Add a node; its shape is by default that to which the values broadcast."""
+        """Add a node and return its output, whose shape is by default the one to which the values broadcast."""
         out = Tensor(f"{operator}_{len(self._nodes)}", tuple(_broadcast(values) if shape is None else shape))
         names = [self._name(x) for x in values]
-        # Nodes have names of their own: a runtime may derive those of the nodes that it fuses from them.
+        # Every node is named, since a runtime may derive the names of fused nodes from them.
         self._nodes.append(helper.make_node(operator, names, [out.name], name=out.name, **attributes))
         return out
 
     def reshape(self, x: Value, shape: Sequence[Any]) -> Value:
-        """`x` in another shape, of which one open dimension may be new; others stay where they were."""
+        """Reshape `x`; one open dimension may be new, others must keep their axis."""
         if isinstance(x, np.ndarray):
             return x.reshape(shape)
         stays = [x.shape[axis : axis + 1] == (d,) for axis, d in enumerate(shape)]
@@ -63,7 +63,7 @@ class Graph:
         return self.add("Reshape", x, np.array(target, np.int64), shape=shape)
 
     def expand(self, x: Value, shape: Sequence[Any]) -> Value:
-        """`x` repeated along its ones to `shape`."""
+        """Broadcast `x` to `shape`."""
         if x.shape == tuple(shape):
             return x
         target = [1 if given == d else d for given, d in zip(x.shape, shape, strict=True)]
@@ -73,7 +73,7 @@ class Graph:
         return self.add("Expand", x, np.array(target, np.int64), shape=shape)
 
     def transpose(self, x: Value, axes: Sequence[int] | np.ndarray) -> Value:
-        """`x` with its axes in another order."""
+        """Permute the axes of `x`."""
         axes = [int(axis) for axis in axes]
         if isinstance(x, np.ndarray):
             return x.transpose(axes)
@@ -82,7 +82,7 @@ class Graph:
         return self.add("Transpose", x, shape=[x.shape[axis] for axis in axes], perm=axes)
 
     def model(self, inputs: Sequence[tuple[Tensor, Any]], output: str, result: Value, dtype: Any) -> onnx.ModelProto:
-        """The model of `inputs`, tensors and their dtypes, to `result` under the name `output`."""
+        """Return the model from `inputs`, tensors with their dtypes, to `result`, which it calls `output`."""
         nodes = [*self._nodes, helper.make_node("Identity", [self._name(result)], [output], name=output)]
         used, needed = {output}, []
         for node in reversed(nodes):
@@ -92,8 +92,8 @@ class Graph:
         body = helper.make_graph(
             needed[::-1],
             output,
-            [_described(tensor.name, tensor.shape, dtype) for tensor, dtype in inputs],
-            [_described(output, result.shape, dtype)],
+            [_value_info(tensor.name, tensor.shape, dtype) for tensor, dtype in inputs],
+            [_value_info(output, result.shape, dtype)],
             [constant for constant in self._constants if constant.name in used],
         )
         opsets = [helper.make_opsetid("", OPSET)]
@@ -101,7 +101,7 @@ class Graph:
         return helper.make_model(body, opset_imports=opsets, ir_version=version, producer_name="vreid_jax")
 
     def _name(self, value: Value) -> str:
-        """The name of a value; a constant is kept once."""
+        """Return the name of a value; equal constants are stored once."""
         if isinstance(value, Tensor):
             return value.name
         key = (value.dtype.str, value.shape, value.tobytes())
@@ -117,5 +117,5 @@ def _broadcast(values: Sequence[Value]) -> list[Any]:
     return [next((d for d in dims if d != 1), 1) for dims in zip(*shapes, strict=True)]
 
 
-def _described(name: str, shape: Sequence[Any], dtype: Any) -> onnx.ValueInfoProto:
+def _value_info(name: str, shape: Sequence[Any], dtype: Any) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, onnx_dtype(dtype), [d if isinstance(d, int) else str(d) for d in shape])

@@ -1,8 +1,8 @@
-"""JAX's primitives as nodes of an ONNX graph: those that inference in this library's networks is made of.
+"""Rules that turn JAX primitives into nodes of an ONNX graph: those that inference with this library's networks uses.
 
-A rule takes the graph, the primitive's parameters, the shape of its result, and its values, of which one at least is no
-constant. It is of values of `DTYPES` only: of others a runtime may have no operator, or round and wrap where JAX does not.
-What a network makes of NaN may differ: a maximum over an axis or a window is NaN in JAX, onnxruntime passes over the NaN.
+A rule takes the graph, the primitive's parameters, the shape of its result, and its values, at least one of which is not
+constant. It covers the dtypes in `DTYPES` only: for others a runtime may lack the operator, or round and wrap where JAX
+does not. NaN may be treated differently: a maximum over an axis or a window is NaN in JAX, but onnxruntime skips NaN.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from vreid_jax.export.onnx.graph import Graph, Tensor, Value, onnx_dtype, requir
 
 Rule = Callable[..., Value]
 RULES: dict[str, Rule] = {}
-BROADCASTING: set[str] = set()  # primitives whose values may have ones where the shape has more
+BROADCASTING: set[str] = set()  # primitives whose values may be broadcast implicitly
 DTYPES: dict[str, set[str]] = {}
 
-NUMBERS = {"float32"}
-COMPARED = {"float32", "int32"}
-MOVED = {"float32", "int32", "uint8", "bool"}
+FLOATS = {"float32"}
+COMPARABLE = {"float32", "int32"}
+ANY_DTYPE = {"float32", "int32", "uint8", "bool"}
 
-SAME = {
+ELEMENTWISE = {
     "abs": "Abs", "add": "Add", "div": "Div", "exp": "Exp", "log": "Log", "logistic": "Sigmoid", "max": "Max",
     "min": "Min", "mul": "Mul", "neg": "Neg", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
 }  # fmt: skip
@@ -32,40 +32,40 @@ COMPARISONS = {"eq": "Equal", "ge": "GreaterOrEqual", "gt": "Greater", "le": "Le
 REDUCTIONS = {"reduce_max": "ReduceMax", "reduce_min": "ReduceMin", "reduce_sum": "ReduceSum"}
 
 
-def _rule(*names: str, broadcasting: bool = False, of: set[str] = NUMBERS) -> Callable[[Rule], Rule]:
+def _rule(*names: str, broadcasting: bool = False, dtypes: set[str] = FLOATS) -> Callable[[Rule], Rule]:
     def register(rule: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, rule))
-        DTYPES.update(dict.fromkeys(names, of))
+        DTYPES.update(dict.fromkeys(names, dtypes))
         BROADCASTING.update(names if broadcasting else ())
         return rule
 
     return register
 
 
-def _same(operator: str, graph: Graph, params, shape, *values: Value) -> Tensor:
+def _elementwise(operator: str, graph: Graph, params, shape, *values: Value) -> Tensor:
     return graph.add(operator, *values)
 
 
-def _reduced(operator: str, graph: Graph, params, shape, x: Tensor) -> Tensor:
-    if not params["axes"]:  # ONNX would take them for all
+def _reduce(operator: str, graph: Graph, params, shape, x: Tensor) -> Tensor:
+    if not params["axes"]:  # ONNX takes no axes for all axes
         return x
     return graph.add(operator, x, np.array(params["axes"], np.int64), shape=shape, keepdims=0)
 
 
-for _name, _operator in SAME.items():
-    _rule(_name, broadcasting=True)(partial(_same, _operator))
+for _name, _operator in ELEMENTWISE.items():
+    _rule(_name, broadcasting=True)(partial(_elementwise, _operator))
 for _name, _operator in COMPARISONS.items():
-    _rule(_name, broadcasting=True, of=COMPARED)(partial(_same, _operator))
+    _rule(_name, broadcasting=True, dtypes=COMPARABLE)(partial(_elementwise, _operator))
 for _name, _operator in REDUCTIONS.items():
-    _rule(_name)(partial(_reduced, _operator))
-_rule("stop_gradient", "copy", broadcasting=True, of=MOVED)(lambda graph, params, shape, x: x)
-_rule("ne", broadcasting=True, of=COMPARED)(
+    _rule(_name)(partial(_reduce, _operator))
+_rule("stop_gradient", "copy", broadcasting=True, dtypes=ANY_DTYPE)(lambda graph, params, shape, x: x)
+_rule("ne", broadcasting=True, dtypes=COMPARABLE)(
     lambda graph, params, shape, x, y: graph.add("Not", graph.add("Equal", x, y))
 )
 _rule("square", broadcasting=True)(lambda graph, params, shape, x: graph.add("Mul", x, x))
 _rule("rsqrt", broadcasting=True)(lambda graph, params, shape, x: graph.add("Reciprocal", graph.add("Sqrt", x)))
-_rule("reshape", "squeeze", "expand_dims", of=MOVED)(lambda graph, params, shape, x: graph.reshape(x, shape))
-_rule("transpose", of=MOVED)(lambda graph, params, shape, x: graph.transpose(x, params["permutation"]))
+_rule("reshape", "squeeze", "expand_dims", dtypes=ANY_DTYPE)(lambda graph, params, shape, x: graph.reshape(x, shape))
+_rule("transpose", dtypes=ANY_DTYPE)(lambda graph, params, shape, x: graph.transpose(x, params["permutation"]))
 
 
 @_rule("integer_pow", broadcasting=True)
@@ -75,43 +75,44 @@ def _power(graph: Graph, params, shape, x: Tensor) -> Tensor:
 
 @_rule("log1p", broadcasting=True)
 def _log1p(graph: Graph, params, shape, x: Tensor) -> Tensor:
-    # With u = 1 + x as it was rounded, log(u) x / (u - 1) is right to the last digits for small x too: weights that are
-    # divided by their sum, as those of softplus are, may all be small. For others it would overflow, and log(u) is right.
+    # With u = 1 + x after rounding, log(u) x / (u - 1) is accurate for small x too, which matters to weights that are
+    # divided by their sum, such as softplus: all of them may be small. For large x it would overflow; there log(u) is
+    # accurate.
     one = np.ones((), np.float32)
     u = graph.add("Add", x, one)
     log = graph.add("Log", u)
-    of_small = graph.add("Div", graph.add("Mul", log, x), graph.add("Sub", u, one))
-    of_any = graph.add("Where", graph.add("Less", x, one), of_small, log)
-    return graph.add("Where", graph.add("Equal", u, one), x, of_any)
+    for_small = graph.add("Div", graph.add("Mul", log, x), graph.add("Sub", u, one))
+    result = graph.add("Where", graph.add("Less", x, one), for_small, log)
+    return graph.add("Where", graph.add("Equal", u, one), x, result)
 
 
-@_rule("convert_element_type", broadcasting=True, of=MOVED)
+@_rule("convert_element_type", broadcasting=True, dtypes=ANY_DTYPE)
 def _cast(graph: Graph, params, shape, x: Tensor) -> Tensor:
     dtype = np.dtype(params["new_dtype"]).name
     require(dtype in ("float32", "bool"), f"a cast to {dtype}")
     return graph.add("Cast", x, to=onnx_dtype(params["new_dtype"]))
 
 
-@_rule("select_n", broadcasting=True, of={"float32", "bool"})
-def _choice(graph: Graph, params, shape, which: Value, *cases: Value) -> Tensor:
-    require(len(cases) == 2, "a choice among more than two")
+@_rule("select_n", broadcasting=True, dtypes={"float32", "bool"})
+def _select(graph: Graph, params, shape, which: Value, *cases: Value) -> Tensor:
+    require(len(cases) == 2, "a choice among more than two cases")
     return graph.add("Where", which, cases[1], cases[0])
 
 
-@_rule("broadcast_in_dim", broadcasting=True, of=MOVED)
-def _with_ones(graph: Graph, params, shape, x: Value) -> Value:
+@_rule("broadcast_in_dim", broadcasting=True, dtypes=ANY_DTYPE)
+def _broadcast_in_dim(graph: Graph, params, shape, x: Value) -> Value:
     ones: list[Any] = [1] * len(shape)
     for axis, d in zip(params["broadcast_dimensions"], x.shape, strict=True):
         ones[axis] = d
     return x if tuple(ones) == x.shape else graph.reshape(x, ones)
 
 
-@_rule("concatenate", of=MOVED)
-def _joined(graph: Graph, params, shape, *values: Value) -> Tensor:
+@_rule("concatenate", dtypes=ANY_DTYPE)
+def _concatenate(graph: Graph, params, shape, *values: Value) -> Tensor:
     return graph.add("Concat", *values, shape=shape, axis=params["dimension"])
 
 
-@_rule("slice", of=MOVED)
+@_rule("slice", dtypes=ANY_DTYPE)
 def _slice(graph: Graph, params, shape, x: Tensor) -> Tensor:
     starts, stops = params["start_indices"], params["limit_indices"]
     steps = params["strides"] or (1,) * len(shape)
@@ -120,15 +121,19 @@ def _slice(graph: Graph, params, shape, x: Tensor) -> Tensor:
     return graph.add("Slice", x, begin, end, np.array(axes, np.int64), step, shape=shape)
 
 
-@_rule("gather", of=MOVED)
+@_rule("gather", dtypes=ANY_DTYPE)
 def _gather(graph: Graph, params, shape, x: Tensor, indices: Value) -> Value:
-    """What indexing with constants becomes where a dimension is open: a slice, or rows along one axis."""
+    """Convert indexing with constants along an open dimension, which is a slice or a gather of rows along one axis."""
     numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
     axes = numbers.start_index_map
     known = isinstance(indices, np.ndarray) and all(isinstance(x.shape[axis], int) for axis in axes)
-    require(known and not numbers.operand_batching_dims, "a gather at places that are no constants")
+    require(known and not numbers.operand_batching_dims, "a gather at indices that are not constants")
+    assert isinstance(indices, np.ndarray)
     ends = indices + [sizes[axis] for axis in axes]
-    require(bool(np.all((indices >= 0) & (ends <= [x.shape[axis] for axis in axes]))), "a gather outside of its array")
+    require(
+        bool(np.all((indices >= 0) & (ends <= [x.shape[axis] for axis in axes]))),
+        "a gather beyond the bounds of its array",
+    )
     whole = all(size == x.shape[axis] for axis, size in enumerate(sizes) if axis not in axes)
     if whole and indices.ndim == 1 and not numbers.collapsed_slice_dims:
         return graph.add("Slice", x, *(np.asarray(each, np.int64) for each in (indices, ends, axes)), shape=shape)

@@ -12,7 +12,7 @@ from vreid_jax.models.ops.conv3d import Conv
 from vreid_jax.models.ops.pool import max_pool_blocks
 from vreid_jax.models.registry import register
 
-# Convolutions of each group, (name, features in units of `width`); a max-pool follows every group.
+# The convolutions of each group: (name, features in units of `width`). A max-pool follows every group.
 EIGHT = (
     (("conv1", 1),),
     (("conv2", 2),),
@@ -23,7 +23,7 @@ EIGHT = (
 FIVE = ((("conv1", 1),), (("conv2", 2),), (("conv3b", 4),), (("conv4b", 4),), (("conv5b", 4),))
 ONE = ((1, 1), (1, 1), (1, 1))
 
-# Sports-1M weights want RGB in grey levels less a mean, not divided by anything.
+# Sports-1M weights expect RGB in grey levels minus a mean, without a division.
 SPORTS1M_MEAN = (104 / 255, 117 / 255, 128 / 255)
 SPORTS1M_STD = (1 / 255, 1 / 255, 1 / 255)
 
@@ -32,10 +32,10 @@ class C3D(nn.Module):
     """C3D over [B, T, H, W, 3] without its fully connected layers.
 
     `groups` are the convolutions between the pools: `c3d` has the 8 of the Sports-1M weights, which the figure of the
-    PersonVLAD paper shows; `c3d_small` the 5 of its text (64-128-256-256-256), each named as the last one of its group.
-    Convolutions are 3x3x3 with bias, stride 1, padding 1, each followed by ReLU; pools are 1x2x2, then 2x2x2,
-    unpadded. `width` is the number of channels of the first convolution (64 in the paper). Parameters are float32,
-    `dtype` is what computes.
+    PersonVLAD paper shows; `c3d_small` the 5 of its text (64-128-256-256-256), each named like the last of its group.
+    Convolutions are 3x3x3 with bias, stride 1 and padding 1, each followed by ReLU; pools are 1x2x2, then 2x2x2,
+    unpadded. `width` is the number of channels of the first convolution (64 in the paper). Parameters are float32;
+    `dtype` is the dtype of the computation.
     """
 
     groups: tuple[tuple[tuple[str, int], ...], ...] = EIGHT
@@ -44,10 +44,13 @@ class C3D(nn.Module):
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """Endpoints `conv1` … `conv5b` (after ReLU), `pool1` … `pool5` [B, t, h, w, C], `pooled` [B, C] of `conv5b`.
+        """Return the endpoints of normalised clips.
 
-        `clips` are normalised floats. A clip so small that a pool would leave nothing has no `pool5`, if it is the last
-        one (8 frames leave one for `conv5b`), else it is an `InputError`.
+        They are `conv1` … `conv5b` (after ReLU) and `pool1` … `pool5`, [B, t, h, w, C], and `pooled` [B, C], float32,
+        the mean of `conv5b`. `pool5` is missing where the clip is too small for it (8 frames leave one for `conv5b`).
+
+        Raises:
+          InputError: when the clip is too small for an earlier pool.
         """
         del train
         x = jnp.asarray(clips, self.dtype)
@@ -72,5 +75,5 @@ _FIELDS = ("width", "dtype")
 _SIZE = {"input_size": (180, 90), "clip_length": 16}
 
 register("c3d", C3D, _FIELDS, {"groups": EIGHT}, mean=SPORTS1M_MEAN, std=SPORTS1M_STD, **_SIZE)
-# No public weights fit it, so nothing asks for grey levels.
+# No public weights fit it, so it does not need grey levels.
 register("c3d_small", C3D, _FIELDS, {"groups": FIVE}, **_SIZE)

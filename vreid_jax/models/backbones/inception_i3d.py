@@ -10,11 +10,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.layers.same_padding import max_pool_same, same_padding
 from vreid_jax.models.ops.conv3d import Conv, Triple
-from vreid_jax.models.ops.same_padding import max_pool_same, same_padding
 from vreid_jax.models.registry import register
 
-# Channels at width 64: 1x1 | 1x1 and 3x3 | 1x1 and 3x3 | pool and 1x1; the pool in front of a block is (window, strides).
+# Channels at width 64: 1x1 | 1x1, 3x3x3 | 1x1, 3x3x3 | 1x1 after the pool.
 MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -26,6 +26,7 @@ MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+# The pool before a block: (window, strides).
 POOL_BEFORE: dict[str, tuple[Triple, Triple]] = {
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
     "Mixed_4b": ((3, 3, 3), (2, 2, 2)),
@@ -44,7 +45,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t h w D"]:
-        """Every extent is divided by its stride, rounded up."""
+        """Apply the unit; every extent is divided by its stride and rounded up."""
         point = self.kernel_size == (1, 1, 1)
         padding = same_padding((x.shape[1], x.shape[2], x.shape[3]), self.kernel_size, self.strides)
         kernel_size = (1, 1) if point else self.kernel_size
@@ -53,14 +54,14 @@ class Unit(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side, their channels joined: 1x1, twice 1x1 and 3x3, 3x3 max-pool and 1x1."""
+    """Four parallel branches, concatenated: 1x1x1; twice 1x1x1 and 3x3x3; 3x3x3 max-pool and 1x1x1."""
 
     features: tuple[int, int, int, int, int, int]
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B T H W D"]:
-        """D is the sum of the first, third, fifth and sixth of `features`."""
+        """Apply the block; D is the sum of the first, third, fifth and sixth of `features`."""
         point, reduce1, cube1, reduce2, cube2, pooled = self.features
         unit = partial(Unit, dtype=self.dtype)
         cube = (3, 3, 3)
@@ -78,8 +79,9 @@ class Inception(nn.Module):
 class InceptionI3D(nn.Module):
     """Inception-v1 I3D over [B, T, H, W, 3] without its classifier; modules are named as in the original.
 
-    `width` is the number of channels of the first convolution (64 in the paper, all others in proportion). All padding
-    is TensorFlow's SAME, in pooling too, and clips of any size pass. Parameters are float32, `dtype` is what computes.
+    `width` is the number of channels of the first convolution (64 in the paper, the others in proportion). All padding
+    is TensorFlow's SAME, in pooling too; clips may have any size. Parameters are float32; `dtype` is the dtype of the
+    computation.
     """
 
     width: int = 64
@@ -87,10 +89,11 @@ class InceptionI3D(nn.Module):
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """Endpoints `Conv3d_1a_7x7`, `Conv3d_2b_1x1`, `Conv3d_2c_3x3`, `Mixed_3b` … `Mixed_5c`, and `pooled` [B, C].
+        """Return the endpoints of clips in [-1, 1].
 
-        `clips` are floats in [-1, 1]. `pooled`, C = 16 `width`, is the mean of `Mixed_5c` over time, height and width,
-        float32, in place of the original's 2x7x7 average pool.
+        They are `Conv3d_1a_7x7`, `Conv3d_2b_1x1`, `Conv3d_2c_3x3` and `Mixed_3b` … `Mixed_5c`, [B, t, h, w, C], and
+        `pooled` [B, 16 width], float32: the mean of `Mixed_5c` over time, height and width, in place of the original's
+        2x7x7 average pool.
         """
         unit = partial(Unit, dtype=self.dtype)
         outputs = {}

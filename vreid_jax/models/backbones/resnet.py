@@ -1,4 +1,4 @@
-"""Residual networks with bottlenecks, over frames and over clips, as one parametrised module."""
+"""Residual networks with bottlenecks over frames or clips, as one module."""
 
 from __future__ import annotations
 
@@ -22,25 +22,37 @@ STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
 
 ADDED_PARTS = (r"m3d", r"(conv|bn)\d_t", r"attention\d", r"non_local\d_\d+")
-"""Patterns of the submodules that a plain 2-D ResNet has none of, and that a network started from one keeps its own."""
+"""Patterns of the submodules that a 2-D ResNet lacks; a network that starts from one keeps its own values there."""
 
 
 class ResNet(nn.Module):
     """A bottleneck ResNet over [B, T, H, W, 3].
 
-    `kind` "2d" treats every frame alone; "m3d" puts an `M3D` layer into the first bottleneck of each stage, with
-    `stem_m3d` also behind the stem, and with `temporal_stride` halves time in stages 2-4; `m3d_scale` is what the
-    scale of their batch norms starts at, zero for a network that starts as the 2-D one. The other kinds replace the
-    spatial convolutions of stem and bottlenecks as `space_time` says ("separable" those of the bottlenecks, its stem
-    being "inflated" over `stem_length` frames as for kind "inflated"), and stride time by `temporal_strides`: of the
-    stem, the pool (over 3x3x3) and the four stages, each 1 or 2.
-    `width` is the number of channels of the stem (64 in ResNet-50), `last_stride` the spatial stride of stage 4.
-    `non_local_after` names the bottlenecks, counted from 0, that a `NonLocal` block follows, e.g. {"res3": (1, 3)}
-    (for kind "2d" it looks at single frames); `non_local_scale` and `non_local_subsample` are its fields.
-    `ral` are the branches ("s", "c", "t") of a residual attention layer behind each of stages 1-3, none if empty;
-    `clip_length` the T that M3D and temporal attention are built for. `released` computes what the
-    released code of the M3D paper does: `temporal_scales` "log2" and other places of ReLU.
-    `remat` recomputes each bottleneck in the backward pass. Parameters are float32, `dtype` is what computes.
+    Parameters are float32.
+
+    Attributes:
+      kind: "2d" treats every frame alone; "m3d" puts an `M3D` layer into the first bottleneck of each stage. The other
+        kinds replace the spatial convolutions of stem and bottlenecks as `space_time` says; the stem of "separable" is
+        "inflated".
+      width: channels of the stem (64 in ResNet-50).
+      stage_sizes: bottlenecks of each stage.
+      last_stride: spatial stride of stage 4, 1 or 2.
+      stem_length: frames of an inflated stem's kernel, odd.
+      temporal_strides: of the stem, the pool (over 3x3x3) and the four stages, each 1 or 2, for kinds other than "2d"
+        and "m3d".
+      non_local_after: the bottlenecks, counted from 0, that a `NonLocal` block follows, e.g. {"res3": (1, 3)}; for kind
+        "2d" it attends within single frames.
+      non_local_scale: its `scale`.
+      non_local_subsample: its `subsample`.
+      clip_length: the T that M3D and temporal attention are built for.
+      temporal_scales: the rule of `num_scales`.
+      stem_m3d: an `M3D` layer behind the stem, too.
+      temporal_stride: M3D halves time in stages 2-4.
+      m3d_scale: what the scale of M3D's batch norms starts at; with zero the network starts as the 2-D one.
+      ral: the branches ("s", "c", "t") of a residual attention layer behind each of stages 1-3; "" for none.
+      released: compute as the released code of the M3D paper: `temporal_scales` "log2", and ReLU in other places.
+      dtype: of the computation.
+      remat: recompute each bottleneck in the backward pass.
     """
 
     kind: str = "2d"
@@ -64,10 +76,13 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """Endpoints `stem` (before the pool), `res2` ... (before the attention) [B, t, h, w, C] and `pooled`, float32.
+        """Return the endpoints of normalised clips.
 
-        `clips` are normalised floats. `pooled` is [B, T, C] for kind "2d", [B, C] otherwise. A clip of another length
-        than `clip_length` is an `InputError` where temporal attention has it in its weights.
+        They are `stem` (before the pool) and `res2` ... (before the attention), [B, t, h, w, C], and `pooled`, float32,
+        [B, T, C] for kind "2d" and [B, C] otherwise.
+
+        Raises:
+          InputError: for a field out of its range, or with temporal attention a clip whose length is not `clip_length`.
         """
         self._check(clips)
         strides = self._temporal_strides()
@@ -130,19 +145,23 @@ class ResNet(nn.Module):
         return NonLocal(self.non_local_scale, self.non_local_subsample, per_frame, self.dtype, name=name)
 
     def _temporal_strides(self) -> tuple[int, ...]:
+        """Return the temporal strides of stem, pool and stages; in kind "m3d" its layers stride."""
         if self.kind != "m3d":
             return self.temporal_strides
         return STRIDED_STAGES if self.temporal_stride else (1,) * 6
 
     def _stride(self, stage: int) -> int:
+        """Return the spatial stride of a stage, counted from 0."""
         if stage == 0:
             return 1
         return self.last_stride if stage == 3 else 2
 
     def _scales(self, length: int) -> int:
+        """Return the number of M3D's temporal kernels where clips have `length` frames."""
         return num_scales(length, "log2" if self.released else self.temporal_scales)
 
     def _check(self, clips) -> None:
+        """Raise `InputError` for a field out of its range, or clips of another length than temporal attention takes."""
         if self.kind not in KINDS:
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.last_stride not in (1, 2):
@@ -185,7 +204,7 @@ _CLIPS = {"last_stride": 2, "temporal_strides": STRIDED_STAGES}
 
 register("resnet50", ResNet, _COMMON, {"kind": "2d", "last_stride": 1}, clip_length=1)
 register("resnet50_m3d", ResNet, _COMMON + _RAL + _M3D, {"kind": "m3d", "last_stride": 2, "ral": "sct"})
-# Of Hara et al.: 16 frames of 112x112 with values up to 255, of which they take only the mean of ActivityNet.
+# Of Hara et al.: 16 frames of 112x112 with values up to 255, from which they subtract the mean of ActivityNet.
 register(
     "resnet3d_50",
     ResNet,
@@ -196,8 +215,8 @@ register(
     input_size=(112, 112),
     clip_length=16,
 )
-# Unstrided in stem and pool, or clips of 8 frames would vanish (a choice). With all strides 1 the third stage has
-# 32 x 16 x 8 positions for 256x128.
+# Time is not strided in stem and pool, or clips of 8 frames would vanish (a choice). With all temporal strides 1 the
+# third stage has 32 x 16 x 8 positions for 256x128.
 register(
     "resnet50_separable",
     ResNet,

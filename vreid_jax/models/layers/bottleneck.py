@@ -1,4 +1,4 @@
-"""The bottleneck of a ResNet over frames or clips."""
+"""The bottleneck block of a ResNet over frames or clips."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1x1, `kind` of 3x3 (`space_time`), and 1x1x1 convolutions around a shortcut.
+    """A 1x1x1 convolution, a 3x3 one of a `kind` (see `space_time`), a 1x1x1 one, and a shortcut around the three.
 
-    `stride` and `temporal_stride` are those of the middle convolution and the shortcut, `project` gives the shortcut
-    its own 1x1x1 convolution. In kind "m3d" an M3D layer of `scales` > 0 follows the middle; it strides time itself,
-    and the shortcut is averaged over pairs of frames instead of strided.
+    The middle convolution and the shortcut have `stride` and `temporal_stride`; `project` gives the shortcut its own
+    1x1x1 convolution. In kind "m3d" with `scales` > 0 an M3D layer follows the middle convolution; it strides time
+    itself, and the shortcut averages pairs of frames instead of striding.
     """
 
     width: int
@@ -33,12 +33,12 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t h w D"]:
-        """D = 4 width, t = ceil(T / temporal_stride)."""
+        """Return the block's output, with D = 4 width and t = ceil(T / temporal_stride)."""
 
         def norm(name):
             return BatchNorm(not train, dtype=self.dtype, name=name)
 
-        # Whose convolutions stride time: an M3D layer reads every frame.
+        # In kind "m3d" no convolution strides time: the M3D layer reads every frame.
         temporal_stride = 1 if self.kind == "m3d" else self.temporal_stride
         y = Conv(self.width, (1, 1), dtype=self.dtype, name="conv1")(x)
         y = nn.relu(norm("bn1")(y))

@@ -1,4 +1,4 @@
-"""Heads: from pooled features to the vector that retrieval compares and the classifier that trains it."""
+"""Heads: the vector that retrieval compares, made of pooled features, and the classifier that trains it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from vreid_jax.models.layers.norm import BatchNorm
 
 
 class IdentityHead(nn.Module):
-    """Fully connected `feature`, then batch norm, ReLU, dropout and a classifier; all in float32.
+    """A fully connected layer gives the `feature`; batch norm, ReLU, dropout and a classifier follow, all in float32.
 
-    `features` is the length of the feature, `num_classes` 0 leaves everything after it out.
+    `features` is the length of the feature; with `num_classes` 0 nothing follows it.
     """
 
     features: int = 128
@@ -21,7 +21,7 @@ class IdentityHead(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: Float[Array, "B *T C"], train: bool = False) -> dict[str, Array]:
-        """`feature` [B, features] of the pooled backbone, averaged over T where there is one, and `logits`."""
+        """Return `feature` [B, features], averaged over T where `pooled` has frames, and `logits` [B, num_classes]."""
         feature = nn.Dense(self.features, name="feature")(pooled.astype(jnp.float32))
         if feature.ndim == 3:
             feature = feature.mean(1)
@@ -34,22 +34,22 @@ class IdentityHead(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Batch norm and a fully connected layer over the identities, float32: what trains a vector without a table."""
+    """Batch norm and a fully connected layer over the training identities, float32."""
 
     num_classes: int
 
     @nn.compact
     def __call__(self, x: Float[Array, "B D"], train: bool = False) -> Float[Array, "B N"]:
-        """Logits of vectors."""
+        """Return the logits of vectors."""
         x = BatchNorm(not train, name="bn")(x.astype(jnp.float32))
         return nn.Dense(self.num_classes, name="classifier")(x)
 
 
 class BottleneckHead(nn.Module):
-    """Fully connected, batch norm, LeakyReLU 0.1: the `feature`; then dropout and a classifier; all in float32.
+    """A fully connected layer, batch norm and LeakyReLU 0.1 give the `feature`; dropout and a classifier follow.
 
-    `features` is the length of the feature, `num_classes` 0 leaves dropout and classifier out. The fully connected
-    layer has no bias: the batch norm would take it off.
+    All is float32. `features` is the length of the feature; with `num_classes` 0 nothing follows it. The fully
+    connected layer has no bias, which the batch norm would subtract again.
     """
 
     features: int = 512
@@ -58,7 +58,7 @@ class BottleneckHead(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: Float[Array, "B C"], train: bool = False) -> dict[str, Array]:
-        """`feature` [B, features], and `logits` [B, num_classes]."""
+        """Return `feature` [B, features], and `logits` [B, num_classes]."""
         x = nn.Dense(self.features, use_bias=False, name="fc")(pooled.astype(jnp.float32))
         feature = nn.leaky_relu(BatchNorm(not train, name="bn")(x), 0.1)
         outputs = {"feature": feature}

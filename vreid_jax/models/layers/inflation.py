@@ -1,4 +1,4 @@
-"""From kernels of frames to kernels of clips: what a 3-D network starts with when a 2-D one is given."""
+"""Inflation: the kernels of a 2-D network turned into kernels over clips, from which a 3-D network starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INFLATIONS = ("mean", "center")
 
 
 def check_inflation(inflation: str) -> None:
-    """Raises `InputError` for a name that is none of `INFLATIONS`."""
+    """Raise `InputError` for a name that is not in `INFLATIONS`."""
     if inflation not in INFLATIONS:
         raise InputError(f"inflation is {inflation!r}, expected one of {', '.join(INFLATIONS)}")
 
@@ -20,11 +20,17 @@ def check_inflation(inflation: str) -> None:
 def inflate(
     kernel: Float[Array | np.ndarray, "kh kw C D"], length: int, inflation: str
 ) -> Float[Array | np.ndarray, "kt kh kw C D"]:
-    """The kernel over `length` frames that does to a still clip what `kernel` does to its frame.
+    """Return the kernel over `length` frames that does to a still clip what `kernel` does to its frame.
 
-    "mean": each plane is the kernel / length (Carreira and Zisserman 2017), equal but where a border of zeros is in
-    reach of the outer planes; "center": the kernel in the middle plane, zeros around it, equal everywhere and on any
-    clip. Raises `InputError` for another name.
+    Args:
+      kernel: of the 2-D network.
+      length: the number kt of frames.
+      inflation: "mean": every plane is the kernel / length (Carreira and Zisserman 2017); the results are equal except
+        where the outer planes reach a border of zeros. "center": the kernel in the middle plane, zeros around it; the
+        results are equal everywhere, and on any clip.
+
+    Raises:
+      InputError: for another inflation.
     """
     check_inflation(inflation)
     weights = np.full(length, 1 / length, np.float32)
@@ -34,7 +40,7 @@ def inflate(
 
 
 def identity_in_time(key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "kt 1 1 C C"]:
-    """An initialiser of temporal kernels [kt, 1, 1, C, C]: the identity in the middle tap, zeros around it."""
+    """Initialise a temporal kernel [kt, 1, 1, C, C]: the identity in the middle tap, zeros around it."""
     del key
     taps, _, _, channels, features = shape
     return jnp.zeros(shape, dtype).at[taps // 2, 0, 0].set(jnp.eye(channels, features, dtype=dtype))

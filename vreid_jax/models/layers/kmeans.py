@@ -1,4 +1,4 @@
-"""K-means on the host, the same for the same points and seed."""
+"""K-means on the host; the same points and seed give the same centres."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from vreid_jax.errors import InputError
 def kmeans(
     points: Float[np.ndarray, "N D"], num_clusters: int, seed: int = 0, iterations: int = 50
 ) -> Float[np.ndarray, "K D"]:
-    """Centres of `points` by Lloyd's iterations from a k-means++ start, float64 within, float32 out.
+    """Return the centres of `points` by Lloyd's iterations from a k-means++ start, computed in float64.
 
-    A cluster that loses all its points moves to the point farthest from its centre. Stops early when nothing moves.
-    Raises `InputError` for fewer points than clusters.
+    A cluster that loses all its points moves to the point farthest from its centre. It stops early when nothing moves.
+
+    Raises:
+      InputError: for fewer points than clusters.
     """
     if len(points) < num_clusters:
         raise InputError(f"k-means needs at least {num_clusters} descriptors for as many centres, got {len(points)}")
@@ -37,7 +39,10 @@ def kmeans(
 
 
 def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Points as first centres, each the best of a few drawn with a chance like their squared distance from the others."""
+    """Choose points as first centres, by greedy k-means++.
+
+    Each is the best of a few, drawn with probability proportional to the squared distance from the centres so far.
+    """
     chosen = [rng.integers(len(points))]
     far = _squared_distances(points, points[chosen])[:, 0]
     draws = 2 + int(np.log(count))

@@ -14,10 +14,10 @@ SCALE_RULES = ("paper", "log2")
 
 
 def num_scales(length: int, rule: str) -> int:
-    """The number n of temporal kernels for an input of `length` frames.
+    """Return the number n of temporal kernels for an input of `length` = T frames.
 
-    "paper": max(1, floor((T - 1) / 2)), Eq. 6 kept from vanishing where time is strided; "log2": floor(log2 T), as
-    released, likewise at least 1.
+    Rule "paper": max(1, floor((T - 1) / 2)), Eq. 6 with at least 1 where time is strided; "log2": floor(log2 T), as in
+    the released code, also at least 1.
     """
     if rule not in SCALE_RULES:
         raise InputError(f"temporal_scales is {rule!r}, expected one of {', '.join(SCALE_RULES)}")
@@ -25,8 +25,8 @@ def num_scales(length: int, rule: str) -> int:
 
 
 def mean_of_pairs(x: Float[Array, "B T H W C"]) -> Float[Array, "B t H W C"]:
-    """The mean of frames 0 and 1, 2 and 3, ...; the last frame of an odd number stands alone."""
-    # Indexing would be a gather where an export leaves the batch open.
+    """Return the mean of frames 0 and 1, of 2 and 3, ...; the last of an odd number of frames stays as it is."""
+    # Indexing in place of slices would become a gather where an export leaves the batch open.
     even, odd = (lax.slice_in_dim(x, start, None, 2, axis=1) for start in (0, 1))
     pairs = odd.shape[1]
     if pairs == even.shape[1]:
@@ -35,13 +35,13 @@ def mean_of_pairs(x: Float[Array, "B T H W C"]) -> Float[Array, "B t H W C"]:
 
 
 class M3D(nn.Module):
-    """Adds `scales` dilated temporal convolutions to what a spatial convolution gave: y = s + sum_i T_i(s) (Eq. 4, 5).
+    """The sum of a spatial convolution's output s and `scales` dilated temporal ones: y = s + Σ_i T_i(s) (Eq. 4, 5).
 
-    `T_i` is a 3x1x1 convolution of dilation i and a batch norm whose scale starts at zero, its weights at random: the
-    layer starts as the identity and every parameter learns. (`initial_scale` above zero gives that up: temporal kernels
-    act from the first step and dynamics are found sooner.) With `stride` 2 the sum is taken between the mean of
-    pairs of frames and strided `T_i`, whose taps centre on frames 0, 2, 4, ... `released` puts a ReLU behind each
-    batch norm; a scale of zero would then never learn, so there it starts at one.
+    T_i is a 3x1x1 convolution of dilation i with random weights, and a batch norm whose scale starts at zero: the layer
+    starts as the identity and every parameter learns. (`initial_scale` above zero gives that up: the temporal kernels
+    act from the first step, and dynamics are learned sooner.) With `stride` 2, y is the mean of pairs of frames plus
+    strided T_i, whose taps centre on frames 0, 2, 4, ... `released` puts a ReLU after each batch norm; a scale of zero
+    would then never learn, so it starts at one.
     """
 
     scales: int
@@ -52,7 +52,7 @@ class M3D(nn.Module):
 
     @nn.compact
     def __call__(self, s: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t H W C"]:
-        """The multi-scale sum; t = ceil(T / stride)."""
+        """Return the multi-scale sum, with t = ceil(T / stride)."""
         y = s if self.stride == 1 else mean_of_pairs(s)
         scale_init = nn.initializers.constant(1.0 if self.released else self.initial_scale)
         for i in range(1, self.scales + 1):

@@ -21,11 +21,11 @@ QUERIES_AT_ONCE = 512
 def attend(
     theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], g: Float[Array, "B M D"], scale: float = 1.0
 ) -> Float[Array, "B N D"]:
-    """softmax_j(scale θ_i·φ_j) g_j (Eq. 4, 5), logits and softmax in float32.
+    """Return Σ_j softmax_j(scale θ_i·φ_j) g_j (Eq. 4, 5), logits and softmax in float32.
 
-    The positions i are taken `QUERIES_AT_ONCE` at a time, so the temporaries of a pass stay a fraction of one
-    [B, N, M]; the backward pass computes each part again and finds none kept. (`jax.nn.dot_product_attention` holds
-    the whole [B, N, M] but for cuDNN, whose heads are too narrow for these channels.)
+    The positions i are taken `QUERIES_AT_ONCE` at a time, so the temporaries of a pass are those of one part and never
+    of the whole [B, N, M]; the backward pass computes each part again, none is kept. (`jax.nn.dot_product_attention`
+    holds the whole [B, N, M] except with cuDNN, whose heads are too narrow for these channels.)
     """
     size = theta.shape[1]
     parts = -(-size // QUERIES_AT_ONCE)
@@ -37,17 +37,18 @@ def attend(
     if has_onednn():
         values = _one_after_another(jax.checkpoint(partial(_attend, scale=scale)), queries, phi, g)
     else:
-        # Within a loop nothing can be merged with the forward pass, so no barrier is needed.
+        # Nothing inside a loop can be merged with the forward pass, so no barrier is needed.
         part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
         values = lax.map(lambda query: part(query, phi, g), queries)
     return values.swapaxes(0, 1).reshape(theta.shape[0], parts * rows, -1)[:, :size]
 
 
 def _one_after_another(part: Callable[..., Array], queries: Array, phi: Array, g: Array) -> Array:
-    """`part` of each of the queries, written out.
+    """Apply `part` to each of the queries without a loop.
 
-    While it compiles, XLA with oneDNN has its interpreter compute a turn of every loop that a matrix product depends on:
-    minutes for each of them. What ties a part to the one before it keeps their temporaries from being held at once.
+    While it compiles, XLA with oneDNN has its interpreter run one turn of every loop that a matrix product depends on,
+    which takes minutes each. Every part depends on the one before it, so that the compiler does not hold the
+    temporaries of all of them at once.
     """
     values, tie = [], jnp.zeros((), queries.dtype)
     for query in queries:
@@ -57,13 +58,14 @@ def _one_after_another(part: Callable[..., Array], queries: Array, phi: Array, g
 
 
 def attention_logits(theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], scale: float) -> Float[Array, "B N M"]:
-    """Scale θ_i·φ_j, summed and kept in float32 whatever comes in."""
+    """Return the logits scale θ_i·φ_j, summed and kept in float32 whatever the dtype of θ and φ."""
     return scale * jnp.einsum("bnc,bmc->bnm", theta, phi, preferred_element_type=jnp.float32)
 
 
 def _attend(theta: Array, phi: Array, g: Array, *, scale: float) -> Array:
+    """Attend with all queries at once."""
     logits = attention_logits(theta, phi, scale)
-    # Divided after the product: one pass over [B, N, M] less.
+    # Dividing after the product saves one pass over [B, N, M].
     weights = jnp.exp(logits - lax.stop_gradient(logits.max(-1, keepdims=True)))
     values = jnp.einsum("bnm,bmd->bnd", weights.astype(g.dtype), g, preferred_element_type=jnp.float32)
     return (values / weights.sum(-1)[..., None]).astype(g.dtype)
@@ -73,9 +75,9 @@ class NonLocal(nn.Module):
     """z = x + BN(W y), y_i = Σ_j softmax_j(θ_i·φ_j) g_j over all positions of the clip (embedded Gaussian).
 
     θ, φ and g are 1x1x1 convolutions with bias to half of the channels; the scale of the batch norm starts at zero,
-    so the block starts as the identity. `scale` multiplies the logits (1: none, as in the paper), `subsample`
-    max-pools φ and g over 2x2 positions of a frame, `per_frame` looks at each frame alone: the 2-D block.
-    θ [B, T, H, W, C/2] and φ are sown as intermediates `theta_map` and `phi_map`, for pictures of the attention.
+    so the block starts as the identity. `scale` multiplies the logits (1, as in the paper, leaves them as they are);
+    `subsample` max-pools φ and g over 2x2 positions of a frame; `per_frame` attends within each frame alone (the 2-D
+    block). θ [B, T, H, W, C/2] and φ are sown as intermediates `theta_map` and `phi_map`, to draw the attention.
     """
 
     scale: float = 1.0
@@ -85,7 +87,7 @@ class NonLocal(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B T H W C"]:
-        """Adds to each position what it attends to."""
+        """Add to each position what it attends to."""
         channels = max(1, x.shape[-1] // 2)
         theta, phi, g = (self._point(channels, name)(x) for name in ("theta", "phi", "g"))
         if self.subsample:
@@ -98,7 +100,7 @@ class NonLocal(nn.Module):
         return x + norm(y)
 
     def _positions(self, x: Array) -> Array:
-        """[B, T H W, C], or [B T, H W, C] where each frame stands alone."""
+        """Reshape to [B, T H W, C], or with `per_frame` to [B T, H W, C]."""
         groups = x.shape[0] * x.shape[1] if self.per_frame else x.shape[0]
         return x.reshape(groups, -1, x.shape[-1])
 

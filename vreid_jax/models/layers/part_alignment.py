@@ -1,4 +1,4 @@
-"""3-D part alignment: where in a feature cubic each part of the body is, and what it looks like there."""
+"""3-D part alignment (PersonVLAD): where in a feature cubic each body part is, and what it looks like there."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=-2, 
 class PartMaps(nn.Module):
     """Weights in [0, 1] of every position for every part (PersonVLAD, Eq. 1).
 
-    `parts`: "learned", a 1x1x1 convolution and sigmoid for each of `num_parts` parts; "stripes", 5 horizontal ones, or
-    "grid", 5x5 cells, which give each position the share of its area that a region covers; "global", one map of ones.
+    `parts` is one of: "learned", a 1x1x1 convolution and sigmoid for each of `num_parts` parts; "stripes", 5 horizontal
+    regions, and "grid", 5x5 cells, where a position's weight is the share of its area that the region covers; "global",
+    one map of ones.
     """
 
     parts: str = "learned"
@@ -30,7 +31,7 @@ class PartMaps(nn.Module):
 
     @nn.compact
     def __call__(self, cubic: Float[Array, "B t h w C"]) -> Float[Array, "B t h w P"]:
-        """Maps of a feature cubic, float32."""
+        """Return the maps of a feature cubic, float32."""
         if self.parts not in PARTS:
             raise InputError(f"parts is {self.parts!r}, expected one of {', '.join(PARTS)}")
         if self.parts == "learned":
@@ -47,19 +48,22 @@ class PartMaps(nn.Module):
 
 
 def overlaps(positions: int, regions: int) -> Float[np.ndarray, "positions regions"]:
-    """Share of each of `positions` equal intervals that lies in each of `regions` equal ones; rows sum to 1."""
+    """Return the share of each of `positions` equal intervals that lies in each of `regions` equal ones.
+
+    Rows sum to 1.
+    """
     low, high = (np.arange(positions) / positions)[:, None], (np.arange(1, positions + 1) / positions)[:, None]
     left, right = np.arange(regions)[None] / regions, np.arange(1, regions + 1)[None] / regions
     return (positions * np.maximum(np.minimum(high, right) - np.maximum(low, left), 0)).astype(np.float32)
 
 
 class PartDescriptors(nn.Module):
-    """Descriptors of the parts of a cubic, layers not shared between parts.
+    """Descriptors of the parts of a cubic; parts share no layers.
 
-    `descriptors` "parts": each part's weighted features (Eq. 2) are pooled over all positions (`pooling` "average" or
-    "max") and go through two fully connected layers, `hidden` and `features` long, ReLU between and after (**choice**).
-    "locations": every position of every part, projected to `features`; its weight in whatever sums them is its map,
-    since a length of 1 would take a factor off again (**choice**).
+    With `descriptors` "parts", each part's weighted features (Eq. 2) are pooled over all positions (`pooling` "average"
+    or "max") and go through two fully connected layers of `hidden` and `features` units, each followed by a ReLU
+    (**choice**). With "locations", every position is projected to `features` for every part; its map is its weight in
+    the sum that follows, since normalisation to length 1 would remove a factor (**choice**).
     """
 
     hidden: int = 512
@@ -71,7 +75,10 @@ class PartDescriptors(nn.Module):
     def __call__(
         self, cubic: Float[Array, "B t h w C"], maps: Float[Array, "B t h w P"]
     ) -> tuple[Float[Array, "B P L D"], Float[Array, "B P L"] | None]:
-        """Descriptors of P parts, float32, not normalised, L = 1 or the t·h·w positions, and their weights if any."""
+        """Return the descriptors of P parts, and with "locations" their weights, else None.
+
+        They are float32 and not normalised; L is 1, or with "locations" the number t·h·w of positions.
+        """
         if self.descriptors not in DESCRIPTORS:
             raise InputError(f"descriptors is {self.descriptors!r}, expected {' or '.join(DESCRIPTORS)}")
         if self.pooling not in POOLINGS:
@@ -89,6 +96,6 @@ class PartDescriptors(nn.Module):
         for number, size in enumerate((self.hidden, self.features), start=1):
             kernel = self.param(f"kernel{number}", _fan_in, (count, pooled.shape[-1], size), jnp.float32)
             bias = self.param(f"bias{number}", nn.initializers.zeros, (count, size), jnp.float32)
-            # Parts first: with clips first oneDNN has only its slow reference for the sum with the bias.
+            # Parts first: with clips first, oneDNN has only its slow reference implementation of the sum with the bias.
             pooled = nn.relu(jnp.matmul(pooled.swapaxes(0, 1), kernel) + bias[:, None]).swapaxes(0, 1)
         return pooled[:, :, None], None

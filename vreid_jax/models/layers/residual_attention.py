@@ -17,7 +17,7 @@ _LECUN = nn.initializers.lecun_normal()
 
 
 def check_branches(branches: str) -> None:
-    """Raises `InputError` unless `branches` are distinct letters out of s, c and t."""
+    """Raise `InputError` unless `branches` are distinct letters out of s, c and t."""
     if len(set(branches)) != len(branches) or set(branches) - set("sct"):
         raise InputError(f"ral is {branches!r}, expected distinct letters out of 's', 'c', 't', or '' for none")
 
@@ -25,10 +25,10 @@ def check_branches(branches: str) -> None:
 class ResidualAttention(nn.Module):
     """y = x / 2 + M x with M = sigmoid(S C T), the product of spatial, channel and temporal masks (Eq. 7, 8).
 
-    `branches` are the letters of the masks that are switched on. All is computed in float32. The last convolution of
-    exactly one branch starts at zero: M = 1/2, the layer is the identity, and the product still has a gradient.
-    `released` orders convolution, ReLU, batch norm (default: convolution, batch norm, ReLU) and ends the channel
-    branch with a ReLU, behind which a zero would never learn.
+    `branches` holds the letters of the masks in use; `length` is T. All is computed in float32. The last convolution of
+    exactly one branch starts at zero, so that M = 1/2, the layer is the identity, and the product still has a gradient.
+    `released` follows the released code: convolution, ReLU, batch norm (default: convolution, batch norm, ReLU), and a
+    channel branch that ends in a ReLU, before which a zero would never learn.
     """
 
     length: int
@@ -37,7 +37,11 @@ class ResidualAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B T H W C"]:
-        """Weighs the features; a T other than `length` is an `InputError` if the temporal mask is on."""
+        """Weigh the features.
+
+        Raises:
+          InputError: when the temporal mask is in use and T is not `length`.
+        """
         check_branches(self.branches)
         if "t" in self.branches and x.shape[1] != self.length:
             raise InputError(f"temporal attention was built for {self.length} frames here, got {x.shape[1]}")
@@ -52,15 +56,15 @@ class ResidualAttention(nn.Module):
         return (f * (0.5 + jax.nn.sigmoid(product))).astype(x.dtype)
 
     def _spatial(self, f: Array, train: bool) -> Array:
-        """Eq. 9, 10: [B, 1, H, W, 1]."""
+        """Return the spatial branch S (Eq. 9, 10), [B, 1, H, W, 1]."""
         mean = f.mean(1, keepdims=True)
         hidden = Conv(1, (3, 3), padding=spatial_padding(3), name="conv1_s")(mean)
         hidden = self._activate(hidden, "bn_s", train)
-        # A scalar, "a scale parameter for further fusion": drawn at random it could start next to zero.
+        # One scalar, "a scale parameter for further fusion"; drawn at random, it could start close to zero.
         return Conv(1, (1, 1), kernel_init=self._last_init("s", nn.initializers.ones), name="conv2_s")(hidden)
 
     def _channel(self, f: Array, train: bool) -> Array:
-        """Eq. 11, 12: [B, 1, 1, 1, C]."""
+        """Return the channel branch C (Eq. 11, 12), [B, 1, 1, 1, C]."""
         channels = f.shape[-1]
         hidden = self._dense(max(1, channels // REDUCTION), "conv1_c")(f.mean((1, 2, 3)))
         hidden = self._activate(hidden, "bn_c", train)
@@ -69,17 +73,19 @@ class ResidualAttention(nn.Module):
         return mask[:, None, None, None, :]
 
     def _temporal(self, f: Array, train: bool) -> Array:
-        """The channel branch's structure over time: [B, T, 1, 1, 1]."""
+        """Return the temporal branch T, [B, T, 1, 1, 1]: the channel branch's layers over time."""
         hidden = self._dense(2 * self.length, "conv1_t")(f.mean((2, 3, 4)))
         hidden = self._activate(hidden, "bn_t", train)
         mask = self._dense(self.length, "conv2_t", self._last_init("t"))(hidden)
         return mask[:, :, None, None, None]
 
     def _activate(self, x: Array, name: str, train: bool) -> Array:
+        """Apply batch norm and ReLU, in the order of the paper or of the released code."""
         norm = BatchNorm(not train, name=name)
         return norm(nn.relu(x)) if self.released else nn.relu(norm(x))
 
     def _last_init(self, branch: str, otherwise=_LECUN):
+        """Return the initialiser of a branch's last convolution: zeros for exactly one of the branches."""
         zero = next((b for b in "tsc" if b in self.branches and not (self.released and b == "c")), None)
         return nn.initializers.zeros if branch == zero else otherwise
 

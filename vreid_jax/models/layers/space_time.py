@@ -1,4 +1,4 @@
-"""The convolutions over clips that may stand where a 2-D ResNet convolves frames: in its stem and in its bottlenecks."""
+"""The convolutions over clips that replace the 2-D convolutions in the stem and the bottlenecks of a ResNet."""
 
 from __future__ import annotations
 
@@ -26,16 +26,22 @@ def space_time(
     temporal_stride: int = 1,
     dtype: str = "float32",
 ) -> Float[Array, "B t h w D"]:
-    """Convolution, batch norm and ReLU of a `kind`; submodules `conv<number>`, `bn<number>`, `…_t` of who calls it.
+    """Convolve in space and time as `kind` says, with batch norm and ReLU; call it inside a compact method.
 
-    Called inside a compact method. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. Kinds, with
-    "relu-bn-conv" for convolution, batch norm, ReLU:
-    "2d", "m3d": relu-bn-`size`x`size` of every frame; "inflated": relu-bn of one `length`x`size`x`size` kernel;
-    "separable": 3x1x1, directly behind it 1x`size`x`size`, then one batch norm and ReLU (this order is the paper's,
-    that nothing stands in between a choice); "p3d_a": relu-bn-3x1x1 of relu-bn-1x`size`x`size`; "p3d_b": the sum of
-    both, of the same input; "p3d_c": relu-bn-1x`size`x`size` averaged over the strided frames, plus relu-bn-3x1x1 of
-    it. Temporal kernels start as the identity, and at random where the network cannot start as the 2-D one: behind a
-    ReLU an added branch cannot both be zero and learn.
+    The caller gets the submodules `conv<number>`, `bn<number>`, and for temporal kernels `conv<number>_t` and
+    `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. The kinds, where CBR(k) is a
+    convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is 3x1x1:
+
+    * "2d", "m3d": CBR(S), every frame alone;
+    * "inflated": CBR(`length`x`size`x`size`);
+    * "separable": convolutions T, then S, then one batch norm and ReLU (the order is the paper's, that nothing stands
+      between the two a choice);
+    * "p3d_a": CBR(T) of CBR(S);
+    * "p3d_b": CBR(S) + CBR(T), of the same input;
+    * "p3d_c": y + CBR(T) of y, with y = CBR(S); where time is strided the first y is averaged over pairs of frames.
+
+    A temporal kernel starts as the identity where the network can start as the 2-D one, and at random in "p3d_b" and
+    "p3d_c": a branch that is added after a ReLU cannot both be zero and learn.
     """
 
     def act(name: str, y: Array) -> Array:

@@ -1,4 +1,4 @@
-"""From the features of frames to one of the clip, by what each frame says of itself (Fig. 1 of the 3-D ResNet paper)."""
+"""Temporal pooling: one feature of a clip from those of its frames (Fig. 1 of the 3-D ResNet paper)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 
 
 class TemporalAttention(nn.Module):
-    """The mean over frames weighted by softmax_t of a score that a 3x3 convolution and a fully connected layer give.
+    """The mean over frames, weighted by softmax_t of a score from a 3x3 convolution and a fully connected layer.
 
-    The paper shows "spatial conv + FC"; 3x3 kernels to `hidden` channels, a ReLU and the mean over positions between
-    the two are a choice that leaves the size of the input free. float32.
+    The paper shows "spatial conv + FC". The 3x3 kernels to `hidden` channels, and the ReLU and the mean over positions
+    between the two, are a choice that leaves the size of the input free. All is float32.
     """
 
     hidden: int = 256
 
     @nn.compact
     def __call__(self, maps: Float[Array, "B T H W C"], pooled: Float[Array, "B T C"]) -> Float[Array, "B C"]:
-        """`maps` decide how much each frame of `pooled` counts."""
+        """Return the mean of `pooled` over the frames, weighted by scores of `maps`."""
         x = Conv(self.hidden, (3, 3), padding=spatial_padding(3), use_bias=True, name="conv")(maps)
-        # Without a bias: one number added to all scores is nothing to the softmax.
+        # No bias: the softmax ignores a number that is added to all scores.
         scores = nn.Dense(1, use_bias=False, name="score")(nn.relu(x).mean((2, 3)))
         return (jax.nn.softmax(scores, axis=1) * pooled.astype(jnp.float32)).sum(1)
 
@@ -35,6 +35,6 @@ class LastState(nn.Module):
 
     @nn.compact
     def __call__(self, pooled: Float[Array, "B T C"]) -> Float[Array, "B D"]:
-        """Reads the frames in order."""
+        """Read the frames in order and return the last state."""
         states = nn.RNN(nn.OptimizedLSTMCell(self.hidden, name="lstm"))(pooled.astype(jnp.float32))
         return states[:, -1]

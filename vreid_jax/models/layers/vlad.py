@@ -1,4 +1,4 @@
-"""Vectors of locally aggregated descriptors: soft counts of the residuals to cluster centres."""
+"""Vectors of locally aggregated descriptors (VLAD): sums of the residuals to soft-assigned cluster centres."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from jax.lax import Precision
 from jaxtyping import Float
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.norm import l2_normalize
 
 ASSIGNMENTS = ("soft", "hard")
-EPSILON = 1e-12  # under every root: a cluster that gets nothing stays zero, and its gradient finite
 
 
 class VLAD(nn.Module):
-    """The sums of residuals of PersonVLAD, Eq. 5, before their normalisation.
+    """The sums of residuals of PersonVLAD (Eq. 5), before their normalisation.
 
-    Descriptors are assigned by softmax_k(w_k·f + z_k) with w = 2αc and z = -α|c|² at the start; `centres` of the
-    residuals are parameters of their own ("decoupled"). `assignment` "hard" gives a descriptor wholly to the centre of
-    the largest logit. At α = 1000 the assignment of unit vectors is one-hot in float32, so `kernel` and `bias` get no
-    gradient; the centres still learn.
+    Descriptors are assigned by softmax_k(w_k·f + z_k), with w = 2αc and z = -α|c|² at the start; the `centres` of the
+    residuals are parameters of their own ("decoupled"). With `assignment` "hard" a descriptor belongs to the centre of
+    the largest logit alone. At α = 1000 the assignment of unit vectors is one-hot in float32, so `kernel` and `bias`
+    get no gradient; the centres still learn.
     """
 
     num_clusters: int = 64
@@ -33,7 +33,7 @@ class VLAD(nn.Module):
     def __call__(
         self, descriptors: Float[Array, "B N D"], weights: Float[Array, "B N"] | None = None
     ) -> Float[Array, "B K D"]:
-        """Sums over the N descriptors of each clip, float32; each descriptor counts `weights` times, 1 by default."""
+        """Return the sums over the N descriptors of each clip, each `weights` times (default 1), float32."""
         if self.assignment not in ASSIGNMENTS:
             raise InputError(f"assignment is {self.assignment!r}, expected {' or '.join(ASSIGNMENTS)}")
         shape = (self.num_clusters, descriptors.shape[-1])
@@ -44,7 +44,7 @@ class VLAD(nn.Module):
 
 
 def vlad_parameters(centres: Float[Array | np.ndarray, "K D"], alpha: float) -> dict[str, Array]:
-    """Parameters of `VLAD` that assign to `centres` as in Eq. 4 and take residuals to them."""
+    """Return the parameters of `VLAD` that assign to `centres` as in Eq. 4 and take residuals to them."""
     centres = jnp.asarray(centres, jnp.float32)
     return {"centres": centres, "kernel": 2 * alpha * centres.T, "bias": -alpha * jnp.square(centres).sum(1)}
 
@@ -57,7 +57,10 @@ def vlad_sums(
     weights: Float[Array | np.ndarray, "B N"] | None = None,
     hard: bool = False,
 ) -> Float[Array, "B K D"]:
-    """V[b, k] = Σ_n a_k(f_n) (f_n - c_k), Eq. 3 or 5, as Σ a f - (Σ a) c; nothing of size B x N x K x D is made."""
+    """Return V[b, k] = Σ_n a_k(f_n) (f_n - c_k) (Eq. 3 or 5).
+
+    It is computed as Σ a f - (Σ a) c, so that nothing of size B x N x K x D is made.
+    """
     descriptors = jnp.asarray(descriptors, jnp.float32)
     logits = jnp.einsum("bnd,dk->bnk", descriptors, kernel, precision=Precision.HIGHEST)
     logits = logits + jnp.asarray(bias)[None, None, :]
@@ -72,15 +75,10 @@ def vlad_sums(
 
 
 def normalised(sums: Float[Array | np.ndarray, "B K D"]) -> Float[Array, "B KD"]:
-    """Each cluster's sum to length 1, then the whole; what is zero stays zero."""
-    return unit(unit(jnp.asarray(sums, jnp.float32)).reshape(sums.shape[0], -1))
-
-
-def unit(x: Float[Array | np.ndarray, "... D"]) -> Float[Array, "... D"]:
-    """Vectors of length 1 along the last axis; a zero vector stays zero and has a finite gradient."""
-    return x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True) + EPSILON)
+    """Normalise each cluster's sum to length 1, then the whole vector; zeros stay zero."""
+    return l2_normalize(l2_normalize(sums).reshape(sums.shape[0], -1))
 
 
 def _unit_directions(key: Array, shape: tuple[int, int]) -> Array:
-    """Centres before k-means: random directions in the orthant that ReLU leaves."""
-    return unit(jnp.abs(jax.random.normal(key, shape, jnp.float32)))
+    """Draw centres before k-means: random directions in the orthant that ReLU leaves."""
+    return l2_normalize(jnp.abs(jax.random.normal(key, shape, jnp.float32)))

@@ -1,1 +1,1 @@
-"""Operations whose code is chosen by backend: 3-D convolution and pooling."""
+"""Operations on clips whose implementation is chosen by backend: convolution, its gradients, max-pooling."""

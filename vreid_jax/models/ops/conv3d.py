@@ -1,9 +1,9 @@
-"""The one door of convolutions over clips.
+"""Convolution over clips, its implementation chosen by backend; every convolution of the library goes through here.
 
-XLA's CPU backend is slow at 3-D convolutions without oneDNN, and at their gradients always. So on CPU kernels of several
-frames are left to oneDNN, with gradients that are written out (`conv3d_gradients`); where it is missing, and for kernels
-of one frame, a convolution is a sum of 2-D ones over frames folded into the batch, whose gradient to the kernel is
-written out too when it is large. On other backends it is the native operation.
+XLA's CPU backend is slow at 3-D convolutions unless it calls oneDNN, and at their gradients always. On CPU, kernels of
+several frames are therefore left to oneDNN, with gradients that are written out (`conv3d_gradients`). Without oneDNN,
+and for kernels of one frame, a convolution is a sum of 2-D convolutions over frames folded into the batch, whose kernel
+gradient is written out, too, when it is large. Other backends run the native operation.
 `benchmarks/conv3d.py` measures the cases.
 """
 
@@ -24,7 +24,7 @@ from vreid_jax.models.ops.onednn import has_onednn
 NO_PADDING: Padding = ((0, 0), (0, 0), (0, 0))
 
 LARGE = 2**28
-"""Multiplications of a gradient to the kernel from which on it is written out; smaller ones are as fast by XLA."""
+"""Kernel gradients of at least this many multiplications are written out; XLA's own are as fast below."""
 
 he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 _inlined = partial(jax.jit, static_argnums=(2, 3, 4), inline=True)
@@ -37,13 +37,14 @@ def conv3d(
     padding: Padding = NO_PADDING,
     dilation: Triple = (1, 1, 1),
 ) -> Float[Array, "B t h w D"]:
-    """Cross-correlation of clips with `kernel`, padding and dilation written out as (time, height, width).
+    """Return the cross-correlation of clips with `kernel`.
 
-    Reverse-mode derivatives only: on CPU the gradients have formulas of their own.
+    Strides, padding and dilation are those of (time, height, width). Only reverse-mode derivatives exist: the gradients
+    have formulas of their own on CPU.
     """
     if kernel.shape[:3] == (1, 1, 1):
-        # A point kernel reads a subset: taking it first makes plain matrix products of the gradients.
-        # Indexing would be a gather where an export leaves the batch open.
+        # A point kernel reads a subset of positions; with the subset taken first, the gradients are matrix products.
+        # Indexing in place of `slice` would become a gather where an export leaves the batch open.
         x = pad(x, padding)
         if strides != (1, 1, 1):
             x = lax.slice(x, (0,) * 5, x.shape, (1, *strides, 1))
@@ -53,13 +54,14 @@ def conv3d(
 
 @jax.custom_vjp
 def _point(x: Array, kernel: Array) -> Array:
+    """Multiply the channels of every position by `kernel` [C, D]."""
     return lax.dot_general(x, kernel, (((4,), (0,)), ((), ())))
 
 
 def _point_backward(residuals: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = residuals
     rows, g_rows = (a.reshape(-1, a.shape[-1]) for a in (x, g))
-    # JAX would have `g` first and transpose the product: XLA's CPU backend then copies the larger of the two by columns.
+    # JAX would put `g` first and transpose the product; XLA's CPU backend then copies the larger of the two by columns.
     to_kernel = lax.dot_general(rows, g_rows, (((0,), (0,)), ((), ())))
     return lax.dot_general(g, kernel, (((4,), (1,)), ((), ()))), to_kernel
 
@@ -68,13 +70,15 @@ _point.defvjp(lambda x, kernel: (_point(x, kernel), (x, kernel)), _point_backwar
 
 
 def _by_onednn(kernel: Array) -> bool:
-    # Kernels of one frame stay 2-D convolutions: oneDNN gains a tenth at full size and takes three times as long where
-    # channels are few.
+    """Tell whether convolutions with this kernel are left to oneDNN."""
+    # Kernels of one frame stay 2-D convolutions: oneDNN is a tenth faster at full size and takes three times as long
+    # where channels are few.
     return kernel.shape[0] > 1 and has_onednn()
 
 
 @_inlined
 def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
+    """Convolve in the way that suits the platform the program is compiled for."""
     plain = partial(native, strides=strides, padding=padding, dilation=dilation)
     if _by_onednn(kernel):
         return plain(x, kernel)
@@ -86,13 +90,14 @@ def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilatio
 def _backward(
     x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple, g: Array
 ) -> tuple[Array, Array]:
+    """Return the gradients with respect to input and kernel, in the way that suits the platform."""
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
 
     def of(forward, x, kernel, g):
         return jax.vjp(partial(forward, **geometry), x, kernel)[1](g)
 
     def on_cpu(x, kernel, g):
-        to_input, to_kernel = of(_folded, x, kernel, g)  # what is not used is not computed
+        to_input, to_kernel = of(_folded, x, kernel, g)  # XLA drops whichever is not used
         if _by_onednn(kernel):
             to_input = input_gradient(_forward, g, kernel, x.shape[1:4], **geometry)
         if _by_onednn(kernel) or g.size * math.prod(kernel.shape[:4]) >= LARGE:
@@ -119,7 +124,7 @@ _convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
 def _folded(x: Array, kernel: Array, *, strides: Triple, padding: Padding, dilation: Triple) -> Array:
-    """2-D convolutions alone: of frames, of (time, all positions), or one for each temporal tap, summed."""
+    """Compute by 2-D convolutions alone: of frames, of (time, all positions), or a sum with one per temporal tap."""
     x = pad(x, padding)
     kt, kh, kw = kernel.shape[:3]
     if kt == 1:
@@ -139,7 +144,7 @@ def _folded(x: Array, kernel: Array, *, strides: Triple, padding: Padding, dilat
 
 
 def _frames(x: Array, kernel: Array, strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
-    """A 2-D convolution of every frame."""
+    """Convolve every frame in 2-D."""
     if kernel.shape[:2] == (1, 1):
         return lax.dot_general(x[:, :, :: strides[0], :: strides[1]], kernel[0, 0], (((4,), (0,)), ((), ())))
     b, t, h, w = x.shape[:4]
@@ -156,10 +161,10 @@ def _frames(x: Array, kernel: Array, strides: tuple[int, int], dilation: tuple[i
 
 
 def _patches(x: Array, kernel: Array, size: list[int], strides: tuple[int, int], dilation: tuple[int, int]) -> Array:
-    """The convolution as one matrix product of gathered patches.
+    """Compute the convolution as one matrix product of gathered patches.
 
-    A map smaller than its kernel (3x3 over 4x2, the end of a small network) is 10-100x slower natively: 37 ms against
-    1 ms for [128, 4, 2, 128] to 128 channels.
+    Where the map is smaller than the kernel (3x3 over 4x2, the end of a small network), the native convolution is
+    10-100x slower: 37 ms against 1 ms for [128, 4, 2, 128] to 128 channels.
     """
     columns = []
     for i in range(kernel.shape[0]):
@@ -171,10 +176,10 @@ def _patches(x: Array, kernel: Array, size: list[int], strides: tuple[int, int],
 
 
 class Conv(nn.Module):
-    """A convolution; a kernel of two extents is 2-D and acts on frames, one of three is 3-D.
+    """A convolution: a `kernel_size` of two extents is 2-D and acts on frames, one of three is 3-D.
 
-    Its parameter `kernel` is [kh, kw, C, D] or [kt, kh, kw, C, D], float32, with `use_bias` there is a `bias` [D]; the
-    sum is computed in `dtype`.
+    The parameter `kernel` is [kh, kw, C, D] or [kt, kh, kw, C, D]; with `use_bias` there is a `bias` [D]. Both are
+    float32, and the result is computed in `dtype`.
     """
 
     features: int
@@ -188,7 +193,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B t h w D"]:
-        """Convolves clips channels last."""
+        """Convolve clips; the channels are the last axis."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         if len(self.kernel_size) == 2:
@@ -202,11 +207,11 @@ class Conv(nn.Module):
 
 
 def spatial_padding(size: int) -> Padding:
-    """The padding that keeps height and width under an odd kernel of `size` at stride 1, as PyTorch networks pad."""
+    """Return the padding that keeps height and width at stride 1 under an odd kernel of `size`, as PyTorch pads."""
     return clip_padding(1, size)
 
 
 def clip_padding(length: int, size: int) -> Padding:
-    """The same for a kernel of `length` frames, odd too, and `size` rows and columns."""
+    """Return the padding that keeps all extents at stride 1 under a kernel of `length` x `size` x `size`, both odd."""
     time, half = length // 2, size // 2
     return ((time, time), (half, half), (half, half))

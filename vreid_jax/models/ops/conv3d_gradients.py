@@ -1,7 +1,7 @@
-"""The gradients of a convolution over clips as CPU backends compute them fast.
+"""The gradients of a convolution over clips, in the form that CPU backends compute fast.
 
-To the input: convolutions of stride 1, one for each phase of the strides. To the kernel: a matrix product for each of
-its taps, in a loop, so that what a tap reads stays in the cache.
+Input gradient: convolutions of stride 1, one for each phase of the strides. Kernel gradient: a matrix product for each
+row of the kernel, in a loop, so that what a row reads stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Triple = tuple[int, int, int]
 Padding = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 ROWS_AT_ONCE = 4096
-"""Rows of a matrix product to the kernel, about: what they are copied to fits the cache."""
+"""About how many rows a matrix product of the kernel gradient has: their copy fits the processor's cache."""
 
 
 def native(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
-    """XLA's own convolution."""
+    """Convolve by XLA's own operation."""
     return lax.conv_general_dilated(
         x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
     )
 
 
 def pad(x: Array, padding: Padding) -> Array:
-    """Zeros around time, height and width; what is negative cuts off."""
+    """Pad time, height and width with zeros; a negative border cuts off."""
     if not any(map(any, padding)):
         return x
     zero = jnp.zeros((), x.dtype)
@@ -38,7 +38,7 @@ def pad(x: Array, padding: Padding) -> Array:
 
 
 class _Phase(NamedTuple):
-    """What the inputs of one remainder modulo a stride read of an axis: every `step`th tap from `first` on."""
+    """The taps of an axis that inputs of one remainder modulo the stride meet: every `step`th from `first` on."""
 
     first: int
     step: int
@@ -48,7 +48,10 @@ class _Phase(NamedTuple):
 
 
 def _phase(remainder: int, extent: int, out: int, taps: int, stride: int, before: int, dilation: int) -> _Phase:
-    """Input stride m + remainder has tap k of output m + (remainder + before - k dilation) / stride, if that divides."""
+    """Find the taps of one phase.
+
+    Input stride·m + remainder meets tap k of output m + (remainder + before - k·dilation) / stride, if that divides.
+    """
     ks = [k for k in range(taps) if (remainder + before - k * dilation) % stride == 0]
     if not ks:
         return _Phase(0, 1, 0, (0, 0), 1)
@@ -67,7 +70,10 @@ def input_gradient(
     padding: Padding,
     dilation: Triple,
 ) -> Float[Array, "B T H W C"]:
-    """The gradient to an input of `extents` by `convolution(x, kernel, strides, padding, dilation)` at stride 1."""
+    """Return the gradient with respect to an input of `extents` (time, height, width).
+
+    It is made of calls `convolution(x, kernel, strides, padding, dilation)` with strides of 1.
+    """
     axes = list(zip(extents, g.shape[1:4], kernel.shape[:3], strides, padding, dilation, strict=True))
     sizes = [-(-extent // stride) for extent, stride in zip(extents, strides, strict=True)]
     parts = []
@@ -80,9 +86,9 @@ def input_gradient(
             parts.append(jnp.zeros((len(g), *sizes, kernel.shape[3]), g.dtype))
             continue
         some = kernel[tuple(slice(p.first, p.first + (p.count - 1) * p.step + 1, p.step) for p in phases)]
-        # In this order: XLA takes a flip right before a convolution into it, and oneDNN then does not take either.
+        # In this order: XLA fuses a flip right before a convolution into it, and oneDNN then takes neither.
         some = jnp.swapaxes(jnp.flip(some, (0, 1, 2)), 3, 4)
-        # A convolution takes borders, not cuts.
+        # A convolution's padding is not negative: cuts come first.
         cut = pad(g, tuple((min(a, 0), min(b, 0)) for a, b in (p.border for p in phases)))
         border = tuple((max(a, 0), max(b, 0)) for a, b in (p.border for p in phases))
         parts.append(convolution(cut, some, (1, 1, 1), border, tuple(p.dilation for p in phases)))
@@ -101,7 +107,7 @@ def kernel_gradient(
     padding: Padding,
     dilation: Triple,
 ) -> Float[Array, "kt kh kw C D"]:
-    """The gradient to a kernel of `taps`, float32."""
+    """Return the gradient with respect to a kernel of `taps` (time, height, width), float32."""
     if taps[0] == 1:  # frames are clips of one
         x = pad(x, (padding[0], (0, 0), (0, 0)))[:, :: strides[0]][:, : g.shape[1]]
         x, g = (a.reshape(a.shape[0] * a.shape[1], 1, *a.shape[2:]) for a in (x, g))
@@ -120,6 +126,7 @@ def kernel_gradient(
 
 
 def _of_all_taps(x: Array, g: Array, taps: Triple, strides: Triple, padding: Padding, dilation: Triple) -> Array:
+    """Return the kernel gradient of a few clips, a row of the kernel at a time."""
     x = pad(x, padding)
     kt, kh, kw = taps
     (b, *size, features), channels = g.shape, x.shape[-1]
@@ -127,7 +134,7 @@ def _of_all_taps(x: Array, g: Array, taps: Triple, strides: Triple, padding: Pad
     read = [(n - 1) * stride + 1 for n, stride in zip(size, strides, strict=True)]
 
     def row(index):
-        """The taps of one row of the kernel."""
+        """Return the gradient of one row of the kernel, [kw C, D]."""
         start = (0, index // kh * dilation[0], index % kh * dilation[1], 0, 0)
         x_row = lax.dynamic_slice(x, start, (b, *read[:2], x.shape[3], channels))[:, :: strides[0], :: strides[1]]
         shifts = (k * dilation[2] for k in range(kw))

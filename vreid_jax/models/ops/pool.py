@@ -1,4 +1,4 @@
-"""Max-pooling over time, height and width."""
+"""Max-pooling over time, height and width, its implementation chosen by backend."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from vreid_jax.models.ops.conv3d_gradients import Padding, Triple
 
 
 def max_pool_blocks(x: Float[Array, "B T H W C"], block: Triple) -> Float[Array, "B t h w C"]:
-    """Largest value of every (time, height, width) block, stride = block; what does not fill a block is left out.
+    """Return the largest value of every (time, height, width) block, stride = block; incomplete blocks are left out.
 
-    A reshape: the gradient of the native pooling is a scatter that XLA's CPU backend runs an order of magnitude slower.
+    It is a reshape and a maximum: the gradient of the native pooling is a scatter, which XLA's CPU backend runs an
+    order of magnitude slower.
     """
     b, c = x.shape[0], x.shape[4]
     counts = [extent // size for extent, size in zip(x.shape[1:4], block, strict=True)]
@@ -27,21 +28,21 @@ def max_pool_blocks(x: Float[Array, "B T H W C"], block: Triple) -> Float[Array,
 def max_pool(
     x: Float[Array, "B T H W C"], window: Triple, strides: Triple, padding: Padding
 ) -> Float[Array, "B t h w C"]:
-    """The largest value of every window; the border never wins, of equal values the first one has the gradient.
+    """Return the largest value of every window; the border never wins, and of equal values the first has the gradient.
 
-    On CPU a maximum of shifted slices, axis after axis: the gradient of the native pooling is a scatter, one to two
-    orders slower there.
+    On CPU it is a maximum of shifted slices, axis after axis: the gradient of the native pooling is a scatter, one to
+    two orders of magnitude slower there.
     """
     return _max_pool(x, window, strides, padding)
 
 
 def max_pool_3x3_stride2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w C"]:
-    """Max-pooling of frames over 3x3 at stride 2 with padding 1."""
+    """Max-pool frames over 3x3 at stride 2 with padding 1."""
     return max_pool(x, (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1)))
 
 
 def max_pool_3_in_time(x: Float[Array, "B T H W C"], stride: int) -> Float[Array, "B t H W C"]:
-    """Max-pooling over three frames with padding 1; t = ceil(T / stride)."""
+    """Max-pool over three frames with padding 1; t = ceil(T / stride)."""
     return max_pool(x, (3, 1, 1), (stride, 1, 1), ((1, 1), (0, 0), (0, 0)))
 
 
@@ -83,12 +84,12 @@ def _native(x: Array, window: Triple, strides: Triple, padding: Padding) -> Arra
 
 
 def _axes(window: Triple) -> list[int]:
-    # Width first: then the winner among equals is the first one in time, height, width, as it is natively.
+    # Width first: the winner among equals is then the first in (time, height, width), as in the native pooling.
     return [axis for axis in (3, 2, 1) if window[axis - 1] > 1]
 
 
 def _shifted(x: Array, window: Triple, strides: Triple, padding: Padding) -> list[Array]:
-    """The input, and what it is after each axis."""
+    """Return the input and what it becomes after each axis."""
     values = [x]
     for axis in _axes(window):
         slices = _slices(values[-1], axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
@@ -100,6 +101,7 @@ def _shifted(x: Array, window: Triple, strides: Triple, padding: Padding) -> lis
 
 
 def _slices(x: Array, axis: int, size: int, stride: int, border: tuple[int, int]) -> list[Array]:
+    """Return, for each of the `size` places in a window, what all windows have there."""
     config = [(0, 0, 0)] * x.ndim
     config[axis] = (*border, 0)
     x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), config)
@@ -108,7 +110,7 @@ def _slices(x: Array, axis: int, size: int, stride: int, border: tuple[int, int]
 
 
 def _axis_gradient(x: Array, g: Array, axis: int, size: int, stride: int, border: tuple[int, int]) -> Array:
-    """Each value of `g` goes to the first of the largest."""
+    """Send each value of `g` to the first of the largest values in its window."""
     slices = _slices(x, axis, size, stride, border)
     first, largest = jnp.zeros(g.shape, jnp.int8), slices[0]
     for shift, each in enumerate(slices[1:], start=1):

@@ -1,1 +1,1 @@
-"""Systems: one file a paper, backbone and head put together."""
+"""The systems of the papers, one file each: a backbone, its head and what else the paper adds."""

@@ -11,26 +11,28 @@ from jaxtyping import Array, Float, Int
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.inception_i3d import HALF
-from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t, unit
+from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
+from vreid_jax.models.layers.norm import l2_normalize
 
 STAGES = ("features", "similarity")
 KINDS = ("learned", "top_t", "average")
 
 
 class Projection(nn.Module):
-    """The linear layer of the top-t rule, from D to D."""
+    """The linear layer of the top-t rule, from D to D features."""
 
     @nn.compact
     def __call__(self, clips: Float[Array, "N M D"]) -> Float[Array, "N M D"]:
-        """Projected features, float32."""
+        """Project clip features, float32."""
         return nn.Dense(clips.shape[-1], name="dense")(clips)
 
 
 class ClipSimilarity(nn.Module):
-    """Submodules `features` (I3D), `classifier`, `aggregation` (g of the paper) and `projection` (of the top-t rule).
+    """I3D features of clips, and the similarity of tracklets as sets of clips.
 
-    `backbone` is the registered network of the features and `width` its width; `clip_length` the frames of a clip;
-    `hidden` and `dropout` are those of g.
+    The submodules are `features` (I3D), `classifier`, `aggregation` (g of the paper) and `projection` (of the top-t
+    rule). `backbone` is the registered network of the features and `width` its width; `clip_length` the frames of a
+    clip; `hidden` and `dropout` are those of g.
     """
 
     num_classes: int = 0
@@ -56,12 +58,12 @@ class ClipSimilarity(nn.Module):
         kind: str = "learned",
         t: float | int = 100,
     ) -> dict[str, Array]:
-        """Features of clips, or of tracklets as sets of clips.
+        """Return the features of clips, or of tracklets as sets of clips, and the similarity of these.
 
-        Stage "features": I3D's endpoints, `feature` [B, D] (its `pooled`) and `logits`, of one clip each.
+        Stage "features": one clip each. The outputs are I3D's endpoints, `feature` [B, D] (its `pooled`), and `logits`.
         Stage "similarity": the T frames are M clips of `clip_length`, and I3D is frozen, its batch norm too; or `clips`
-        are rows of the cache that `prepare` made. `clips` [B, M, D] of the outputs are the features, `feature` their
-        mean, `similarity` [B, B] is `similarity` of the batch with itself.
+        are rows of the cache that `prepare` made. The outputs are the features `clips` [B, M, D], the mean `feature` of
+        the normalised ones, and `similarity` [B, B] of the batch with itself, of `kind` (see `similarity`).
         """
         if stage not in STAGES:
             raise InputError(f"stage is {stage!r}; it is one of {', '.join(STAGES)}")
@@ -76,16 +78,17 @@ class ClipSimilarity(nn.Module):
         found = self._clip_features(clips)
         return {
             "clips": found,
-            "feature": unit(found).mean(1),
+            "feature": l2_normalize(found).mean(1),
             "similarity": self._similarity(found, found, kind, t, True, train),
         }
 
     def _clip_features(self, clips) -> Float[Array, "B M D"]:
+        """Compute the features of the clips of tracklets, or read them from the cache."""
         if clips.ndim == 2:
             return self.get_variable("cache", "clip_features")[clips]
         b, frames, *size = clips.shape
         if frames % self.clip_length:
-            raise InputError(f"{frames} frames are no whole number of clips of clip_length = {self.clip_length}")
+            raise InputError(f"{frames} frames are not a whole number of clips of clip_length = {self.clip_length}")
         clips = clips.reshape(-1, self.clip_length, *size)
         return jax.lax.stop_gradient(self.features(clips, False)["pooled"]).reshape(b, frames // self.clip_length, -1)
 
@@ -97,36 +100,41 @@ class ClipSimilarity(nn.Module):
         t: float | int = 100,
         normalize: bool = True,
     ) -> Float[Array, "Q G"]:
-        """Similarities, 1 at most for normalised clips, of tracklets as clip features that need no normalisation.
+        """Return the similarities of tracklets, at most 1 for normalised clips; call it with `method="similarity"`.
 
-        `kind`: "learned", Eq. 1-4; "top_t", Eq. 9 over projected clips with `t` percent; "average", the mean of the clips
-        (`normalize`: of L2-normalised ones). Call it with `method="similarity"`.
+        Args:
+          query: features of the clips of Q tracklets; they need not be normalised.
+          gallery: the same of G tracklets.
+          kind: "learned" (Eq. 1-4), "top_t" (Eq. 9 over projected clips), or "average" (of the mean of the clips).
+          t: the percentage of "top_t".
+          normalize: "average" normalises the clips to length 1 first.
         """
         return self._similarity(jnp.asarray(query), jnp.asarray(gallery), kind, t, normalize, False)
 
     def importance(
         self, query: Float[Array | np.ndarray, "Q M D"], gallery: Float[Array | np.ndarray, "G N D"]
     ) -> Float[Array, "Q G M N"]:
-        """α_t of every pair of clips, clip of the query first, for clip features that need no normalisation."""
-        return self.aggregation(unit(jnp.asarray(query)), unit(jnp.asarray(gallery)))[1]
+        """Return α_t of every pair of clips, the query's clip first; the features need not be normalised."""
+        return self.aggregation(l2_normalize(jnp.asarray(query)), l2_normalize(jnp.asarray(gallery)))[1]
 
     def _similarity(self, query, gallery, kind: str, t: float | int, normalize: bool, train: bool):
+        """Return the similarity [Q, G] of a kind; see `similarity`."""
         if kind == "learned":
-            return self.aggregation(unit(query), unit(gallery), train)[0]
+            return self.aggregation(l2_normalize(query), l2_normalize(gallery), train)[0]
         if kind == "top_t":
-            return top_t(clip_cosines(self.projection(unit(query)), self.projection(unit(gallery))), t)
+            return top_t(clip_cosines(self.projection(l2_normalize(query)), self.projection(l2_normalize(gallery))), t)
         if kind == "average":
             return average_similarity(query, gallery, normalize)
         raise InputError(f"the similarity of clips is of kind {kind!r}; it is one of {', '.join(KINDS)}")
 
     def _touch(self, clips: Float[Array, "1 1 D"]) -> None:
-        """Create the parameters that the stage "features" does not use."""
+        """Make the parameters that the stage "features" does not use."""
         for kind in ("learned", "top_t"):
             self._similarity(clips, clips, kind, 100, True, False)
 
 
 def prepare(phase: str, state, batches):
-    """Before a phase with `cache_features`, the features of every clip that it can draw; after it, away with them."""
+    """Compute the features of every clip that a phase with `cache_features` can draw; drop those of another phase."""
     del phase
     extra = {name: value for name, value in state.extra.items() if name != "cache"}
     if batches.phase.cache_features:

@@ -1,4 +1,4 @@
-"""The 3-D ResNet with non-local attention, and the networks on frames that its paper compares it with."""
+"""The 3-D ResNet with non-local attention, and the 2-D networks that its paper compares it with."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EVERY_OTHER = FrozenDict({"res3": (1, 3), "res4": (1, 3, 5)})
 class NonLocal3D(nn.Module):
     """A ResNet-50 over clips or frames, pooled to one vector, and the paper's "bottleneck" head.
 
-    `network`: "separable" (3x1x1 then 1x3x3, the default) or "inflated" (3x3x3: ResNet3D-50 of Hara et al., which
-    Kinetics weights fit) with `non_local` blocks behind the bottlenecks that `non_local_after` names; or ResNet-50 on
+    `network` is "separable" (3x1x1 then 1x3x3, the default) or "inflated" (3x3x3: ResNet3D-50 of Hara et al., which
+    Kinetics weights fit), with `non_local` blocks after the bottlenecks that `non_local_after` names; or ResNet-50 on
     frames, without blocks, and over time an "average" (the paper's baseline), temporal "attention", or an "rnn".
-    The blocks in res3 and res4 stand behind every other bottleneck, counted from 0 (a choice, it overrules "right
-    before the last residual block of a stage"). `feature_size` is a choice, the paper has no number. `last_stride` 0,
-    `stem_length` 0 and `temporal_strides` () are those of the registered backbone.
+    The blocks in res3 and res4 follow every other bottleneck, counted from 0 (a choice; it overrules "right before the
+    last residual block of a stage"). `feature_size` is a choice, since the paper gives no number. `last_stride` 0,
+    `stem_length` 0 and `temporal_strides` () mean those of the registered backbone.
     """
 
     num_classes: int = 0
@@ -53,7 +53,7 @@ class NonLocal3D(nn.Module):
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """The backbone's endpoints, `feature` [B, feature_size] and, with `num_classes`, `logits`; normalised clips."""
+        """Return the backbone's endpoints of normalised clips, `feature` [B, feature_size], and perhaps `logits`."""
         outputs = self._backbone()(clips, train)
         pooled = outputs["pooled"]
         if self.network == "average":
@@ -66,6 +66,7 @@ class NonLocal3D(nn.Module):
         return {**outputs, **head(pooled, train)}
 
     def _backbone(self) -> nn.Module:
+        """Make the registered backbone that `network` names."""
         fields: dict[str, Any] = {"width": self.width, "stage_sizes": self.stage_sizes}
         fields |= {"dtype": self.dtype, "remat": self.remat}
         if self.last_stride:
@@ -93,34 +94,43 @@ class NonLocal3D(nn.Module):
         position: tuple[int, int, int],
         block: str = "",
     ) -> Float[Array, "B t h w"]:
-        """What one position of a clip attends to (Fig. 6): the softmax over all positions of the block's input.
+        """Return what one position of a clip attends to (Fig. 6): the softmax over all positions of a block's input.
 
-        `position` is (frame, row, column) in the pixels of `clips` (normalised floats); the cell of the map that it
-        lies in asks. `block` is a name such as "non_local2_3" (stage 2, that is res3, behind bottleneck 3), "" the last
-        one of the first stage that has any, whose map is the finest. Sums to 1 over t, h, w, float32; with `non_local_subsample` h and w are halved.
+        Args:
+          variables: of the model.
+          clips: normalised floats.
+          position: (frame, row, column) in the pixels of `clips`; the map's cell that it lies in is the query.
+          block: a name such as "non_local2_3" (stage 2, which is res3, after bottleneck 3); "" for the last block of
+            the first stage that has any, whose map is the finest.
+
+        Returns:
+          The weights, float32, which sum to 1 over t, h, w; with `non_local_subsample` h and w are halved.
+
+        Raises:
+          InputError: when the network has no such block, or the position lies outside the clip.
         """
-        # Under jit what lies behind the last block is never computed.
+        # Under jit nothing after the last block is computed.
         seen = jax.jit(lambda *args: self.apply(*args, mutable=["intermediates"])[1])(variables, clips)
         sown = seen.get("intermediates", {}).get("backbone", {})
-        names = sorted(sown, key=_place)
+        names = sorted(sown, key=_stage_and_bottleneck)
         if not names:
             raise InputError(f"network {self.network!r} with non_local = {self.non_local} has no non-local block")
         if not block:
-            block = [name for name in names if _place(name)[0] == _place(names[0])[0]][-1]
+            block = [name for name in names if _stage_and_bottleneck(name)[0] == _stage_and_bottleneck(names[0])[0]][-1]
         if block not in names:
             raise InputError(f"there is no block {block!r}; the blocks are {', '.join(names)}")
         theta, phi = (sown[block][part][0] for part in ("theta_map", "phi_map"))
         sizes = clips.shape[1:4]
         if any(not 0 <= p < size for p, size in zip(position, sizes, strict=True)):
-            raise InputError(f"position {position} lies outside of the clip's frames, rows and columns, {sizes}")
+            raise InputError(f"position {position} lies outside the clip's frames, rows and columns, {sizes}")
         t, h, w = (p * cells // size for p, cells, size in zip(position, theta.shape[1:4], sizes, strict=True))
         keys = phi.reshape(len(phi), -1, phi.shape[-1])
         logits = attention_logits(theta[:, t, h, w][:, None], keys, self.non_local_scale)[:, 0]
         return jax.nn.softmax(logits, axis=-1).reshape(phi.shape[:4])
 
 
-def _place(block: str) -> tuple[int, ...]:
-    """(stage, bottleneck) out of a block's name."""
+def _stage_and_bottleneck(block: str) -> tuple[int, ...]:
+    """Parse (stage, bottleneck) from a block's name."""
     return tuple(map(int, block.removeprefix("non_local").split("_")))
 
 

@@ -13,8 +13,9 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
 from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
-from vreid_jax.models.layers.vlad import VLAD, normalised, unit, vlad_parameters
+from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
 
 AGGREGATIONS = ("vlad", "average", "max")
 CLASSIFIERS = ("c3d", "feature")
@@ -22,19 +23,30 @@ STREAMS = (None, "c3d")
 
 
 class PersonVLAD(nn.Module):
-    """The whole network, submodules `backbone`, `maps`, `parts`, `vlad`, and the classifiers that `classifiers` names.
+    """The whole network: submodules `backbone`, `maps`, `parts`, `vlad`, and the classifiers that `classifiers` names.
 
-    `groups`, `width`: of the C3D. `part_layer`: "pool5" (paper) or "conv5b" (for small clips).
-    `parts`: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", the baseline "3D ConvNets + GP":
-    pooling over the whole cubic and its fully connected layers, nothing aggregated.
-    `descriptors`, `hidden_size`, `feature_size`: of `PartDescriptors`. They have length 1 before they are summed.
-    `aggregation`: "vlad", or the paper's alternatives "average" and "max" over each part's positions, the parts'
-    vectors concatenated. `num_clusters`, `alpha`, `assignment`: of `VLAD`.
-    `aggregate_over` (in evaluation): "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
-    the sum over all of the tracklet's descriptors (Sec. I-III).
-    `classifiers`: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
-    `kmeans_before` names the phase before which k-means sets the centres, from `kmeans_batches` training batches; with
-    "" they stay as they are.
+    Attributes:
+      num_classes: identities of the classifiers; 0 for none.
+      groups: of the C3D.
+      width: of the C3D.
+      part_layer: the endpoint that parts are found in, "pool5" (paper) or "conv5b" (for small clips).
+      parts: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", the baseline
+        "3D ConvNets + GP", which pools over the whole cubic, has its fully connected layers and aggregates nothing.
+      num_parts: of the learned maps.
+      descriptors: of `PartDescriptors`; they have length 1 before they are summed.
+      hidden_size: of `PartDescriptors`.
+      feature_size: of `PartDescriptors`.
+      aggregation: "vlad", or the paper's alternatives "average" and "max" over each part's positions, with the parts'
+        vectors concatenated.
+      num_clusters: of `VLAD`.
+      alpha: of `VLAD`.
+      assignment: of `VLAD`.
+      aggregate_over: in evaluation, "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
+        the sum over all of the tracklet's descriptors (Sec. I-III).
+      classifiers: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
+      kmeans_before: the phase before which k-means sets the centres; with "" they stay as they are.
+      kmeans_batches: the number of training batches that k-means sees.
+      dtype: of the backbone's computation.
     """
 
     num_classes: int = 0
@@ -60,18 +72,22 @@ class PersonVLAD(nn.Module):
     def __call__(
         self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
     ) -> dict[str, Array]:
-        """Endpoints, `part_maps` [B, t, h, w, P], `descriptors` [B, N, D] (unit length), `feature`, maybe `logits`.
+        """Return the endpoints and features of normalised clips.
 
-        `feature` has unit length: [B, K·D] of the VLAD layer, [B, P·D] or [B, D] of the alternatives. With
-        `aggregate_over` "tracklet" it is, in evaluation, what a tracklet's clips are averaged in before
-        `tracklet_feature`. The stream "c3d" ends at the backbone: `feature` [B, C] is its `pooled`, of unit length.
-        `clips` are normalised floats.
+        Besides the backbone's endpoints there are `part_maps` [B, t, h, w, P], `descriptors` [B, N, D] of unit length,
+        `feature`, and with classifiers `logits`. `feature` has unit length and is [B, K·D] with the VLAD layer,
+        [B, P·D] or [B, D] with the alternatives; with `aggregate_over` "tracklet", in evaluation, it is the sum before
+        normalisation, whose mean over a tracklet's clips `tracklet_feature` takes. The stream "c3d" ends at the
+        backbone: `feature` [B, C] is its `pooled` at unit length.
+
+        Raises:
+          InputError: for a field or stream out of its range, or clips too small for `part_layer`.
         """
         self._check(stream)
         outputs = C3D(self.groups, self.width, self.dtype, name="backbone")(clips, train)
         outputs |= self._logits("c3d", outputs["pooled"], train) if stream or self.is_initializing() else {}
         if stream:
-            return {**outputs, "feature": unit(outputs["pooled"])}
+            return {**outputs, "feature": l2_normalize(outputs["pooled"])}
         if self.part_layer not in outputs:
             raise InputError(
                 f"part_layer is {self.part_layer!r}, which clips of {clips.shape[1]} frames of {clips.shape[2]}x"
@@ -83,7 +99,7 @@ class PersonVLAD(nn.Module):
         describe = PartDescriptors(self.hidden_size, self.feature_size, self.descriptors, pooling, name="parts")
         found, weights = describe(cubic, maps)
         batch, dimension = found.shape[0], found.shape[-1]
-        descriptors = unit(found).reshape(batch, -1, dimension)
+        descriptors = l2_normalize(found).reshape(batch, -1, dimension)
         if self.aggregates:
             layer = VLAD(self.num_clusters, self.alpha, self.assignment, name="vlad")
             summed = layer(descriptors, None if weights is None else weights.reshape(batch, -1)).reshape(batch, -1)
@@ -98,33 +114,36 @@ class PersonVLAD(nn.Module):
 
     @property
     def aggregates(self) -> bool:
-        """Whether descriptors go through the VLAD layer."""
+        """Tell whether descriptors go through the VLAD layer."""
         return self.aggregation == "vlad" and self.parts != "global"
 
     @nn.nowrap
     def tracklet_feature(
         self, mean: Float[Array | np.ndarray, "N D"], stream: str | None = None
     ) -> Float[Array | np.ndarray, "N D"]:
-        """The features of N tracklets from the means of `feature` over their clips."""
+        """Return the features of N tracklets, given the means of `feature` over their clips."""
         return self._finished(mean) if self.aggregate_over == "tracklet" and not stream else mean
 
     @nn.nowrap
     def part_maps(self, variables, clips: Float[Array | np.ndarray, "B T H W 3"]) -> Float[Array, "B t h w P"]:
-        """Weights in [0, 1] of the P parts over the positions of `part_layer` (Fig. 8), of normalised clips."""
+        """Return the weights in [0, 1] of P parts at the positions of `part_layer` (Fig. 8), for normalised clips."""
         return self.apply(variables, clips)["part_maps"]
 
     @nn.nowrap
     def _finished(self, summed):
+        """Normalise the sum over descriptors to the feature."""
         if self.aggregates:
             return normalised(jnp.asarray(summed).reshape(summed.shape[0], self.num_clusters, -1))
-        return unit(jnp.asarray(summed))
+        return l2_normalize(summed)
 
     def _logits(self, name: str, x: Array, train: bool) -> dict[str, Array]:
+        """Return the `logits` of the classifier `name`, or nothing where there is none."""
         if self.num_classes < 1 or name not in self.classifiers:
             return {}
         return {"logits": Classifier(self.num_classes, name=f"{name}_head")(x, train)}
 
     def _check(self, stream: str | None) -> None:
+        """Raise `InputError` for a field or a stream out of its range."""
         for field, value, known in (
             ("stream", stream, STREAMS),
             ("aggregation", self.aggregation, AGGREGATIONS),
@@ -136,14 +155,20 @@ class PersonVLAD(nn.Module):
                 raise InputError(f"{field} is {value!r}, expected one of {', '.join(map(str, known))}")
         if not self.alpha > 0:
             raise InputError(
-                f"alpha is {self.alpha}; it must be above 0, or the farthest centre would get the descriptor"
+                f"alpha is {self.alpha}; it must be above 0, or a descriptor would be assigned to the farthest centre"
             )
         if (self.aggregation, self.aggregate_over) == ("max", "tracklet"):
             raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
 
 
 def prepare(phase: str, state, batches):
-    """Before the phase `kmeans_before`: centres from k-means on descriptors of the training set, the same every time."""
+    """Set the centres by k-means on descriptors of the training set, before the phase `kmeans_before`.
+
+    The same state and batches give the same centres.
+
+    Raises:
+      InputError: when there is no phase of that name.
+    """
     module = state.network.module
     known = ("", *batches.config.phases)
     if module.kmeans_before not in known:
@@ -163,7 +188,7 @@ def prepare(phase: str, state, batches):
 
 
 def _of_all_processes(local: np.ndarray) -> np.ndarray:
-    """The whole batch's rows, in the order in which one process would have them."""
+    """Gather the whole batch's rows, in the order that one process would have."""
     if jax.process_count() == 1:
         return local
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""Two-stream M3D: a 2-D network for appearance, an M3D network for motion, fused by concatenation."""
+"""Two-stream M3D: a 2-D network for appearance and an M3D network for motion, fused by concatenation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.inflation import inflate
+from vreid_jax.models.layers.norm import l2_normalize
 
 STREAMS = ("spatial", "temporal")
 
 
 class Stream(nn.Module):
-    """A backbone and an identity head; with `lstm` > 0 a recurrent layer of that size between them.
-
-    The outputs are the backbone's endpoints, `feature` [B, 128] and, with `num_classes`, `logits`.
-    """
+    """A backbone and an identity head, with `lstm` > 0 an LSTM of that size between them."""
 
     backbone: nn.Module
     num_classes: int = 0
@@ -35,7 +33,7 @@ class Stream(nn.Module):
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """Features and endpoints of normalised clips."""
+        """Return the backbone's endpoints of normalised clips, `feature` [B, D] and, with `num_classes`, `logits`."""
         outputs = self.backbone(clips, train)
         pooled = outputs["pooled"]
         if self.lstm:
@@ -48,10 +46,10 @@ class Stream(nn.Module):
 class TwoStreamM3D(nn.Module):
     """The spatial and the temporal stream of the paper, submodules `spatial` and `temporal`.
 
-    `temporal` chooses the temporal stream: "m3d", "lstm" (the paper's baseline: an LSTM of `lstm_size` over the
-    frames of a 2-D network, its outputs averaged), or another registered ResNet: "i3d", "p3d_a", "p3d_b", "p3d_c" are
-    the paper's comparison networks `resnet50_i3d` ..., which take none of the M3D and attention fields.
-    Fusing the *L2-normalised* features is a choice, the paper says only "concatenation".
+    `temporal` chooses the temporal stream: "m3d"; "lstm", the paper's baseline, an LSTM of `lstm_size` over the frames
+    of a 2-D network, its outputs averaged; or another registered ResNet. "i3d", "p3d_a", "p3d_b" and "p3d_c" are the
+    paper's comparison networks `resnet50_i3d` ..., which have no M3D and attention fields.
+    Fusing the *L2-normalised* features is a choice; the paper says only "concatenation".
     The other fields are those of the backbones and the head.
     """
 
@@ -77,9 +75,13 @@ class TwoStreamM3D(nn.Module):
     def __call__(
         self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
     ) -> dict[str, Any]:
-        """Outputs of one stream, or with `stream` None the fused `feature` [B, 2D], and `streams` with those of both.
+        """Return the outputs of one stream for normalised clips, or with `stream` None of both.
 
-        `logits` and the endpoints are then the temporal stream's. `clips` are normalised floats.
+        Of both streams, `feature` [B, 2D] is fused, `streams` holds the outputs of each, and the endpoints and `logits`
+        are the temporal stream's.
+
+        Raises:
+          InputError: for an unknown stream, or a `temporal` that is not a model.
         """
         if stream is not None and stream not in STREAMS:
             raise InputError(f"stream is {stream!r}, expected {' or '.join(STREAMS)}, or None for both")
@@ -87,10 +89,11 @@ class TwoStreamM3D(nn.Module):
         outputs = {name: self._stream(name)(clips, train) for name in wanted}
         if stream is not None:
             return outputs[stream]
-        feature = jnp.concatenate([_unit(outputs[name]["feature"]) for name in STREAMS], axis=-1)
+        feature = jnp.concatenate([l2_normalize(outputs[name]["feature"]) for name in STREAMS], axis=-1)
         return {**outputs["temporal"], "feature": feature, "streams": outputs}
 
     def _stream(self, name: str) -> Stream:
+        """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
         lstm = 0
         if name == "spatial" or self.temporal == "lstm":
@@ -114,17 +117,15 @@ class TwoStreamM3D(nn.Module):
         )
 
 
-def _unit(x: Array) -> Array:
-    """L2-normalised rows; a zero row stays zero and has a finite gradient."""
-    return x / jnp.sqrt((x * x).sum(-1, keepdims=True) + 1e-12)
-
-
 def init_temporal_from_spatial(variables: dict) -> dict:
-    """The variables with every tensor of the spatial stream copied to where the temporal stream has it too.
+    """Return the variables with the spatial stream's tensors copied into the temporal stream.
 
-    A kernel that has frames there goes into its middle frame, so that the stream starts as the spatial one (a choice;
-    the I3D paper divides it among the frames). Temporal kernels, attention and the LSTM with what it feeds stay as
-    they are. A tensor of either stream that has no counterpart for another reason is an `InputError`.
+    A 2-D kernel goes into the middle frame of a 3-D one, so that the stream starts as the spatial one (a choice; the
+    I3D paper divides it among the frames). Temporal kernels, attention, and the LSTM with the layer that it feeds stay
+    as they are.
+
+    Raises:
+      InputError: when any other tensor of either stream has no counterpart.
     """
     result = {}
     unmatched = []
@@ -135,7 +136,7 @@ def init_temporal_from_spatial(variables: dict) -> dict:
         recurrent = any(path[0] == "lstm" for path in temporal)
         for path, value in temporal.items():
             if path in spatial and spatial[path].shape == value.shape:
-                # A copy of its own: both trees may be donated to the same jitted step.
+                # A copy, since both trees may be donated to the same jitted step.
                 flat[("temporal", *path)] = jax.tree.map(jnp.copy, spatial[path])
             elif path in spatial and value.ndim == 5 and spatial[path].shape == value.shape[1:]:
                 flat[("temporal", *path)] = inflate(spatial[path], len(value), "center")
@@ -149,13 +150,14 @@ def init_temporal_from_spatial(variables: dict) -> dict:
 
 
 def _is_temporal(path: tuple[str, ...], recurrent: bool) -> bool:
+    """Tell whether a tensor of the temporal stream has no counterpart because the spatial stream is 2-D."""
     if recurrent and (path[0] == "lstm" or path[:2] == ("head", "feature")):
         return True
     return any(re.fullmatch(added, part) for added in ADDED_PARTS for part in path)
 
 
 def prepare(phase: str, state, batches):
-    """Start the phase `temporal` from what the phase before it taught the spatial stream; `state` is a train state."""
+    """Start the phase `temporal` from the spatial stream as the phase before trained it."""
     if phase != "temporal":
         return state
     return state.replace(

@@ -8,6 +8,7 @@ import pytest
 from vreid_jax.errors import InputError
 from vreid_jax.visualize import clip_pairs
 from vreid_jax.visualize.corruption_curves import corruption_curves
+from vreid_jax.visualize.pair_rows import pair_rows
 
 _spec = importlib.util.spec_from_file_location(
     "clip_similarity_table", Path(__file__).parents[2] / "benchmarks" / "clip_similarity_table.py"
@@ -19,7 +20,7 @@ _spec.loader.exec_module(table)
 def test_the_rows_are_the_heaviest_and_the_lightest_pairs_with_their_own_frames():
     query, gallery = (np.arange(12, dtype=np.uint8).reshape(3, 4, 1, 1, 1).repeat(3, 4) + start for start in (0, 100))
     alpha = np.array([[1.0, 5.0, 2.0], [0.5, 1.0, 0.25], [0.05, 0.1, 0.1]])
-    rows = clip_pairs.pair_rows(query, gallery, alpha, np.full((3, 3), 0.25), shown=2)
+    rows = pair_rows(query, gallery, alpha, np.full((3, 3), 0.25), shown=2)
     assert [label.split(",")[0] for label, _ in rows] == [
         "most: clips 1 and 2",
         "most: clips 1 and 3",

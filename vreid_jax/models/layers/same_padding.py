@@ -1,4 +1,4 @@
-"""TensorFlow's SAME: as many outputs as strides fit, the missing border added with more at the end."""
+"""TensorFlow's SAME padding: ceil(extent / stride) outputs, the larger half of the border at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vreid_jax.models.ops.pool import max_pool
 
 
 def same_padding(extents: Triple, window: Triple, strides: Triple) -> Padding:
-    """Padding of each axis for ceil(extent / stride) outputs; of an odd border the larger half is at the end."""
+    """Return the padding of each axis that gives ceil(extent / stride) outputs; the larger half is at the end."""
     missing = (
         max((-(-extent // stride) - 1) * stride + size - extent, 0)
         for extent, size, stride in zip(extents, window, strides, strict=True)
@@ -19,5 +19,5 @@ def same_padding(extents: Triple, window: Triple, strides: Triple) -> Padding:
 
 
 def max_pool_same(x: Float[Array, "B T H W C"], window: Triple, strides: Triple) -> Float[Array, "B t h w C"]:
-    """Max-pooling with SAME padding; the border never wins."""
+    """Max-pool with SAME padding; the border never wins."""
     return max_pool(x, window, strides, same_padding((x.shape[1], x.shape[2], x.shape[3]), window, strides))

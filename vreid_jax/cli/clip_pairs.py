@@ -1,0 +1,95 @@
+"""Draw the most and the least important pairs of clips of two tracklets, as the clip-similarity paper's Figure 7."""
+
+import argparse
+import functools
+from pathlib import Path
+
+from vreid_jax.cli.model_picture import check_out
+from vreid_jax.errors import InputError
+
+EXAMPLE = "vreid clip-pairs --workdir=runs/clip_similarity-walkers --out=pairs.png --query=TRACKLET"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("--workdir", type=Path, required=True, help="of a finished run of clip_similarity")
+    parser.add_argument("--out", type=Path, required=True, help="picture to write, .png or .jpg")
+    parser.add_argument("--query", help="id of the query tracklet; default: the first that has a match")
+    parser.add_argument("--gallery", help="id of the gallery tracklet; default: the nearest of another camera")
+    parser.add_argument("--shown", type=int, default=2, help="pairs at either end")
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Write the picture; return its path."""
+    from vreid_jax.visualize.picture_file import write_picture
+
+    check_out(flags.out)
+    write_picture(flags.out, picture(flags.workdir, flags.query, flags.gallery, flags.shown))
+    return {"out": str(flags.out)}
+
+
+def text(outcome: dict) -> str:
+    """Return the path of the picture."""
+    return outcome["out"]
+
+
+def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
+    """Return the sheet of one query and one gallery tracklet of a finished run, uint8 `[H, W, 3]` RGB.
+
+    Raises:
+      InputError: for a workdir without such a run, or a tracklet that is not in its test set.
+    """
+    import numpy as np
+
+    from vreid_jax import inference
+    from vreid_jax.data import split_clips
+    from vreid_jax.visualize.contact_sheet import contact_sheet
+    from vreid_jax.visualize.pair_rows import pair_rows
+
+    features = workdir / "features" / "clips.npz"
+    if not features.is_file():
+        raise InputError(f"{workdir} holds no evaluated run of clip_similarity: there is no features/clips.npz")
+    model, table = inference.load(workdir), np.load(features)
+    test = _test_set(model.config)
+    apply = functools.partial(model.module.apply, model.variables)
+    clips, ids = table["features"], table["tracklet_ids"].tolist()
+    pids, camids = table["pids"], table["camids"]
+    for name in filter(None, (query, gallery)):
+        if name not in ids:
+            raise InputError(f"there is no tracklet {name!r} in the test set; the first is {ids[0]!r}")
+    q = ids.index(query) if query else _with_match(test.query_rows, pids, camids)
+    similarity = apply(clips[q : q + 1], clips, method="similarity")[0]
+    if gallery:
+        g = ids.index(gallery)
+    else:
+        g = int(np.argmax(np.where(camids != camids[q], np.asarray(similarity), -np.inf)))
+    alpha = np.asarray(apply(clips[q : q + 1], clips[g : g + 1], method="importance"))[0, 0]
+    units = [clips[row] / np.maximum(np.linalg.norm(clips[row], axis=1, keepdims=True), 1e-12) for row in (q, g)]
+    stream = model.config.evaluation.streams.clips.clip
+    frames = []
+    for row in (q, g):
+        numbers = split_clips(stream.kind, int(test.tracklets.num_frames[row]), stream.length, stream.num_clips)
+        frames.append(test.tracklets.read(row, numbers))
+    rows = pair_rows(*frames, alpha, units[0] @ units[1].T, shown)
+    same = "the same person" if pids[q] == pids[g] else "another person"
+    title = f"{ids[q]} and {ids[g]} ({same}): similarity {float(similarity[g]):.2f}"
+    rows[0] = (f"{title}. {rows[0][0]}", rows[0][1])
+    return contact_sheet(rows, columns=2 * stream.length + 1)
+
+
+def _test_set(config):
+    """Return the test set that the run was evaluated on."""
+    from vreid_jax import evaluation
+    from vreid_jax.data import TrackletSource
+    from vreid_jax.experiment.sources import dataset_builder
+
+    builder = dataset_builder(config, config.evaluation.dataset)
+    query, gallery = (TrackletSource(builder, split, config.logging.progress) for split in ("query", "gallery"))
+    return evaluation.make_test_set(query, gallery)
+
+
+def _with_match(query_rows, pids, camids) -> int:
+    for row in query_rows.tolist():
+        if pids[row] > 0 and ((pids == pids[row]) & (camids != camids[row])).any():
+            return row
+    return int(query_rows[0])

@@ -1,0 +1,218 @@
+"""The phases of training: how each begins, what its state is made of, and where a run goes on."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from vreid_jax import data
+from vreid_jax.config.checks import error_context
+from vreid_jax.config.phases import Phase
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.initialisation import keep
+from vreid_jax.experiment.phase_data import PhaseData
+from vreid_jax.experiment.setup import Setup
+from vreid_jax.runtime.mesh import replicate
+from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.loop import run_phase
+from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
+from vreid_jax.training.objective import memories
+from vreid_jax.training.optimizers import make_optimizer
+from vreid_jax.training.position import Position
+from vreid_jax.training.signals import StopRequest
+from vreid_jax.training.state import TrainState, split_params
+from vreid_jax.training.step import make_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A phase that is ready to train: its settings, its length, its seed, its optimizer and its jitted step."""
+
+    name: str
+    phase: Phase
+    total_steps: int
+    seed: int
+    optimizer: optax.GradientTransformation
+    step: Callable
+
+
+def plan_phases(setup: Setup) -> dict[str, Plan]:
+    """Return the plans of all phases, in order.
+
+    Raises:
+      InputError: for a phase that the training split or the devices do not allow.
+    """
+    plans = {}
+    for name, phase in setup.settings.phases.items():
+        with error_context(name):
+            check_unlabelled(phase, setup.train_source)
+            total_steps = phase.length(data.num_batches_per_epoch(setup.train_source, phase))
+            optimizer, seed = make_optimizer(phase, total_steps), phase_seed(setup.settings.seed, name)
+            step = make_train_step(setup.network, phase, optimizer, setup.mesh, seed=seed, update=setup.system.update)
+            plans[name] = Plan(name, phase, total_steps, seed, optimizer, step)
+    return plans
+
+
+def phase_seed(seed: int, phase: str) -> int:
+    """Return the seed of a phase's batches and dropout, from the run's seed and the phase's name, not its position."""
+    return int(np.random.SeedSequence([seed, *phase.encode()]).generate_state(1)[0] >> 1)  # 31 bits: JAX's int32
+
+
+def check_unlabelled(phase: Phase, source: Any) -> None:
+    """Raise `InputError` where the training split holds tracklets without an identity that the phase cannot use."""
+    if not (source.pids < 0).any():
+        return
+    if phase.sampler == "identity" or not all(term.takes_unlabelled for term in phase.losses.values()):
+        raise InputError(
+            "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
+            "and frames can use"
+        )
+
+
+def train_batches(setup: Setup, plan: Plan, count: int) -> Iterator:
+    """Iterate over the first `count` batches of a phase, of this process's part."""
+    return data.train_batches(
+        setup.train_source,
+        plan.phase,
+        size=setup.settings.data.size,
+        seed=plan.seed,
+        num_batches=count,
+        num_threads=setup.settings.data.num_threads,
+        shard=(jax.process_index(), jax.process_count()),
+    )
+
+
+def phase_data(setup: Setup, plan: Plan) -> PhaseData:
+    """Return what a system's `prepare` may read before the phase."""
+    return PhaseData(
+        plan.phase,
+        setup.settings,
+        dataclasses.replace(setup.extraction, shuffle_frames=False),
+        setup.train_source,
+        functools.partial(train_batches, setup, plan),
+    )
+
+
+def new_state(setup: Setup, plan: Plan, variables: dict[str, Any], extra: dict[str, Any] | None = None) -> TrainState:
+    """Return the state with which a phase begins, from the network's variables and what earlier phases remember."""
+    trainable, _ = split_params(variables["params"], plan.phase.train)
+    apply = functools.partial(setup.network.module.apply, train=False, **plan.phase.apply)
+    feature = jax.eval_shape(apply, variables, setup.clips_of(plan.phase.clip.num_frames))["feature"]
+    unlabelled = bool((setup.train_source.pids < 0).any())
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=plan.optimizer.init(trainable),
+        extra=memories(plan.phase.losses, feature.shape[-1], setup.num_identities, unlabelled, extra or {}),
+        network=setup.network,
+    )
+
+
+def begin_phase(
+    setup: Setup, plan: Plan, state: TrainState | None, position: Position | None
+) -> tuple[TrainState, Position]:
+    """Return the state and the position before the first step of a phase, from those after the phase before, if any."""
+    inherited = position.inherited if position else ()
+    if state is None:
+        variables = setup.new_variables()
+        if setup.settings.init_from:
+            variables, inherited = setup.inherited_variables(variables)
+        state = new_state(setup, plan, variables)
+    if setup.system.prepare:
+        state = keep(inherited, state, setup.system.prepare(plan.name, state, phase_data(setup, plan)))
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    state = replicate(new_state(setup, plan, variables, state.extra), setup.mesh)
+    position = Position(
+        phase=plan.name,
+        phase_step=0,
+        steps_before=position.step if position else 0,
+        seconds=position.seconds if position else 0.0,
+        iterator=None,
+        inherited=tuple(inherited),
+        training_set=setup.train_source.digest(),
+    )
+    return state, position
+
+
+def restore(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> tuple[TrainState, Position] | None:
+    """Read the newest checkpoint, if there is one."""
+    step = checkpoints.latest()
+    if step is None:
+        return None
+    position = checkpoints.position(step)
+    plan = plan_of(position, plans)
+    like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables())
+    like = like.replace(extra={**checkpoints.extra(step), **like.extra})
+    sharding = NamedSharding(setup.mesh, PartitionSpec())
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+    return checkpoints.restore(step, like), position
+
+
+def plan_of(position: Position, plans: dict[str, Plan]) -> Plan:
+    """Return the plan of the phase that a checkpoint is of; `InputError` where `phase_order` does not name it."""
+    if position.phase not in plans:
+        raise InputError(f"the checkpoint is of phase {position.phase!r}, which phase_order does not name")
+    return plans[position.phase]
+
+
+def train(setup: Setup, plans: dict[str, Plan], stop: StopRequest) -> tuple[TrainState, Position]:
+    """Train what is left of the phases, from the newest checkpoint or from nothing.
+
+    Raises:
+      NonFiniteLoss, Interrupted: as `run_phase`.
+    """
+    settings = setup.settings
+    checkpoints = Checkpoints(setup.workdir, settings.checkpoint.keep)
+    state, position = restore(setup, plans, checkpoints) or (None, None)
+    writer = MetricsWriter(setup.workdir, position.step if position else 0, settings.logging.tensorboard)
+    order = list(plans)
+    try:
+        for name in order[order.index(position.phase) if position else 0 :]:
+            plan = plans[name]
+            if position is None or position.phase != name:
+                state, position = begin_phase(setup, plan, state, position)
+            if position.phase_step < plan.total_steps:
+                state, position = _train_phase(setup, plan, state, position, checkpoints, writer, stop)
+        return state, position
+    finally:
+        writer.close()
+        checkpoints.wait()  # Orbax cannot finish a save once the interpreter is leaving
+
+
+def _train_phase(
+    setup: Setup,
+    plan: Plan,
+    state: TrainState,
+    position: Position,
+    checkpoints: Checkpoints,
+    writer: MetricsWriter,
+    stop: StopRequest,
+) -> tuple[TrainState, Position]:
+    """Train one phase from `position` to its end."""
+    logging = setup.settings.logging
+    batches = train_batches(setup, plan, plan.total_steps)
+    if position.iterator is not None:
+        batches.set_state(position.iterator)
+    with DeferredMetrics(
+        writer, position, plan.total_steps, every_steps=logging.every_steps, progress=logging.progress
+    ) as metrics:
+        return run_phase(
+            state,
+            position,
+            plan.step,
+            batches,
+            metrics,
+            checkpoints,
+            total_steps=plan.total_steps,
+            log_every=logging.every_steps,
+            save_every=setup.settings.checkpoint.every_steps,
+            mesh=setup.mesh,
+            stop=stop,
+        )

@@ -1,0 +1,86 @@
+"""Everything that can be wrong with a run, found before its first step and before anything is written."""
+
+import contextlib
+import functools
+
+import jax
+from flax.traverse_util import flatten_dict
+
+from vreid_jax import data, evaluation
+from vreid_jax.config.checks import check_patterns, error_context
+from vreid_jax.errors import InputError
+from vreid_jax.evaluation.features import check_clips
+from vreid_jax.evaluation.metric import check_metric
+from vreid_jax.evaluation.pair_distances import check_similarity
+from vreid_jax.experiment.phases import Plan, new_state, phase_data, plan_of
+from vreid_jax.experiment.setup import Setup
+from vreid_jax.training.checkpoints import Checkpoints
+
+
+def check_evaluation(setup: Setup, answerable: bool = True) -> None:
+    """Raise `InputError` for anything in the evaluation that cannot be done.
+
+    With `answerable` also where a protocol leaves no query that could be answered.
+    """
+    settings = setup.settings.evaluation
+    for name in setup.protocols:
+        evaluation.select(setup.test, name)
+        if answerable:
+            evaluation.check_answerable(setup.test, name)
+    for name in settings.selections:
+        evaluation.parse_selection(name)
+    check_metric(settings.metric, setup.train_source.pids, setup.train_source.camids)
+    variables = setup.abstract_variables()
+    for stream in settings.streams.values():
+        check_clips(stream)
+        apply = functools.partial(setup.network.module.apply, train=False, **stream.apply)
+        feature = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length))["feature"]
+        if not stream.average:
+            tracklet = (1, stream.clip.num_clips, feature.shape[-1])
+            check_similarity(setup.network.module, variables, tracklet, settings, setup.system.similarity)
+
+
+def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
+    """Raise `InputError` for anything in the phases that cannot be trained."""
+    variables = setup.abstract_variables()
+    if setup.settings.init_from and not (setup.workdir / "config.json").exists():
+        setup.inherited_variables(variables, tell=False)
+    names = flatten_dict(variables["params"], sep="/")
+    for name, plan in plans.items():
+        with error_context(name):
+            data.check_clip(plan.phase)
+            check_patterns(plan.phase, names)
+            # This trace is not lost: the first step of the phase finds it.
+            state = jax.eval_shape(functools.partial(new_state, setup, plan), variables)
+            batch, cache = phase_data(setup, plan).abstract(setup.network.module, variables)
+            with contextlib.suppress(KeyError if setup.system.update else ()):  # it reads what `prepare` is to add
+                plan.step.eval_shape(state.replace(extra={**state.extra, **cache}), batch)
+
+
+def check_position(setup: Setup, plans: dict[str, Plan]) -> None:
+    """Raise `InputError` where training cannot go on from the newest checkpoint; nothing of the run has changed yet."""
+    if not (setup.workdir / "checkpoints").is_dir():
+        return
+    with contextlib.closing(Checkpoints(setup.workdir, setup.settings.checkpoint.keep)) as checkpoints:
+        step = checkpoints.latest()
+        position = None if step is None else checkpoints.position(step)
+    if position is None:
+        return
+    total_steps = plan_of(position, plans).total_steps
+    order = list(plans)
+    done = sum(plans[name].total_steps for name in order[: order.index(position.phase)])
+    if position.steps_before != done:
+        raise InputError(
+            f"the phases before {position.phase} were finished with {position.steps_before} steps and now have {done}: "
+            "only the length of the phase that is trained, or of a later one, can change"
+        )
+    if position.phase_step > total_steps:
+        raise InputError(
+            f"phase {position.phase} has done {position.phase_step} steps already, and is to have {total_steps}: it can "
+            "only become longer"
+        )
+    if position.training_set not in ("", setup.train_source.digest()):
+        raise InputError(
+            f"the training split of {setup.settings.data.path or setup.settings.data.name} is not the one that this run "
+            "began with: give it back its tracklets, or start a new workdir with --config.init_from=THIS_ONE"
+        )

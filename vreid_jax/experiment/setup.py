@@ -1,0 +1,140 @@
+"""What a run is made of: its settings, its data, its network and its devices. Read here, never written."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vreid_jax import data, evaluation, models
+from vreid_jax.config import dataset_of, default_protocols
+from vreid_jax.config.run import RunSettings, parse_run
+from vreid_jax.evaluation.features import ExtractionOptions
+from vreid_jax.experiment.initialisation import initial_variables
+from vreid_jax.experiment.sources import dataset_builder
+from vreid_jax.experiment.workdir import check_workdir
+from vreid_jax.runtime.dtype import compute_dtype
+from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.training.network import Network, normalisation
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """One configuration in one workdir: what training and evaluation of it share.
+
+    Attributes:
+      config: as it was given, and as `config.json` holds it.
+      settings: what it says, parsed.
+      workdir: folder of the run.
+      system: the registry entry of the model.
+      network: the model with as many classes as there are identities to train on, and its normalisation.
+      mesh: every device, on the axis `data`.
+      train_source: the training split.
+      test: the test set that is scored, of `evaluation.dataset` where that is given.
+      test_dataset: which dataset that is.
+      test_metadata: what the dataset says of itself, e.g. its gait twins.
+      protocols: by which it is scored; the first gives the main number.
+    """
+
+    config: ConfigDict
+    settings: RunSettings
+    workdir: Path
+    system: models.Entry
+    network: Network
+    mesh: Mesh
+    train_source: data.TrackletSource
+    test: evaluation.TestSet
+    test_dataset: str
+    test_metadata: dict
+    protocols: tuple[str, ...]
+
+    @property
+    def num_identities(self) -> int:
+        """Identities of the training split."""
+        return count_identities(self.train_source)
+
+    @property
+    def extraction(self) -> ExtractionOptions:
+        """How features are extracted."""
+        return ExtractionOptions(
+            size=self.settings.data.size,
+            batch_frames=self.settings.evaluation.batch_frames,
+            num_threads=self.settings.data.num_threads,
+            seed=self.settings.seed,
+            shuffle_frames=self.settings.evaluation.shuffle_frames,
+            progress=self.settings.logging.progress,
+        )
+
+    def clips_of(self, length: int) -> jax.ShapeDtypeStruct:
+        """Return the shape of one clip of so many frames, as the network takes it."""
+        return jax.ShapeDtypeStruct((1, length, *self.settings.data.size, 3), jnp.float32)
+
+    @property
+    def longest_clips(self) -> jax.ShapeDtypeStruct:
+        """The shape of the longest sample of any phase, by which the network is initialised."""
+        return self.clips_of(max(phase.clip.num_frames for phase in self.settings.phases.values()))
+
+    def new_variables(self) -> dict:
+        """Return parameters and batch statistics as they are before any training."""
+        # lazy_init computes no forward pass, and this generator compiles four times faster than the default one: with
+        # `init` the wait for the first step of a narrow network would be over a minute.
+        key = jax.random.key(self.settings.seed, impl="unsafe_rbg")
+        return dict(self.network.module.lazy_init(key, self.longest_clips))
+
+    def abstract_variables(self) -> dict:
+        """Return the shapes of parameters and batch statistics."""
+        return dict(jax.eval_shape(self.network.module.init, jax.random.key(0), self.longest_clips))
+
+    def inherited_variables(self, variables: dict, tell: bool = True) -> tuple[dict, list[str]]:
+        """Return `variables` with those of `init_from` in their place, and the names of those that are trained already."""
+        settings = self.settings
+        return initial_variables(
+            settings.init_from,
+            variables,
+            model=settings.model,
+            patterns=settings.init_patterns,
+            inflation=settings.inflation,
+            tell=tell,
+        )
+
+
+def make_setup(config: ConfigDict, workdir: Path) -> Setup:
+    """Read all that a run needs; datasets that can be made on the spot are built, the workdir is only looked at.
+
+    Raises:
+      InputError: for a value that no run can have, a dataset that is not there, or a workdir of another run.
+    """
+    settings = parse_run(config)
+    check_workdir(workdir, config)
+    system = models.entry(settings.model)
+    show = settings.logging.progress
+    train_source = data.TrackletSource(dataset_builder(config), "train", show)
+    other = settings.evaluation.dataset
+    builder = dataset_builder(config, other)
+    test_dataset = dataset_of(other) if other else settings.dataset
+    fields = dict(settings.model_fields)
+    dtype = compute_dtype(settings.dtype)
+    if "dtype" in system.fields:
+        fields["dtype"] = dtype
+    module = models.create(settings.model, num_classes=count_identities(train_source), **fields)
+    return Setup(
+        config=config,
+        settings=settings,
+        workdir=workdir,
+        system=system,
+        network=Network(module, **normalisation(settings.data, system)),
+        mesh=make_mesh(),
+        train_source=train_source,
+        test=evaluation.make_test_set(*(data.TrackletSource(builder, split, show) for split in ("query", "gallery"))),
+        test_dataset=test_dataset,
+        test_metadata=dict(builder.info.metadata or {}),
+        protocols=settings.evaluation.protocols or default_protocols(test_dataset),
+    )
+
+
+def count_identities(source: data.TrackletSource) -> int:
+    """Return the number of identities of a split, tracklets without one (pid -1) left out."""
+    return len(np.unique(source.pids[source.pids >= 0]))

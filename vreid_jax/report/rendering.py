@@ -1,0 +1,37 @@
+"""The pages' templates, rendered with every value escaped but what is markup already."""
+
+import functools
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+
+def render(template: str, **values: Any) -> Markup:
+    """Render a file of `report/templates/`.
+
+    Args:
+      template: file name.
+      **values: what the template names; text is escaped, `Markup` is inserted as it is.
+
+    Returns:
+      The HTML, safe to insert into another template.
+    """
+    return Markup(_environment().get_template(template).render(values))
+
+
+def paragraph(text: str) -> Markup:
+    """Return one paragraph of plain text."""
+    return Markup("<p>{}</p>").format(text)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("vreid_jax.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,60 @@
+"""Learning-rate schedules: each registers the name that a phase gives it."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+
+from vreid_jax.config.phases import Schedule
+from vreid_jax.errors import InputError
+
+Maker = Callable[[Schedule, float | int, int], optax.Schedule]
+SCHEDULES: dict[str, Maker] = {}
+
+
+def register(name: str) -> Callable[[Maker], Maker]:
+    """Make a schedule known by its name: a function of (fields, learning rate, total steps)."""
+
+    def add(maker: Maker) -> Maker:
+        if name in SCHEDULES:
+            raise ValueError(f"schedule {name!r} is registered twice")
+        SCHEDULES[name] = maker
+        return maker
+
+    return add
+
+
+@register("constant")
+def _constant(schedule, learning_rate, total_steps):
+    return optax.constant_schedule(learning_rate)
+
+
+@register("step")
+def _step(schedule, learning_rate, total_steps):
+    drops = {round(boundary * total_steps): schedule.factor for boundary in schedule.boundaries}
+    return optax.piecewise_constant_schedule(learning_rate, drops)
+
+
+@register("exponential")
+def _exponential(schedule, learning_rate, total_steps):
+    begin = round(schedule.start * total_steps)
+    return optax.exponential_decay(
+        learning_rate, max(total_steps - begin, 1), schedule.final_factor, transition_begin=begin
+    )
+
+
+def make_schedule(schedule: Schedule, learning_rate: float | int, total_steps: int) -> optax.Schedule:
+    """Return the learning rate as a function of the phase's step; positions in `schedule` are fractions of the phase.
+
+    `constant`; `step`: times `factor` at each of `boundaries`; `exponential`: constant until `start`, then
+    `learning_rate * final_factor ** ((step - start) / (total - start))`. A linear warm-up of `warmup_steps` multiplies it.
+
+    Raises:
+      InputError: for a name that does not exist.
+    """
+    if schedule.name not in SCHEDULES:
+        raise InputError(f"schedule.name is {schedule.name!r}; it is one of {', '.join(SCHEDULES)}")
+    rate = SCHEDULES[schedule.name](schedule, learning_rate, total_steps)
+    if not schedule.warmup_steps:
+        return rate
+    return lambda step: rate(step) * jnp.minimum(1.0, (step + 1) / schedule.warmup_steps)
