@@ -140,13 +140,19 @@ def test_parts_of_the_queries_give_the_whole(monkeypatch):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def temporaries(f, *shapes):
+@pytest.fixture
+def temporaries(xla_as_users_have_it):
     """Bytes that the compiled function holds besides its arguments and results."""
-    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    return jax.jit(f).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+
+    def measure(f, *shapes):
+        arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+        compiled = jax.jit(f).lower(*arguments).compile(xla_as_users_have_it)
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    return measure
 
 
-def test_never_holds_the_whole_attention():
+def test_never_holds_the_whole_attention(temporaries):
     """Of the code path chosen here; `ops/onednn_test.py` also runs this test where XLA calls oneDNN.
 
     The written-out path is only chosen there, and elsewhere a compiler may hold several of its parts at once.
