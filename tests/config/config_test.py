@@ -92,7 +92,9 @@ def test_without_an_argument_the_dataset_is_walkers(file):
     assert get_config(file) == get_config(file, "walkers")
 
 
-@pytest.mark.parametrize(("dataset", "num_classes"), [("walkers", 256), ("mars", 625)])
+@pytest.mark.parametrize(
+    ("dataset", "num_classes"), [("walkers", 256), pytest.param("mars", 625, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_step_fits_together(file, dataset, num_classes):
     config = get_config(file, dataset)
