@@ -73,8 +73,10 @@ class Settings:
                     f"{where}.{name} is missing: the configuration was written by another version of vreid_jax"
                 )
             value = values[name]
-            is_group = isinstance(kind, type) and issubclass(kind, Settings) and not isinstance(value, Settings)
-            found[name] = kind.parse(value, f"{where}.{name}") if is_group else plain(value)
+            if isinstance(kind, type) and issubclass(kind, Settings) and not isinstance(value, Settings):
+                found[name] = kind.parse(value, f"{where}.{name}")
+            else:
+                found[name] = plain(value)
         try:
             return cls(**found)
         except InputError as error:

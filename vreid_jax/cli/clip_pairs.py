@@ -66,11 +66,12 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     alpha = np.asarray(apply(clips[q : q + 1], clips[g : g + 1], method="importance"))[0, 0]
     units = [clips[row] / np.maximum(np.linalg.norm(clips[row], axis=1, keepdims=True), 1e-12) for row in (q, g)]
     stream = model.config.evaluation.streams.clips.clip
-    frames = []
-    for row in (q, g):
+
+    def frames(row: int) -> np.ndarray:
         numbers = split_clips(stream.kind, int(test.tracklets.num_frames[row]), stream.length, stream.num_clips)
-        frames.append(test.tracklets.read(row, numbers))
-    rows = pair_rows(*frames, alpha, units[0] @ units[1].T, shown)
+        return test.tracklets.read(row, numbers)
+
+    rows = pair_rows(frames(q), frames(g), alpha, units[0] @ units[1].T, shown)
     same = "the same person" if pids[q] == pids[g] else "another person"
     title = f"{ids[q]} and {ids[g]} ({same}): similarity {float(similarity[g]):.2f}"
     rows[0] = (f"{title}. {rows[0][0]}", rows[0][1])

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol, runtime_checkable
 
 import vreid_jax
@@ -147,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands, name: str, command: Command, program: str) -> None:
+def _add(commands, name: str, command: ModuleType, program: str) -> None:
+    assert isinstance(command, Command), f"{command.__name__} lacks a name of `Command`"
     _add_arguments(commands.add_parser(name, **_about(command, program)), command, program)
 
 

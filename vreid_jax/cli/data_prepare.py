@@ -74,10 +74,12 @@ def _build(name: str, flags: argparse.Namespace) -> dict:
 
     before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
     built = loading.prepare(name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild)
+    about = built.info.metadata
+    assert about is not None  # `ManualBuilder` describes every dataset that it builds
     return {
         "name": name,
         "path": str(Path(built.data_dir)),
-        "split": built.info.metadata["split_source"],
+        "split": about["split_source"],
         "tracklets": {split: info.num_examples for split, info in built.info.splits.items()},
         "before": before,
     }

@@ -34,6 +34,7 @@ def run(flags: argparse.Namespace) -> dict:
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
+    assert results is not None  # only the mode "train" returns nothing
     return {**dataclasses.asdict(results), "table": results.table()}
 
 

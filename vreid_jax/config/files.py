@@ -34,7 +34,9 @@ def from_file(name: str) -> ConfigDict:
     file, _, argument = str(name).partition(":")
     path = config_path(file)
     loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None  # a loader of a file always has one
+    module = importlib.util.module_from_spec(spec)
     sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
     try:
         loader.exec_module(module)

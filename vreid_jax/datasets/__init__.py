@@ -3,9 +3,12 @@
 It imports no JAX, no TensorFlow, and TFDS itself, which takes a second, only when somebody asks for a dataset.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vreid_jax.datasets import registration
+
+if TYPE_CHECKING:
+    from vreid_jax.datasets.loading import load_builder
 
 __all__ = ["load_builder"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
-from array_record.python import array_record_module
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue] # has no stubs
 from tensorflow_datasets.core import example_parser, example_serializer, hashing, splits
 from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf  # imported when an attribute is read
 
@@ -39,6 +39,17 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(features=example.features(), metadata=tfds.core.MetadataDict())
 
+    @property
+    def _features(self) -> tfds.features.FeaturesDict:
+        features = self.info.features
+        assert isinstance(features, tfds.features.FeaturesDict)  # as `_info` says
+        return features
+
+    def describe(self, **about: Any) -> None:
+        """Add to the metadata that are stored with the dataset."""
+        assert isinstance(self.info.metadata, tfds.core.MetadataDict)  # as `_info` says
+        self.info.metadata.update(about)
+
     def _download_and_prepare(self, dl_manager, download_config) -> None:
         limit = download_config.max_examples_per_split
         if limit == 0:
@@ -61,10 +72,12 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Records are read by index, so `shuffle_files` shuffles tracklets rather than files.
         """
         read_config = read_config or tfds.ReadConfig()
-        features = self.info.features
+        features: tfds.features.FeatureConnector = self._features
         if isinstance(decoders, tfds.decode.PartialDecoding):
             features, decoders = decoders.extract_features(features), decoders.decoders
-        records = self.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+        assert isinstance(features, tfds.features.FeaturesDict)  # part of one is one
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        records = self.as_data_source(split, deserialize_method=raw)  # pyright: ignore[reportCallIssue] # is decorated
         parser = example_parser.ExampleParser(features.get_serialized_info())
 
         def read(index):
@@ -73,15 +86,15 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
         indices = tf.data.Dataset.range(len(records))
         if shuffle_files:
-            indices = indices.shuffle(
-                len(records), read_config.shuffle_seed, read_config.shuffle_reshuffle_each_iteration
-            )
+            again = read_config.shuffle_reshuffle_each_iteration
+            indices = indices.shuffle(len(records), read_config.shuffle_seed, True if again is None else again)
         dataset = indices.map(read, num_parallel_calls=read_config.num_parallel_calls_for_decode)
-        return dataset.with_options(read_config.options)
+        return dataset.with_options(read_config.options or tf.data.Options())
 
     def _write_split(self, split: str, examples: Iterable[tuple[str, dict]]) -> splits.SplitInfo:
-        features = self.info.features
-        serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+        features = self._features
+        specs: dict[str, Any] = features.get_serialized_info()
+        serializer = example_serializer.ExampleSerializer(specs)
         seen: set[str] = set()
         shards: list[int] = []
         written = in_shard = frames = 0

@@ -40,7 +40,9 @@ def feature_distances(
     mesh = make_mesh(devices) if len(devices) > 1 else None
 
     def between(a: Features, b: Features) -> np.ndarray:
-        return metric.distance(a, b) if learned else retrieval.pairwise_distance(a, b, metric=metric, mesh=mesh)
+        if isinstance(metric, LearnedMetric):
+            return metric.distance(a, b)
+        return retrieval.pairwise_distance(a, b, metric=metric, mesh=mesh)
 
     whole = between(features, features) if len(features) <= 4096 else None
 

@@ -83,7 +83,7 @@ def extract_stream(
 
     variables = replicate(variables, mesh)
     embed = _embedder(network, mesh, tuple(stream.apply.items()))
-    sums = None
+    sums: np.ndarray | None = None
     counts = np.zeros(len(tracklets) * parts, np.int64)
     items = data.evaluation_items(
         tracklets,
@@ -123,16 +123,18 @@ def extract_stream(
         # Halves of float64 sums: JAX would cut them to float32 on the way.
         high = sums.astype(np.float32)
         low = (sums - high).astype(np.float32)
-        sums = sum(np.float64(multihost_utils.process_allgather(part)).sum(0) for part in (high, low))
+        gathered = (np.float64(multihost_utils.process_allgather(part)).sum(0) for part in (high, low))
+        sums = sum(gathered, np.zeros_like(sums))
         counts = multihost_utils.process_allgather(counts.astype(np.int32)).sum(0)
+    assert sums is not None  # N is above 0
     features = (sums / counts[:, None]).astype(np.float32)
     if not stream.average:
         return features.reshape(len(tracklets), parts, -1)
     finish = getattr(network.module, "tracklet_feature", None)
     if finish is None:
         return features
-    parts = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
-    return np.concatenate([np.asarray(finish(part, **stream.apply), np.float32) for part in parts])
+    blocks = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
+    return np.concatenate([np.asarray(finish(block, **stream.apply), np.float32) for block in blocks])
 
 
 def check_clips(stream: Stream) -> None:

@@ -9,6 +9,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation.distances import distance_table, feature_distances, reranked
 from vreid_jax.evaluation.test_set import TestSet, select
 from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.retrieval.tracklet_selection import SELECTIONS
 
 FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
 
@@ -101,7 +102,7 @@ def parse_selection(name: str) -> tuple[str, str]:
       InputError: for anything else.
     """
     probe, slash, gallery = name.partition("/")
-    if not slash or {probe, gallery} - set(retrieval.tracklet_selection.SELECTIONS):
+    if not slash or {probe, gallery} - set(SELECTIONS):
         raise InputError(f"evaluation.selections names {name!r}; it is PROBE/GALLERY, each random or all")
     return probe, gallery
 

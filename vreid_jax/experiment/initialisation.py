@@ -14,6 +14,7 @@ from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def initial_variables(
     return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []
 
 
-def keep(names: Sequence[str], before, after):
+def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:
     """Return the state `after` with the variables of these names as they were in `before`."""
 
     def kept(collection: str):

@@ -56,13 +56,12 @@ class PhaseData:
         left it, unless there are several processes.
         """
         kept = self.config.data.feature_dir if jax.process_count() == 1 else ""
-        folder = Path(kept).expanduser() if kept else None
-        file = folder / f"clips-{self._fingerprint(state)}.npy" if folder else None
+        file = Path(kept).expanduser() / f"clips-{self._fingerprint(state)}.npy" if kept else None
         if file and file.exists():
             return np.load(file)
         table = self._extract(state)
         if file and jax.process_index() == 0:
-            folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(file) as half, half.open("wb") as out:
                 np.save(out, table)
         return table
@@ -76,10 +75,11 @@ class PhaseData:
         tracklets = zip(self.source.tracklet_ids, self.source.num_frames, strict=True)
         digest.update(repr([(str(name), int(frames)) for name, frames in tracklets]).encode())
         for leaf in jax.tree.leaves(jax.device_get((state.params, state.batch_stats))):
-            digest.update(np.ascontiguousarray(leaf))
+            digest.update(np.asarray(leaf).tobytes())
         return digest.hexdigest()[:16]
 
     def _extract(self, state: TrainState) -> np.ndarray:
+        assert state.network is not None  # as `new_state` made it
         clip = dataclasses.replace(self.phase.clip, kind="evenly", corrupt=0)
         tables = [
             features.extract_stream(

@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +76,7 @@ def check_unlabelled(phase: Phase, source: Any) -> None:
         )
 
 
-def train_batches(setup: Setup, plan: Plan, count: int) -> Iterator:
+def train_batches(setup: Setup, plan: Plan, count: int) -> grain.DatasetIterator[dict[str, Any]]:
     """Iterate over the first `count` batches of a phase, of this process's part."""
     return data.train_batches(
         setup.train_source,
@@ -176,10 +177,12 @@ def train(setup: Setup, plans: dict[str, Plan], stop: StopRequest) -> tuple[Trai
     try:
         for name in order[order.index(position.phase) if position else 0 :]:
             plan = plans[name]
-            if position is None or position.phase != name:
+            if state is None or position is None or position.phase != name:
                 state, position = begin_phase(setup, plan, state, position)
             if position.phase_step < plan.total_steps:
                 state, position = _train_phase(setup, plan, state, position, checkpoints, writer, stop)
+        assert state is not None  # a run has a phase
+        assert position is not None
         return state, position
     finally:
         writer.close()

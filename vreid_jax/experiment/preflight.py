@@ -53,7 +53,8 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
             # This trace is not lost: the first step of the phase finds it.
             state = jax.eval_shape(functools.partial(new_state, setup, plan), variables)
             batch, cache = phase_data(setup, plan).abstract(setup.network.module, variables)
-            with contextlib.suppress(KeyError if setup.system.update else ()):  # it reads what `prepare` is to add
+            unknown_yet = (KeyError,) if setup.system.update else ()  # it reads what `prepare` is to add
+            with contextlib.suppress(*unknown_yet):
                 plan.step.eval_shape(state.replace(extra={**state.extra, **cache}), batch)
 
 

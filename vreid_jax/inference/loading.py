@@ -122,19 +122,19 @@ def _misfit(model: Model) -> str:
     length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
     clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
     made = jax.eval_shape(model.module.init, jax.random.key(0), clips)
-    wanted, found = (
-        {
-            "/".join(name): tuple(value.shape)
-            for name, value in flatten_dict(dict(variables)).items()
-            if name[0] in ("params", "batch_stats")
-        }
-        for variables in (made, model.variables)
-    )
+    wanted, found = _shapes(made), _shapes(model.variables)
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if not wrong:
         return ""
     here, there = (str(list(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (found, wanted))
     return f"{len(wrong)} of its tensors are not those of its fields, {wrong[0]} is {here} instead of {there}"
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters and batch statistics by name."""
+    kept = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+    flat: dict[str, Any] = flatten_dict(kept, sep="/")
+    return {name: tuple(value.shape) for name, value in flat.items()}
 
 
 def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:

@@ -75,9 +75,10 @@ class Model:
         head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
         values = [[float(value) for value in three] for three in (self.mean, self.std)]
         digest.update(json.dumps([*head, *values], sort_keys=True, default=list).encode())
-        for name, value in sorted(flatten_dict(dict(self.variables), sep="/").items()):
+        variables: dict[str, Any] = flatten_dict(dict(self.variables), sep="/")
+        for name, value in sorted(variables.items()):
             digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
-            digest.update(np.ascontiguousarray(value))
+            digest.update(np.asarray(value).tobytes())
         return digest.hexdigest()[:16]
 
     def embed(self, frames) -> np.ndarray:
@@ -103,7 +104,7 @@ class Model:
     @property
     def network(self) -> Network:
         """The module with the normalisation of its frames."""
-        return Network(self.module, tuple(self.mean), tuple(self.std))
+        return Network(self.module, self.mean, self.std)
 
     def extraction(self, batch_frames: int = 0, progress: bool = False) -> ExtractionOptions:
         """Return how features are extracted, in batches of so many frames or, for 0, of the configuration's."""
@@ -131,7 +132,8 @@ class Model:
 
 def _num_classes(params: Mapping) -> int:
     """Columns of the classifier, 0 where the network has none."""
-    for name, value in flatten_dict(dict(params), sep="/").items():
+    flat: dict[str, Any] = flatten_dict(dict(params), sep="/")
+    for name, value in flat.items():
         if name.endswith("classifier/kernel"):
             return int(value.shape[-1])
     return 0

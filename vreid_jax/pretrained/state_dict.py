@@ -44,7 +44,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             raise InputError(f"{path} is not a readable safetensors file: {error}") from error
     if path.suffix in (".pt", ".pth"):
         try:
-            import torch
+            import torch  # pyright: ignore[reportMissingImports] # of the extra `torch`
         except ImportError as error:
             raise InputError(f"reading {path} needs PyTorch: pip install 'vreid_jax[torch]'") from error
         try:

@@ -1,8 +1,9 @@
 """The page of a gallery: tracklets as queries, their nearest neighbours, and which are within the threshold."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -172,14 +173,14 @@ def _found(match: Match, rule: Decision | None) -> str:
     return "beyond" if match.distance > rule.threshold else "same time"
 
 
-def _who(row: dict) -> str:
+def _who(row: Mapping[str, Any]) -> str:
     """Return the name of a tracklet with its person and camera, where they are known."""
     person = f", person {row['pid']}" if row["pid"] > 0 else ""
     camera = f", camera {row['camid']}" if row["camid"] > 0 else ""
     return f"{row['tracklet_id']}{person}{camera}"
 
 
-def _when(row: dict) -> str:
+def _when(row: Mapping[str, Any]) -> str:
     """Return the seconds of the video that a tracklet spans; empty where they are not known."""
     if math.isnan(row["start_seconds"]):
         return ""

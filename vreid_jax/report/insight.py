@@ -97,17 +97,18 @@ def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedLi
         raise _NothingToShow
     rows = (one.row, one.found[0].row)
     clip, size = stream.clip, (model.config.data.height, model.config.data.width)
-    clips = []
-    for row in rows:
+
+    def clips(row: int) -> np.ndarray:
         numbers = data.split_clips(clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride)
         frames = tracklets.read(row, numbers.reshape(-1))
-        clips.append(data.resize(frames, *size).reshape(*numbers.shape, *size, 3))
+        return data.resize(frames, *size).reshape(*numbers.shape, *size, 3)
+
     table = extract_stream(
         model.network, model.variables, data.JoinedSource([tracklets], np.array(rows)), stream, model.extraction()
     )
     alpha = model.module.apply(model.variables, table[:1], table[1:], method="importance")
     units = table / np.maximum(np.linalg.norm(table, axis=2, keepdims=True), 1e-12)
-    found = pair_rows(*clips, np.asarray(alpha)[0, 0], units[0] @ units[1].T)
+    found = pair_rows(clips(rows[0]), clips(rows[1]), np.asarray(alpha)[0, 0], units[0] @ units[1].T)
     same = "the same person" if one.found[0].right else "another person"
     heading = f"{tracklets.tracklet_ids[rows[0]]} and {tracklets.tracklet_ids[rows[1]]} ({same}). {found[0][0]}"
     return [(heading, found[0][1]), *found[1:]]

@@ -29,4 +29,4 @@ def strips(tracklets: data.Tracklets, rows: Iterable[int]) -> dict[int, str]:
 def jpeg_address(picture: UInt8[np.ndarray, "H W 3"], quality: int) -> str:
     """Return an RGB picture as the data address of a JPEG of the given quality, in percent."""
     _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

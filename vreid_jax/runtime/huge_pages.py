@@ -38,7 +38,7 @@ def with_huge_pages(environment, offered: str) -> dict[str, str] | None:
 def _glibc() -> tuple[int, ...]:
     """Return the version of glibc, empty for another C library."""
     try:
-        name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
     except (AttributeError, ValueError, OSError):
         return ()
     return tuple(map(int, version.split("."))) if name == "glibc" else ()

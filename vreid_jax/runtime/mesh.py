@@ -1,7 +1,11 @@
 """The mesh of a run's devices, and arrays placed on it."""
 
+from typing import TypeVar
+
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+Tree = TypeVar("Tree")
 
 
 def make_mesh(devices=None) -> Mesh:
@@ -17,7 +21,7 @@ def put_batch(batch, mesh: Mesh):
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def replicate(tree, mesh: Mesh):
+def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Copy a tree of arrays that every process holds in full to every device of the mesh."""
     sharding = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))

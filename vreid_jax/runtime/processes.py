@@ -15,7 +15,7 @@ def join_from_environment() -> None:
     Raises:
       InputError: when only some of the three are set, or one that must be a number is not.
     """
-    values = [os.environ.get(name) for name in NAMES]
+    values = [os.environ.get(name, "") for name in NAMES]
     if not any(values):
         return
     missing = [name for name, value in zip(NAMES, values, strict=True) if not value]

@@ -144,7 +144,7 @@ def _prepared(vectors: np.ndarray, metric: str) -> np.ndarray:
 def _faiss():
     """Return the `faiss` module, or raise `InputError` with how to install it."""
     try:
-        import faiss
+        import faiss  # pyright: ignore[reportMissingImports] # of the extra `search`
     except ImportError as error:
         raise InputError("--approximate needs FAISS: python3 -m pip install 'vreid_jax[search]'") from error
     return faiss

@@ -1,6 +1,7 @@
 """A model with the normalisation it was made for, from uint8 frames to outputs."""
 
 import dataclasses
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -37,6 +38,7 @@ class Network:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def __call__(self, variables, frames, **apply):
+    def __call__(self, variables, frames, **apply) -> dict[str, Any]:
         """Return the outputs in evaluation for uint8 `frames` [B, T, H, W, 3]; `apply` are keyword arguments of the module."""
-        return self.module.apply(variables, normalise(frames, self.mean, self.std), train=False, **apply)
+        outputs = self.module.apply(variables, normalise(frames, self.mean, self.std), train=False, **apply)
+        return cast(dict[str, Any], outputs)  # without mutable collections there is nothing else

@@ -17,7 +17,7 @@ def _scale_by_pattern(multipliers) -> optax.GradientTransformation:
         del params
         return {name: value * factor(name) for name, value in updates.items()}, state
 
-    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformation:

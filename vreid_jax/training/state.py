@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import flax
+from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.config.fields import matching
 from vreid_jax.training.network import Network
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything that a step reads and writes.
 
     Attributes:
@@ -26,8 +25,8 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: Any
-    extra: Any = flax.struct.field(default_factory=dict)
-    network: Network | None = flax.struct.field(pytree_node=False, default=None)
+    extra: Any = struct.field(default_factory=dict)
+    network: Network | None = struct.field(pytree_node=False, default=None)
 
 
 def split_params(params, patterns) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -119,11 +119,12 @@ def _descend(
 ) -> tuple[TrainState, Any]:
     """Return the state after the optimizer's step, and the norm of the gradient."""
     changes, opt_state = optimizer.update(grads, state.opt_state, trainable)
+    updated = cast(dict[str, Any], optax.apply_updates(trainable, changes))
     # Written out: the name of optax for it has changed between the versions supported.
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in grads.values()))
     state = state.replace(
         step=state.step + 1,
-        params=join_params(optax.apply_updates(trainable, changes), frozen),
+        params=join_params(updated, frozen),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )

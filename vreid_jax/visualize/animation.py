@@ -68,7 +68,7 @@ def write_animation(path: str | os.PathLike, pictures: UInt8[np.ndarray, "T H W 
     """
     moving = cv2.Animation()
     moving.frames = [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures]
-    moving.durations = np.full(len(pictures), round(1000 / frames_per_second))
+    moving.durations = [round(1000 / frames_per_second)] * len(pictures)
     encoded, data = cv2.imencodeanimation(Path(path).suffix, moving)
     if not encoded:
         raise InputError(f"OpenCV cannot encode the animation {path}: show less in it")

@@ -22,11 +22,11 @@ def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> No
       InputError: when matplotlib is not installed or the file cannot be written.
     """
     try:
-        import matplotlib
+        import matplotlib  # pyright: ignore[reportMissingImports] # of the extra `viz`
     except ImportError as error:
         raise InputError(f"drawing {out} needs matplotlib: python3 -m pip install 'vreid_jax[viz]'") from error
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot  # pyright: ignore[reportMissingImports]
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
     for name, scores in rows.items():

@@ -24,8 +24,8 @@ def overlay(frames: Frames, heat: Float[np.ndarray, "t h w"], strength: float = 
     pictures = []
     for number, frame in enumerate(frames):
         level = cv2.resize(heat[number * len(heat) // len(frames)], (width, height), interpolation=cv2.INTER_LINEAR)
-        colour = cv2.applyColorMap(np.uint8(255 * np.clip(level, 0, 1)), cv2.COLORMAP_JET)[..., ::-1]
-        pictures.append(np.uint8((1 - strength) * frame + strength * colour))
+        colour = cv2.applyColorMap((255 * np.clip(level, 0, 1)).astype(np.uint8), cv2.COLORMAP_JET)[..., ::-1]
+        pictures.append(((1 - strength) * frame + strength * colour).astype(np.uint8))
     return np.stack(pictures)
 
 
@@ -86,7 +86,7 @@ def attention_rows(
             f"position {position} lies outside the clip, whose frames, rows and columns are {frames.shape[:3]}"
         )
     large = np.stack([cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for frame in frames])
-    warm = overlay(large, np.float32(attention / attention.max()))
+    warm = overlay(large, (attention / attention.max()).astype(np.float32))
     centre = tuple(round((p + 0.5) * scale) for p in position[:0:-1])
     radius = large.shape[1] // 16
     cv2.circle(large[position[0]], centre, radius, (255, 230, 0), max(1, radius // 4), cv2.LINE_AA)

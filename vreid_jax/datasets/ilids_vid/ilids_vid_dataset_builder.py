@@ -22,7 +22,7 @@ class Builder(ManualBuilder):
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
         """List the tracklets of this division."""
-        return layout.list_tracklets(files, self.builder_config.number)
+        return layout.list_tracklets(files, person_splits.number_of(self))
 
     def published(self) -> tuple[Published, ...]:
         """Return the published numbers of iLIDS-VID."""

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
+from typing import ClassVar
 
 from vreid_jax.datasets import progress
 from vreid_jax.datasets.manual.files import ManualFiles
@@ -14,9 +15,11 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
     """A builder that reads `manual_dir`; a subclass knows its layout.
 
     Attributes:
+      PREPARE_COMMAND: what the user runs to build the dataset.
       manual_dir: folder or archive with the data; None is the folder that TFDS was given.
     """
 
+    PREPARE_COMMAND: ClassVar[str]
     manual_dir: str | os.PathLike | None = None
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
@@ -35,7 +38,7 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
         root = dl_manager.manual_dir if self.manual_dir is None else self.manual_dir
         with ManualFiles(root) as files:
             listing = self.list_tracklets(files)
-        self.info.metadata.update(split_source=listing.split_source)
+        self.describe(split_source=listing.split_source)
         return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}
 
     def _generate_examples(self, root, split: str, tracklets: list[Tracklet]) -> Iterator[tuple[str, dict]]:

@@ -250,7 +250,7 @@ class _Tar(_Archive):
                 while (member := tar.next()) is not None:
                     if member.isfile():
                         self.add(member.name, (member.offset_data, member.size))
-                    tar.members = []  # or tarfile would keep every member
+                    tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # or tarfile would keep every member
             self._file = path.open("rb")
         except (OSError, tarfile.TarError) as error:
             raise InputError(f"{path} is not a readable, uncompressed tar archive ({error}); fetch it again") from error

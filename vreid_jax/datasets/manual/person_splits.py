@@ -29,6 +29,13 @@ def configs() -> list[SplitConfig]:
     ]
 
 
+def number_of(builder: tfds.core.DatasetBuilder) -> int:
+    """Return the number of the division that a builder was made for."""
+    config = builder.builder_config
+    assert isinstance(config, SplitConfig)  # its BUILDER_CONFIGS are `configs()`
+    return config.number
+
+
 @dataclasses.dataclass(frozen=True)
 class Division:
     """The persons of the two halves, and the source of the division."""
@@ -66,7 +73,7 @@ def from_table(files: ManualFiles, path: str, persons: Sequence[str], number: in
     if not np.array_equal(np.sort(row), np.arange(1, len(persons) + 1)):
         raise InputError(f"{where}, row {number + 1}: must have every number from 1 to {len(persons)} once")
     half = len(persons) // 2
-    test, train = (tuple(persons[i - 1] for i in sorted(part)) for part in (row[:half], row[half:]))
+    test, train = (tuple(persons[int(i) - 1] for i in sorted(part)) for part in (row[:half], row[half:]))
     return Division(train, test, f"official: {path.rpartition('/')[2]}")
 
 

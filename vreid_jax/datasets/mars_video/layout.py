@@ -43,10 +43,12 @@ def list_tracklets(files: ManualFiles) -> Listing:
     top = files.find_folder(lambda names: {"bbox_train", "bbox_test"} <= names)
     if top is None:
         raise InputError(f"{files.root} has no folders bbox_train and bbox_test, unpacked or as .zip or .tar files")
-    info = {name: files.find_file(name) for name in _INFO}
-    for name, path in info.items():
+    info: dict[str, str] = {}
+    for name in _INFO:
+        path = files.find_file(name)
         if path is None:
             raise InputError(f"{files.root} has no {name}: the folder info of MARS-evaluation holds {', '.join(_INFO)}")
+        info[name] = path
     train = _rows(files, join(top, "bbox_train"), info["train_name.txt"], info["tracks_train_info.mat"], "train")
     test = _rows(files, join(top, "bbox_test"), info["test_name.txt"], info["tracks_test_info.mat"], "test")
     for tracklet in train:

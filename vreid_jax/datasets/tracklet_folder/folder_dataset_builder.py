@@ -58,7 +58,7 @@ class Builder(TrackletBuilder):
             splits[split], bad = layout.check_frames(listed, config.bad_frames)
             skipped += bad
         layout.check_shared_names(splits["query"], splits["gallery"])
-        self.info.metadata.update(skipped_frames=skipped, path=config.path)
+        self.describe(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 
     def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:

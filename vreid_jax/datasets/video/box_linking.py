@@ -2,11 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
-BoxType = TypeVar("BoxType")  # a dataclass with frame, track, left, top, width and height
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A box in pixels: `frame` counts from 1, `track` is an id from 1 or -1 for a detection without one."""
+
+    frame: int
+    track: int
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -18,7 +27,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / (np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - shared)
 
 
-def link(boxes: Sequence[BoxType], min_iou: float = 0.5, max_gap: int = 5) -> list[BoxType]:
+def link(boxes: Sequence[Box], min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
     """Give detections the ids of tracks, from 1 on in order of appearance.
 
     Frame by frame, detections are matched one to one with the last boxes of the tracks so that the sum of overlaps is
@@ -35,10 +44,10 @@ def link(boxes: Sequence[BoxType], min_iou: float = 0.5, max_gap: int = 5) -> li
     """
     from scipy.optimize import linear_sum_assignment
 
-    by_frame: dict[int, list[BoxType]] = {}
+    by_frame: dict[int, list[Box]] = {}
     for box in boxes:
         by_frame.setdefault(box.frame, []).append(box)
-    last: dict[int, BoxType] = {}
+    last: dict[int, Box] = {}
     linked, started = [], 0
     for frame in sorted(by_frame):
         last = {track: box for track, box in last.items() if frame - box.frame <= max_gap + 1}
@@ -57,5 +66,5 @@ def link(boxes: Sequence[BoxType], min_iou: float = 0.5, max_gap: int = 5) -> li
     return linked
 
 
-def _array(boxes: Sequence) -> np.ndarray:
+def _array(boxes: Sequence[Box]) -> np.ndarray:
     return np.array([(b.left, b.top, b.width, b.height) for b in boxes], np.float64).reshape(-1, 4)

@@ -3,30 +3,19 @@
 import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from vreid_jax.datasets.video.box_linking import link
+from vreid_jax.datasets.video.box_linking import Box, link
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder
 
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """A box in pixels: `frame` counts from 1, `track` is an id from 1 or -1 for a detection without one."""
-
-    frame: int
-    track: int
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,14 +171,14 @@ def read_fps(video: str | os.PathLike) -> float:
 
 
 @contextlib.contextmanager
-def _opened(video: str | os.PathLike):
+def _opened(video: str | os.PathLike) -> Iterator[tuple[cv2.VideoCapture, np.ndarray]]:
     """Yield a video's reader and its first frame, which is read already."""
     if not Path(video).is_file():
         raise InputError(f"the video {video} does not exist")
     reader = cv2.VideoCapture(os.fspath(video))
     try:
         readable, first = reader.read() if reader.isOpened() else (False, None)
-        if not readable:
+        if not readable or first is None:
             raise InputError(f"the video {video} cannot be read: OpenCV finds no frame in it")
         yield reader, first
     finally:

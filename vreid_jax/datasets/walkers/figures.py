@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vreid_jax.datasets.walkers.anatomy import Body, joints, project
-from vreid_jax.datasets.walkers.people import Colour, Outfit
+from vreid_jax.datasets.walkers.people import Colour, Outfit, as_colour
 
 SHIFT = 4  # fractional bits of polygon corners
 Part = tuple[np.ndarray, Colour]  # [T, K, 2] corners of a convex polygon in standing heights, and its colour
@@ -28,7 +28,7 @@ def _ellipse(centre: np.ndarray, width: float, height: float) -> np.ndarray:
 
 
 def _dim(colour: Colour, factor: float) -> Colour:
-    return tuple(int(min(255, factor * c)) for c in colour)
+    return as_colour(min(255, factor * c) for c in colour)
 
 
 class _Figure:

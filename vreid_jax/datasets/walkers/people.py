@@ -2,6 +2,7 @@
 
 import colorsys
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -13,6 +14,12 @@ SLOWEST, FASTEST = (
 )  # strides per frame; a stride is two steps, so the picture repeats every 3 frames at the most
 
 Colour = tuple[int, int, int]
+
+
+def as_colour(values: Iterable[float]) -> Colour:
+    """Return three levels as a colour, cut to whole numbers."""
+    red, green, blue = map(int, values)
+    return red, green, blue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +52,9 @@ class Gait:
 def _cloth(rng: np.random.Generator) -> Colour:
     if rng.random() < 0.35:  # black, grey, white
         level = rng.choice([25, 60, 115, 170, 228]) + rng.integers(-12, 13)
-        return tuple(int(np.clip(level + d, 8, 250)) for d in rng.integers(-6, 7, 3))
+        return as_colour(np.clip(level + d, 8, 250) for d in rng.integers(-6, 7, 3))
     red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.25, 0.95))
-    return int(255 * red), int(255 * green), int(255 * blue)
+    return as_colour((255 * red, 255 * green, 255 * blue))
 
 
 _SKIN = [(244, 208, 180), (224, 178, 142), (198, 146, 108), (150, 102, 72), (104, 70, 52)]

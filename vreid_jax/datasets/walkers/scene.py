@@ -49,8 +49,8 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
     gait = plan.gaits.get(tracklet.pid) or people.sample_gait(walk)
     start = walk.uniform(0, 2 * np.pi)
     pace = np.exp(0.03 * walk.standard_normal())
-    if phase is None:
-        phase = start + 2 * np.pi * gait.frequency * pace * time
+    own_phase = start + 2 * np.pi * gait.frequency * pace * time
+    stride = own_phase if phase is None else phase
     yaw = camera.yaw + walk.uniform(-0.12, 0.12)
     leftwards = walk.random() < 0.5
     if leftwards:
@@ -77,7 +77,7 @@ def draw_tracklet(plan: Plan, tracklet: Tracklet, phase: np.ndarray | None = Non
         scroll[first : first + count] -= away
 
     feet = np.stack([centre, floor], -1)
-    walker = figures.place(figures.person(outfit, body, yaw, camera.pitch, phase, gait.arm_offset), scale, feet)
+    walker = figures.place(figures.person(outfit, body, yaw, camera.pitch, stride, gait.arm_offset), scale, feet)
     shadow = _shadow(camera, scale, feet)
     crossing, crossing_behind, crossed = _crossing(events, tracklet, camera, scale, floor, plan)
     thing, hidden = _occluder(events, tracklet, speed)
@@ -149,10 +149,10 @@ def _occluder(rng: np.random.Generator, tracklet: Tracklet, speed: float):
         return [], (0, 0)
     first, last = _part_of(rng, tracklet.length)
     kind = rng.choice(["post", "bin", "hedge", "car"])
-    colour = tuple(int(c) for c in (rng.uniform(40, 190) + rng.uniform(-30, 30, 3)).clip(0, 255))
+    colour = people.as_colour((rng.uniform(40, 190) + rng.uniform(-30, 30, 3)).clip(0, 255))
     half, top = {"post": (8, -20), "bin": (34, 150), "hedge": (90, 165), "car": (110, 140)}[str(kind)]
     if kind == "hedge":
-        colour = tuple(int(c * rng.uniform(0.7, 1.2)) for c in (48, 92, 44))
+        colour = people.as_colour(c * rng.uniform(0.7, 1.2) for c in (48, 92, 44))
     round_ = 8 if kind == "post" else 14
     box = [
         (-half, top + round_),
@@ -170,7 +170,7 @@ def _occluder(rng: np.random.Generator, tracklet: Tracklet, speed: float):
     shift = np.stack([x, np.zeros_like(x)], -1)
     parts = [(np.broadcast_to(np.array(box, float), (len(x), 6, 2)), colour)]
     if kind != "post":
-        parts.append((np.broadcast_to(np.array(lid, float), (len(x), 4, 2)), tuple(int(0.7 * c) for c in colour)))
+        parts.append((np.broadcast_to(np.array(lid, float), (len(x), 4, 2)), people.as_colour(0.7 * c for c in colour)))
     return figures.place(tuple(parts), np.ones(len(x)), shift), (first, last)
 
 

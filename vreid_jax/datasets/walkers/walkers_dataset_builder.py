@@ -78,7 +78,9 @@ class Builder(TrackletBuilder):
     @property
     def plan(self) -> Plan:
         """The plan of this size: identities, cameras and tracklets."""
-        return make_plan(self.builder_config.size)
+        config = self.builder_config
+        assert isinstance(config, WalkersConfig)  # of BUILDER_CONFIGS
+        return make_plan(config.size)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -95,8 +97,8 @@ class Builder(TrackletBuilder):
         }
 
     def _generate_examples(self, split: str, tracklets: tuple[Tracklet, ...]) -> Iterator[tuple[str, dict]]:
-        tracklets = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
-        for tracklet in progress.tracklets(tracklets, f"walkers/{self.builder_config.name} {split}"):
+        in_order = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
+        for tracklet in progress.tracklets(in_order, f"walkers/{self.info.config_name} {split}"):
             frames = encode(draw_tracklet(self.plan, tracklet))
             yield (
                 tracklet.tracklet_id,

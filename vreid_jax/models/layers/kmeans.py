@@ -43,7 +43,7 @@ def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
 
     Each is the best of a few, drawn with probability proportional to the squared distance from the centres so far.
     """
-    chosen = [rng.integers(len(points))]
+    chosen = [int(rng.integers(len(points)))]
     far = _squared_distances(points, points[chosen])[:, 0]
     draws = 2 + int(np.log(count))
     while len(chosen) < count:
@@ -51,7 +51,7 @@ def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
         rows = rng.choice(len(points), draws, p=far / total if total > 0 else None)
         left = np.minimum(far[:, None], _squared_distances(points, points[rows]))
         best = left.sum(0).argmin()
-        chosen.append(rows[best])
+        chosen.append(int(rows[best]))
         far = left[:, best]
     return points[chosen]
 

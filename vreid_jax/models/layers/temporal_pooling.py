@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -37,4 +39,4 @@ class LastState(nn.Module):
     def __call__(self, pooled: Float[Array, "B T C"]) -> Float[Array, "B D"]:
         """Read the frames in order and return the last state."""
         states = nn.RNN(nn.OptimizedLSTMCell(self.hidden, name="lstm"))(pooled.astype(jnp.float32))
-        return states[:, -1]
+        return cast(Array, states)[:, -1]  # alone: the carry is not asked for

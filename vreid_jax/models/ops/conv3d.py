@@ -135,7 +135,7 @@ def _folded(x: Array, kernel: Array, *, strides: Triple, padding: Padding, dilat
         y = _frames(x.reshape(b, 1, t, h * w, c), kernel[:, 0], (strides[0], 1), (dilation[0], 1))
         return y.reshape(b, y.shape[2], h, w, y.shape[4])
     length = (x.shape[1] - (kt - 1) * dilation[0] - 1) // strides[0] + 1
-    total = 0
+    total = jnp.zeros((), x.dtype)
     for tap, plane in enumerate(kernel):
         start = tap * dilation[0]
         window = lax.slice_in_dim(x, start, start + (length - 1) * strides[0] + 1, strides[0], axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def native(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation:
     )
 
 
-def pad(x: Array, padding: Padding) -> Array:
+def pad(x: Array, padding: Iterable[tuple[int, int]]) -> Array:
     """Pad time, height and width with zeros; a negative border cuts off."""
     if not any(map(any, padding)):
         return x
@@ -118,7 +118,8 @@ def kernel_gradient(
         return _of_all_taps(x, g, taps, strides, padding, dilation)
 
     def add(total, part):
-        return total + _of_all_taps(*part, taps, strides, padding, dilation), None
+        some_x, some_g = part
+        return total + _of_all_taps(some_x, some_g, taps, strides, padding, dilation), None
 
     start = jnp.zeros((*taps, x.shape[-1], g.shape[-1]), jnp.float32)
     parts = tuple(a.reshape(clips // together, together, *a.shape[1:]) for a in (x, g))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +129,8 @@ class PersonVLAD(nn.Module):
     @nn.nowrap
     def part_maps(self, variables, clips: Float[Array | np.ndarray, "B T H W 3"]) -> Float[Array, "B t h w P"]:
         """Return the weights in [0, 1] of P parts at the positions of `part_layer` (Fig. 8), for normalised clips."""
-        return self.apply(variables, clips)["part_maps"]
+        outputs = cast(dict[str, Array], self.apply(variables, clips))
+        return outputs["part_maps"]
 
     @nn.nowrap
     def _finished(self, summed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ class Stream(nn.Module):
         outputs = self.backbone(clips, train)
         pooled = outputs["pooled"]
         if self.lstm:
-            pooled = nn.RNN(nn.OptimizedLSTMCell(self.lstm, name="lstm"))(pooled)
-            pooled = pooled.mean(1)
+            states = nn.RNN(nn.OptimizedLSTMCell(self.lstm, name="lstm"))(pooled)
+            pooled = cast(Array, states).mean(1)  # alone: the carry is not asked for
         head = IdentityHead(self.feature_size, self.num_classes, self.dropout, name="head")
         return {**outputs, **head(pooled, train)}
 
@@ -130,7 +130,7 @@ def init_temporal_from_spatial(variables: dict) -> dict:
     result = {}
     unmatched = []
     for collection, tree in variables.items():
-        flat = flatten_dict(tree)
+        flat: dict[tuple[str, ...], Any] = flatten_dict(tree)
         spatial = {path[1:]: value for path, value in flat.items() if path[0] == "spatial"}
         temporal = {path[1:]: value for path, value in flat.items() if path[0] == "temporal"}
         recurrent = any(path[0] == "lstm" for path in temporal)
