@@ -55,7 +55,7 @@ def test_an_empty_split_is_an_error(tiny, monkeypatch):
 
 def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
     module = models.create("toy", num_classes=3)
-    variables = dict(module.init(jax.random.key(0), jnp.zeros((1, 2, 32, 16, 3))))
+    variables = dict(jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 2, 32, 16, 3))))
     stream = parse_streams(toy.evaluation)["temporal"]
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
@@ -67,7 +67,7 @@ def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
     assert small.shape == (21, 8)
     np.testing.assert_allclose(small, large, atol=1e-5)
     # And they are the mean over the clips of the module's feature, tracklet by tracklet.
-    for row in (0, 7, 20):
+    for row in (0, 20):
         numbers = data.split_clips("all", int(tiny.tracklets.num_frames[row]), 2)
         frames = data.resize(tiny.tracklets.read(row, numbers.reshape(-1)), 32, 16).reshape(-1, 2, 32, 16, 3)
         clips = ((frames / 255 - np.array(mean).reshape(1, 1, 1, 1, 3)) / np.array(std).reshape(1, 1, 1, 1, 3)).astype(
@@ -119,7 +119,7 @@ def test_streams_are_normalised_and_concatenated():
     np.testing.assert_array_equal(extraction.fuse({"a": a}), a)
 
 
-def test_color_histogram_of_one_colour_and_of_two_halves(toy):
+def test_color_histogram_of_one_colour_and_of_two_halves():
     red, half = np.zeros((1, 12, 4, 3), np.uint8), np.zeros((1, 12, 4, 3), np.uint8)
     red[..., 0] = 255
     half[:, :, 2:, 1] = 130
@@ -128,10 +128,8 @@ def test_color_histogram_of_one_colour_and_of_two_halves(toy):
         def read(self, row, numbers):
             return np.repeat((red, half)[row], len(numbers), 0)
 
-    toy.data.height, toy.data.width = 12, 4
-    features = extraction.color_histogram(Two("query", ["a", "b"], [1, 2], [1, 1]), (32, 16), stripes=3).reshape(
-        2, 3, 64
-    )
+    source = Two("query", ["a", "b"], [1, 2], [1, 1])
+    features = extraction.color_histogram(source, (12, 4), stripes=3).reshape(2, 3, 64)
     expected = np.zeros((3, 64))
     expected[:, 3 * 16] = 1.0  # red in its highest of four bins, green and blue in their lowest
     np.testing.assert_allclose(features[0], expected)
