@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vreid_jax import config
-from vreid_jax.config.phases import Phase, data
+from vreid_jax import config, data
+from vreid_jax.config.phases import Phase
 from vreid_jax.data.augment import ENLARGE
 from vreid_jax.data.loader import make_sampler
 from vreid_jax.datasets import load_builder

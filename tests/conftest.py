@@ -5,6 +5,7 @@ on it in a second.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -23,7 +24,7 @@ if "XLA_FLAGS" not in os.environ:
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # What one worker or one run in a process of its own has compiled serves all others; the seconds are compilation's.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vreid_jax-tests-")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 from jaxtyping import install_import_hook
@@ -40,6 +41,7 @@ import pytest
 from jax.extend.random import define_prng_impl
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+TOY_FILE = Path(__file__).with_name("toy_config.py")
 
 
 @pytest.fixture(scope="session")
@@ -106,21 +108,42 @@ def tiny_builder(data_dir):
     return datasets.load_builder("walkers/tiny", data_dir=data_dir, progress=False)
 
 
-@pytest.fixture(scope="module")
-def toy_file():
-    """The configuration file of the toy system, for `--config`; the model it registers goes with the test file."""
+@pytest.fixture(scope="session")
+def toy_system():
+    """The module of the toy's configuration file, and a context in which its model is registered."""
     from vreid_jax.models import registry
 
-    yield Path(__file__).with_name("toy_config.py")
-    registry._ENTRIES.pop("toy", None)
+    spec = importlib.util.spec_from_file_location("toy_config", TOY_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entry = registry._ENTRIES.pop("toy")
+
+    @contextlib.contextmanager
+    def registered():
+        before = registry._ENTRIES.get("toy")
+        registry._ENTRIES["toy"] = entry
+        try:
+            yield
+        finally:
+            registry._ENTRIES.pop("toy")
+            if before:
+                registry._ENTRIES["toy"] = before
+
+    return module, registered
 
 
 @pytest.fixture(scope="module")
-def toy_module(toy_file):
-    spec = importlib.util.spec_from_file_location("toy_config", toy_file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def toy_module(toy_system):
+    """The module of the toy's configuration file; its model is registered while a test file that asks for it runs."""
+    module, registered = toy_system
+    with registered():
+        yield module
+
+
+@pytest.fixture(scope="module")
+def toy_file(toy_module):
+    """The configuration file of the toy system, for `--config`."""
+    return TOY_FILE
 
 
 @pytest.fixture
@@ -154,16 +177,24 @@ def untrained():
     return make
 
 
-@pytest.fixture(scope="module")
-def finished(toy_module, data_dir, tmp_path_factory):
-    """A workdir with a run of 4 + 4 steps, which later tests look at and do not change."""
+@pytest.fixture(scope="session")
+def finished_run(toy_system, data_dir, tmp_path_factory):
+    """The toy system trained for 4 + 4 steps and evaluated, once in a session: workdir, configuration, results."""
     from vreid_jax import experiment
 
-    config = toy_module.get_config("walkers")
+    module, registered = toy_system
+    config = module.get_config("walkers")
     config.data.data_dir = str(data_dir)
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    found = experiment.train_and_evaluate(config, workdir)
+    with registered():
+        found = experiment.train_and_evaluate(config, workdir)
     return workdir, config, found
+
+
+@pytest.fixture(scope="module")
+def finished(toy_module, finished_run):
+    """A finished run and its registered model; tests look at the workdir and change copies of it only."""
+    return finished_run
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from vreid_jax import main
 
 ROOT = Path(__file__).parents[1]
 M3D = str(ROOT / "configs" / "m3d.py")
+OTHER = str(ROOT / "tests" / "files_test.py")  # is not a configuration
 
 
 @pytest.fixture
@@ -59,6 +60,8 @@ def one_sentence(outcome):
         ([f"--config={M3D}:walkers/tiny"], "dataset 'walkers/tiny' is written walkers,data.name=walkers/tiny"),
         ([f"--config={M3D}:walkers,clip_length=x"], "clip_length is 'x'; it is a number of frames, at least 1"),
         ([f"--config={ROOT / 'README.md'}"], " is not a configuration: SyntaxError: "),
+        ([f"--config={OTHER}"], f"{OTHER} line 1 is not a configuration: AttributeError"),
+        ([f"--config={M3D}", "--config.data.hieght=3"], "config.data.height?"),
         (["--config=configs/m4d.py"], "there is no configuration file configs/m4d.py, did you mean 'm3d'?"),
         (["--config=m4d"], "there is no configuration file m4d, did you mean 'm3d'?"),
         (["--config", "m4d:mars"], "there is no configuration file m4d, did you mean 'm3d'?"),
@@ -79,23 +82,17 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(call, flags, words
 
 
 def test_without_a_configuration_it_says_what_to_give():
-    """In a process of its own, as a user starts it; no JAX is imported for a sentence."""
-    other = str(ROOT / "tests" / "files_test.py")
-    for flags, words in (
-        ([], "give --config"),
-        ([f"--config={M3D}", "--config.data.hieght=3"], "config.data.height?"),
-        ([f"--config={other}"], f"{other} line 1 is not a configuration: AttributeError"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "vreid_jax.main", *flags],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 2
-        assert words in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    """In a process of its own, as a user starts it."""
+    done = start()
+    assert done.returncode == 2
+    assert "give --config" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def start(*flags):
+    command = [sys.executable, "-m", "vreid_jax.main", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -123,7 +120,7 @@ def test_an_interruption_before_training_is_one_sentence(monkeypatch, capsys):
 def folder_flags(toy_file, tmp_path):
     def flags(path, **changes):
         fields = {"data.data_dir": tmp_path / "datasets", **changes}
-        fields |= {"phases.spatial.total_steps": 1, "phases.temporal.total_steps": 1}
+        fields |= {"phases.spatial.total_steps": 1, "phases.temporal.total_steps": 1, "evaluation.baselines": "()"}
         return [f"--config={toy_file}:folder,path={path}", *(f"--config.{k}={v}" for k, v in fields.items())]
 
     return flags
@@ -135,27 +132,33 @@ def test_queries_that_nobody_can_answer_are_named_before_training(call, folder_f
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(toy_file, data_dir, tmp_path):
-    """In a process of its own: at its end Orbax could not finish a save any more."""
+@pytest.fixture
+def diverging(toy_file, data_dir):
     fields = {"data.data_dir": data_dir, "phase_order": "('spatial',)", "checkpoint.every_steps": 1}
     fields |= {"phases.spatial.optimizer.learning_rate": 1e38, "logging.every_steps": 2}
-    command = [sys.executable, "-m", "vreid_jax.main", f"--config={toy_file}", f"--workdir={tmp_path / 'run'}"]
-    command += ["--mode=train", *(f"--config.{name}={value}" for name, value in fields.items())]
+    flags = [f"--config={toy_file}", "--mode=train"]
+    return [*flags, *(f"--config.{name}={value}" for name, value in fields.items())]
+
+
+DIVERGED = "the loss is nan at step 2 of phase spatial; the last good checkpoint is step 1"
+
+
+def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(call, diverging, tmp_path):
     for _ in range(2):
-        done = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
+        code, said, _ = call(*diverging)
+        assert code == 1
+        assert DIVERGED in said.splitlines()[-1]
+        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
+
+
+@pytest.mark.slow
+def test_a_process_whose_loss_is_no_number_ends_in_one_sentence(diverging, tmp_path):
+    """At the end of a process Orbax could not finish a save any more."""
+    for _ in range(2):
+        done = start(*diverging, f"--workdir={tmp_path / 'run'}")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
-        assert (
-            "the loss is nan at step 2 of phase spatial; the last good checkpoint is step 1"
-            in done.stderr.splitlines()[-1]
-        )
+        assert DIVERGED in done.stderr.splitlines()[-1]
         assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["1"]
 
 

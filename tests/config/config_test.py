@@ -92,15 +92,18 @@ def test_without_an_argument_the_dataset_is_walkers(file):
     assert get_config(file) == get_config(file, "walkers")
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_on_mars_frames_have_the_size_of_the_paper(file):
+    config = get_config(file, "mars")
+    assert (config.data.height, config.data.width) == PAPER_SIZE.get(file.stem, (256, 128))
+
+
 @pytest.mark.parametrize(
     ("dataset", "num_classes"), [("walkers", 256), pytest.param("mars", 625, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_step_fits_together(file, dataset, num_classes):
-    config = get_config(file, dataset)
-    if dataset == "mars":
-        assert (config.data.height, config.data.width) == PAPER_SIZE.get(file.stem, (256, 128))
-    check_steps(config, num_classes)
+    check_steps(get_config(file, dataset), num_classes)
 
 
 def test_what_stands_behind_the_dataset_sets_fields():

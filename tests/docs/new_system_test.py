@@ -42,6 +42,7 @@ def source():
     return sys.modules["vreid_jax_configuration_statistics_pooling.py"]
 
 
+@pytest.mark.slow
 def test_it_trains_evaluates_and_embeds(run):
     results = json.loads((run / "results.json").read_text())
     assert results["system"] == "statistics_pooling"

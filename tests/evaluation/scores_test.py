@@ -55,7 +55,7 @@ def test_an_empty_split_is_an_error(tiny, monkeypatch):
 
 def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
     module = models.create("toy", num_classes=3)
-    variables = dict(module.init(jax.random.key(0), jnp.zeros((1, 2, 32, 16, 3))))
+    variables = dict(jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 2, 32, 16, 3))))
     stream = parse_streams(toy.evaluation)["temporal"]
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
@@ -67,7 +67,7 @@ def test_features_do_not_depend_on_batches_and_padding(tiny, toy):
     assert small.shape == (21, 8)
     np.testing.assert_allclose(small, large, atol=1e-5)
     # And they are the mean over the clips of the module's feature, tracklet by tracklet.
-    for row in (0, 7, 20):
+    for row in (0, 20):
         numbers = data.split_clips("all", int(tiny.tracklets.num_frames[row]), 2)
         frames = data.resize(tiny.tracklets.read(row, numbers.reshape(-1)), 32, 16).reshape(-1, 2, 32, 16, 3)
         clips = ((frames / 255 - np.array(mean).reshape(1, 1, 1, 1, 3)) / np.array(std).reshape(1, 1, 1, 1, 3)).astype(

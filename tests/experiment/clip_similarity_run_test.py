@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from pathlib import Path
 
 import cv2
 import jax
@@ -13,38 +12,20 @@ import pytest
 
 import vreid_jax
 from vreid_jax import data, experiment, models, report, retrieval
-from vreid_jax.config import from_file, set_field
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.phases import phase_data, plan_phases, restore
 from vreid_jax.experiment.setup import make_setup
-from vreid_jax.models import registry
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
 from vreid_jax.visualize import clip_pairs
 
-FILE = Path(__file__).parents[1] / "toy_clips_config.py"
 M = 3  # clips of a tracklet there
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_backbone_stays():
-    yield
-    registry._ENTRIES.pop("one_convolution")
-
-
-def small(data_dir, **changes):
-    config = from_file(str(FILE))
-    for name, value in {"data.data_dir": str(data_dir), **changes}.items():
-        set_field(config, name, value)
-    return config
-
-
 @pytest.fixture(scope="module")
-def finished(data_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("clips") / "run"
-    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2})
-    return workdir, config, experiment.train_and_evaluate(config, workdir)
+def finished(finished_clips):
+    return finished_clips
 
 
 def losses(workdir):
@@ -110,9 +91,9 @@ def test_the_page_ranks_by_the_learned_similarity_and_shows_which_clips_count(fi
     assert "most: clips" in text
 
 
-def test_only_the_aggregation_learns_in_the_second_phase(data_dir, finished, tmp_path):
+def test_only_the_aggregation_learns_in_the_second_phase(small, finished, tmp_path):
     workdir, _, _ = finished
-    features = small(data_dir, **{"phase_order": ("features",)})
+    features = small(**{"phase_order": ("features",)})
     experiment.train_and_evaluate(features, tmp_path / "features", "train")
     before, after = load_variables(tmp_path / "features"), load_variables(workdir)
     for part in ("features", "classifier"):
@@ -125,7 +106,7 @@ def test_only_the_aggregation_learns_in_the_second_phase(data_dir, finished, tmp
 
 
 @pytest.mark.slow
-def test_cached_features_train_exactly_as_features_on_the_fly_do(data_dir, finished, tmp_path):
+def test_cached_features_train_exactly_as_features_on_the_fly_do(small, finished, tmp_path):
     """Without augmentation: the same draws of tracklets and of corrupted clips."""
     workdir, _, _ = finished
     changes = {
@@ -134,13 +115,13 @@ def test_cached_features_train_exactly_as_features_on_the_fly_do(data_dir, finis
         "phases.similarity.augment.flip": 0.0,
         "phases.similarity.augment.enlarge_crop": 0.0,
     }
-    experiment.train_and_evaluate(small(data_dir, **changes), tmp_path / "run", "train")
+    experiment.train_and_evaluate(small(**changes), tmp_path / "run", "train")
     cached, fly = ([line["loss"] for line in losses(folder)] for folder in (workdir, tmp_path / "run"))
     np.testing.assert_allclose(fly, cached, rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(data_dir, finished, tmp_path, monkeypatch):
+def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(small, finished, tmp_path, monkeypatch):
     workdir, config, _ = finished
     original = loop.stopped
 
@@ -159,9 +140,9 @@ def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(data_dir, finis
 
 
 @pytest.mark.parametrize("kind", ["top_t", "average"])
-def test_baselines_are_fields_of_the_evaluation(finished, data_dir, tmp_path, kind):
+def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
-    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
+    config = small(**{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
     table = np.load(workdir / "features" / "clips.npz")
     similarity = similarity_of(workdir, table["features"], kind=kind, t=20, normalize=False)
@@ -179,9 +160,9 @@ def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(fini
     assert "there is no tracklet 'nobody'" in capsys.readouterr().err
 
 
-def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, data_dir, tmp_path, monkeypatch):
+def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, small, tmp_path, monkeypatch):
     workdir, config, _ = finished
-    config = small(data_dir, **{"phases.similarity.clip.corrupt": 2, "data.feature_dir": str(tmp_path / "tables")})
+    config = small(**{"phases.similarity.clip.corrupt": 2, "data.feature_dir": str(tmp_path / "tables")})
     setup = make_setup(config, workdir)
     plans = plan_phases(setup)
     with contextlib.closing(Checkpoints(workdir, keep=3)) as checkpoints:
@@ -194,7 +175,7 @@ def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, data_dir, tm
     assert len(list((tmp_path / "tables").iterdir())) == 1
 
 
-def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finished, data_dir):
+def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finished):
     """What the table over M_max relies on: two extractions serve every M_max."""
     workdir, config, _ = finished
     setup = make_setup(config, workdir)
@@ -216,16 +197,16 @@ def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finishe
     assert np.abs(clean - corrupted).max() > 1e-3
 
 
-def test_a_table_of_tracklets_needs_a_system_that_compares_sets(data_dir, tmp_path):
-    config = small(data_dir, **{"evaluation.streams.clips.clip.kind": "all"})
+def test_a_table_of_tracklets_needs_a_system_that_compares_sets(small, tmp_path):
+    config = small(**{"evaluation.streams.clips.clip.kind": "all"})
     with pytest.raises(InputError, match="average is False in an evaluation stream"):
         experiment.train_and_evaluate(config, tmp_path / "run")
-    config = small(data_dir, **{"phases.similarity.clip.kind": "consecutive"})
+    config = small(**{"phases.similarity.clip.kind": "consecutive"})
     with pytest.raises(InputError, match="cache_features needs"):
         experiment.train_and_evaluate(config, tmp_path / "run")
-    config = small(data_dir, **{"evaluation.similarity.kind": "topt"})
+    config = small(**{"evaluation.similarity.kind": "topt"})
     with pytest.raises(InputError, match="'topt'; it is one of learned, top_t, average"):
         experiment.train_and_evaluate(config, tmp_path / "run")
-    config = small(data_dir, **{"evaluation.shortlist": -1})
+    config = small(**{"evaluation.shortlist": -1})
     with pytest.raises(InputError, match=r"evaluation\.shortlist is -1"):
         experiment.train_and_evaluate(config, tmp_path / "run")

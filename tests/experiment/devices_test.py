@@ -1,8 +1,12 @@
-"""Whole runs in processes of their own: on other devices, several at once, stopped and killed."""
+"""Whole runs in processes of their own: on other devices, several at once, stopped and killed.
+
+How one device and four compare within a process is in restart_test.py.
+"""
 
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,9 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vreid_jax import experiment
 from vreid_jax.training.checkpoints import load_state
 
 ROOT = Path(__file__).parents[2]
+CLIPS_FILE = ROOT / "tests" / "toy_clips_config.py"
 
 
 def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **changes):
@@ -80,29 +86,30 @@ def port():
         return free.getsockname()[1]
 
 
-def test_one_device_four_devices_and_two_processes_have_the_same_losses(toy_file, data_dir, tmp_path, port):
-    steps = {"phases__spatial__total_steps": 3, "phases__temporal__total_steps": 3}
-    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **steps) for n in (1, 4)]
-    runs += start_two_processes(toy_file, data_dir, tmp_path / "processes", port, **steps)
+def test_two_processes_train_rank_and_rerank_as_one_does(finished_clips, small, data_dir, tmp_path, port):
+    """Features extracted and cached by both, their clips corrupted, the learned similarity behind a shortlist."""
+    changes = {"phases.similarity.clip.corrupt": 2, "evaluation.shortlist": 5, "evaluation.rerank": True}
+    options = {name.replace(".", "__"): value for name, value in changes.items()}
+    one = shutil.copytree(finished_clips[0], tmp_path / "one")
+    experiment.train_and_evaluate(small(**changes), one, "evaluate")
+    runs = start_two_processes(CLIPS_FILE, data_dir, tmp_path / "two", port, mode="train_and_evaluate", **options)
     for run in runs:
         finish(run)
-    expected = losses(tmp_path / "devices-1")
-    assert len(expected) == 6
-    assert len(set(expected)) == 6
-    for other in ("devices-4", "processes"):
-        np.testing.assert_allclose(losses(tmp_path / other)[:3], expected[:3], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(losses(tmp_path / other)[3:], expected[3:], rtol=0, atol=1e-4)
+    assert_same_losses(tmp_path / "two", one, phases=(3, 4))
+    assert_same_scores(tmp_path / "two", one)
 
 
-@pytest.mark.parametrize("shortlist", [0, 5])
-def test_two_processes_rank_and_rerank_by_a_learned_similarity_as_one_does(data_dir, tmp_path, port, shortlist):
-    file = Path(__file__).parents[1] / "toy_clips_config.py"
-    changes = {"mode": "train_and_evaluate", "evaluation__shortlist": shortlist, "evaluation__rerank": True}
-    runs = [start(file, data_dir, tmp_path / "one", **changes)]
-    runs += start_two_processes(file, data_dir, tmp_path / "two", port, **changes)
-    for run in runs:
-        finish(run)
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+def assert_same_losses(workdir, expected, phases):
+    """Step by step, less exactly in the second phase."""
+    first, second = phases
+    wanted = losses(expected)
+    assert len(set(wanted)) == len(wanted) == first + second
+    np.testing.assert_allclose(losses(workdir)[:first], wanted[:first], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(losses(workdir)[first:], wanted[first:], rtol=0, atol=1e-4)
+
+
+def assert_same_scores(workdir, expected):
+    two, one = (json.loads((folder / "results.json").read_text()) for folder in (workdir, expected))
     for scores in ("protocols", "reranked"):
         assert one[scores]["walkers"]["num_valid_queries"] == two[scores]["walkers"]["num_valid_queries"] > 0
         for score in ("mAP", "rank1"):
@@ -110,7 +117,30 @@ def test_two_processes_rank_and_rerank_by_a_learned_similarity_as_one_does(data_
     assert one["reranked"]["walkers"]["mAP"] != one["protocols"]["walkers"]["mAP"]
 
 
-def test_the_table_of_oim_is_the_same_on_one_device_and_on_four(toy_file, data_dir, tmp_path):
+@pytest.mark.slow
+def test_processes_of_one_device_of_four_and_two_at_once_have_the_same_losses(toy_file, data_dir, tmp_path, port):
+    steps = {"phases__spatial__total_steps": 3, "phases__temporal__total_steps": 3}
+    runs = [start(toy_file, data_dir, tmp_path / f"devices-{n}", n, **steps) for n in (1, 4)]
+    runs += start_two_processes(toy_file, data_dir, tmp_path / "processes", port, **steps)
+    for run in runs:
+        finish(run)
+    for other in ("devices-4", "processes"):
+        assert_same_losses(tmp_path / other, tmp_path / "devices-1", phases=(3, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shortlist", [0, 5])
+def test_two_processes_rank_and_rerank_by_a_learned_similarity_as_one_device_does(data_dir, tmp_path, port, shortlist):
+    changes = {"mode": "train_and_evaluate", "evaluation__shortlist": shortlist, "evaluation__rerank": True}
+    runs = [start(CLIPS_FILE, data_dir, tmp_path / "one", **changes)]
+    runs += start_two_processes(CLIPS_FILE, data_dir, tmp_path / "two", port, **changes)
+    for run in runs:
+        finish(run)
+    assert_same_scores(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_the_table_of_oim_is_the_same_in_a_process_of_one_device_and_of_four(toy_file, data_dir, tmp_path):
     """Sixteen clips of sixteen identities: some occur twice in a batch, so the order of rows counts."""
     fields = {"phases__temporal__total_steps": 3, "phases__temporal__batch_size": 16, "phase_order": "('temporal',)"}
     fields |= {
@@ -126,6 +156,7 @@ def test_the_table_of_oim_is_the_same_on_one_device_and_on_four(toy_file, data_d
     np.testing.assert_allclose(tables[1], tables[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_and_killed_goes_on_and_finishes(toy_file, data_dir, tmp_path):
     workdir = tmp_path / "run"
     long = {"phases__spatial__total_steps": 100_000, "checkpoint__every_steps": 10}

@@ -1,4 +1,4 @@
-"""Restart equals no restart, and a run may start from another's parameters."""
+"""Restart equals no restart, one device equals four, and a run may start from another's parameters."""
 
 import contextlib
 import dataclasses
@@ -15,9 +15,11 @@ import pytest
 
 from vreid_jax import experiment
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.experiment.phases import plan_phases, restore, train_batches
+from vreid_jax.experiment import setup as setups
+from vreid_jax.experiment.phases import begin_phase, plan_phases, restore, train_batches
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
+from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints
 
@@ -33,6 +35,12 @@ def outcome(config, workdir):
     if position.iterator is not None:
         batches.set_state(position.iterator)
     return jax.device_get(state), dataclasses.replace(position, seconds=0.0), next(batches)
+
+
+@pytest.fixture(scope="module")
+def finished_outcome(finished):
+    workdir, config, _ = finished
+    return outcome(config, workdir)
 
 
 def assert_bitwise_equal(first, second):
@@ -61,20 +69,23 @@ class SignalAt:
 
 
 @pytest.mark.parametrize("at", [2, 3, 4, 6], ids=lambda at: f"step {at}")
-def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(finished, toy, tmp_path, monkeypatch, at):
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
+    finished, finished_outcome, toy, tmp_path, monkeypatch, at
+):
     """Steps 2 and 3 are inside the first phase, 4 is its last, 6 is inside the second."""
     SignalAt(monkeypatch, at)
     with pytest.raises(Interrupted, match=f"stopped at step {at}"):
         experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
-    workdir, config, _ = finished
-    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+    assert_bitwise_equal(finished_outcome, outcome(toy, tmp_path / "run"))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    expected = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in (finished[0] / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(line["step"], line["loss"]) for line in expected]
 
 
-def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(finished, toy, tmp_path, monkeypatch):
+def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
+    finished_outcome, toy, tmp_path, monkeypatch
+):
     """What comes after the last checkpoint is lost and done again: step 5 dies, step 4 was saved."""
     put = loop.put_batch
     seen = []
@@ -90,12 +101,16 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
         with pytest.raises(MemoryError):
             experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
-    workdir, config, _ = finished
-    assert_bitwise_equal(outcome(config, workdir), outcome(toy, tmp_path / "run"))
+    assert_bitwise_equal(finished_outcome, outcome(toy, tmp_path / "run"))
 
 
-def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, monkeypatch):
-    """The table of OIM, whose shape the configuration gives, and an array that only `prepare` knows of."""
+@contextlib.contextmanager
+def remembering(toy_module, data_dir):
+    """A configuration with the table of OIM, whose shape it gives, and an array that only the system's `prepare` knows."""
+    config = toy_module.get_config("walkers")
+    config.data.data_dir = str(data_dir)
+    config.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "oim": {"weight": 1.0}})
+    config.phases.spatial.total_steps = 2
     entry = registry.entry("toy")
 
     def prepare(phase, state, batches):
@@ -105,16 +120,31 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, m
     def update(state, outputs, batch):
         return state.replace(extra={**state.extra, "cached": state.extra["cached"] + 1})
 
-    monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare, update=update))
-    toy.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "oim": {"weight": 1.0}})
-    toy.phases.spatial.total_steps = 2
-    experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
-    SignalAt(monkeypatch, 4)
-    with pytest.raises(Interrupted, match="stopped at step 4"):
-        experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
-    half = outcome(toy, tmp_path / "parts")[0].extra["oim"].table
-    experiment.train_and_evaluate(toy, tmp_path / "parts", "train")
-    whole, parts = (outcome(toy, tmp_path / name) for name in ("whole", "parts"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare, update=update))
+        yield config
+
+
+@pytest.fixture(scope="module")
+def remembered(toy_module, data_dir, tmp_path_factory):
+    """The finished run of `remembering`, and its outcome."""
+    workdir = tmp_path_factory.mktemp("remembering") / "run"
+    with remembering(toy_module, data_dir) as config:
+        experiment.train_and_evaluate(config, workdir, "train")
+        return workdir, outcome(config, workdir)
+
+
+def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(
+    remembered, toy_module, data_dir, tmp_path, monkeypatch
+):
+    with remembering(toy_module, data_dir) as config:
+        SignalAt(monkeypatch, 4)
+        with pytest.raises(Interrupted, match="stopped at step 4"):
+            experiment.train_and_evaluate(config, tmp_path, "train")
+        half = outcome(config, tmp_path)[0].extra["oim"].table
+        experiment.train_and_evaluate(config, tmp_path, "train")
+        parts = outcome(config, tmp_path)
+    whole = remembered[1]
     assert_bitwise_equal(whole, parts)
     table = whole[0].extra["oim"].table
     lengths = np.linalg.norm(table, axis=1)
@@ -123,6 +153,26 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, m
     assert 0 < (half.any(1)).sum() <= (lengths > 0).sum()
     assert np.any(half != table)
     assert whole[0].extra["cached"].shape == (8, 3)
+
+
+def test_one_device_has_the_losses_and_the_memory_of_four(remembered, toy_module, data_dir, tmp_path, monkeypatch):
+    """Every identity occurs twice in a batch: the positives of the triplet lie on two devices, and the order of OIM counts."""
+    assert len(jax.devices()) == 4
+    monkeypatch.setattr(setups, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    with remembering(toy_module, data_dir) as config:
+        experiment.train_and_evaluate(config, tmp_path, "train")
+        one = outcome(config, tmp_path)[0]
+    workdir, (four, _, _) = remembered
+    found, expected = (
+        [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, workdir)
+    )
+    assert len(set(expected)) == len(expected) == 6
+    np.testing.assert_allclose(found[:2], expected[:2], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found[2:], expected[2:], rtol=1e-4)  # they are about 20
+    assert (np.linalg.norm(four.extra["oim"].table, axis=1) > 0.9).sum() > 8
+    np.testing.assert_allclose(one.extra["oim"].table, four.extra["oim"].table, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(one.extra["cached"], four.extra["cached"], rtol=1e-6)
 
 
 def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
@@ -154,15 +204,12 @@ def test_a_start_from_another_model_lists_both_sides(finished, toy, tmp_path):
     assert "params/spatial/norm/scale" in ours
 
 
-def test_parameters_start_from_another_run(finished, toy, tmp_path):
-    workdir, config, _ = finished
-    toy.init_from = str(workdir)
-    toy.phase_order = ("spatial",)
-    toy.phases.spatial.total_steps = 1
-    toy.phases.spatial.optimizer.learning_rate = 0.0
-    experiment.train_and_evaluate(toy, tmp_path / "run", "train")
-    old, new = outcome(config, workdir)[0], outcome(toy, tmp_path / "run")[0]
-    jax.tree.map(np.testing.assert_array_equal, old.params, new.params)
+def test_parameters_start_from_another_run(finished, finished_outcome, toy, tmp_path):
+    toy.init_from = str(finished[0])
+    setup = make_setup(toy, tmp_path / "run")
+    state, _ = begin_phase(setup, plan_phases(setup)["spatial"], None, None)
+    for part in ("params", "batch_stats"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(finished_outcome[0], part), getattr(state, part))
 
 
 @pytest.mark.slow

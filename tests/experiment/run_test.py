@@ -80,8 +80,9 @@ def test_the_table_names_dataset_protocol_queries_and_gallery(finished):
         assert row in table
 
 
-def test_a_finished_run_is_evaluated_again_without_training(finished, monkeypatch, tree):
-    workdir, config, found = finished
+def test_a_finished_run_is_evaluated_again_without_training(finished, tmp_path, monkeypatch, tree):
+    _, config, found = finished
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
     (workdir / "results.json").unlink()
     before = tree(workdir / "checkpoints")
     monkeypatch.setattr(phases, "run_phase", lambda *_, **__: pytest.fail("trained again"))
@@ -238,7 +239,8 @@ def test_the_seed_of_a_phase_comes_from_its_name_not_its_position():
 
 def test_another_seed_is_another_run(finished, toy, tmp_path):
     toy.seed = 1
-    toy.phases.temporal.total_steps = 1
+    toy.phase_order = ("spatial",)
+    toy.phases.spatial.total_steps = 1
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     first, second = (
         json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["loss"]
@@ -252,7 +254,6 @@ def test_what_another_run_of_the_system_brings_is_not_overwritten(finished, toy,
     toy.init_from = str(finished[0])
     toy.phases.temporal.total_steps = 1
     toy.phases.temporal.optimizer.learning_rate = 0.0
-    toy.phases.spatial.total_steps = 2
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     brought, now = (load_variables(folder)["params"] for folder in (finished[0], tmp_path / "run"))
     jax.tree.map(np.testing.assert_array_equal, now["temporal"], brought["temporal"])

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from vreid_jax import data, evaluation, experiment, report
+from vreid_jax import data, evaluation, report
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.report import ranked_lists, stored
@@ -19,14 +19,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.fixture(scope="module")
-def workdir(toy_module, data_dir, tmp_path_factory):
-    config = toy_module.get_config("walkers")
-    config.data.data_dir = str(data_dir)
-    config.phases.spatial.total_steps = config.phases.temporal.total_steps = 2
-    config.evaluation.baselines = ("color_histogram",)
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    experiment.train_and_evaluate(config, folder)
-    return folder
+def workdir(finished, tmp_path_factory):
+    return shutil.copytree(finished[0], tmp_path_factory.mktemp("trained") / "run")
 
 
 @pytest.fixture(scope="module")

@@ -1,33 +1,32 @@
-"""A trained toy model and the gallery of its test set, once for each file that asks for them; and the command."""
+"""A trained toy model and the gallery of its test set, once for the files of this folder; and the command."""
 
 import pytest
 
 import vreid_jax
-from vreid_jax import experiment
 from vreid_jax.cli import command
 from vreid_jax.search import embed_gallery, open_source
 
 
 @pytest.fixture(scope="module")
-def workdir(toy_module, data_dir, tmp_path_factory):
-    config = toy_module.get_config("walkers")
-    config.data.data_dir = str(data_dir)
-    config.phases.spatial.total_steps = config.phases.temporal.total_steps = 1
-    config.evaluation.baselines = ()
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    experiment.train_and_evaluate(config, folder)
-    return folder
+def workdir(finished):
+    return finished[0]
+
+
+@pytest.fixture(scope="session")
+def session_model(toy_system, finished_run):
+    with toy_system[1]():
+        return vreid_jax.load(finished_run[0])
 
 
 @pytest.fixture(scope="module")
-def model(workdir):
-    return vreid_jax.load(workdir)
+def model(toy_module, session_model):
+    return session_model
 
 
-@pytest.fixture(scope="module")
-def gallery_file(model, data_dir, tmp_path_factory):
+@pytest.fixture(scope="session")
+def gallery_file(session_model, data_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("gallery") / "walkers.parquet"
-    embed_gallery(model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
+    embed_gallery(session_model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
     return out
 
 

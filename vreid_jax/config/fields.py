@@ -3,7 +3,7 @@
 import ast
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -34,7 +34,7 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
         raise InputError(f"config.{name} = {value!r} is of the wrong type; its default is {known[name]!r}") from error
 
 
-def unknown_field(name: str, known) -> str:
+def unknown_field(name: str, known: Mapping[str, Any]) -> str:
     """Return one sentence that says there is no such field, and which one is nearest."""
     tail = {field.rpartition(".")[2]: field for field in known}
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
@@ -54,7 +54,7 @@ def field_names(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def nearest(name: str, known) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """Return `, did you mean …?` when a known name is close, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f", did you mean {close[0]!r}?" if close else ""
