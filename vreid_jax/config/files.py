@@ -75,8 +75,10 @@ def shipped_configs() -> dict[str, Path]:
 def with_config_paths(arguments: Sequence[str]) -> list[str]:
     """Return a command line whose `--config` names a path, where it named a configuration of the library.
 
+    The file is run here once, since what it raises the flag would keep to itself where an earlier value is left.
+
     Raises:
-      InputError: when there is no such configuration.
+      InputError: as `from_file`.
     """
     found = []
     for before, argument in itertools.pairwise(("", *arguments)):
@@ -84,6 +86,7 @@ def with_config_paths(arguments: Sequence[str]) -> list[str]:
         if before in _CONFIG_FLAGS or (equals and flag in _CONFIG_FLAGS):
             file, colon, rest = value.partition(":")
             argument = f"{flag}{equals}{config_path(file)}{colon}{rest}"
+            from_file(value)
         found.append(argument)
     return found
 
