@@ -13,7 +13,7 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # What one worker or one run in a process of its own has compiled serves all others; the seconds are compilation's.
+    # What one worker or one run in a process of its own has compiled, however small, serves all others.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vreid_jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
