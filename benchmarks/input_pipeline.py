@@ -21,7 +21,7 @@ import numpy as np
 
 from vreid_jax import config, data
 from vreid_jax.config.phases import Phase
-from vreid_jax.data.augment import ENLARGE
+from vreid_jax.data.augment import ENLARGEMENT
 from vreid_jax.data.loader import make_sampler
 from vreid_jax.datasets import load_builder
 
@@ -137,7 +137,7 @@ class Plain:
             numbers = data.sample_clip("consecutive", int(self.source.num_frames[row]), LENGTH, 1, rng)
             enlarged = rng.random() < self.phase.augment.enlarge_crop
             mirrored = rng.random() < self.phase.augment.flip
-            tall, wide = (round(side * ENLARGE) if enlarged else side for side in SIZE)
+            tall, wide = (round(side * ENLARGEMENT) if enlarged else side for side in SIZE)
             corner = (rng.integers(tall - SIZE[0] + 1), rng.integers(wide - SIZE[1] + 1)) if enlarged else (0, 0)
             paths = [str(self.folder / f"{row}_{n}.jpg") for n in numbers]
             jobs.append((number % 2, slot, paths, (wide, tall), corner, mirrored))
