@@ -22,7 +22,7 @@ if "XLA_FLAGS" not in os.environ:
     flags += ["--xla_cpu_use_fusion_emitters=false"] * SLOW_EMITTERS
     os.environ["XLA_FLAGS"] = " ".join(flags)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # What one worker or one run in a process of its own has compiled serves all others; the seconds are compilation's.
+    # What one worker or one run in a process of its own has compiled, however small, serves all others.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vreid_jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

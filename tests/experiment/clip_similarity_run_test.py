@@ -28,6 +28,11 @@ def finished(finished_clips):
     return finished_clips
 
 
+def stored_clips(workdir):
+    with np.load(workdir / "features" / "clips.npz") as table:
+        return dict(table)
+
+
 def losses(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
@@ -54,7 +59,7 @@ def test_a_run_trains_both_phases_and_scores_with_the_learned_similarity(finishe
     lines = losses(workdir)
     assert [line["phase"] for line in lines] == ["features"] * 3 + ["similarity"] * 4
     assert all("clip_triplet" in line for line in lines[3:])
-    table = np.load(workdir / "features" / "clips.npz")
+    table = stored_clips(workdir)
     assert table["features"].shape == (21, M, 6)
     setup = make_setup(config, workdir)
     expected = mean_average_precision(setup, table, similarity_of(workdir, table["features"]))
@@ -68,7 +73,7 @@ def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_i
     model = vreid_jax.load(workdir)
     assert model.about["open_set"] == measured["of_vectors"]
     setup = make_setup(config, workdir)
-    table = np.load(workdir / "features" / "clips.npz")
+    table = stored_clips(workdir)
     np.testing.assert_allclose(model.embed_tracklets(setup.test.tracklets), table["features"].mean(1), atol=1e-5)
     row = {name: number for number, name in enumerate(table["tracklet_ids"].tolist())}
     vectors, pids = table["features"].mean(1).astype(np.float64), table["pids"]
@@ -144,7 +149,7 @@ def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind)
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     config = small(**{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
-    table = np.load(workdir / "features" / "clips.npz")
+    table = stored_clips(workdir)
     similarity = similarity_of(workdir, table["features"], kind=kind, t=20, normalize=False)
     setup = make_setup(config, workdir)
     np.testing.assert_allclose(

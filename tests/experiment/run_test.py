@@ -139,9 +139,14 @@ def test_frames_are_normalised_as_the_configuration_says(toy):
     assert normalisation(toy.data, entry) == {"mean": (0.1, 0.2, 0.3), "std": entry.std}
 
 
+def stored_table(workdir, name):
+    with np.load(workdir / "features" / f"{name}.npz") as table:
+        return dict(table)
+
+
 def system_table(workdir):
     """The fused features of the system, from the stored ones of its streams, and their tracklets."""
-    tables = [np.load(workdir / "features" / f"{name}.npz") for name in ("spatial", "temporal")]
+    tables = [stored_table(workdir, name) for name in ("spatial", "temporal")]
     units = [t["features"] / np.linalg.norm(t["features"], axis=1, keepdims=True) for t in tables]
     return np.concatenate(units, axis=1), {name: tables[0][name] for name in ("tracklet_ids", "pids", "camids")}
 

@@ -14,7 +14,8 @@ def workdir(finished):
 
 @pytest.fixture(scope="session")
 def session_model(toy_system, finished_run):
-    with toy_system[1]():
+    _, registered = toy_system
+    with registered():
         return vreid_jax.load(finished_run[0])
 
 
@@ -24,9 +25,11 @@ def model(toy_module, session_model):
 
 
 @pytest.fixture(scope="session")
-def gallery_file(session_model, data_dir, tmp_path_factory):
+def gallery_file(toy_system, session_model, data_dir, tmp_path_factory):
+    _, registered = toy_system
     out = tmp_path_factory.mktemp("gallery") / "walkers.parquet"
-    embed_gallery(session_model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
+    with registered():
+        embed_gallery(session_model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
     return out
 
 

@@ -20,8 +20,13 @@ from vreid_jax.search.gallery import make_table, pyarrow, read_column, read_rows
 pytest.importorskip("pyarrow")
 
 
+def stored_table(workdir, name):
+    with np.load(workdir / "features" / f"{name}.npz") as table:
+        return dict(table)
+
+
 def stored_features(workdir):
-    tables = [np.load(workdir / "features" / f"{name}.npz") for name in ("spatial", "temporal")]
+    tables = [stored_table(workdir, name) for name in ("spatial", "temporal")]
     units = [table["features"] / np.linalg.norm(table["features"], axis=1, keepdims=True) for table in tables]
     return dict(zip(tables[0]["tracklet_ids"].tolist(), np.concatenate(units, axis=1), strict=True))
 

@@ -49,11 +49,12 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     features = workdir / "features" / "clips.npz"
     if not features.is_file():
         raise InputError(f"{workdir} holds no evaluated run of clip_similarity: there is no features/clips.npz")
-    model, table = inference.load(workdir), np.load(features)
+    model = inference.load(workdir)
     test = _test_set(model.config)
     apply = functools.partial(model.module.apply, model.variables)
-    clips, ids = table["features"], table["tracklet_ids"].tolist()
-    pids, camids = table["pids"], table["camids"]
+    with np.load(features) as table:
+        clips, ids = table["features"], table["tracklet_ids"].tolist()
+        pids, camids = table["pids"], table["camids"]
     for name in filter(None, (query, gallery)):
         if name not in ids:
             raise InputError(f"there is no tracklet {name!r} in the test set; the first is {ids[0]!r}")
