@@ -60,7 +60,7 @@ def test_a_folder_behind_a_link_stays_behind_it_and_the_current_one_is_refused(t
     monkeypatch.chdir(tmp_path / "here")
     for name in (".", tmp_path / "here"):
         with (
-            pytest.raises(InputError, match="here is the current folder: name one to be made in it"),
+            pytest.raises(InputError, match="here is the current folder: name a new one in it or beside it"),
             atomic_folder(name),
         ):
             raise AssertionError("never entered")
