@@ -101,7 +101,11 @@ def test_on_mars_frames_have_the_size_of_the_paper(file):
 @pytest.mark.parametrize(
     ("dataset", "num_classes"), [("walkers", 256), pytest.param("mars", 625, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, marks=pytest.mark.slow) if file.stem == "clip_similarity" else file for file in FILES],
+    ids=lambda file: file.stem,
+)
 def test_every_step_fits_together(file, dataset, num_classes):
     check_steps(get_config(file, dataset), num_classes)
 

@@ -34,7 +34,7 @@ def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
             **(environment or {}),
         },
         stdout=subprocess.PIPE,

@@ -68,7 +68,11 @@ class SignalAt:
         monkeypatch.setattr(loop, "put_batch", put_and_signal)
 
 
-@pytest.mark.parametrize("at", [2, 3, 4, 6], ids=lambda at: f"step {at}")
+@pytest.mark.parametrize(
+    "at",
+    [pytest.param(2, marks=pytest.mark.slow), 3, 4, pytest.param(6, marks=pytest.mark.slow)],
+    ids=lambda at: f"step {at}",
+)
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     finished, finished_outcome, toy, tmp_path, monkeypatch, at
 ):

@@ -103,12 +103,14 @@ def m3d(initialised, xla_as_users_have_it):
     return module, variables, x, jax.jit(module.apply, compiler_options=xla_as_users_have_it)(variables, x)
 
 
+@pytest.mark.slow
 def test_jit_equals_eager_in_value(m3d):
     module, variables, x, jitted = m3d
     for name, expected in module.apply(variables, x).items():
         np.testing.assert_allclose(jitted[name], expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_remat_changes_nothing(initialised):
     x = clips((2, 4, 32, 16, 3))
     plain = models.create("resnet50", **SMALL)
@@ -125,6 +127,7 @@ def test_remat_changes_nothing(initialised):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a / scale, b / scale, atol=1e-4), *gradients)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(m3d):
     exactly, variables, x, exact = m3d
     module = exactly.clone(dtype="bfloat16")

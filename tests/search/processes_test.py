@@ -33,7 +33,7 @@ def start(model_file, data_dir, out, devices, environment=None):
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
             **(environment or {}),
         },
         stdout=subprocess.PIPE,
