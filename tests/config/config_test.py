@@ -103,7 +103,7 @@ def test_on_mars_frames_have_the_size_of_the_paper(file):
 )
 @pytest.mark.parametrize(
     "file",
-    [pytest.param(file, marks=pytest.mark.slow) if file.stem == "clip_similarity" else file for file in FILES],
+    [pytest.param(file, marks=pytest.mark.slow) if file.stem in ("clip_similarity", "m3d") else file for file in FILES],
     ids=lambda file: file.stem,
 )
 def test_every_step_fits_together(file, dataset, num_classes):

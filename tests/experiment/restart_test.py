@@ -182,6 +182,7 @@ def test_one_device_has_the_losses_and_the_memory_of_four(remembered, toy_module
     np.testing.assert_allclose(one.extra["cached"], four.extra["cached"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
     toy.phase_order = ("spatial",)
     toy.phases.spatial.schedule.name = "constant"

@@ -53,6 +53,7 @@ def test_sizes_of_endpoints(shape, sizes):
     assert outputs["pooled"].dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_original_names_fill_every_tensor():
     rng = np.random.default_rng(0)
     module = models.create("i3d_inception_v1", width=8)

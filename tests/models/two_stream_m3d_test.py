@@ -73,6 +73,7 @@ def test_spatial_feature_is_the_mean_over_frames(initialised):
     np.testing.assert_allclose(apply(variables, x)["feature"], frames.mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_temporal_stride_starts_as_the_spatial_stream_on_any_clip(initialised):
     module = models.create("two_stream_m3d", temporal_stride=False, **SMALL, **SAME_STRIDE)
     x = clips()
@@ -141,6 +142,7 @@ def test_copy_refuses_what_does_not_match():
         init_temporal_from_spatial(variables)
 
 
+@pytest.mark.slow
 def test_lstm_baseline_keeps_its_recurrent_tensors(initialised):
     module = models.create("two_stream_m3d", temporal="lstm", lstm_size=16, **SMALL)
     x = clips()

@@ -60,6 +60,7 @@ def test_every_tensor_lands_transposed(caplog):
     assert "fc.weight" in lines[0]
 
 
+@pytest.mark.slow
 def test_a_2d_network_leaves_temporal_parts_at_their_initialisation():
     variables = pretrained.from_torch("resnet50_m3d", resnet_state(), **FIELDS)
     module = models.create("resnet50_m3d", **FIELDS)
