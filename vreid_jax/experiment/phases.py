@@ -163,14 +163,15 @@ def plan_of(position: Position, plans: dict[str, Plan]) -> Plan:
     return plans[position.phase]
 
 
-def train(setup: Setup, plans: dict[str, Plan], stop: StopRequest) -> tuple[TrainState, Position]:
+def train(
+    setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints, stop: StopRequest
+) -> tuple[TrainState, Position]:
     """Train what is left of the phases, from the newest checkpoint or from nothing.
 
     Raises:
       NonFiniteLoss, Interrupted: as `run_phase`.
     """
     settings = setup.settings
-    checkpoints = Checkpoints(setup.workdir, settings.checkpoint.keep)
     state, position = restore(setup, plans, checkpoints) or (None, None)
     writer = MetricsWriter(setup.workdir, position.step if position else 0, settings.logging.tensorboard)
     order = list(plans)
@@ -186,7 +187,6 @@ def train(setup: Setup, plans: dict[str, Plan], stop: StopRequest) -> tuple[Trai
         return state, position
     finally:
         writer.close()
-        checkpoints.wait()  # Orbax cannot finish a save once the interpreter is leaving
 
 
 def _train_phase(

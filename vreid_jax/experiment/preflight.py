@@ -58,15 +58,11 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
                 plan.step.eval_shape(state.replace(extra={**state.extra, **cache}), batch)
 
 
-def check_position(setup: Setup, plans: dict[str, Plan]) -> None:
+def check_position(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> None:
     """Raise `InputError` where training cannot go on from the newest checkpoint; nothing of the run has changed yet."""
-    if not (setup.workdir / "checkpoints").is_dir():
+    if (step := checkpoints.latest()) is None:
         return
-    with contextlib.closing(Checkpoints(setup.workdir, setup.settings.checkpoint.keep)) as checkpoints:
-        step = checkpoints.latest()
-        position = None if step is None else checkpoints.position(step)
-    if position is None:
-        return
+    position = checkpoints.position(step)
     total_steps = plan_of(position, plans).total_steps
     order = list(plans)
     done = sum(plans[name].total_steps for name in order[: order.index(position.phase)])

@@ -14,6 +14,7 @@ from vreid_jax.experiment.scoring import restore_variables, score
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.splits import run_all_splits
 from vreid_jax.experiment.workdir import check_checkpoints, only_trainer, open_workdir
+from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import stopped
 from vreid_jax.training.signals import StopRequest, stop_requests
 
@@ -58,9 +59,11 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     check_training(setup, plans)
     alone = only_trainer(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
-        check_position(setup, plans)
-        open_workdir(workdir, config)
-        state, position = train(setup, plans, stop)
+        # Every process opens them, whatever the folder holds by now: opening is a step that all take together.
+        with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep)) as checkpoints:
+            check_position(setup, plans, checkpoints)
+            open_workdir(workdir, config)
+            state, position = train(setup, plans, checkpoints, stop)
         _leave_if_stopped(stop)
     return score(setup, {"params": state.params, "batch_stats": state.batch_stats}, position) if scores else None
 
