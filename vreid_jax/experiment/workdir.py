@@ -43,15 +43,16 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
                 f"Use another workdir, or the same fields"
             )
-    elif path.is_dir() and any(not _is_left_behind(entry.name) for entry in path.iterdir()):
+    elif path.is_dir() and any(not _is_left_behind(entry) for entry in path.iterdir()):
         raise InputError(
             f"workdir {path} is not empty and does not hold a run (it has no config.json); use an empty or a new folder"
         )
     return stored
 
 
-def _is_left_behind(name: str) -> bool:  # by a start that did not get far
-    return name == LOCK or name.endswith(UNFINISHED)
+def _is_left_behind(entry: Path) -> bool:  # by a start that did not get far
+    empty = entry.name == "checkpoints" and entry.is_dir() and not any(entry.iterdir())
+    return empty or entry.name == LOCK or entry.name.endswith(UNFINISHED)
 
 
 def open_workdir(path: Path, config: ConfigDict) -> None:
