@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vreid_jax.errors import InputError
 from vreid_jax.evaluation.pair_distances import PairDistances
 from vreid_jax.runtime.mesh import make_mesh
 
@@ -65,3 +66,8 @@ def test_the_shortlist_is_exact_in_front_and_by_mean_feature_behind(clips, pairs
 def test_a_shortlist_of_all_is_exact(clips):
     rows = np.arange(23)
     np.testing.assert_allclose(make(clips, shortlist=100)(rows, rows), expected(clips), atol=1e-5)
+
+
+def test_a_negative_shortlist_is_an_error(clips):
+    with pytest.raises(InputError, match="shortlist is -1; it is a number of tracklets, or 0 for all"):
+        make(clips, shortlist=-1)

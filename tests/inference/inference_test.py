@@ -55,7 +55,7 @@ def lost(arrays):
         ({"config": "{"}, "is damaged: its config is not valid JSON"),
         ({"config": "{}"}, "is damaged: its config, fields or preprocessing cannot be read"),
         ({"preprocessing": "7"}, "is damaged: its config, fields or preprocessing cannot be read"),
-        ({"model": "tomorrow"}, "cannot be used: unknown model 'tomorrow'"),
+        ({"model": "tomorrow"}, "cannot be used: there is no model 'tomorrow'"),
         ({"format": "vreid_jax-2"}, "was written by a newer version of vreid_jax"),
     ],
 )

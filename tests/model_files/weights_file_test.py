@@ -107,7 +107,7 @@ def test_temporal_kernels_without_a_place_are_an_error(files, variables):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--model=resnet5"], "unknown model 'resnet5'"),
+        (["--model=resnet5"], "there is no model 'resnet5'"),
         (["--weights=nothing.pth"], "nothing.pth does not exist"),
         (["--out=model.npz"], "must end in .safetensors"),
         (["--out=nowhere/at/all.safetensors"], "the folder of nowhere"),

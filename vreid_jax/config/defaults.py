@@ -15,9 +15,7 @@ def default(system: str, dataset: str) -> ConfigDict:
         base, variant, _ = dataset.partition("/")
         if variant and base in DATASETS:
             raise InputError(f"dataset {dataset!r} is written {base},data.name={dataset}")
-        raise InputError(
-            f"there is no dataset {dataset!r}{nearest(dataset, DATASETS)}; it is one of {', '.join(DATASETS)}"
-        )
+        raise InputError(f"there is no dataset {dataset!r}{nearest(dataset, DATASETS, 'it is one of')}")
     return ConfigDict(
         {
             "system": system,

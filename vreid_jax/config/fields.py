@@ -54,10 +54,18 @@ def field_names(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     return fields
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `, did you mean …?` when a known name is close, else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f", did you mean {close[0]!r}?" if close else ""
+def nearest(name: str, known: Iterable[str], words: str = "known are") -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one, if one is close, and all of them.
+
+    Args:
+      name: the unknown one.
+      known: all that exist.
+      words: what introduces them, e.g. "it is one of".
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    listed = f"{words} {', '.join(names)}"
+    return f", did you mean {close[0]!r}? {listed[0].upper()}{listed[1:]}" if close else f"; {listed}"
 
 
 def literal(text: str) -> Any:

@@ -60,8 +60,8 @@ def config_path(name: str) -> str:
     shipped = shipped_configs()
     if name in shipped:
         return str(shipped[name])
-    hint = nearest(Path(name).stem, shipped)
-    raise InputError(f"there is no configuration file {name}{hint}; the library comes with {', '.join(shipped)}")
+    hint = nearest(Path(name).stem, shipped, "the library comes with")
+    raise InputError(f"there is no configuration file {name}{hint}")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -75,7 +75,7 @@ def shipped_configs() -> dict[str, Path]:
 def with_config_paths(arguments: Sequence[str]) -> list[str]:
     """Return a command line whose `--config` names a path, where it named a configuration of the library.
 
-    The file is run here once, since what it raises the flag would keep to itself where an earlier value is left.
+    The file is run here first: the flag itself does not report an error of the file if it holds an earlier value.
 
     Raises:
       InputError: as `from_file`.

@@ -149,7 +149,7 @@ def restore(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> t
         return None
     position = checkpoints.position(step)
     plan = plan_of(position, plans)
-    like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables())
+    like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables)
     like = like.replace(extra={**checkpoints.extra(step), **like.extra})
     sharding = NamedSharding(setup.mesh, PartitionSpec())
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)

@@ -30,7 +30,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     for name in settings.selections:
         evaluation.parse_selection(name)
     check_metric(settings.metric, setup.train_source.pids, setup.train_source.camids)
-    variables = setup.abstract_variables()
+    variables = setup.abstract_variables
     for stream in settings.streams.values():
         check_clips(stream)
         apply = functools.partial(setup.network.module.apply, train=False, **stream.apply)
@@ -42,7 +42,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
 
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     """Raise `InputError` for anything in the phases that cannot be trained."""
-    variables = setup.abstract_variables()
+    variables = setup.abstract_variables
     if setup.settings.init_from and not (setup.workdir / "config.json").exists():
         setup.inherited_variables(variables, tell=False)
     names = flatten_dict(variables["params"], sep="/")

@@ -59,7 +59,7 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     check_training(setup, plans)
     alone = only_trainer(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
-        # Every process opens them, whatever the folder holds by now: opening is a step that all take together.
+        # Opening is a collective operation, so every process does it, whatever the folder holds by now.
         with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep)) as checkpoints:
             check_position(setup, plans, checkpoints)
             open_workdir(workdir, config)

@@ -30,7 +30,7 @@ def restore_variables(setup: Setup) -> tuple[dict, Position]:
         step = checkpoints.latest()
         if step is None:
             raise InputError(f"workdir {setup.workdir} holds no complete checkpoint; train first")
-        return checkpoints.variables(step, setup.abstract_variables()), checkpoints.position(step)
+        return checkpoints.variables(step, setup.abstract_variables), checkpoints.position(step)
 
 
 def score(setup: Setup, variables: dict, position: Position) -> Results:

@@ -1,6 +1,7 @@
 """What a run is made of: its settings, its data, its network and its devices. Read here, never written."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
@@ -51,7 +52,7 @@ class Setup:
     test_metadata: dict
     protocols: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def num_identities(self) -> int:
         """Identities of the training split."""
         return count_identities(self.train_source)
@@ -84,8 +85,9 @@ class Setup:
         key = jax.random.key(self.settings.seed, impl="unsafe_rbg")
         return dict(self.network.module.lazy_init(key, self.longest_clips))
 
+    @functools.cached_property
     def abstract_variables(self) -> dict:
-        """Return the shapes of parameters and batch statistics."""
+        """The shapes of parameters and batch statistics."""
         return dict(jax.eval_shape(self.network.module.init, jax.random.key(0), self.longest_clips))
 
     def inherited_variables(self, variables: dict, tell: bool = True) -> tuple[dict, list[str]]:

@@ -89,7 +89,7 @@ def entry(name: str) -> Entry:
       InputError: for an unknown name, with the nearest one.
     """
     if name not in _ENTRIES:
-        raise InputError(f"unknown model {name!r}{nearest(name, names())}; known: {', '.join(names())}")
+        raise InputError(f"there is no model {name!r}{nearest(name, names())}")
     return _ENTRIES[name]
 
 
@@ -102,8 +102,8 @@ def create(name: str, **fields) -> nn.Module:
     found = entry(name)
     for field in fields:
         if field not in found.fields:
-            hint = nearest(field, found.fields)
-            raise InputError(f"model {name!r} has no field {field!r}{hint}; its fields: {', '.join(found.fields)}")
+            hint = nearest(field, found.fields, "its fields are")
+            raise InputError(f"model {name!r} has no field {field!r}{hint}")
     for field in _AT_LEAST_ONE:
         if fields.get(field, 1) < 1:
             raise InputError(f"model {name!r} has {field} = {fields[field]}; it must be at least 1")

@@ -170,7 +170,7 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Protocol:
     """Return the protocol called `name`; raise `InputError` with the nearest name if there is none."""
     if name not in _PROTOCOLS:
-        raise InputError(f"there is no protocol {name!r}{nearest(name, _PROTOCOLS)}; known are {', '.join(_PROTOCOLS)}")
+        raise InputError(f"there is no protocol {name!r}{nearest(name, _PROTOCOLS)}")
     return _PROTOCOLS[name]
 
 
