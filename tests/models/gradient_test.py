@@ -41,7 +41,13 @@ CASES = {
     "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16}),
 }
-LONG = ("i3d",)  # to compile
+LONG = ("i3d", "osnet", "osnet_ibn", "osnet_ain")  # to compile; osnet_test tries a block
+CASES |= {
+    "osnet": ("osnet_x1_0", {"width": 32, "num_classes": 4}),
+    "osnet_ibn": ("osnet_ibn_x1_0", {"width": 32, "num_classes": 4}),
+    "osnet_ain": ("osnet_ain_x1_0", {"width": 32, "num_classes": 4}),
+    "bnneck": ("resnet50_bnneck", {"num_classes": 4}),
+}
 BLOCKS = {"stage_sizes": (1, 2, 1, 1), "non_local_after": {"res3": (0,)}}
 CASES |= {
     "separable": ("resnet50_separable", {"ral": "sct", **BLOCKS}),
@@ -60,6 +66,7 @@ WITHIN = {
     "person_vlad_small": {"person_vlad"},
     "two_stream_m3d": {"resnet50", "resnet50_m3d"},
     "resnet50_i3d": {"resnet3d_50"},
+    "osnet_x1_0": {"osnet_x0_75", "osnet_x0_5", "osnet_x0_25"},  # in other widths
 }
 
 

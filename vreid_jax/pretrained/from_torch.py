@@ -45,7 +45,14 @@ def from_torch(
     """
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
-    found, left_out = fit_torch(model_name, state_dict, target, inflation)
+    tensors = read_state_dict(state_dict)
+    if model_name == "resnet50_bnneck" and "stem_relu" not in fields and any(n.startswith("base.") for n in tensors):
+        raise InputError(
+            "the state dict has tensors base.…, as reid-strong-baseline and projects made from it name them. Some of their "
+            "networks have no ReLU behind the first batch norm, and the tensors do not say which: give stem_relu=False "
+            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False), or stem_relu=True"
+        )
+    found, left_out = fit_torch(model_name, tensors, target, inflation)
     check_fit(found, f"the weights do not fit {model_name!r}", "the state dict")
     left_out += found.left_out
     if left_out:

@@ -31,6 +31,7 @@ class InstanceNorm(nn.Module):
         centred = x.astype(jnp.float32)
         centred = centred - centred.mean((2, 3), keepdims=True)
         variance = jnp.square(centred).mean((2, 3), keepdims=True)
+        scale, bias = (values.reshape(1, 1, 1, 1, -1) for values in (scale, bias))
         return (centred * (scale / jnp.sqrt(variance + self.epsilon)) + bias).astype(self.dtype)
 
 

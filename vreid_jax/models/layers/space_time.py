@@ -27,12 +27,12 @@ def space_time(
     relu: bool = True,
     dtype: str = "float32",
 ) -> Float[Array, "B t h w D"]:
-    """Convolve in space and time as `kind` says, with batch norm and ReLU (unless `relu` is False); call it inside a compact
-    method.
+    """Convolve in space and time as `kind` says, with batch norm and ReLU; call it inside a compact method.
 
     The caller gets the submodules `conv<number>`, `bn<number>`, and for temporal kernels `conv<number>_t` and
-    `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. The kinds, where CBR(k) is a
-    convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is 3x1x1:
+    `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. With `relu` False no ReLU follows a
+    batch norm. The kinds, where CBR(k) is a convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is
+    3x1x1:
 
     * "2d", "m3d": CBR(S), every frame alone;
     * "inflated": CBR(`length`x`size`x`size`);

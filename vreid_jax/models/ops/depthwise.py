@@ -65,7 +65,8 @@ def _shifted(x: Array, kernel: Array) -> Array:
     """Add up nine products of shifted frames and a tap."""
     height, width = x.shape[2:4]
     x = _padded(x)
-    terms = [x[:, :, i : i + height, j : j + width] * kernel[i, j, 0] for i in range(3) for j in range(3)]
+    taps = kernel[:, :, None, None, None]
+    terms = [x[:, :, i : i + height, j : j + width] * taps[i, j] for i in range(3) for j in range(3)]
     return sum(terms[1:], terms[0])
 
 
