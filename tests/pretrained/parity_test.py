@@ -93,12 +93,12 @@ def applied(name, network, number, jit):
     return outputs, {key.removeprefix(f"{number}/"): value for key, value in expected.items()}
 
 
-def osnet_errors(name, numbers, jit):
-    """The largest relative error of each stored output, over the inputs of these numbers."""
+def osnet_errors(name, numbers, jit, **options):
+    """The relative error of each stored output for the inputs of these numbers."""
     expected = golden.vectors(name)
     variables = pretrained.from_torch(name, golden.state_dict(name))
     module = models.create(name)
-    apply = jax.jit(module.apply) if jit else module.apply
+    apply = jax.jit(module.apply, **options) if jit else module.apply
     errors = {}
     for number in numbers:
         clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 1)[:, None]
@@ -113,7 +113,8 @@ def osnet_errors(name, numbers, jit):
 
 
 def test_the_smallest_osnet_at_half_size():
-    errors = osnet_errors("osnet_x0_25", [1], jit=True)
+    # Machine code that is not optimised compiles faster; the sums are the same.
+    errors = osnet_errors("osnet_x0_25", [1], True, compiler_options={"xla_backend_optimization_level": 0})
     assert max(errors.values()) < 5e-6, errors
 
 

@@ -19,12 +19,10 @@ NARROW = {"width": 4, "stage_sizes": (1, 1, 1, 1)}
 CHANNELS = 32 * 4
 
 
-def osnet_state(classes=0):
-    state = golden.state_dict("osnet_x0_25")
-    if classes:
-        state |= {f"classifier.{leaf}": golden.fill(f"classifier.{leaf}", shape)
-                  for leaf, shape in {"weight": (classes, 512), "bias": (classes,)}.items()}  # fmt: skip
-    return state
+def osnet_state():
+    """The smallest OSNet with a classifier of 7."""
+    shapes = {"classifier.weight": (7, 512), "classifier.bias": (7,)}
+    return golden.state_dict("osnet_x0_25") | {name: golden.fill(name, shape) for name, shape in shapes.items()}
 
 
 def neck(name):
@@ -42,34 +40,36 @@ def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_checkpoints_and_prefixes_of_torchreid_and_boxmot_give_the_same_network():
-    state = osnet_state(classes=7)
-    expected = pretrained.from_torch("osnet_x0_25", osnet_state())
+def test_a_checkpoint_of_torchreid_or_boxmot_is_unwrapped_and_every_tensor_lands():
+    state = osnet_state()
     parallel = {f"module.{name}": value for name, value in state.items()}
     checkpoint = {"state_dict": parallel, "epoch": 60, "rank1": np.float32(0.7), "optimizer": {"state": {}}}
-    for source in (state, parallel, checkpoint):
-        same(pretrained.from_torch("osnet_x0_25", source), expected)
-    light = expected["params"]["backbone"]["conv3_1"]["conv2_3_2"]
-    np.testing.assert_array_equal(
-        light["conv2"]["kernel"][:, :, 0], state["conv3.1.conv2d.2.conv2.weight"][:, 0].transpose(1, 2, 0)
-    )
-    first = expected["params"]["backbone"]["conv2_0"]["conv2_0_0"]["conv1"]["kernel"]
-    np.testing.assert_array_equal(first[0, 0], state["conv2.0.conv2a.conv1.weight"][:, :, 0, 0].T)
+    variables = pretrained.from_torch("osnet_x0_25", checkpoint, num_classes=7)
+    backbone, head = variables["params"]["backbone"], variables["params"]["head"]
+    depthwise = backbone["conv3_1"]["conv2_3_2"]["conv2"]["kernel"][:, :, 0]
+    np.testing.assert_array_equal(depthwise, state["conv3.1.conv2d.2.conv2.weight"][:, 0].transpose(1, 2, 0))
+    point = backbone["conv2_0"]["conv2_0_0"]["conv1"]["kernel"][0, 0]
+    np.testing.assert_array_equal(point, state["conv2.0.conv2a.conv1.weight"][:, :, 0, 0].T)
+    np.testing.assert_array_equal(backbone["pool3"]["bn"]["scale"], state["conv3.2.0.bn.weight"])
+    np.testing.assert_array_equal(head["fc"]["kernel"], state["fc.0.weight"].T)
+    np.testing.assert_array_equal(head["classifier"]["kernel"], state["classifier.weight"].T)
+    np.testing.assert_array_equal(head["classifier"]["bias"], state["classifier.bias"])
+    # Every tensor of the state dict is somewhere: as many numbers on both sides.
+    numbers = sum(value.size for name, value in state.items() if not name.endswith("num_batches_tracked"))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == numbers
 
 
-def test_a_classifier_that_fits_is_kept_and_one_of_another_size_is_left_out(caplog):
-    state = osnet_state(classes=7)
-    kept = pretrained.from_torch("osnet_x0_25", state, num_classes=7)["params"]["head"]["classifier"]
-    np.testing.assert_array_equal(kept["kernel"], state["classifier.weight"].T)
-    np.testing.assert_array_equal(kept["bias"], state["classifier.bias"])
+def test_a_classifier_of_another_size_is_left_out_and_an_absent_one_keeps_its_initialisation(caplog):
+    state = bnneck_state("backbone", "heads.bottleneck.0", "heads")
     with caplog.at_level("INFO", logger="absl"):
-        other = pretrained.from_torch("osnet_x0_25", state, num_classes=5)["params"]["head"]["classifier"]
-    assert other["kernel"].shape == (512, 5)
-    assert "classifier.weight" in caplog.text
-    absent = pretrained.from_torch("osnet_x0_25", osnet_state(), num_classes=5)["params"]["head"]["classifier"]
-    same(absent, other)  # both start at the same initialisation
+        other = pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **NARROW)
+    assert "heads.weight" in caplog.text
+    assert other["params"]["head"]["classifier"]["kernel"].shape == (CHANNELS, 5)
+    del state["heads.weight"]
+    same(pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **NARROW), other)
 
 
+@pytest.mark.slow
 def test_osnet_in_another_width_or_of_another_family_is_refused():
     with pytest.raises(InputError, match=r"conv1.conv.weight \(16, 3, 7, 7\) for params/backbone/conv1/conv/kernel"):
         pretrained.from_torch("osnet_x0_5", osnet_state())
@@ -114,7 +114,7 @@ def test_the_strong_baseline_needs_a_word_about_its_stem():
 
 def test_a_checkpoint_with_numpy_numbers_is_read_skipped_without_torch(tmp_path):
     torch = pytest.importorskip("torch")
-    state = {name: torch.from_numpy(np.array(value)) for name, value in osnet_state(classes=7).items()}
+    state = {name: torch.from_numpy(np.array(value)) for name, value in osnet_state().items()}
     file = tmp_path / "osnet_x0_25_msmt17.pt"
     torch.save({"state_dict": state, "epoch": 3, "rank1": np.float32(0.7), "mAP": np.float64(0.4)}, file)
     same(pretrained.from_torch("osnet_x0_25", file), pretrained.from_torch("osnet_x0_25", osnet_state()))
