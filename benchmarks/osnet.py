@@ -5,7 +5,7 @@
 Inference on frames of 256x128, float32, jitted; the median and, in brackets, the slowest and the fastest run. Beside it
 the operations and bytes that XLA counts for a frame of the program for this device, and the load of the machine. For a
 card, the roofline is the smaller of peak operations / operations and bandwidth / bytes; both counts are of the program
-for a CPU, whose fusions differ, so the figure bounds nothing but the order of magnitude.
+for a CPU, whose fusions differ from a card's, so the figure is an order of magnitude and neither bound nor measurement.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import os
 import statistics
 import time
+from typing import Any
 
 # Peak bfloat16 operations and bytes a second, from the makers' data sheets (dense, SXM where there are several).
 CARDS = {"H100": (989e12, 3.35e12), "A100": (312e12, 2.04e12), "L4": (121e12, 0.3e12), "T4 (float16)": (65e12, 0.32e12)}
@@ -32,8 +33,13 @@ def measure(name: str, batch: int, repeats: int) -> None:
     variables = jax.tree.map(
         lambda leaf: jnp.full(leaf.shape, 0.01, leaf.dtype), jax.eval_shape(module.init, jax.random.key(0), clips)
     )
-    compiled = jax.jit(lambda v, x: module.apply(v, x)["feature"]).lower(variables, clips).compile()
-    cost = compiled.cost_analysis()
+
+    def feature(variables, clips):
+        outputs: Any = module.apply(variables, clips)
+        return outputs["feature"]
+
+    compiled = jax.jit(feature).lower(variables, clips).compile()
+    cost: Any = compiled.cost_analysis()
     operations, moved = cost["flops"] / batch, cost["bytes accessed"] / batch
     jax.block_until_ready(compiled(variables, clips))
     rates = []
@@ -49,7 +55,7 @@ def measure(name: str, batch: int, repeats: int) -> None:
         # Activations in two bytes instead of four.
         limits = peak / operations, bandwidth / (moved / 2)
         bound = "arithmetic" if limits[0] < limits[1] else "memory"
-        print(f"  {card}: at most {min(limits):,.0f} frames/s by {bound} (the other: {max(limits):,.0f})")
+        print(f"  {card}: about {min(limits):,.0f} frames/s, limited by {bound} (the other: {max(limits):,.0f})")
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -53,5 +55,6 @@ def test_a_tracklet_is_the_mean_of_its_frames(converted):
     assert whole.shape == (512,)
     np.testing.assert_allclose(whole, alone.mean(0), rtol=1e-4, atol=1e-5 * np.abs(whole).max())
     floats = (frames / 255 - np.array(MEAN)) / np.array(STD)
-    outputs = model.module.apply(model.variables, floats[None].astype(np.float32))
+    variables = jax.tree.map(jnp.asarray, dict(model.variables))
+    outputs = model.module.apply(variables, jnp.asarray(floats[None], jnp.float32))
     np.testing.assert_allclose(whole, outputs["feature"][0], rtol=1e-3, atol=1e-4 * np.abs(whole).max())

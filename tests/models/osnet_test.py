@@ -82,7 +82,7 @@ def test_the_backbone_alone_is_the_same_network_without_head(small):
     "instance_norm", ["before", *(pytest.param(norm, marks=pytest.mark.slow) for norm in ("", "after"))]
 )
 def test_every_tensor_of_a_block_gets_a_gradient(instance_norm):
-    block = osnet.Block(64, instance_norm)
+    block = osnet.Block(256, instance_norm)  # with four units in the gate: a single one can be closed
     x = clips((2, 2, 6, 4, 16))
     variables = drawn(block, x)
 

@@ -54,8 +54,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
             raise InputError(f"reading {path} needs PyTorch: pip install 'vreid_jax[torch]'") from error
         try:
             with torch.serialization.safe_globals(_numpy_numbers()):
-                # Some files were written by Python 2; for the others the encoding changes nothing.
-                content = torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+                content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise InputError(
                 f"{path} is damaged, or holds other objects than tensors and numbers, which could run code and are not "
