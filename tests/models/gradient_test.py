@@ -56,6 +56,12 @@ CASES |= {
     },
     **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {}) for letter in "abc"},
 }
+CASES |= {
+    "osnet": ("osnet_x1_0", {"width": 32, "num_classes": 4}),
+    "osnet_ibn": ("osnet_ibn_x1_0", {"width": 32, "num_classes": 4}),
+    "osnet_ain": ("osnet_ain_x1_0", {"width": 32, "num_classes": 4}),
+    "bnneck": ("resnet50_bnneck", {"num_classes": 4}),
+}
 # Models within others, and other strides of the same kind. What clip_similarity has beside its features is tried in
 # clip_similarity_test.
 WITHIN = {
@@ -63,6 +69,7 @@ WITHIN = {
     "person_vlad_small": {"person_vlad"},
     "two_stream_m3d": {"resnet50", "resnet50_m3d"},
     "resnet50_i3d": {"resnet3d_50"},
+    "osnet_x1_0": {"osnet_x0_75", "osnet_x0_5", "osnet_x0_25"},  # in other widths
 }
 
 

@@ -16,9 +16,17 @@ PARAMETERS = {
     "c3d_small": 4_651_008,
     "clip_similarity": 12_287_264 + 2_104_321 + 1_049_600,  # I3D, g and the projection
     "i3d_inception_v1": 12_287_264,  # the original's state dict less 410,000 of logits
+    # torchreid's state dicts without classifiers: 147 w + 2 w of the stem, six blocks, pools, conv5 and fc.
+    "osnet_x1_0": 2_169_508,
+    "osnet_x0_75": 1_285_754,
+    "osnet_x0_5": 630_034,
+    "osnet_x0_25": 201_864,
+    "osnet_ibn_x1_0": 2_170_532,  # two instance norms of 256 channels more
+    "osnet_ain_x1_0": 2_169_508,  # instance norms in place of batch norms
     "person_vlad": 30_055_750,  # C3D, 3,078 of maps, 6 x 393,984 of parts, two sets of 64 x 256 centres and 64 biases
     "person_vlad_small": 6_262_854,
     "resnet50": 23_508_032,  # torchvision's 25,557,032 less its 2,049,000 of fc
+    "resnet50_bnneck": 23_508_032 + 4_096,  # scale and bias of the neck
     "resnet50_m3d": 24_904_113,
     "resnet3d_50": 46_198_976,  # Hara's 47,018,576 less 819,600 of fc
     "resnet50_separable": 27_336_896,
@@ -35,6 +43,8 @@ VARIANTS = {
     "no attention": ("resnet50_m3d", {"ral": ""}, 24_715_328),
     "no attention, plain stem": ("resnet50_m3d", {"ral": "", "stem_m3d": False}, 24_678_080),
     "classifiers": ("two_stream_m3d", {"num_classes": 625}, 49_098_451),
+    "classifier with bias": ("osnet_x1_0", {"num_classes": 1041}, 2_169_508 + 513 * 1041),
+    "classifier without bias": ("resnet50_bnneck", {"num_classes": 751}, 23_512_128 + 2048 * 751),
     # 2 C² + 9 C / 2 in each of five blocks of C = 512, 512, 1024, 1024, 1024 channels.
     "non-local blocks": (
         "resnet50_separable",

@@ -93,6 +93,64 @@ def applied(name, network, number, jit):
     return outputs, {key.removeprefix(f"{number}/"): value for key, value in expected.items()}
 
 
+def osnet_errors(name, numbers, jit, **options):
+    """The relative error of each stored output for the inputs of these numbers."""
+    expected = golden.vectors(name)
+    variables = pretrained.from_torch(name, golden.state_dict(name))
+    module = models.create(name)
+    apply = jax.jit(module.apply, **options) if jit else module.apply
+    errors = {}
+    for number in numbers:
+        clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 1)[:, None]
+        outputs = apply(variables, clips)
+        found = {
+            "featuremap.mean_w": np.asarray(outputs["conv5"])[:, 0].mean(2).transpose(0, 2, 1),
+            "pooled": outputs["pooled"],
+            "feature": outputs["feature"],
+        }
+        errors |= {f"{number}/{key}": relative(value, expected[f"{number}/{key}"]) for key, value in found.items()}
+    return errors
+
+
+def test_the_smallest_osnet_at_half_size():
+    # Machine code that is not optimised compiles faster; the sums are the same.
+    errors = osnet_errors("osnet_x0_25", [1], True, compiler_options={"xla_backend_optimization_level": 0})
+    assert max(errors.values()) < 5e-6, errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize("name", ["osnet_x1_0", "osnet_x0_25", "osnet_ibn_x1_0", "osnet_ain_x1_0"])
+def test_osnet(name, jit):
+    errors = osnet_errors(name, [0, 1], jit)
+    assert max(errors.values()) < 5e-6, errors
+
+
+@pytest.mark.slow
+def test_resnet50_with_a_batch_norm_neck():
+    """The backbone is torchvision's; the neck is written out in float64."""
+    expected = golden.vectors("resnet50_2d")
+    tensors = golden.state_dict("resnet50_2d")
+    state = {
+        f"backbone.{name}": value for name, value in tensors.items() if not name.startswith(("feat", "classifier"))
+    }
+    shapes = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (2048,))
+    neck = {leaf: golden.fill(f"heads.bottleneck.0.{leaf}", shape) for leaf, shape in shapes.items()}
+    state |= {f"heads.bottleneck.0.{leaf}": value for leaf, value in neck.items()}
+    state["heads.weight"] = golden.fill("heads.weight", (751, 2048))
+    fields = {"num_classes": 751}
+    variables = pretrained.from_torch("resnet50_bnneck", state, **fields)
+    clips = golden.clip(expected["0/input_shape"], 0).transpose(0, 2, 3, 1)[:, None]
+    outputs = jax.jit(models.create("resnet50_bnneck", **fields).apply)(variables, clips)
+    assert relative(outputs["pooled"], expected["0/pooled"]) < 1e-4
+    mean, var, scale, bias = (
+        neck[leaf].astype(np.float64) for leaf in ("running_mean", "running_var", "weight", "bias")
+    )
+    feature = (expected["0/pooled"] - mean) / np.sqrt(var + 1e-5) * scale + bias
+    assert relative(outputs["feature"], feature) < 1e-4
+    assert relative(outputs["logits"], feature @ state["heads.weight"].T) < 1e-4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
 @pytest.mark.parametrize("number", [0, 1])

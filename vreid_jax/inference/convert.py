@@ -53,11 +53,12 @@ def _convert_weights(
     source: Path, out: Path, model_name: str, fields: dict[str, Any], inflation: str, licence: str
 ) -> None:
     from vreid_jax import models, pretrained
+    from vreid_jax.inference.loading import stream_of
     from vreid_jax.model_files.weights_file import preprocessing
 
     variables = pretrained.from_torch(model_name, source, inflation=inflation, **fields)
     entry = models.entry(model_name)
-    clip = {"kind": "evenly", "length": entry.clip_length, "stride": 1, "num_clips": 8}
+    clip = stream_of(entry).clip.to_dict()
     seen = preprocessing(*entry.input_size, entry.mean, entry.std, {"feature": clip})
     licence = licence or f"that of {source.name}, from which these weights were converted"
     pretrained.save_weights(out, variables, model_name, fields, licence, preprocessing=seen)

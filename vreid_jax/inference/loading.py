@@ -144,7 +144,8 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
     if config is None:  # weights of another project: the sizes that the model was made for
         config = default(metadata["model"], "walkers")
         config.data.update(height=entry.input_size[0], width=entry.input_size[1])
-        config.evaluation.streams = {"feature": evaluation_stream("evenly", entry.clip_length, {})}
+        config.evaluation.streams = {"feature": stream_of(entry)}
+        config.evaluation.metric = entry.metric
     config = ConfigDict(config)
     config.data.update({key: seen[key] for key in ("height", "width") if key in seen})
     return Model(
@@ -156,6 +157,11 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
         std=tuple(seen.get("std", entry.std)),
         about={key: metadata[key] for key in (*METADATA_KEYS, "licence", "library_version") if key in metadata},
     )
+
+
+def stream_of(entry: models.Entry) -> ConfigDict:
+    """Return the evaluation stream of weights of another project: all frames of a tracklet, or eight of its clips."""
+    return evaluation_stream("all" if entry.clip_length == 1 else "evenly", entry.clip_length, {})
 
 
 def search_thresholds(results: Mapping) -> dict | None:

@@ -2,7 +2,9 @@
 
 from vreid_jax.models.backbones import c3d as _c3d  # noqa: F401  (registers its names)
 from vreid_jax.models.backbones import inception_i3d as _inception_i3d  # noqa: F401
+from vreid_jax.models.backbones import osnet as _osnet  # noqa: F401
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401
+from vreid_jax.models.backbones import resnet_bnneck as _resnet_bnneck  # noqa: F401
 from vreid_jax.models.registry import Entry, create, entry, names
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401

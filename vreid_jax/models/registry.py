@@ -33,6 +33,8 @@ class Entry:
     std: tuple[float, float, float] = IMAGENET_STD
     input_size: tuple[int, int] = (256, 128)
     clip_length: int = 8
+    metric: str = "euclidean"
+    """The distance in which weights of another project are compared; a configuration of a run names its own."""
     prepare: Callable | None = None
     """`prepare(phase, state, batches) -> state`, called once before the first step of the phase of that name."""
     update: Callable | None = None

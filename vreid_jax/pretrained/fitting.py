@@ -9,19 +9,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vreid_jax.models.backbones.osnet import WIDTHS
 from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.inflation import inflate
 
 Names = tuple[str, ...]  # collection, modules ..., leaf
 
-# The paths of a system's backbones among its modules; a backbone on its own is at the root.
+# The paths among a model's modules that weights of other projects go to; a backbone on its own is at the root.
 MOUNTS: dict[str, tuple[Names, ...]] = {
     "two_stream_m3d": (("spatial", "backbone"), ("temporal", "backbone")),
     "clip_similarity": (("features",),),
     "nonlocal3d": (("backbone",),),
     "person_vlad": (("backbone",),),
     "person_vlad_small": (("backbone",),),
+    "resnet50_bnneck": (("backbone",), ("head",)),
+    **dict.fromkeys(WIDTHS, (("backbone",), ("head",))),
 }
+
+# Patterns of the modules that may keep their initialisation where the source has none of their tensors.
+OPTIONAL = (*ADDED_PARTS, "classifier")
 
 
 class Tensor(NamedTuple):
@@ -62,7 +68,7 @@ def fit(
 ) -> Fit:
     """Place the source's tensors under each of the `mounts` of a model.
 
-    A 2-D kernel is inflated to a 3-D one, and a 1x1 kernel becomes a matrix. Those of `ADDED_PARTS` that do not occur in
+    A 2-D kernel is inflated to a 3-D one, and a 1x1 kernel becomes a matrix. Those of `OPTIONAL` that do not occur in
     the source keep their initialisation, and so do variables outside all mounts.
 
     Args:
@@ -97,7 +103,7 @@ def _fit_below(
         if path not in target:
             continue
         placed.add(own)
-        present.update(_added_parts(own))
+        present.update(_optional_parts(own))
         converted = _reshaped(tensor.value, tuple(target[path].shape), inflation)
         if converted is not None:
             result.values[path] = converted
@@ -106,19 +112,19 @@ def _fit_below(
             result.kept.append(path)
         else:
             result.unexplained.append(f"{tensor} for {'/'.join(path)} {tuple(target[path].shape)}")
-    absent = set(ADDED_PARTS) - present
+    absent = set(OPTIONAL) - present
     for path in wanted:
         if path not in result.values and path not in result.kept:
-            (result.kept if _added_parts(path) & absent else result.missing).append(path)
+            (result.kept if _optional_parts(path) & absent else result.missing).append(path)
 
 
 def _below(path: Names, mount: Names) -> bool:
     return path[1 : 1 + len(mount)] == mount
 
 
-def _added_parts(path: Names) -> set[str]:
-    """Return the patterns of `ADDED_PARTS` that match a module of the path."""
-    return {pattern for pattern in ADDED_PARTS if any(re.fullmatch(pattern, module) for module in path[1:-1])}
+def _optional_parts(path: Names) -> set[str]:
+    """Return the patterns of `OPTIONAL` that match a module of the path."""
+    return {pattern for pattern in OPTIONAL if any(re.fullmatch(pattern, module) for module in path[1:-1])}
 
 
 def _reshaped(value: np.ndarray, shape: tuple[int, ...], inflation: str) -> np.ndarray | None:

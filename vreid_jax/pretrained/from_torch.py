@@ -25,8 +25,9 @@ def from_torch(
 ) -> dict[str, Any]:
     """Convert PyTorch weights to the variables of `models.create(model_name, **fields)`.
 
-    Tensors of heads are left out and named in one log line. Temporal kernels of a separable pair, attention and non-local
-    blocks that the source does not have keep their initialisation (seed 0). A system receives the weights of its
+    Tensors of heads that the model does not have, and classifiers of another size, are left out and named in one log
+    line. Temporal kernels of a separable pair, attention and non-local
+    blocks, and a classifier, that the source does not have keep their initialisation (seed 0). A system receives the weights of its
     backbone (`two_stream_m3d` in both streams), and its head keeps its initialisation.
 
     Args:
@@ -44,8 +45,16 @@ def from_torch(
     """
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
-    found, left_out = fit_torch(model_name, state_dict, target, inflation)
+    tensors = read_state_dict(state_dict)
+    if model_name == "resnet50_bnneck" and "stem_relu" not in fields and any(n.startswith("base.") for n in tensors):
+        raise InputError(
+            "the state dict has tensors base.…, as reid-strong-baseline and projects made from it name them. Some of their "
+            "networks have no ReLU behind the first batch norm, and the tensors do not say which: give stem_relu=False "
+            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False), or stem_relu=True"
+        )
+    found, left_out = fit_torch(model_name, tensors, target, inflation)
     check_fit(found, f"the weights do not fit {model_name!r}", "the state dict")
+    left_out += found.left_out
     if left_out:
         logging.info("%s: left out %d tensors of heads: %s", model_name, len(left_out), ", ".join(left_out))
     values = {path: jnp.asarray(value) for path, value in found.values.items()}
@@ -70,16 +79,17 @@ def fit_torch(
     if model_name not in name_rules.RULES:
         known = ", ".join(sorted(name_rules.RULES))
         raise InputError(f"there are no rules for loading PyTorch weights into {model_name!r}; there are for: {known}")
+    mounts = MOUNTS.get(model_name, ((),))
     source, left_out, unexplained = {}, [], []
     for name, value in read_state_dict(state_dict).items():
         path = name_rules.translate(name, value.ndim, name_rules.RULES[model_name])
-        if path is not None and not name_rules.is_head(name):
-            source[path] = Tensor(name, value.shape, _channels_last(value))
-        elif name_rules.is_head(name):
+        if name_rules.is_head(name) and not (path and _has_place(path, mounts, target)):
             left_out.append(name)
+        elif path is not None:
+            source[path] = Tensor(name, value.shape, _channels_last(value))
         else:
             unexplained.append(f"{name} {value.shape}")
-    found = fit(source, target, MOUNTS.get(model_name, ((),)), inflation)
+    found = fit(source, target, mounts, inflation)
     found.unexplained = unexplained + found.unexplained
     return found, left_out
 
@@ -91,6 +101,11 @@ def check_fit(found: Fit, what: str, where: str) -> None:
             f"{what}; in {where} without a place: {_listed(found.unexplained)}; "
             f"in the model without a value: {_listed(['/'.join(path) for path in found.missing])}"
         )
+
+
+def _has_place(path: Names, mounts: tuple[Names, ...], target: Mapping[Names, Any]) -> bool:
+    """Return whether a model has a variable of this path under one of its mounts."""
+    return any((path[0], *mount, *path[1:]) in target for mount in mounts)
 
 
 def _variables(module, model_name: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from vreid_jax.models.backbones.osnet import WIDTHS
+
 Rules = tuple[tuple[str, str], ...]
 
 # torchvision's ResNet-50, Hara's 3-D ResNet, and the additions of the M3D paper's networks.
@@ -35,6 +37,30 @@ I3D: Rules = (
     (r"(Conv3d_\w+)\.(conv3d|bn)", r"\1/\2"),
     (r"(Mixed_\w+)\.(b\d[ab]?)\.(conv3d|bn)", r"\1/\2/\3"),
 )
+# FastReID (`backbone`, `heads`) and reid-strong-baseline (`base`, `bottleneck`, `classifier`). `heads.weight` is a matrix
+# of its own in FastReID's later versions; earlier ones have `heads.bnneck` and `heads.classifier`.
+BNNECK: Rules = (
+    *((rf"(?:backbone|base)\.{pattern}", rf"{ours}") for pattern, ours in RESNET),
+    (r"heads\.(?:bottleneck(?:\.0)?|bnneck)|bottleneck", "bn"),
+    (r"heads(?:\.classifier)?|classifier", "classifier"),
+)
+# torchreid's OSNet; OSNet-AIN numbers its streams where the others have letters, and its pools are no part of a stage.
+OSNET: Rules = (
+    (r"conv([15])\.(conv|bn)", r"conv\1/\2"),
+    (r"conv(\d)\.(\d)\.conv2a\.(conv\d|bn)", r"conv\1_\2/conv2_0_0/\3"),
+    (r"conv(\d)\.(\d)\.conv2b\.(\d)\.(conv\d|bn)", r"conv\1_\2/conv2_1_\3/\4"),
+    (r"conv(\d)\.(\d)\.conv2c\.(\d)\.(conv\d|bn)", r"conv\1_\2/conv2_2_\3/\4"),
+    (r"conv(\d)\.(\d)\.conv2d\.(\d)\.(conv\d|bn)", r"conv\1_\2/conv2_3_\3/\4"),
+    (r"conv(\d)\.(\d)\.conv2\.(\d)\.layers\.(\d)\.(conv\d|bn)", r"conv\1_\2/conv2_\3_\4/\5"),
+    (r"conv(\d)\.(\d)\.(conv1|conv3|downsample)\.(conv|bn)", r"conv\1_\2/\3/\4"),
+    (r"conv(\d)\.(\d)\.(gate)\.(fc\d)", r"conv\1_\2/\3/\4"),
+    (r"conv(\d)\.(\d)\.IN", r"conv\1_\2/IN"),
+    (r"conv(\d)\.2\.0\.(conv|bn)", r"pool\1/\2"),
+    (r"pool(\d)\.0\.(conv|bn)", r"pool\1/\2"),
+    (r"fc\.0", "fc"),
+    (r"fc\.1", "bn"),
+    (r"classifier", "classifier"),
+)
 RULES: dict[str, Rules] = {
     **dict.fromkeys(
         (
@@ -51,11 +77,16 @@ RULES: dict[str, Rules] = {
         ),
         RESNET,
     ),
+    "resnet50_bnneck": BNNECK,
+    **dict.fromkeys(WIDTHS, OSNET),
     **dict.fromkeys(("c3d", "person_vlad"), C3D),
     **dict.fromkeys(("i3d_inception_v1", "clip_similarity"), I3D),
 }
 
-HEADS = r"(fc|fc[678]|logits|classifier|feat|feat_bn)\..*|(.*\.)?num_batches_tracked"
+HEADS = (
+    r"(fc|fc[678]|logits|classifier|feat|feat_bn)\..*|heads\.(classifier\.)?weight"
+    r"|(.*\.)?num_batches_tracked|pixel_(mean|std)"
+)
 
 _NORM_LEAVES = {
     "weight": ("params", "scale"),
@@ -66,7 +97,7 @@ _NORM_LEAVES = {
 
 
 def is_head(name: str) -> bool:
-    """Return whether a tensor belongs to a head or is PyTorch's batch counter, which backbones do not have."""
+    """Return whether a tensor belongs to a head, or counts batches or normalises pixels, which no backbone here has."""
     return re.fullmatch(HEADS, name) is not None
 
 

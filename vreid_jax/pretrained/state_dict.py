@@ -12,19 +12,24 @@ import numpy as np
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable
 
+# The entry of a checkpoint that holds the tensors: in torchreid and BoxMOT, in FastReID.
+WRAPPERS = ("state_dict", "model")
+
 
 def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
     """Read arrays by name from a mapping, a `.pt` or `.pth` file (weights only, needs PyTorch) or a `.safetensors` file.
 
-    An entry `state_dict` around the tensors is unwrapped, and the prefix `module.` of PyTorch's data parallelism is
-    removed from the names.
+    A checkpoint's entry `state_dict` or `model` around the tensors is unwrapped, and the prefix `module.` of PyTorch's
+    data parallelism is removed from the names.
 
     Raises:
       InputError: for a file that does not exist or is of another kind, and entries that are not arrays.
     """
     tensors = source if isinstance(source, Mapping) else _read_file(Path(source))
-    if isinstance(tensors.get("state_dict"), Mapping):
-        tensors = tensors["state_dict"]
+    for wrapper in WRAPPERS:
+        if isinstance(tensors.get(wrapper), Mapping):
+            tensors = tensors[wrapper]
+            break
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {name: _to_numpy(name, value) for name, value in tensors.items()}
@@ -48,13 +53,27 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         except ImportError as error:
             raise InputError(f"reading {path} needs PyTorch: pip install 'vreid_jax[torch]'") from error
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            with torch.serialization.safe_globals(_numpy_numbers()):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path} is damaged, or holds other objects than tensors and numbers, which could run code and are not "
+                "read: in the project that wrote it, save the state dict alone, torch.save(model.state_dict(), FILE)"
+            ) from error
+        except (RuntimeError, ValueError, EOFError) as error:
             raise InputError(f"{path} is not a readable PyTorch file: {str(error).splitlines()[0]}") from error
         if not isinstance(content, Mapping):
             raise InputError(f"{path} holds a {type(content).__name__}, expected a state dict")
         return content
     raise InputError(f"{path} ends in {path.suffix!r}, expected .pt, .pth or .safetensors")
+
+
+def _numpy_numbers() -> list:
+    """Return what PyTorch needs to read NumPy numbers, such as the rank-1 in a checkpoint of torchreid."""
+    scalar = np.float32(0).__reduce__()[0]  # a function that only makes numbers; its module depends on NumPy's version
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    kinds = [np.dtype, *(type(np.dtype(kind)) for kind in ("float32", "float64", "int64"))]
+    return [*((scalar, name) for name in names), *kinds]
 
 
 def _to_numpy(name: str, value: Any) -> np.ndarray:

@@ -37,6 +37,7 @@ class ResNet(nn.Module):
       width: channels of the stem (64 in ResNet-50).
       stage_sizes: bottlenecks of each stage.
       last_stride: spatial stride of stage 4, 1 or 2.
+      stem_relu: a ReLU behind the stem's batch norm; the networks of reid-strong-baseline have none.
       stem_length: frames of an inflated stem's kernel, odd.
       temporal_strides: of the stem, the pool (over 3x3x3) and the four stages, each 1 or 2, for kinds other than "2d"
         and "m3d".
@@ -59,6 +60,7 @@ class ResNet(nn.Module):
     width: int = 64
     stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
     last_stride: int = 1
+    stem_relu: bool = True
     stem_length: int = 1
     temporal_strides: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
     non_local_after: Mapping[str, tuple[int, ...]] | None = None
@@ -96,6 +98,7 @@ class ResNet(nn.Module):
             length=self.stem_length,
             stride=2,
             temporal_stride=strides[0],
+            relu=self.stem_relu,
             dtype=self.dtype,
         )
         length = -(-self.clip_length // strides[0])

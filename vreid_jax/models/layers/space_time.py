@@ -24,13 +24,15 @@ def space_time(
     length: int = 3,
     stride: int = 1,
     temporal_stride: int = 1,
+    relu: bool = True,
     dtype: str = "float32",
 ) -> Float[Array, "B t h w D"]:
     """Convolve in space and time as `kind` says, with batch norm and ReLU; call it inside a compact method.
 
     The caller gets the submodules `conv<number>`, `bn<number>`, and for temporal kernels `conv<number>_t` and
-    `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. The kinds, where CBR(k) is a
-    convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is 3x1x1:
+    `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. With `relu` False no ReLU follows a
+    batch norm. The kinds, where CBR(k) is a convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is
+    3x1x1:
 
     * "2d", "m3d": CBR(S), every frame alone;
     * "inflated": CBR(`length`x`size`x`size`);
@@ -45,7 +47,8 @@ def space_time(
     """
 
     def act(name: str, y: Array) -> Array:
-        return nn.relu(BatchNorm(not train, dtype=dtype, name=name)(y))
+        y = BatchNorm(not train, dtype=dtype, name=name)(y)
+        return nn.relu(y) if relu else y
 
     def spatial(y: Array) -> Array:
         strides, padding = (1, stride, stride), spatial_padding(size)

@@ -25,6 +25,13 @@ def max_pool_blocks(x: Float[Array, "B T H W C"], block: Triple) -> Float[Array,
     return x[:, :t, :h, :w].reshape(b, *parts, c).max((2, 4, 6))
 
 
+def mean_pool_2x2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w C"]:
+    """Return the mean of every 2x2 block of frames, in float32; an odd last row or column is left out."""
+    b, t, h, w, c = x.shape
+    blocks = x[:, :, : h // 2 * 2, : w // 2 * 2].reshape(b, t, h // 2, 2, w // 2, 2, c)
+    return blocks.astype(jnp.float32).mean((3, 5)).astype(x.dtype)
+
+
 def max_pool(
     x: Float[Array, "B T H W C"], window: Triple, strides: Triple, padding: Padding
 ) -> Float[Array, "B t h w C"]:

@@ -1,0 +1,60 @@
+"""Weights of another project become a model file that says how frames enter, and embeds tracklets as the mean of frames."""
+
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from vreid_jax import inference
+from vreid_jax.cli import command
+from vreid_jax.model_files.weights_file import read_metadata
+
+_spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parents[1] / "golden" / "golden_state.py")
+golden = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(golden)
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """The smallest OSNet, converted by the command from a state dict with a prefix and a classifier."""
+    folder = tmp_path_factory.mktemp("osnet")
+    state = {f"module.{name}": value for name, value in golden.state_dict("osnet_x0_25").items()}
+    state["module.classifier.weight"] = np.zeros((1041, 512), np.float32)
+    state["module.classifier.bias"] = np.zeros(1041, np.float32)
+    save_file(state, folder / "osnet_x0_25_msmt17.safetensors")
+    out = folder / "osnet.safetensors"
+    arguments = [str(folder / "osnet_x0_25_msmt17.safetensors"), "--model=osnet_x0_25", f"--out={out}"]
+    assert command.main(["convert", *arguments]) == 0
+    return out
+
+
+def test_the_file_and_its_card_say_how_frames_enter(converted):
+    seen = read_metadata(converted)["preprocessing"]
+    assert (seen["height"], seen["width"], tuple(seen["mean"]), tuple(seen["std"])) == (256, 128, MEAN, STD)
+    assert seen["clips"]["feature"] | {"kind": "all", "length": 1} == seen["clips"]["feature"]
+    card = converted.with_suffix(".md").read_text()
+    assert "256 x 128 pixels (height x width)" in card
+    assert "that of osnet_x0_25_msmt17.safetensors, from which these weights were converted" in card
+    model = inference.load(converted)
+    assert (model.name, model.metric, model.mean, model.std) == ("osnet_x0_25", "euclidean", MEAN, STD)
+    assert model.streams["feature"].clip.length == 1
+
+
+@pytest.mark.slow
+def test_a_tracklet_is_the_mean_of_its_frames(converted):
+    model = inference.load(converted)
+    frames = np.random.default_rng(0).integers(0, 256, (5, 256, 128, 3), np.uint8)
+    whole = model.embed(frames)
+    alone = np.stack([model.embed(frames[number : number + 1]) for number in range(5)])
+    assert whole.shape == (512,)
+    np.testing.assert_allclose(whole, alone.mean(0), rtol=1e-4, atol=1e-5 * np.abs(whole).max())
+    floats = (frames / 255 - np.array(MEAN)) / np.array(STD)
+    variables = jax.tree.map(jnp.asarray, dict(model.variables))
+    outputs = model.module.apply(variables, jnp.asarray(floats[None], jnp.float32))
+    np.testing.assert_allclose(whole, outputs["feature"][0], rtol=1e-3, atol=1e-4 * np.abs(whole).max())
