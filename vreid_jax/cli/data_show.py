@@ -26,7 +26,7 @@ def run(flags: argparse.Namespace) -> dict:
     """Write the picture; return its path and what it shows."""
     from vreid_jax.datasets import load_builder
     from vreid_jax.visualize.animation import SUFFIXES, animation, write_animation
-    from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows
+    from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows, wild_rows
     from vreid_jax.visualize.picture_file import write_picture
 
     out = Path(flags.out)
@@ -34,7 +34,7 @@ def run(flags: argparse.Namespace) -> dict:
     _check(flags, out, moving)
     builder = load_builder(flags.dataset, data_dir=flags.data_dir, **({"path": flags.path} if flags.path else {}))
     if builder.name == "walkers" and flags.split is None:
-        rows = walkers_rows(builder.plan, flags.seed)
+        rows = (wild_rows if builder.builder_config.name == "wild" else walkers_rows)(builder.plan, flags.seed)
     else:
         rows = random_rows(builder, flags.split or "train", flags.tracklets, flags.seed, whole=moving)
     if moving:

@@ -6,18 +6,17 @@ import cv2
 import numpy as np
 
 SIZE = (256, 384)  # (height, width) of a scene
-COUNT = 400
 _SCENE = 211  # number of the scenes' random generators
 _KINDS = ("plaza", "street", "room", "leaves", "clouds")
 _SHARE = (0.46, 0.28, 0.12, 0.07, 0.07)
 
 
-@functools.lru_cache(maxsize=COUNT)
+@functools.lru_cache(maxsize=512)
 def scene(seed: int, number: int) -> np.ndarray:
     """Return scene `number`, uint8 `[256, 384, 3]` RGB; a pure function of its arguments."""
     rng = np.random.default_rng([seed, _SCENE, number])
     kind = _KINDS[int(np.searchsorted(np.cumsum(_SHARE), rng.random() * 0.999))]
-    image = np.full((*SIZE, 3), _grey(rng, 60, 200), np.float32)
+    image = np.full((*SIZE, 3), _grey(rng, 60.0, 200.0), np.float32)
     {"plaza": _plaza, "street": _street, "room": _room, "leaves": _leaves, "clouds": _clouds}[kind](rng, image)
     image += _grain(rng, rng.uniform(2, 9))[..., None]
     image *= 1.0 + 0.01 * _grain(rng, rng.uniform(3, 14), coarse=24)[..., None]
@@ -89,7 +88,7 @@ def _ground(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     """Cover everything below row `top`: asphalt, slabs, tiles, carpet or grass, with stripes and shadows."""
     height, width = SIZE
     kind = rng.choice(["asphalt", "slabs", "grass", "sand"], p=[0.5, 0.3, 0.11, 0.09])
-    base = _grass(rng) if kind == "grass" else _grey(rng, 125, 215, 5) if kind != "sand" else _grey(rng, 110, 190, 22)
+    base = _grass(rng) if kind == "grass" else _grey(rng, 125.0, 215.0, 5.0) if kind != "sand" else _grey(rng, 110.0, 190.0, 22.0)
     image[top:] = base * np.linspace(rng.uniform(0.85, 1.1), rng.uniform(0.85, 1.1), height - top)[:, None, None]
     if kind == "slabs":
         _lines(rng, image, top, (base * rng.uniform(0.7, 1.15)).tolist(), int(rng.integers(24, 90)), int(rng.integers(1, 3)))
@@ -98,7 +97,7 @@ def _ground(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     for _ in range(rng.integers(0, 4)):  # kerbs, road markings, edges of lawns
         y, slope = rng.uniform(top, height), rng.normal(0, 0.5)
         thick = rng.uniform(2, 14) if rng.random() < 0.7 else rng.uniform(30, 120)
-        colour = rng.choice([np.array([225, 225, 220]), np.array([214, 178, 60]), base * 0.7, base * 1.2, _grass(rng), _grey(rng, 110, 200)])
+        colour = rng.choice([np.array([225, 225, 220]), np.array([214, 178, 60]), base * 0.7, base * 1.2, _grass(rng), _grey(rng, 110.0, 200.0)])
         left, right = y - slope * width / 2, y + slope * width / 2
         _fill(image, [(0, max(left, top)), (width, max(right, top)), (width, max(right + thick, top)), (0, max(left + thick, top))], colour)
     for _ in range(rng.integers(0, 3)):  # shadows of buildings and trees
@@ -138,7 +137,7 @@ def _street(rng: np.random.Generator, image: np.ndarray) -> None:
     """Draw a street as a low camera sees it: ground, walls, windows, doors, hedges, cars, poles."""
     height, width = SIZE
     top = int(rng.uniform(0.25, 0.7) * height)
-    image[:top] = _grey(rng, 60, 220, 14) * np.linspace(1.1, 0.9, top)[:, None, None]
+    image[:top] = _grey(rng, 60.0, 220.0, 14.0) * np.linspace(1.1, 0.9, top)[:, None, None]
     if rng.random() < 0.3:
         _lines_of_brick(rng, image, top)
     _ground(rng, image, top)
@@ -180,7 +179,7 @@ def _lines_of_brick(rng: np.random.Generator, image: np.ndarray, top: int) -> No
 def _car(rng: np.random.Generator, image: np.ndarray, x: int, y: int) -> None:
     w = int(rng.uniform(90, 190))
     h = int(0.2 * w)
-    colour = _grey(rng, 15, 235, 10) if rng.random() < 0.7 else _colour(rng)
+    colour = _grey(rng, 15.0, 235.0, 10.0) if rng.random() < 0.7 else _colour(rng)
     _fill(image, [(x + 0.2 * w, y - h), (x + 0.32 * w, y - 1.9 * h), (x + 0.72 * w, y - 1.9 * h), (x + 0.86 * w, y - h)], 0.8 * colour)
     _fill(image, [(x + 0.26 * w, y - h), (x + 0.34 * w, y - 1.75 * h), (x + 0.7 * w, y - 1.75 * h), (x + 0.8 * w, y - h)], (45, 52, 60))
     _fill(image, [(x, y), (x, y - 0.8 * h), (x + 0.2 * w, y - 1.05 * h), (x + 0.9 * w, y - h), (x + w, y - 0.7 * h), (x + w, y)], colour)
@@ -200,8 +199,8 @@ def _room(rng: np.random.Generator, image: np.ndarray) -> None:
     """Draw a room or a hall: floor with reflections, walls, shelves, bright windows."""
     height, width = SIZE
     top = int(rng.uniform(0.2, 0.6) * height)
-    image[:top] = _grey(rng, 90, 235, 16)
-    floor = _grey(rng, 70, 220, 16)
+    image[:top] = _grey(rng, 90.0, 235.0, 16.0)
+    floor = _grey(rng, 70.0, 220.0, 16.0)
     image[top:] = floor
     _lines(rng, image, top, (floor * rng.uniform(0.75, 0.95)).tolist(), int(rng.integers(30, 110)), 1)
     for _ in range(rng.integers(2, 7)):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 COUNT = 300  # of virtual cameras
+_NOISE = 160  # rows and columns of a camera's noise; pictures are not larger
 _CAMERA = 223  # number of the cameras' random generators
 
 
@@ -19,7 +20,7 @@ class Camera:
     rows: int  # pixels of a person's height in its picture
     blur: float  # of the lens, in pixels of its picture
     motion: float  # length of motion blur, in pixels of its picture
-    noise: float  # standard deviation, grey levels
+    noise: np.ndarray  # uint8 around 128, larger than a frame: a random window of it is a frame's noise
     quality: int  # of its JPEG or video compression
     tone: np.ndarray  # [256, 3] float: exposure, gamma, contrast and white balance
     saturation: float
@@ -37,9 +38,9 @@ def camera(seed: int, camid: int) -> Camera:
     gamma = np.exp(rng.normal(0.0, 0.2))
     curve = level**gamma
     curve = curve + rng.uniform(0.1, 0.9) * (3 * curve**2 - 2 * curve**3 - curve)  # contrast
-    warm = rng.normal(0, 0.05) * np.array([1.0, 0.0, -1.0]) + rng.normal(0, 0.03) * np.array([-0.5, 1.0, -0.5])
+    warm = rng.normal(0.01, 0.045) * np.array([1.0, 0.0, -1.0]) + rng.normal(0.01, 0.016) * np.array([-0.5, 1.0, -0.5])
     black = rng.uniform(0, 22) if rng.random() < 0.3 else 0.0
-    tone = black + (255 - black) * np.exp(rng.normal(0.12, 0.14)) * np.exp(warm) * curve
+    tone = black + (255 - black) * np.exp(rng.normal(0.04, 0.14)) * np.exp(warm) * curve
     sunny = rng.random() < 0.35
     return Camera(
         pitch=float(np.clip(rng.gamma(2.2, 0.16), 0.0, 0.95)),
@@ -47,7 +48,7 @@ def camera(seed: int, camid: int) -> Camera:
         rows=int(np.exp(rng.uniform(np.log(44), np.log(300)))),
         blur=float(rng.choice([0.0, 0.5, 0.8], p=[0.45, 0.35, 0.2])),
         motion=float(rng.choice([0.0, 2.0, 3.5], p=[0.82, 0.13, 0.05])),
-        noise=float(rng.gamma(1.5, 1.4)),
+        noise=(128.5 + rng.gamma(1.5, 1.4) * rng.standard_normal((_NOISE, _NOISE, 3))).clip(0, 255).astype(np.uint8),
         quality=int(rng.integers(25, 92)),
         tone=tone,
         saturation=float(np.exp(rng.normal(-0.25, 0.22))),
@@ -64,14 +65,14 @@ def expose(frames: np.ndarray, cam: Camera, rng: np.random.Generator) -> np.ndar
     Colours, sharpness, noise and compression are those of the camera; the exposure differs a little by tracklet.
     """
     length, height, width, _ = frames.shape
+    if max(height, width) > _NOISE:
+        raise ValueError(f"frames have {height}x{width} pixels; walkers/wild draws at most {_NOISE}x{_NOISE}")
     rows = min(cam.rows, height)
     tone = np.clip(cam.tone * np.exp(rng.normal(0, 0.08)), 0, 255).astype(np.uint8)[:, None]
     s = cam.saturation
     mix = (1 - s) * np.array([0.299, 0.587, 0.114])[None] + s * np.eye(3)
     small = (max(rows * width // height, 8), rows)
-    noise = rng.standard_normal((small[1] + 16, small[0] + 16, 3), np.float32)
-    noise = (128.5 + cam.noise * noise).clip(0, 255).astype(np.uint8)
-    corners = rng.integers(0, 16, (length, 2))
+    corners = rng.integers(0, _NOISE - np.array(small[::-1]) + 1, (length, 2))
     kernel = _motion(cam.motion * rows / max(cam.rows, rows))
     options = [cv2.IMWRITE_JPEG_QUALITY, cam.quality]
     flat = frames.reshape(length * height, width, 3)
@@ -89,7 +90,7 @@ def expose(frames: np.ndarray, cam: Camera, rng: np.random.Generator) -> np.ndar
             soft = cv2.GaussianBlur(image, (3, 3), 1.0)
             image = cv2.addWeighted(image, 1 + cam.sharpening, soft, -cam.sharpening, 0)
         y, x = corners[t]
-        image = cv2.addWeighted(image, 1, noise[y : y + image.shape[0], x : x + image.shape[1]], 1, -128)
+        image = cv2.addWeighted(image, 1, cam.noise[y : y + small[1], x : x + small[0]], 1, -128)
         if rows < height:
             image = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)

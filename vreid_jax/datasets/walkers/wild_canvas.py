@@ -11,6 +11,11 @@ _COS, _SIN = np.cos(_ARC), np.sin(_ARC)
 _INNER, _LIFT = 0.6, 0.12  # size of the lit part of a limb, and how far it lies towards the sky
 
 
+def _each(radius: np.ndarray | float, length: int) -> np.ndarray:
+    """Return one radius for each frame."""
+    return radius if isinstance(radius, np.ndarray) else np.full(length, radius)
+
+
 class Painting:
     """Shapes of one figure in the order in which they are painted; positions in standing heights, `[T, 2]`."""
 
@@ -22,7 +27,7 @@ class Painting:
 
     def limb(self, start, end, start_radius, end_radius, colour: Colour, round_: bool = True) -> None:
         """Add a limb with round ends; `round_` shades it like a cylinder."""
-        start_radius, end_radius = (np.broadcast_to(r, len(start)) for r in (start_radius, end_radius))
+        start_radius, end_radius = _each(start_radius, len(start)), _each(end_radius, len(start))
         if not round_:
             self._flat(start, end, start_radius, end_radius, (*colour, 255.0))
             return
@@ -35,7 +40,7 @@ class Painting:
 
     def ellipse(self, centre, half_width, half_height, colour: Colour, round_: bool = True) -> None:
         """Add an upright or lying ellipse, drawn as a limb."""
-        half_width, half_height = np.broadcast_to(half_width, len(centre)), np.broadcast_to(half_height, len(centre))
+        half_width, half_height = _each(half_width, len(centre)), _each(half_height, len(centre))
         radius = np.minimum(half_width, half_height)
         reach = np.stack([half_width - radius, half_height - radius], -1)
         self.limb(centre - reach, centre + reach, radius, radius, colour, round_)
@@ -46,8 +51,7 @@ class Painting:
 
     def shadow(self, start, end, start_radius, end_radius, opacity: float) -> None:
         """Add what darkens the background only; it must come first."""
-        radii = (np.broadcast_to(r, len(start)) for r in (start_radius, end_radius))
-        self._flat(start, end, *radii, (0.0, 0.0, 0.0, opacity))
+        self._flat(start, end, _each(start_radius, len(start)), _each(end_radius, len(start)), (0.0, 0.0, 0.0, opacity))
 
     def outline(self, centre: np.ndarray, half: np.ndarray, colour: Colour) -> None:
         """Add a shaded trunk: `centre` `[L, T, 2]` from top to bottom and half widths `[L, T]`."""

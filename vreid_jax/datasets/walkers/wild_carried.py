@@ -31,6 +31,9 @@ def in_front(figure, towards: float) -> None:
         _pram(figure)
     if o.bag == "trolley" and towards <= 0:
         _trolley(figure)
+    if o.bag == "backpack":
+        for angle in (-0.62, 0.62):
+            figure.strip(angle, 0.1, 0.03, 0.5, _dim(o.bag_colour, 0.85))
     if o.bag in ("hand", "both_hands"):
         for side in ("right", "left") if o.bag == "both_hands" else ("right",):
             hand, scale = figure.at[f"{side}_hand"], figure.scale[f"{side}_hand"]
@@ -83,7 +86,7 @@ def _pram(figure) -> None:
     o, on = figure.outfit, figure.on
     hand = (figure.at["left_hand"] + figure.at["right_hand"]) / 2
     seat, hood, front, *wheels = _ahead(
-        figure, [(0.46, 0, 0.3), (0.40, 0, 0.43), (0.62, 0, 0.34), (0.36, 0.11, 0.06), (0.36, -0.11, 0.06), (0.62, 0.1, 0.06), (0.62, -0.1, 0.06)]
+        figure, [(0.46, 0.0, 0.3), (0.40, 0.0, 0.43), (0.62, 0.0, 0.34), (0.36, 0.11, 0.06), (0.36, -0.11, 0.06), (0.62, 0.1, 0.06), (0.62, -0.1, 0.06)]
     )  # fmt: skip
     for wheel in wheels:
         on.ellipse(wheel, 0.02 + 0.035 * np.abs(figure.cos), 0.055, (30.0, 30.0, 32.0))

@@ -11,7 +11,12 @@ from vreid_jax.datasets.walkers.wild_poses import Pose, View, skeleton
 
 def dim(colour: Colour, factor: float) -> Colour:
     """Return a darker (or lighter) colour."""
-    r, g, b = (min(255.0, factor * c) for c in colour)
+    r, g, b = (min(255.0, float(factor) * c) for c in colour)
+    return r, g, b
+
+
+def _mixed(first: Colour, second: Colour) -> Colour:
+    r, g, b = (0.6 * x + 0.4 * y for x, y in zip(first, second, strict=True))
     return r, g, b
 
 
@@ -172,7 +177,7 @@ class Figure:
             for level in (0.12, 0.3, 0.48, 0.66, 0.84):
                 self._band(level, level + 0.09, o.second)
         elif o.pattern in ("pinstripes", "checks"):
-            mixed = tuple(0.6 * a + 0.4 * b for a, b in zip(o.top, o.second, strict=True))
+            mixed = _mixed(o.top, o.second)
             for angle in np.arange(-2.8, 3.1, 0.56):
                 self.strip(float(angle), 0.1, 0.06, 1.0, mixed)
             if o.pattern == "checks":

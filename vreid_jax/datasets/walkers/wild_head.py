@@ -18,7 +18,7 @@ def draw_head(figure, back: bool) -> None:
     r = figure.build.head * figure.scale["head"]
     head, neck = figure.at["head"], figure.at["neck"]
     aside, towards = np.cos(figure.head_yaw), np.sin(figure.head_yaw)
-    wide = r * (0.7 + 0.12 * np.abs(aside))
+    wide = r * (0.67 + 0.13 * np.abs(aside))
 
     def move(right, down) -> np.ndarray:
         return head + np.stack([right * r, down * r], -1)
@@ -47,7 +47,7 @@ def draw_head(figure, back: bool) -> None:
             on.ellipse(face + np.stack([0.0 * r, 0.5 * r], -1), 0.85 * width, 0.26 * r, _dim(o.hair, 1.2), False)
         eyes = face + np.stack([0.25 * aside * r, -0.1 * r], -1)
         dark = (45.0, 40.0, 40.0) if o.glasses else _dim(o.skin, 0.74)
-        on.ellipse(eyes, 0.72 * width, (0.1 if o.glasses else 0.08) * r, dark, False)
+        on.ellipse(eyes, 0.72 * width, (0.085 if o.glasses else 0.07) * r, dark, False)
         if not o.beard:
             on.ellipse(face + np.stack([0.2 * aside * r, 0.42 * r], -1), 0.35 * width, 0.05 * r, _dim(o.skin, 0.8), False)
     if not covered and not bald:

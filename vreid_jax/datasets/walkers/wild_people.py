@@ -73,7 +73,7 @@ def _pick(rng: np.random.Generator, names: str, share: list[float]) -> str:
     return names.split()[int(np.searchsorted(np.cumsum(share) / sum(share), rng.random()))]
 
 
-def _near(rng: np.random.Generator, colour: Colour, spread: float = 0.12) -> Colour:
+def _near(rng: np.random.Generator, colour: tuple, spread: float = 0.12) -> Colour:
     """Return a colour like the given one."""
     r, g, b = np.clip(np.array(colour) * np.exp(rng.normal(0, spread)) + rng.normal(0, 3.5, 3), 6, 248)
     return float(r), float(g), float(b)
@@ -86,14 +86,14 @@ def _among(rng: np.random.Generator, palette: list, share: list[float] | None = 
 def _vivid(rng: np.random.Generator) -> Colour:
     hue = rng.choice([0.0, 0.61, 0.56, 0.93, 0.1, 0.15, 0.36, 0.78], p=[0.3, 0.22, 0.1, 0.1, 0.08, 0.06, 0.1, 0.04])
     r, g, b = colorsys.hsv_to_rgb((hue + rng.normal(0, 0.025)) % 1.0, rng.uniform(0.35, 0.9), rng.uniform(0.35, 0.9))
-    return 255 * r, 255 * g, 255 * b
+    return float(255 * r), float(255 * g), float(255 * b)
 
 
 def _denim(rng: np.random.Generator) -> Colour:
     wash = rng.beta(1.5, 2.0)
     dark, light = np.array([26.0, 34.0, 56.0]), np.array([142.0, 164.0, 196.0])
     r, g, b = dark + wash * (light - dark) + rng.normal(0, 4, 3)
-    return max(r, 8.0), max(g, 8.0), max(b, 8.0)
+    return max(float(r), 8.0), max(float(g), 8.0), max(float(b), 8.0)
 
 
 def _cloth(rng: np.random.Generator, dark: float, neutral: float, light: float) -> Colour:
@@ -190,7 +190,7 @@ def _outfit(rng: np.random.Generator, age: str, feminine: bool) -> Outfit:
         hat=hat,
         hat_colour=top if hat == "hood" else _cloth(rng, 0.6, 0.15, 0.1),
         beard=bool(not feminine and age != "child" and rng.random() < 0.3),
-        glasses=bool(rng.random() < 0.15),
+        glasses=bool(rng.random() < 0.1),
         top=top,
         top_kind=kind,
         second=_cloth(rng, *((0.25, 0.25, 0.28) if outer else (0.2, 0.2, 0.3))),

@@ -12,7 +12,7 @@ _IDENTITY = 227  # number of the identities' random generators
 
 @dataclasses.dataclass(frozen=True)
 class WildSize:
-    """The size of the dataset: picture size in pixels, numbers of identities, tracklets of each, frames of a tracklet."""
+    """The size of the dataset: picture size in pixels, and numbers of things."""
 
     height: int = 128
     width: int = 64
@@ -20,6 +20,8 @@ class WildSize:
     test_identities: int = 200
     tracklets_per_identity: int = 4
     frames: int = 8
+    scenes: int = 400  # different backgrounds, of which every frame shows a part
+    strangers: int = 300  # different people who stand in front or behind
     seed: int = 0
 
 

@@ -9,12 +9,10 @@ from vreid_jax.datasets.walkers import backgrounds, wild_cameras
 from vreid_jax.datasets.walkers.wild_canvas import Painting, paint
 from vreid_jax.datasets.walkers.wild_figures import draw_person
 from vreid_jax.datasets.walkers.wild_people import sample_person
-from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildTracklet
+from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildSize, WildTracklet
 from vreid_jax.datasets.walkers.wild_poses import View, sample_pose, skeleton
 
 _PERSON, _TRACKLET, _STRANGER, _FOLDS = 229, 233, 239, 241  # numbers of random generators
-_STRANGERS = 300  # people who get in the way, drawn once
-_MARGIN = 16
 
 
 def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
@@ -37,11 +35,11 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
     others = rng.random((2, size.frames)) < 0.25  # in front, behind
     steady = rng.random() < 0.3  # the background passes by, rather than being another one in every frame
     frames = np.empty((size.frames, size.height, size.width, 3), np.uint8)
-    views = _windows(rng, size.frames, steady)
+    views = _windows(rng, size.scenes, size.frames, steady)
     for t, (number, place, zoom, mirrored) in enumerate(views):
         image = backgrounds.window(size.seed, number, place, zoom, (size.height, size.width), mirrored)
         if others[1, t]:
-            _stranger(rng, image, size.seed, False)
+            _stranger(rng, image, size, near=False)
         figure = np.zeros((size.height, size.width, 4), np.uint8)
         paint(figure, polygons, t)
         figure = cv2.GaussianBlur(figure, (3, 3), 0.75)
@@ -49,7 +47,7 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
         figure = cv2.multiply(figure, folds[y : y + size.height, x : x + size.width], scale=1 / 128)
         _over(image, figure)
         if others[0, t]:
-            _stranger(rng, image, size.seed, True)
+            _stranger(rng, image, size, near=True)
         frames[t] = image
     return wild_cameras.expose(frames, cam, rng)
 
@@ -62,9 +60,9 @@ def encode_wild(frames: np.ndarray, plan: WildPlan, tracklet: WildTracklet) -> l
     return [cv2.imencode(".jpg", cv2.cvtColor(f, cv2.COLOR_RGB2BGR), options)[1].tobytes() for f in frames]
 
 
-def _windows(rng: np.random.Generator, length: int, steady: bool):
+def _windows(rng: np.random.Generator, scenes: int, length: int, steady: bool):
     """Yield number, place, zoom and mirroring of each frame's background."""
-    numbers = rng.integers(0, backgrounds.COUNT, length)
+    numbers = rng.integers(0, scenes, length)
     places, zooms = rng.random((length, 2)), rng.uniform(0.4, 1.0, length)
     mirrored = rng.random(length) < 0.5
     if steady:
@@ -119,7 +117,7 @@ def _fold_texture(seed: int, number: int, strength: int, height: int, width: int
     return texture.clip(0, 255).astype(np.uint8)
 
 
-@functools.lru_cache(maxsize=_STRANGERS)
+@functools.lru_cache(maxsize=512)
 def _stranger_sprite(seed: int, number: int) -> np.ndarray:
     """Return somebody else, uint8 `[128, 64, 4]` with premultiplied alpha."""
     rng = np.random.default_rng([seed, _STRANGER, number])
@@ -130,23 +128,24 @@ def _stranger_sprite(seed: int, number: int) -> np.ndarray:
     return cv2.GaussianBlur(figure, (3, 3), 0.9)
 
 
-def _stranger(rng: np.random.Generator, image: np.ndarray, seed: int, near: bool) -> None:
+def _stranger(rng: np.random.Generator, image: np.ndarray, size: WildSize, near: bool) -> None:
     """Paint another person over `image`, near and partly in the way, or far and small."""
-    sprite = _stranger_sprite(seed, int(rng.integers(_STRANGERS)))
+    sprite = _stranger_sprite(size.seed, int(rng.integers(size.strangers)))
     height, width = image.shape[:2]
     zoom = rng.uniform(0.8, 1.3) if near else rng.uniform(0.35, 1.0)
-    size = (int(zoom * width), int(zoom * height))
+    wide, tall = int(zoom * width), int(zoom * height)
     side = rng.choice([-1, 1])
-    x = int(width / 2 + side * width * rng.uniform(*((0.38, 0.75) if near else (0.2, 0.6))) - size[0] / 2)
+    x = int(width / 2 + side * width * rng.uniform(*((0.38, 0.75) if near else (0.2, 0.6))) - wide / 2)
     y = int(height * (rng.uniform(0.0, 0.35) if near else rng.uniform(-0.15, 0.45)))
-    sprite = cv2.resize(sprite, size, interpolation=cv2.INTER_LINEAR)
+    sprite = cv2.resize(sprite, (wide, tall), interpolation=cv2.INTER_LINEAR)
     top, left = max(y, 0), max(x, 0)
-    low, right = min(y + size[1], height), min(x + size[0], width)
+    low, right = min(y + tall, height), min(x + wide, width)
     if low > top and right > left:
         _over(image[top:low, left:right], np.ascontiguousarray(sprite[top - y : low - y, left - x : right - x]))
 
 
 def _over(image: np.ndarray, figure: np.ndarray) -> None:
     """Composite a figure with premultiplied alpha over `image`, in place."""
-    rest = cv2.cvtColor(cv2.bitwise_not(figure[..., 3]), cv2.COLOR_GRAY2RGB)
-    image[...] = cv2.add(cv2.multiply(image, rest, scale=1 / 255), figure[..., :3])
+    rest = cv2.cvtColor(cv2.bitwise_not(cv2.extractChannel(figure, 3)), cv2.COLOR_GRAY2RGB)
+    behind = cv2.multiply(image, rest, scale=1 / 255)
+    image[...] = cv2.add(behind, cv2.cvtColor(figure, cv2.COLOR_RGBA2RGB))
