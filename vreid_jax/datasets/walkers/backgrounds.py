@@ -88,18 +88,49 @@ def _ground(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     """Cover everything below row `top`: asphalt, slabs, tiles, carpet or grass, with stripes and shadows."""
     height, width = SIZE
     kind = rng.choice(["asphalt", "slabs", "grass", "sand"], p=[0.5, 0.3, 0.11, 0.09])
-    base = _grass(rng) if kind == "grass" else _grey(rng, 125.0, 215.0, 5.0) if kind != "sand" else _grey(rng, 110.0, 190.0, 22.0)
+    base = (
+        _grass(rng)
+        if kind == "grass"
+        else _grey(rng, 125.0, 215.0, 5.0)
+        if kind != "sand"
+        else _grey(rng, 110.0, 190.0, 22.0)
+    )
     image[top:] = base * np.linspace(rng.uniform(0.85, 1.1), rng.uniform(0.85, 1.1), height - top)[:, None, None]
     if kind == "slabs":
-        _lines(rng, image, top, (base * rng.uniform(0.7, 1.15)).tolist(), int(rng.integers(24, 90)), int(rng.integers(1, 3)))
+        _lines(
+            rng,
+            image,
+            top,
+            (base * rng.uniform(0.7, 1.15)).tolist(),
+            int(rng.integers(24, 90)),
+            int(rng.integers(1, 3)),
+        )
     if kind == "grass":
         image[top:] *= 1.0 + 0.02 * _grain(rng, 7.0)[top:, :, None]
     for _ in range(rng.integers(0, 4)):  # kerbs, road markings, edges of lawns
         y, slope = rng.uniform(top, height), rng.normal(0, 0.5)
         thick = rng.uniform(2, 14) if rng.random() < 0.7 else rng.uniform(30, 120)
-        colour = rng.choice([np.array([225, 225, 220]), np.array([214, 178, 60]), base * 0.7, base * 1.2, _grass(rng), _grey(rng, 110.0, 200.0)])
+        colour = rng.choice(
+            [
+                np.array([225, 225, 220]),
+                np.array([214, 178, 60]),
+                base * 0.7,
+                base * 1.2,
+                _grass(rng),
+                _grey(rng, 110.0, 200.0),
+            ]
+        )
         left, right = y - slope * width / 2, y + slope * width / 2
-        _fill(image, [(0, max(left, top)), (width, max(right, top)), (width, max(right + thick, top)), (0, max(left + thick, top))], colour)
+        _fill(
+            image,
+            [
+                (0, max(left, top)),
+                (width, max(right, top)),
+                (width, max(right + thick, top)),
+                (0, max(left + thick, top)),
+            ],
+            colour,
+        )
     for _ in range(rng.integers(0, 3)):  # shadows of buildings and trees
         x, y = rng.uniform(0, width), rng.uniform(top, height)
         corners = np.array([x, y]) + rng.normal(0, 70, (5, 2))
@@ -118,7 +149,13 @@ def _plaza(rng: np.random.Generator, image: np.ndarray) -> None:
         w, h = int(rng.uniform(12, 60)), int(rng.uniform(10, 50))
         colour = _colour(rng)
         if kind == "pole":
-            cv2.line(image, (x, y), (x + int(rng.normal(0, 3)), max(y - 3 * h, 0)), (0.7 * colour).tolist(), int(rng.integers(3, 8)))
+            cv2.line(
+                image,
+                (x, y),
+                (x + int(rng.normal(0, 3)), max(y - 3 * h, 0)),
+                (0.7 * colour).tolist(),
+                int(rng.integers(3, 8)),
+            )
         elif kind == "car":
             _car(rng, image, x, y)
         elif kind == "bush":
@@ -180,9 +217,21 @@ def _car(rng: np.random.Generator, image: np.ndarray, x: int, y: int) -> None:
     w = int(rng.uniform(90, 190))
     h = int(0.2 * w)
     colour = _grey(rng, 15.0, 235.0, 10.0) if rng.random() < 0.7 else _colour(rng)
-    _fill(image, [(x + 0.2 * w, y - h), (x + 0.32 * w, y - 1.9 * h), (x + 0.72 * w, y - 1.9 * h), (x + 0.86 * w, y - h)], 0.8 * colour)
-    _fill(image, [(x + 0.26 * w, y - h), (x + 0.34 * w, y - 1.75 * h), (x + 0.7 * w, y - 1.75 * h), (x + 0.8 * w, y - h)], (45, 52, 60))
-    _fill(image, [(x, y), (x, y - 0.8 * h), (x + 0.2 * w, y - 1.05 * h), (x + 0.9 * w, y - h), (x + w, y - 0.7 * h), (x + w, y)], colour)
+    _fill(
+        image,
+        [(x + 0.2 * w, y - h), (x + 0.32 * w, y - 1.9 * h), (x + 0.72 * w, y - 1.9 * h), (x + 0.86 * w, y - h)],
+        0.8 * colour,
+    )
+    _fill(
+        image,
+        [(x + 0.26 * w, y - h), (x + 0.34 * w, y - 1.75 * h), (x + 0.7 * w, y - 1.75 * h), (x + 0.8 * w, y - h)],
+        (45, 52, 60),
+    )
+    _fill(
+        image,
+        [(x, y), (x, y - 0.8 * h), (x + 0.2 * w, y - 1.05 * h), (x + 0.9 * w, y - h), (x + w, y - 0.7 * h), (x + w, y)],
+        colour,
+    )
     for wheel in (0.2, 0.8):
         cv2.circle(image, (int(x + wheel * w), y), int(0.45 * h), (24, 24, 26), -1)
         cv2.circle(image, (int(x + wheel * w), y), int(0.2 * h), (130, 130, 134), -1)
@@ -211,7 +260,9 @@ def _room(rng: np.random.Generator, image: np.ndarray) -> None:
         if rng.random() < 0.5:  # shelves
             for row in range(y + 8, top, 18):
                 for item in range(x, x + w, 9):
-                    cv2.rectangle(image, (item, row), (item + 6, row + int(rng.integers(6, 14))), _colour(rng).tolist(), -1)
+                    cv2.rectangle(
+                        image, (item, row), (item + 6, row + int(rng.integers(6, 14))), _colour(rng).tolist(), -1
+                    )
         shine = image[top : top + (height - top) * 2 // 3, max(x, 0) : x + w]
         shine += 0.18 * (colour - shine)
     image *= np.linspace(rng.uniform(0.7, 1.1), rng.uniform(0.7, 1.1), width)[None, :, None]

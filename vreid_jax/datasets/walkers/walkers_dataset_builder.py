@@ -97,7 +97,7 @@ class Builder(TrackletBuilder):
     # Whoever changes what is drawn or planned raises the version; otherwise copies built earlier would pass for it.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
-    BUILDER_CONFIGS = [  # noqa: RUF012
+    BUILDER_CONFIGS = [
         WalkersConfig(name=name, version=_VERSIONS.get(name), description=_DESCRIPTIONS[name], size=size)
         for name, size in CONFIGS.items()
     ] + [
@@ -126,7 +126,9 @@ class Builder(TrackletBuilder):
             "gallery": self._generate_examples("gallery", plan.test),
         }
 
-    def _generate_examples(self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(
+        self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]
+    ) -> Iterator[tuple[str, dict]]:
         plan, draw = self.plan, self.builder_config.draw
         tracklets = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
         for tracklet in progress.tracklets(tracklets, f"walkers/{self.builder_config.name} {split}"):

@@ -11,6 +11,12 @@ _COS, _SIN = np.cos(_ARC), np.sin(_ARC)
 _INNER, _LIFT = 0.6, 0.12  # size of the lit part of a limb, and how far it lies towards the sky
 
 
+def dim(colour: Colour, factor: float) -> Colour:
+    """Return a darker (or lighter) colour."""
+    r, g, b = (min(255.0, float(factor) * c) for c in colour)
+    return r, g, b
+
+
 def _each(radius: np.ndarray | float, length: int) -> np.ndarray:
     """Return one radius for each frame."""
     return radius if isinstance(radius, np.ndarray) else np.full(length, radius)
@@ -47,7 +53,7 @@ class Painting:
 
     def patch(self, corners: np.ndarray, colour: Colour, opacity: float = 255.0) -> None:
         """Add a flat polygon `[T, K, 2]` that every row crosses at most twice."""
-        self._order.append((corners, tuple(c * opacity / 255.0 for c in colour) + (opacity,)))
+        self._order.append((corners, (*(c * opacity / 255.0 for c in colour), opacity)))
 
     def shadow(self, start, end, start_radius, end_radius, opacity: float) -> None:
         """Add what darkens the background only; it must come first."""

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-
-def _dim(colour, factor: float):
-    return tuple(min(255.0, factor * c) for c in colour)
+from vreid_jax.datasets.walkers.wild_canvas import dim
 
 
 def _box(centre: np.ndarray, half_width, half_height, flare: float = 0.12) -> np.ndarray:
@@ -33,13 +31,13 @@ def in_front(figure, towards: float) -> None:
         _trolley(figure)
     if o.bag == "backpack":
         for angle in (-0.62, 0.62):
-            figure.strip(angle, 0.1, 0.03, 0.5, _dim(o.bag_colour, 0.85))
+            figure.strip(angle, 0.1, 0.03, 0.5, dim(o.bag_colour, 0.85))
     if o.bag in ("hand", "both_hands"):
         for side in ("right", "left") if o.bag == "both_hands" else ("right",):
             hand, scale = figure.at[f"{side}_hand"], figure.scale[f"{side}_hand"]
             wide = (0.035 + 0.03 * np.abs(figure.cos)) * size * scale
             bag = hand + np.stack([0 * scale, (0.045 + 0.05 * size) * scale], -1)
-            on.patch(_box(bag, wide, 0.055 * size * scale), _dim(o.bag_colour, 0.82))
+            on.patch(_box(bag, wide, 0.055 * size * scale), dim(o.bag_colour, 0.82))
             on.patch(_box(bag, 0.6 * wide, 0.04 * size * scale), o.bag_colour)
     elif o.bag == "umbrella":
         hand = figure.at["right_hand"]
@@ -62,17 +60,17 @@ def wear_bag(figure, first: bool) -> None:
         on.limb(top, low, wide * 0.85, wide, o.bag_colour)
         if not first:
             pocket = nape + 0.62 * down + back
-            on.ellipse(pocket, 0.7 * wide, 0.4 * wide, _dim(o.bag_colour, 0.7), False)
+            on.ellipse(pocket, 0.7 * wide, 0.4 * wide, dim(o.bag_colour, 0.7), False)
     elif o.bag == "shoulder":
         side = "right" if o.bag_size > 1 else "left"
         other = "left" if side == "right" else "right"
         hip = figure.at[f"{side}_hip"] + np.array([0.0, -0.02])
         start = figure.at[f"{other}_shoulder"] if o.flare > 0.03 else figure.at[f"{side}_shoulder"]
         if not first:
-            on.limb(start, hip, 0.008, 0.008, _dim(o.bag_colour, 0.8), False)
+            on.limb(start, hip, 0.008, 0.008, dim(o.bag_colour, 0.8), False)
         wide = (0.035 + 0.04 * np.abs(figure.cos)) * o.bag_size
         on.patch(_box(hip, wide, 0.055 * o.bag_size), o.bag_colour)
-        on.patch(_box(hip - np.array([0.0, 0.02]), 0.9 * wide, 0.025 * o.bag_size), _dim(o.bag_colour, 0.75))
+        on.patch(_box(hip - np.array([0.0, 0.02]), 0.9 * wide, 0.025 * o.bag_size), dim(o.bag_colour, 0.75))
 
 
 def _ahead(figure, points: list[tuple[float, float, float]]) -> list[np.ndarray]:
@@ -93,7 +91,7 @@ def _pram(figure) -> None:
         on.limb(wheel, seat, 0.008, 0.008, (90.0, 90.0, 92.0), False)
     on.limb(hand, hood, 0.008, 0.008, (60.0, 60.0, 62.0), False)
     wide = 0.085 + 0.01 * np.abs(figure.sin)
-    on.limb(seat, front, wide, 0.7 * wide, _dim(o.bag_colour, 0.75))
+    on.limb(seat, front, wide, 0.7 * wide, dim(o.bag_colour, 0.75))
     on.ellipse(hood, wide, 0.1, o.bag_colour)
 
 
@@ -103,5 +101,5 @@ def _trolley(figure) -> None:
     case, *_ = _ahead(figure, [(-0.3, -0.16, 0.17)])
     on.limb(hand, case - np.array([0.0, 0.1]), 0.006, 0.006, (70.0, 70.0, 72.0), False)
     wide = 0.05 + 0.035 * np.abs(figure.sin)
-    on.patch(_box(case, wide * o.bag_size, 0.12 * o.bag_size, 0.0), _dim(o.bag_colour, 0.8))
+    on.patch(_box(case, wide * o.bag_size, 0.12 * o.bag_size, 0.0), dim(o.bag_colour, 0.8))
     on.patch(_box(case, 0.7 * wide * o.bag_size, 0.1 * o.bag_size, 0.0), o.bag_colour)

@@ -2,17 +2,11 @@
 
 import numpy as np
 
-from vreid_jax.datasets.walkers.wild_canvas import Painting
+from vreid_jax.datasets.walkers.wild_canvas import Painting, dim
 from vreid_jax.datasets.walkers.wild_carried import behind, in_front, wear_bag
 from vreid_jax.datasets.walkers.wild_head import draw_head, draw_shawl
 from vreid_jax.datasets.walkers.wild_people import Build, Colour, Outfit
 from vreid_jax.datasets.walkers.wild_poses import Pose, View, skeleton
-
-
-def dim(colour: Colour, factor: float) -> Colour:
-    """Return a darker (or lighter) colour."""
-    r, g, b = (min(255.0, float(factor) * c) for c in colour)
-    return r, g, b
 
 
 def _mixed(first: Colour, second: Colour) -> Colour:
@@ -24,6 +18,7 @@ class Figure:
     """Projected joints of one person during T frames, and the painting that its parts go to."""
 
     def __init__(self, build: Build, outfit: Outfit, pose: Pose, view: View, painting: Painting):
+        """Project the joints and measure the trunk; the parts are painted by the methods."""
         self.build, self.outfit, self.view, self.on = build, outfit, view, painting
         self.joints = skeleton(build, pose)
         places, scales = view.project(np.stack(list(self.joints.values())))
@@ -92,8 +87,22 @@ class Figure:
             on.limb(hip, knee, thigh * size, 1.12 * calf * size, cloth)
         if o.legs_kind == "denim":  # worn pale in front of the thigh and at the knee
             ahead = np.stack([0.012 * self.cos, np.zeros_like(size)], -1)
-            on.limb(hip + 0.35 * (knee - hip) + ahead, hip + 0.8 * (knee - hip) + ahead, 0.02 * size, 0.016 * size, dim(cloth, 1.22), False)
-            on.limb(knee + 0.3 * (ankle - knee), knee + 0.75 * (ankle - knee), 0.014 * size, 0.012 * size, dim(cloth, 1.12), False)
+            on.limb(
+                hip + 0.35 * (knee - hip) + ahead,
+                hip + 0.8 * (knee - hip) + ahead,
+                0.02 * size,
+                0.016 * size,
+                dim(cloth, 1.22),
+                False,
+            )
+            on.limb(
+                knee + 0.3 * (ankle - knee),
+                knee + 0.75 * (ankle - knee),
+                0.014 * size,
+                0.012 * size,
+                dim(cloth, 1.12),
+                False,
+            )
 
     def arm(self, side: str, light: float) -> None:
         """Paint an arm with its hand, and the shadow between it and the trunk."""
@@ -122,7 +131,14 @@ class Figure:
             if o.pattern == "stripes":
                 for t in (0.25, 0.55, 0.85):
                     a = shoulder + t * (elbow - shoulder)
-                    on.limb(a, a + 0.1 * (elbow - shoulder), 0.9 * upper * size, 0.9 * upper * size, dim(o.second, light), False)
+                    on.limb(
+                        a,
+                        a + 0.1 * (elbow - shoulder),
+                        0.9 * upper * size,
+                        0.9 * upper * size,
+                        dim(o.second, light),
+                        False,
+                    )
 
     def trunk(self) -> None:
         """Paint the upper garment with its pattern, and a skirt or coat below it."""
@@ -134,7 +150,9 @@ class Figure:
             self.strip(0.0, o.opening, 0.0, 1.0, o.second, narrow=1.0 if o.top_kind != "suit" else 0.1)
         elif o.top_kind in ("jacket", "puffer", "hoodie", "suit"):
             self.strip(0.0, 0.07, 0.02, 1.0, dim(o.top, 0.6))
-            self.strip(0.0, 0.3, -0.06, 0.12, dim(o.skin, 0.8) if o.top_kind != "hoodie" else dim(o.top, 0.7), narrow=0.1)
+            self.strip(
+                0.0, 0.3, -0.06, 0.12, dim(o.skin, 0.8) if o.top_kind != "hoodie" else dim(o.top, 0.7), narrow=0.1
+            )
         else:
             self.strip(0.0, 0.5, -0.07, 0.05, dim(o.skin, 0.85), narrow=0.2)
         if o.top_kind == "puffer":
@@ -146,14 +164,22 @@ class Figure:
             self.strip(np.pi, 0.9, -0.06, 0.16, dim(o.top, 0.8), narrow=0.4)
 
     def _band(self, top: float, bottom: float, colour: Colour, left: float = -1.0, right: float = 1.0) -> None:
-        corners = [self.across(top, left), self.across(top, right), self.across(bottom, right), self.across(bottom, left)]
+        corners = [
+            self.across(top, left),
+            self.across(top, right),
+            self.across(bottom, right),
+            self.across(bottom, left),
+        ]
         self.on.patch(np.stack(corners, 1), colour)
 
     def _hem(self) -> None:
         """Paint what hangs below the hips: the hem of a shirt or coat, a skirt or a dress."""
         o = self.outfit
         skirt_colour = o.top if o.top_kind == "dress" else o.legs
-        for reach, colour, flare in ((o.skirt, skirt_colour, o.flare), (o.hem if o.top_kind != "dress" else 0.0, o.top, 0.012)):
+        for reach, colour, flare in (
+            (o.skirt, skirt_colour, o.flare),
+            (o.hem if o.top_kind != "dress" else 0.0, o.top, 0.012),
+        ):
             if not reach:
                 continue
             centre, half = [self.centre[-2]], [self.half[-2] * 0.98]

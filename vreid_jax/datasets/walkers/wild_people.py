@@ -134,7 +134,9 @@ def _outfit(rng: np.random.Generator, age: str, feminine: bool) -> Outfit:
     season = _pick(rng, "summer between winter", [0.3, 0.35, 0.35])
     summer, winter = season == "summer", season == "winter"
     hair = _among(rng, _HAIR, _OLD_HAIR_SHARE if age == "old" else _HAIR_SHARE)
-    styles = [0.16, 0.0, 0.02, 0.24, 0.31, 0.17, 0.07, 0.03] if feminine else [0.66, 0.1, 0.14, 0.03, 0.02, 0.01, 0.0, 0.04]
+    styles = (
+        [0.16, 0.0, 0.02, 0.24, 0.31, 0.17, 0.07, 0.03] if feminine else [0.66, 0.1, 0.14, 0.03, 0.02, 0.01, 0.0, 0.04]
+    )
     kind = _pick(
         rng, "shirt jacket puffer vest dress suit hoodie",
         [0.62, 0.1, 0.01, 0.03, 0.14 * feminine, 0.05, 0.05] if summer
@@ -182,7 +184,9 @@ def _outfit(rng: np.random.Generator, age: str, feminine: bool) -> Outfit:
     )
     sleeve = 2.0
     if kind in ("shirt", "dress"):
-        sleeve = float(rng.choice([0.0, 0.75, 1.0, 2.0], p=[0.12, 0.48, 0.22, 0.18] if summer else [0.01, 0.08, 0.06, 0.85]))
+        sleeve = float(
+            rng.choice([0.0, 0.75, 1.0, 2.0], p=[0.12, 0.48, 0.22, 0.18] if summer else [0.01, 0.08, 0.06, 0.85])
+        )
     return Outfit(
         skin=_near(rng, _SKIN[rng.choice(len(_SKIN), p=_SKIN_SHARE)], 0.06),
         hair=hair,

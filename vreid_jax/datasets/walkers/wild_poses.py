@@ -52,7 +52,10 @@ class View:
         forward, left, up = points[..., 0], points[..., 1], points[..., 2] - 0.5
         cos, sin = np.cos(self.yaw), np.sin(self.yaw)
         towards = forward * sin - left * cos
-        high, far = up * np.cos(self.pitch) - towards * np.sin(self.pitch), up * np.sin(self.pitch) + towards * np.cos(self.pitch)
+        high, far = (
+            up * np.cos(self.pitch) - towards * np.sin(self.pitch),
+            up * np.sin(self.pitch) + towards * np.cos(self.pitch),
+        )
         scale = self.distance / np.maximum(self.distance - far, 0.3)
         return np.stack([(forward * cos + left * sin) * scale, -high * scale], -1), scale
 

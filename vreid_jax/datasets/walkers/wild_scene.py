@@ -10,7 +10,7 @@ from vreid_jax.datasets.walkers.wild_canvas import Painting, paint
 from vreid_jax.datasets.walkers.wild_figures import draw_person
 from vreid_jax.datasets.walkers.wild_people import sample_person
 from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildSize, WildTracklet
-from vreid_jax.datasets.walkers.wild_poses import View, sample_pose, skeleton
+from vreid_jax.datasets.walkers.wild_poses import View, sample_pose
 
 _PERSON, _TRACKLET, _STRANGER, _FOLDS = 229, 233, 239, 241  # numbers of random generators
 
@@ -81,7 +81,7 @@ def _place(rng: np.random.Generator, build, outfit, cam, length: int, height: in
     painting = Painting(cam.light, cam.contrast)
     points = draw_person(build, outfit, pose, view, painting, cam.cast)
     low, high = points.min(0), points.max(0)  # [T, 2]
-    low, high = low - [0.05, build.head + 0.01], high + [0.05, 0.03]
+    low, high = low - np.array([0.05, build.head + 0.01]), high + np.array([0.05, 0.03])
     # The box: tight or with a margin, off by some per cent, wide or narrow, and cut at the legs for some.
     tall = high[:, 1] - low[:, 1]
     wide = high[:, 0] - low[:, 0]
