@@ -26,8 +26,9 @@ def run(flags: argparse.Namespace) -> dict:
     """Write the picture; return its path and what it shows."""
     from vreid_jax.datasets import load_builder
     from vreid_jax.datasets.walkers.walkers_dataset_builder import Builder as Walkers
+    from vreid_jax.datasets.walkers.wild_plan import WildPlan
     from vreid_jax.visualize.animation import SUFFIXES, animation, write_animation
-    from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows
+    from vreid_jax.visualize.contact_sheet import contact_sheet, random_rows, walkers_rows, wild_rows
     from vreid_jax.visualize.picture_file import write_picture
 
     out = Path(flags.out)
@@ -35,7 +36,8 @@ def run(flags: argparse.Namespace) -> dict:
     _check(flags, out, moving)
     builder = load_builder(flags.dataset, data_dir=flags.data_dir, **({"path": flags.path} if flags.path else {}))
     if isinstance(builder, Walkers) and flags.split is None:
-        rows = walkers_rows(builder.plan, flags.seed)
+        plan = builder.plan
+        rows = wild_rows(plan, flags.seed) if isinstance(plan, WildPlan) else walkers_rows(plan, flags.seed)
     else:
         rows = random_rows(builder, flags.split or "train", flags.tracklets, flags.seed, whole=moving)
     if moving:

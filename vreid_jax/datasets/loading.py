@@ -31,7 +31,7 @@ def load_builder(
 
     Args:
       name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
-        "walkers/mars_scale", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
+        "walkers/mars_scale", "walkers/wild", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
       data_dir: folder of the datasets; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
       **fields: fields of the dataset, e.g. `path` and `bad_frames` of "folder".

@@ -7,6 +7,8 @@ import numpy as np
 
 from vreid_jax.datasets.walkers.plan import Plan, Tracklet
 from vreid_jax.datasets.walkers.scene import draw_tracklet
+from vreid_jax.datasets.walkers.wild_plan import WildPlan
+from vreid_jax.datasets.walkers.wild_scene import draw_wild_tracklet
 from vreid_jax.errors import InputError
 
 Row = tuple[str, Sequence[np.ndarray]]  # label, and frames uint8 [H, W, 3]; frames may differ in size
@@ -84,6 +86,23 @@ def random_rows(builder, split: str, tracklets: int, seed: int = 0, whole: bool 
         name = example["tracklet_id"].decode()
         label = f"{split} {name}: pid {example['pid']}, camera {example['camid']}, {len(frames)} frames"
         rows.append((label, frames if whole else [frames[i] for i in spread]))
+    return rows
+
+
+def wild_rows(plan: WildPlan, seed: int = 0, identities: int = 12) -> list[Row]:
+    """Return a row of frames for each of some test identities of walkers/wild, from all of their cameras.
+
+    Args:
+      plan: plan of the dataset.
+      seed: seed of the choice.
+      identities: how many identities to show.
+    """
+    pids = sorted({tracklet.pid for tracklet in plan.test})
+    rows: list[Row] = []
+    for pid in np.random.default_rng(seed).permutation(pids)[:identities]:
+        seen = [tracklet for tracklet in plan.test if tracklet.pid == pid]
+        frames = [frame for tracklet in seen for frame in draw_wild_tracklet(plan, tracklet)[:: len(seen) // 2 or 1]]
+        rows.append((f"pid {pid}, cameras {', '.join(str(tracklet.camid) for tracklet in seen)}", frames))
     return rows
 
 

@@ -10,6 +10,8 @@ from vreid_jax.datasets import example, progress
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder, in_hashed_order
 from vreid_jax.datasets.walkers.plan import Plan, Size, Tracklet, make_plan
 from vreid_jax.datasets.walkers.scene import draw_tracklet, encode
+from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildSize, WildTracklet, make_wild_plan
+from vreid_jax.datasets.walkers.wild_scene import draw_wild_tracklet, encode_wild
 
 
 @dataclasses.dataclass
@@ -17,6 +19,31 @@ class WalkersConfig(tfds.core.BuilderConfig):
     """A TFDS config with the size of the dataset."""
 
     size: Size = dataclasses.field(default_factory=Size)
+
+    def plan(self) -> Plan:
+        """Return the plan of this size."""
+        return make_plan(self.size)
+
+    @staticmethod
+    def draw(plan: Plan, tracklet: Tracklet) -> list[bytes]:
+        """Return the encoded frames of a tracklet."""
+        return encode(draw_tracklet(plan, tracklet))
+
+
+@dataclasses.dataclass
+class WildConfig(tfds.core.BuilderConfig):
+    """A TFDS config of people who look like those on a street, without gait twins."""
+
+    size: WildSize = dataclasses.field(default_factory=WildSize)
+
+    def plan(self) -> WildPlan:
+        """Return the plan of this size."""
+        return make_wild_plan(self.size)
+
+    @staticmethod
+    def draw(plan: WildPlan, tracklet: WildTracklet) -> list[bytes]:
+        """Return the encoded frames of a tracklet."""
+        return encode_wild(draw_wild_tracklet(plan, tracklet), plan, tracklet)
 
 
 CONFIGS = {
@@ -70,17 +97,26 @@ class Builder(TrackletBuilder):
     # Whoever changes what is drawn or planned raises the version; otherwise copies built earlier would pass for it.
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
-    BUILDER_CONFIGS = [  # noqa: RUF012
+    BUILDER_CONFIGS = [
         WalkersConfig(name=name, version=_VERSIONS.get(name), description=_DESCRIPTIONS[name], size=size)
         for name, size in CONFIGS.items()
+    ] + [
+        WildConfig(
+            name="wild",
+            description="For models that must meet real people: 128x64, 3,000 people, a background for every frame.",
+        )
     ]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Plan | WildPlan:
         """The plan of this size: identities, cameras and tracklets."""
+        return self._config.plan()
+
+    @property
+    def _config(self) -> WalkersConfig | WildConfig:
         config = self.builder_config
-        assert isinstance(config, WalkersConfig)  # of BUILDER_CONFIGS
-        return make_plan(config.size)
+        assert isinstance(config, WalkersConfig | WildConfig)  # of BUILDER_CONFIGS
+        return config
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -96,14 +132,16 @@ class Builder(TrackletBuilder):
             "gallery": self._generate_examples("gallery", plan.test),
         }
 
-    def _generate_examples(self, split: str, tracklets: tuple[Tracklet, ...]) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(
+        self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]
+    ) -> Iterator[tuple[str, dict]]:
+        plan, draw = self.plan, self._config.draw
         in_order = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
         for tracklet in progress.tracklets(in_order, f"walkers/{self.info.config_name} {split}"):
-            frames = encode(draw_tracklet(self.plan, tracklet))
             yield (
                 tracklet.tracklet_id,
                 {
-                    "frames": [io.BytesIO(frame) for frame in frames],
+                    "frames": [io.BytesIO(frame) for frame in draw(plan, tracklet)],
                     "pid": tracklet.pid,
                     "camid": tracklet.camid,
                     "tracklet_id": tracklet.tracklet_id,
