@@ -41,6 +41,7 @@ AT_LEAST_ONE = Rule(_number(lambda x: x >= 1), "it must be at least 1")
 NOT_NEGATIVE = Rule(_number(lambda x: x >= 0), "it must not be negative")
 POSITIVE = Rule(_number(lambda x: x > 0), "it must be above 0")
 FRACTION = Rule(_number(lambda x: 0 <= x <= 1), "it is a fraction of the phase, from 0 to 1")
+FROM_0_TO_1 = Rule(_number(lambda x: 0 <= x <= 1), "it must be from 0 to 1")
 PROBABILITY = Rule(_number(lambda x: 0 <= x <= 1), "it is a probability")
 BELOW_ONE = Rule(_number(lambda x: 0 <= x < 1), "it must be at least 0 and below 1")
 

@@ -18,6 +18,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import keep
 from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.losses import TERMS
 from vreid_jax.runtime.mesh import replicate
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
@@ -69,9 +70,10 @@ def check_unlabelled(phase: Phase, source: Any) -> None:
     if not (source.pids < 0).any():
         return
     if phase.sampler == "identity" or not all(term.takes_unlabelled for term in phase.losses.values()):
+        takers = ", ".join(name for name, term in TERMS.items() if term.takes_unlabelled)
         raise InputError(
-            "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
-            "and frames can use"
+            f"the training split holds tracklets of pid -1, which only the losses {takers}, without others, and the "
+            "samplers shuffle and frames can use"
         )
 
 
