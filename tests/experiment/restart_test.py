@@ -95,7 +95,7 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
 
 
 def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, monkeypatch):
-    """The table of OIM, whose shape the configuration gives, and an array that only `prepare` knows of."""
+    """The table of OIM, whose shape the configuration gives, an array that only `prepare` knows of, and an average."""
     entry = registry.entry("toy")
 
     def prepare(phase, state, batches):
@@ -107,6 +107,7 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, m
 
     monkeypatch.setitem(registry._ENTRIES, "toy", dataclasses.replace(entry, prepare=prepare, update=update))
     toy.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "oim": {"weight": 1.0}})
+    toy.phases.temporal.optimizer.ema = 0.9
     toy.phases.spatial.total_steps = 2
     experiment.train_and_evaluate(toy, tmp_path / "whole", "train")
     SignalAt(monkeypatch, 4)
@@ -123,6 +124,8 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(toy, tmp_path, m
     assert 0 < (half.any(1)).sum() <= (lengths > 0).sum()
     assert np.any(half != table)
     assert whole[0].extra["cached"].shape == (8, 3)
+    average = whole[0].extra["ema"]["params"]["temporal"]["conv"]["kernel"]
+    assert np.any(average != whole[0].params["temporal"]["conv"]["kernel"])
 
 
 def test_a_longer_run_continues_a_finished_one(toy, tmp_path):

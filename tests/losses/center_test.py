@@ -68,7 +68,7 @@ def test_edges():
     assert np.isnan(center(features, np.array([0, 3], np.int32), centers))
     with pytest.raises(InputError, match="reduction must be one of"):
         center(features, np.array([0, 1], np.int32), centers, "none")
-    with pytest.raises(InputError, match="rate must be from 0 to 1, not 1.5"):
+    with pytest.raises(InputError, match=r"rate must be from 0 to 1, not 1\.5"):
         CenterMemory.empty(3, 4, rate=1.5)
 
 

@@ -61,6 +61,8 @@ class Optimizer(Settings):
     b2: Annotated[Number, BELOW_ONE]
     eps: Annotated[Number, NOT_NEGATIVE]
     weight_decay: Annotated[Number, NOT_NEGATIVE]
+    no_decay: Annotated[tuple, each(Rule(lambda x: isinstance(x, str), ""), "it holds patterns of parameters")]
+    ema: Annotated[Number, BELOW_ONE]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The centre loss: features are drawn to the centre of their identity, which is state, not parameters."""
 
-# JAX leaves the type of `device` in its own signatures unknown.
-# pyright: reportUnknownMemberType=false
+# JAX leaves the type of `device` in its own signatures unknown, and Flax that of a field.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import dataclasses
 from typing import Any
