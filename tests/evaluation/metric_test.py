@@ -32,9 +32,7 @@ def test_the_first_camera_of_each_person_is_one_view_and_the_others_the_other(me
 
 @pytest.mark.parametrize("metric", ["xqda", "kissme"])
 def test_a_split_without_pairs_is_one_sentence(metric):
-    with pytest.raises(
-        InputError, match=f"evaluation.metric is '{metric}', which needs a training split of at least two people"
-    ):
+    with pytest.raises(InputError, match=f"evaluation.metric is '{metric}', which needs a training split of at least two people"):
         check_metric(metric, PIDS, np.ones(32, int))
     with pytest.raises(InputError, match="one of them seen by two cameras; use one of euclidean"):
         check_metric(metric, np.ones(32, int), CAMIDS)
