@@ -51,6 +51,14 @@ CASES |= {
         network: ("nonlocal3d", {"num_classes": 4, "network": network, "lstm_size": 16})
         for network in ("attention", "rnn")
     },
+    "strong_baseline": (
+        "strong_baseline",
+        {
+            "num_classes": 4,
+            "pooling": "attention",
+            "backbone_fields": {"width": 8, "stage_sizes": (1, 1, 1, 1)},
+        },
+    ),
     **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {}) for letter in "abc"},
 }
 # Models within others, and other strides of the same kind. What clip_similarity has beside its features is tried in

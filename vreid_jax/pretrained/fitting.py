@@ -21,6 +21,7 @@ MOUNTS: dict[str, tuple[Names, ...]] = {
     "nonlocal3d": (("backbone",),),
     "person_vlad": (("backbone",),),
     "person_vlad_small": (("backbone",),),
+    "strong_baseline": (("frames",),),
 }
 
 
