@@ -47,7 +47,13 @@ def test_a_wheel_carries_the_configurations_and_every_file_of_the_package(source
     assert done.returncode == 0, done.stderr
     outputs = {Path(name).relative_to("build/lib").as_posix() for name in json.loads(done.stdout.splitlines()[-1])}
     configs = {f"vreid_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
-    assert {Path(name).stem for name in configs} == {"clip_similarity", "m3d", "nonlocal3d", "person_vlad"}
+    assert {Path(name).stem for name in configs} == {
+        "clip_similarity",
+        "m3d",
+        "nonlocal3d",
+        "person_vlad",
+        "strong_baseline",
+    }
     package = {path.relative_to(sources).as_posix() for path in (sources / "vreid_jax").rglob("*") if path.is_file()}
     assert outputs == package | configs
 
@@ -94,7 +100,7 @@ def test_a_wheel_works_without_the_repository(installed, tmp_path):
     where = installed("python", "-c", "import vreid_jax; print(vreid_jax.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path / "fresh")
     assert "\n  clip-pairs " in installed("vreid", "--help")
-    assert "clip_similarity, m3d, nonlocal3d, person_vlad" in installed("vreid", "train", "--help")
+    assert "clip_similarity, m3d, nonlocal3d, person_vlad, strong_baseline" in installed("vreid", "train", "--help")
     assert "tracklets train 35, query 18" in installed("vreid", "data", "build", "walkers/tiny")
     flags = [f"--config.{name}" for name in ("data.name=walkers/tiny", "model.width=4", "model.stage_sizes=(1,1,1,1)")]
     for phase in ("spatial", "temporal"):

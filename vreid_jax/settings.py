@@ -41,6 +41,8 @@ AT_LEAST_ONE = Rule(_number(lambda x: x >= 1), "it must be at least 1")
 NOT_NEGATIVE = Rule(_number(lambda x: x >= 0), "it must not be negative")
 POSITIVE = Rule(_number(lambda x: x > 0), "it must be above 0")
 FRACTION = Rule(_number(lambda x: 0 <= x <= 1), "it is a fraction of the phase, from 0 to 1")
+FROM_0_TO_1 = Rule(_number(lambda x: 0 <= x <= 1), "it must be from 0 to 1")
+SCALE = Rule(_number(lambda x: 0 < x <= 1), "it must be above 0 and at most 1")
 PROBABILITY = Rule(_number(lambda x: 0 <= x <= 1), "it is a probability")
 BELOW_ONE = Rule(_number(lambda x: 0 <= x < 1), "it must be at least 0 and below 1")
 
@@ -63,12 +65,17 @@ class Settings:
     def parse(cls: type[T], values: Group, where: str) -> T:
         """Read the settings from a group of a configuration; `where` is its dotted name.
 
+        A field with a default may be missing: configurations of before it was there keep their meaning.
+
         Raises:
           InputError: for a value that breaks a rule, or a field that is missing, by its whole name.
         """
         found = {}
+        defaults = {field.name for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING}
         for name, (kind, _) in _fields(cls).items():
             if name not in values:
+                if name in defaults:
+                    continue
                 raise InputError(
                     f"{where}.{name} is missing: the configuration was written by another version of vreid_jax"
                 )

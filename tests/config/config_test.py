@@ -14,6 +14,7 @@ from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.training.average import new_average
 from vreid_jax.training.network import Network
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
@@ -47,6 +48,8 @@ def check_steps(config, num_classes):
             outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **phase.apply), variables, clips)
             extra = memories(phase.losses, outputs["feature"].shape[-1], num_classes, False, {})
             batch_stats = variables.get("batch_stats", {})
+            if phase.optimizer.ema:
+                extra["ema"] = new_average(trainable, batch_stats)
             return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
 
         batch = {
@@ -190,3 +193,15 @@ def test_a_video_of_seventeen_people_is_enough_for_the_recipe_of_a_folder(file):
 
     for phase in parse_run(get_config(file, "folder,path=/srv/people")).phases.values():
         assert data.num_batches_per_epoch(Source(), phase) >= 1
+
+
+def test_a_phase_of_before_a_field_was_there_means_what_it_meant():
+    now = config.phase(total_steps=3, augment={"flip": 0.5})
+    before = now.to_dict()
+    before["augment"] = {"flip": 0.5, "enlarge_crop": 0.0}
+    before["losses"] = {name: before["losses"][name] for name in ("softmax", "triplet", "clip_triplet", "oim")}
+    del before["optimizer"]["ema"], before["optimizer"]["no_decay"]
+    assert Phase.parse(before) == Phase.parse(now)
+    del before["optimizer"]["name"]
+    with pytest.raises(InputError, match="phase.optimizer.name is missing: the configuration was written by another"):
+        Phase.parse(before)

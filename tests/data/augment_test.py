@@ -1,8 +1,11 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
 
 from vreid_jax.data import augment, resize
+from vreid_jax.errors import InputError
 
 
 def clip(frames=3, height=6, width=4):
@@ -65,3 +68,72 @@ def test_enlarging_interpolates_linearly(height, width):
     frames = clip()
     expected = [cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames]
     np.testing.assert_array_equal(resize(frames, height, width), expected)
+
+
+ALL = {
+    "flip": 0.5,
+    "enlarge_crop": 0.5,
+    **dict.fromkeys(
+        ("pad_crop", "color_jitter", "gamma", "white_balance", "low_resolution", "blur", "jpeg", "erase", "paste"), 1.0
+    ),
+}
+
+
+def somebody(num_frames, rng):
+    return rng.integers(0, 256, (1, 20, 10, 3), np.uint8).repeat(num_frames, 0)
+
+
+def test_what_is_off_draws_nothing():
+    rng, expected = np.random.default_rng(3), np.random.default_rng(3)
+    augment(clip(), 12, 8, rng)
+    expected.random(2)  # of enlarge_crop and flip
+    assert rng.bit_generator.state == expected.bit_generator.state
+
+
+def test_everything_at_once_is_the_same_for_all_frames_and_follows_the_generator():
+    frames = ramp(frames=4, size=36)
+    for seed in range(5):
+        first, second = (augment(frames, 32, 16, np.random.default_rng(seed), other=somebody, **ALL) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_array_equal(first, first[:1].repeat(4, 0))
+        assert first.shape == (4, 32, 16, 3)
+        assert first.dtype == np.uint8
+    assert not np.array_equal(first, augment(frames, 32, 16, np.random.default_rng(99), other=somebody, **ALL))
+
+
+def test_the_frames_that_are_given_stay_as_they_are():
+    frames = clip(height=32, width=16)
+    before = frames.copy()
+    for seed in range(5):
+        augment(frames, 32, 16, np.random.default_rng(seed), other=somebody, noise=1.0, **ALL)
+    np.testing.assert_array_equal(frames, before)
+
+
+def test_pad_and_crop_moves_the_picture_over_black():
+    frames, places = ramp(frames=1, size=20) + 1, set()
+    for seed in range(200):
+        moved = augment(frames, 20, 20, np.random.default_rng(seed), pad_crop=1.0, padding=0.05)[0]
+        bordered = np.pad(frames[0], ((1, 1), (1, 1), (0, 0)))
+        found = [
+            (top, left)
+            for top in range(3)
+            for left in range(3)
+            if np.array_equal(moved, bordered[top : top + 20, left : left + 20])
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) == 9
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"jpeg": 1.5}, "jpeg is 1.5; it is a probability"),
+        ({"jpeg_quality": 0}, "jpeg_quality is 0; it is a number from 1 to 95"),
+        ({"low_resolution_scale": 0.0}, "low_resolution_scale is 0.0; it must be above 0 and at most 1"),
+        ({"erase_least": 0.5}, "erase_least is 0.5; it must not be above erase_most = 0.4"),
+    ],
+)
+def test_fields_out_of_range_are_named(fields, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        augment(clip(), 6, 4, np.random.default_rng(0), **fields)

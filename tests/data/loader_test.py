@@ -84,6 +84,24 @@ def test_batch_i_does_not_depend_on_how_the_iteration_came_there(train):
     assert not np.array_equal(straight[0]["frames"], next(batches(train, seed=4))["frames"])
 
 
+def test_the_people_that_are_pasted_are_of_other_identities_and_the_same_each_time(train, monkeypatch):
+    augment = {"paste": 1.0, "paste_cover": 1.0, "noise": 0.5, "erase": 0.5}
+    first, again = (next(batches(train, augment=augment, threads=threads)) for threads in (1, 4))
+    assert_same(first, again)
+    plain = next(batches(train))
+    assert (first["frames"] != plain["frames"]).any((1, 2, 3, 4)).sum() >= 6
+    for row in (0, 20):
+        rows = []
+        read = train.read
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "read", lambda chosen, numbers: rows.append(chosen) or read(chosen, numbers))
+            for seed in range(40):
+                frames = loader._somebody_else(train, row, 5, np.random.default_rng(seed))
+                assert len(frames) == 5
+        assert (train.pids[rows] != train.pids[row]).all()
+        assert len(set(rows)) > 10
+
+
 def test_a_stored_state_continues_with_the_next_batch(train):
     iterator = batches(train)
     for _ in range(3):

@@ -229,6 +229,7 @@ TINY = {  # system -> fields that make its runs small
     "nonlocal3d": "model.width=4,model.stage_sizes=(1,1,1,1)",
     "person_vlad": "model.width=4",
     "clip_similarity": "model.width=4,phases.similarity.clip.num_clips=2,evaluation.streams.clips.clip.num_clips=2",
+    "strong_baseline": "model.backbone=resnet50",
     "statistics_pooling": "",
 }
 

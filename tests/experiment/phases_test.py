@@ -25,7 +25,7 @@ def phase(**changes):
 )
 def test_tracklets_without_an_identity_need_oim_alone_and_another_sampler(changes):
     check_unlabelled(phase(**changes), LABELLED)
-    with pytest.raises(InputError, match="which only the loss oim, alone,"):
+    with pytest.raises(InputError, match="which only the losses oim, contrastive, circle, center, without others,"):
         check_unlabelled(phase(**changes), UNLABELLED)
 
 

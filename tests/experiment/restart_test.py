@@ -110,13 +110,17 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
 
 @contextlib.contextmanager
 def remembering(toy_module, data_dir):
-    """A configuration with the table of OIM, whose shape it gives, and an array that only the system's `prepare` knows."""
+    """A configuration with the table of OIM, whose shape it gives, and an array that only the system's `prepare` knows.
+
+    The weights are averaged besides.
+    """
     config = toy_module.get_config("walkers")
     config.data.data_dir = str(data_dir)
     config.phases.temporal.losses.update({"softmax": {"weight": 0.0}, "oim": {"weight": 1.0}})
     config.phases.temporal.optimizer.name = (
         "sgd"  # Adam's first step would make the rounding of a gradient near 0 count
     )
+    config.phases.temporal.optimizer.ema = 0.9
     config.phases.spatial.total_steps = 2
     entry = registry.entry("toy")
 
@@ -160,6 +164,8 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(
     assert 0 < (half.any(1)).sum() <= (lengths > 0).sum()
     assert np.any(half != table)
     assert whole[0].extra["cached"].shape == (8, 3)
+    average = whole[0].extra["ema"]["params"]["temporal"]["conv"]["kernel"]
+    assert np.any(average != whole[0].params["temporal"]["conv"]["kernel"])
 
 
 def test_one_device_has_the_losses_and_the_memory_of_four(remembered, toy_module, data_dir, tmp_path, monkeypatch):

@@ -179,6 +179,7 @@ SYSTEMS = {
     "nonlocal3d": {"width": 4},
     "person_vlad": {"width": 4, "aggregate_over": "tracklet"},
     "clip_similarity": {"width": 4, "hidden": (6, 5)},
+    "strong_baseline": {"backbone_fields": {"width": 4, "stage_sizes": (1, 1, 1, 1)}},
 }
 
 

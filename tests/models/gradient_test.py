@@ -54,6 +54,14 @@ CASES |= {
         network: ("nonlocal3d", {"num_classes": 4, "network": network, "lstm_size": 16})
         for network in ("attention", "rnn")
     },
+    "strong_baseline": (
+        "strong_baseline",
+        {
+            "num_classes": 4,
+            "pooling": "attention",
+            "backbone_fields": {"width": 8, "stage_sizes": (1, 1, 1, 1)},
+        },
+    ),
     **{f"p3d_{letter}": (f"resnet50_p3d_{letter}", {}) for letter in "abc"},
 }
 CASES |= {

@@ -35,6 +35,7 @@ PARAMETERS = {
     "resnet50_p3d_b": 27_288_704,
     "resnet50_p3d_c": 27_300_416,
     "nonlocal3d": 35_744_960,  # resnet50_separable, five blocks, 1,049,600 of the head's 512
+    "strong_baseline": 23_508_032 + 2_048,  # resnet50 and the scale of the neck
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
 }
 VARIANTS = {
@@ -57,6 +58,9 @@ VARIANTS = {
     "attention": ("nonlocal3d", {"network": "attention"}, 23_508_032 + 1_049_600 + 4_719_104),
     # Four gates of 2,048 inputs and 512 states with bias; the head then reads 512.
     "rnn": ("nonlocal3d", {"network": "rnn"}, 23_508_032 + 5_244_928 + 263_168),
+    "classifier without bias": ("strong_baseline", {"num_classes": 625}, 23_508_032 + 2_048 + 625 * 2_048),
+    "attention over frames": ("strong_baseline", {"pooling": "attention"}, 23_508_032 + 2_048 + 4_719_104),
+    "last state": ("strong_baseline", {"pooling": "rnn"}, 23_508_032 + 5_244_928 + 512),
     "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),
     "global pooling": ("person_vlad", {"parts": "global"}, 27_655_936 + 393_984),
     "grid, averaged": ("person_vlad", {"parts": "grid", "aggregation": "average"}, 27_655_936 + 25 * 393_984),

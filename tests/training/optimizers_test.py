@@ -80,6 +80,36 @@ def test_adam_and_amsgrad_equal_float64_numpy(name):
     assert_close(run(settings, 8), params)
 
 
+def test_adamw_shrinks_parameters_beside_the_step_of_adam_and_with_their_learning_rate():
+    rate, b1, b2, eps, decay = 0.01, 0.8, 0.9, 1e-6, 0.5
+    settings = parsed(
+        optimizer={"name": "adamw", "learning_rate": rate, "b1": b1, "b2": b2, "eps": eps, "weight_decay": decay},
+        lr_multipliers=(("spatial/head/.*", 3.0),),
+    )
+    params = start()
+    first, second = ({n: np.zeros(4) for n in NAMES} for _ in range(2))
+    for step in range(5):
+        for n, gradient in gradients(step).items():
+            own = rate * (3.0 if n == "spatial/head/kernel" else 1.0)
+            first[n] = b1 * first[n] + (1 - b1) * gradient
+            second[n] = b2 * second[n] + (1 - b2) * gradient**2
+            params[n] = params[n] * (1 - own * decay)  # algorithm 2 of Loshchilov and Hutter: of the old parameter
+            denominator = np.sqrt(second[n] / (1 - b2 ** (step + 1))) + eps
+            params[n] = params[n] - own * first[n] / (1 - b1 ** (step + 1)) / denominator
+    assert_close(run(settings, 5), params)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_parameters_without_decay_move_as_if_there_was_none(name):
+    common = {"name": name, "learning_rate": 0.1}
+    decayed = run(parsed(optimizer={**common, "weight_decay": 0.3}), 3)
+    plain = run(parsed(optimizer={**common, "weight_decay": 0.0}), 3)
+    spared = run(parsed(optimizer={**common, "weight_decay": 0.3, "no_decay": (".*/head/.*",)}), 3)
+    for n in NAMES:
+        np.testing.assert_array_equal(spared[n], (plain if "/head/" in n else decayed)[n])
+        assert (plain[n] != decayed[n]).all()
+
+
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate():
     settings = parsed(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
     expected = {n: value - 0.01 * np.sign(gradients(0)[n]) for n, value in start().items()}
@@ -118,13 +148,26 @@ def test_exponential_is_constant_until_its_start_and_ends_at_the_final_factor():
     assert values == pytest.approx([0.2, 0.2, 0.2, 0.02, 0.002], rel=1e-5)
 
 
+def test_cosine_falls_from_the_learning_rate_to_its_final_factor():
+    rate = schedule(name="cosine", final_factor=0.1)
+    # 0.2 · (0.1 + 0.9 · (1 + cos) / 2) at cosines of 1, 0.70711, 0 and -1
+    values = [float(rate(step)) for step in (0, 25, 50, 100)]
+    assert values == pytest.approx([0.2, 0.17364, 0.11, 0.02], rel=1e-4)
+
+
+def test_cosine_begins_after_the_warm_up():
+    rate = schedule(name="cosine", final_factor=0.1, warmup_steps=20)
+    values = [float(rate(step)) for step in (0, 9, 19, 20, 60, 100)]
+    assert values == pytest.approx([0.01, 0.1, 0.2, 0.2, 0.11, 0.02], rel=1e-5)
+
+
 def test_warm_up_is_linear_and_multiplies_the_schedule():
     rate = schedule(name="step", boundaries=(0.02,), factor=0.5, warmup_steps=4)
     assert [float(rate(step)) for step in range(6)] == pytest.approx([0.05, 0.1, 0.075, 0.1, 0.1, 0.1])
 
 
 def test_unknown_names_are_errors_that_list_the_known_ones():
-    with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, amsgrad"):
+    with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, adamw, amsgrad"):
         make_optimizer(parsed(optimizer={"name": "lamb"}), 10)
-    with pytest.raises(InputError, match=r"schedule.name is 'cosine'; it is one of constant, step, exponential"):
-        schedule(name="cosine")
+    with pytest.raises(InputError, match=r"schedule.name is 'polynomial'; it is one of constant, step, exponential, c"):
+        schedule(name="polynomial")

@@ -11,6 +11,7 @@ from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.losses import OIMMemory, batch_hard_triplet
 from vreid_jax.runtime.mesh import make_mesh, put_batch, replicate
+from vreid_jax.training.average import new_average
 from vreid_jax.training.network import Network, normalise
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
@@ -186,6 +187,25 @@ def test_dropout_follows_seed_and_step():
     losses = [[float(m["loss"]) for m in take(module, phase(**settings), steps=3, seed=seed)[2]] for seed in (0, 0, 1)]
     assert losses[0] == losses[1]
     assert len({*losses[0], *losses[2]}) == 6
+
+
+def test_the_average_of_the_weights_follows_the_steps():
+    settings, mesh = phase(optimizer={"ema": 0.15}, train=("feature/.*",)), make_mesh(jax.devices()[:1])
+    state, optimizer = start(Plain(), settings, mesh)
+    trainable = split_params(state.params, settings.train)[0]
+    state = state.replace(extra={"ema": replicate(new_average(trainable, state.batch_stats), mesh)})
+    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh, seed=0)
+    expected = jax.device_get(state.params["feature"])
+    for kept in (1 / 10, 0.15, 0.15):  # 2/11 and 3/12 are beyond the decay
+        state, _ = step(state, put_batch(batch(), mesh))
+        expected = jax.tree.map(
+            lambda old, new, kept=kept: kept * np.float64(old) + (1 - kept) * new,
+            expected,
+            jax.device_get(state.params["feature"]),
+        )
+        found = jax.device_get(state.extra["ema"]["params"])
+        assert set(found) == {"feature"}
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), found["feature"], expected)
 
 
 def test_the_update_of_a_system_comes_after_the_optimizer():

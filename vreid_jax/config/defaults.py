@@ -1,5 +1,6 @@
 """The fields that every configuration, phase and evaluation stream has."""
 
+import dataclasses
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
@@ -73,17 +74,22 @@ def phase(**changes) -> ConfigDict:
         corrupted; how many and which is drawn anew each time.
       cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
         frames, which are then not augmented.
-      augment: probabilities of `data.augment`.
+      augment: probabilities and strengths of `data.augment`, all off; `config.phases.Augmentation` lists them.
       apply: keyword arguments of the module in this phase, e.g. which stream.
       losses: terms by name, each with a weight (0 leaves it out).
       train: patterns of the parameters that learn, e.g. `spatial/.*`; the others stay as they are.
       lr_multipliers: pairs (pattern, factor); the first pattern that matches a parameter counts.
-      schedule: `constant`, `step` (times `factor` at each of `boundaries`), or `exponential` (from `start` on down to
-        `final_factor`); positions are fractions of the phase.
+      optimizer: `sgd`, `adam`, `amsgrad`, or `adamw` with decoupled weight decay. `no_decay` are patterns of parameters
+        without it, e.g. `.*/(bias|scale)`. With `ema` above 0 the weights are averaged over the steps with this decay,
+        and evaluation, later phases and model files take the average: see `training.average`.
+      schedule: `constant`, `step` (times `factor` at each of `boundaries`), `exponential` (from `start` on down to
+        `final_factor`), or `cosine` (from the end of the warm-up down to `final_factor`); positions are fractions of the
+        phase, `warmup_steps` a number of steps.
       total_epochs, total_steps: the length; one of the two is 0.
       accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
     """
-    from vreid_jax.losses.terms import default_fields  # imports JAX, which a command sets up first
+    from vreid_jax.config.phases import Augmentation  # imports JAX, which a command sets up first
+    from vreid_jax.losses.terms import default_fields
 
     fields = ConfigDict(
         {
@@ -92,7 +98,7 @@ def phase(**changes) -> ConfigDict:
             "identities_per_batch": 8,
             "clip": {"kind": "consecutive", "length": 8, "stride": 1, "num_clips": 1, "corrupt": 0},
             "cache_features": False,
-            "augment": {"flip": 0.0, "enlarge_crop": 0.0},
+            "augment": {field.name: field.default for field in dataclasses.fields(Augmentation)},
             "apply": {},
             "losses": default_fields(),
             "optimizer": {
@@ -103,6 +109,8 @@ def phase(**changes) -> ConfigDict:
                 "b2": 0.999,
                 "eps": 1e-8,
                 "weight_decay": 5e-4,
+                "no_decay": (),
+                "ema": 0.0,
             },
             "schedule": {
                 "name": "constant",

@@ -10,9 +10,11 @@ from vreid_jax.settings import (
     AT_LEAST_ONE,
     BELOW_ONE,
     FRACTION,
+    FROM_0_TO_1,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
+    SCALE,
     Group,
     Rule,
     Settings,
@@ -24,6 +26,9 @@ Number = float | int
 
 def _is_multiplier(pair: Any) -> bool:
     return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and NOT_NEGATIVE.accepts(pair[1])
+
+
+JPEG_QUALITY = Rule(lambda x: isinstance(x, int | float) and 1 <= x <= 95, "it is a number from 1 to 95")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +49,69 @@ class Clip(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation(Settings):
-    """Probabilities of `data.augment`."""
+    """Probabilities and strengths of `data.augment`; a change of probability 0 is off, whatever its strength.
 
-    flip: Annotated[Number, PROBABILITY]
-    enlarge_crop: Annotated[Number, PROBABILITY]
+    Attributes:
+      flip: probability of mirroring horizontally.
+      enlarge_crop: probability of a crop at random from an enlargement to 9/8.
+      pad_crop: probability of a crop at random from the frame with a black border, `padding` of its height wide.
+      padding: see `pad_crop`.
+      color_jitter: probability of factors of brightness, contrast and saturation, uniform in 1 ± that field, and of a
+        turn of the hue by ± `hue` of the circle.
+      brightness: see `color_jitter`.
+      contrast: see `color_jitter`.
+      saturation: see `color_jitter`.
+      hue: see `color_jitter`.
+      gamma: probability of an exponent of the grey levels, uniform in logarithm in ± `gamma_strength`.
+      gamma_strength: see `gamma`.
+      white_balance: probability of factors of red and blue, uniform in logarithm in ± `white_balance_strength`.
+      white_balance_strength: see `white_balance`.
+      low_resolution: probability of shrinking to a scale down to `low_resolution_scale` and enlarging again.
+      low_resolution_scale: see `low_resolution`.
+      blur: probability of a Gaussian blur with a deviation up to `blur_sigma` of the height.
+      blur_sigma: see `blur`.
+      noise: probability of normal noise with a deviation up to `noise_deviation` of white.
+      noise_deviation: see `noise`.
+      jpeg: probability of compression as JPEG with a quality from `jpeg_quality` to 95.
+      jpeg_quality: see `jpeg`.
+      erase: probability of filling a rectangle of `erase_least` to `erase_most` of the area with random pixels.
+      erase_least: see `erase`.
+      erase_most: see `erase`.
+      paste: probability of pasting a person of another identity in front, over up to `paste_cover` of the width.
+      paste_cover: see `paste`.
+    """
+
+    flip: Annotated[Number, PROBABILITY] = 0.0
+    enlarge_crop: Annotated[Number, PROBABILITY] = 0.0
+    pad_crop: Annotated[Number, PROBABILITY] = 0.0
+    padding: Annotated[Number, FROM_0_TO_1] = 0.04  # 10 pixels of 256, as strong baselines have it
+    color_jitter: Annotated[Number, PROBABILITY] = 0.0
+    brightness: Annotated[Number, FROM_0_TO_1] = 0.2
+    contrast: Annotated[Number, FROM_0_TO_1] = 0.15
+    saturation: Annotated[Number, FROM_0_TO_1] = 0.1
+    hue: Annotated[Number, FROM_0_TO_1] = 0.02
+    gamma: Annotated[Number, PROBABILITY] = 0.0
+    gamma_strength: Annotated[Number, NOT_NEGATIVE] = 0.3
+    white_balance: Annotated[Number, PROBABILITY] = 0.0
+    white_balance_strength: Annotated[Number, NOT_NEGATIVE] = 0.15
+    low_resolution: Annotated[Number, PROBABILITY] = 0.0
+    low_resolution_scale: Annotated[Number, SCALE] = 0.3
+    blur: Annotated[Number, PROBABILITY] = 0.0
+    blur_sigma: Annotated[Number, FROM_0_TO_1] = 0.01
+    noise: Annotated[Number, PROBABILITY] = 0.0
+    noise_deviation: Annotated[Number, FROM_0_TO_1] = 0.05
+    jpeg: Annotated[Number, PROBABILITY] = 0.0
+    jpeg_quality: Annotated[Number, JPEG_QUALITY] = 30
+    erase: Annotated[Number, PROBABILITY] = 0.0
+    erase_least: Annotated[Number, FROM_0_TO_1] = 0.02
+    erase_most: Annotated[Number, FROM_0_TO_1] = 0.4
+    paste: Annotated[Number, PROBABILITY] = 0.0
+    paste_cover: Annotated[Number, FROM_0_TO_1] = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.erase_least > self.erase_most:
+            raise InputError(f"erase_least is {self.erase_least}; it must not be above erase_most = {self.erase_most}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +125,8 @@ class Optimizer(Settings):
     b2: Annotated[Number, BELOW_ONE]
     eps: Annotated[Number, NOT_NEGATIVE]
     weight_decay: Annotated[Number, NOT_NEGATIVE]
+    no_decay: Annotated[tuple, each(Rule(lambda x: isinstance(x, str), ""), "it holds patterns of parameters")] = ()
+    ema: Annotated[Number, BELOW_ONE] = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from vreid_jax.config.phases import Augmentation
+from vreid_jax.data.camera_effects import degrade, recolour
+from vreid_jax.data.chance import happens
+from vreid_jax.data.occlusion import Other, erase, occlude
+
 Clip = UInt8[np.ndarray, "T H W 3"]
 Resized = UInt8[np.ndarray, "T {height} {width} 3"]
 
@@ -27,23 +32,46 @@ def _resize_into(frame: UInt8[np.ndarray, "h w 3"], out: UInt8[np.ndarray, "H W 
 
 
 def augment(
-    frames: Clip, height: int, width: int, rng: np.random.Generator, *, flip: float = 0.0, enlarge_crop: float = 0.0
+    frames: Clip,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    other: Other | None = None,
+    **fields: float | int,
 ) -> Resized:
-    """Resize a clip and, with the given probabilities, mirror it and crop it from a 9/8 enlargement.
+    """Resize a clip and change it at random, all of its frames alike; only noise differs from frame to frame.
+
+    The order is: crop from an enlargement, mirror, pad and crop, another person, colours, few pixels, blur, noise,
+    compression, erase. What has probability 0 draws nothing.
 
     Args:
       frames: `[T, h, w, 3]` uint8.
       height: output height in pixels.
       width: output width in pixels.
-      rng: the only source of randomness, drawn from once per clip, so that all frames move together.
-      flip: probability of mirroring horizontally.
-      enlarge_crop: probability of resizing to 9/8 of the output size and cropping at a random position.
+      rng: the only source of randomness.
+      other: gives the people that `paste` puts in front; without it nobody is pasted.
+      **fields: those of `config.phases.Augmentation`, all off by default.
 
     Returns:
       `[T, height, width, 3]` uint8.
+
+    Raises:
+      InputError: for a field out of its range.
     """
-    enlarged = rng.random() < enlarge_crop
-    mirrored = rng.random() < flip
+    how = Augmentation(**fields)
+    clip = _placed(frames, height, width, rng, how)
+    if happens(how.pad_crop, rng):
+        clip = _padded_and_cropped(clip, round(how.padding * height), rng)
+    clip = occlude(clip, how, rng, other)
+    clip = degrade(recolour(clip, how, rng), how, rng)
+    return erase(clip, how, rng)
+
+
+def _placed(frames: Clip, height: int, width: int, rng: np.random.Generator, how: Augmentation) -> Resized:
+    """Resize a clip, mirror it with the probability of `flip`, crop it from a 9/8 enlargement with `enlarge_crop`'s."""
+    enlarged = rng.random() < how.enlarge_crop
+    mirrored = rng.random() < how.flip
     top = left = 0
     tall, wide = height, width
     if enlarged:
@@ -64,3 +92,19 @@ def augment(
         else:
             out[...] = window
     return clip
+
+
+def _padded_and_cropped(clip: Clip, padding: int, rng: np.random.Generator) -> Clip:
+    """Move a clip by up to `padding` pixels along both sides; what comes into the picture is black."""
+    down, right = (int(n) for n in rng.integers(-padding, padding + 1, 2))
+    height, width = clip.shape[1:3]
+    moved = np.zeros_like(clip)
+    to_rows, from_rows = _overlap(down, height)
+    to_columns, from_columns = _overlap(right, width)
+    moved[:, to_rows, to_columns] = clip[:, from_rows, from_columns]
+    return moved
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """Return where a shifted side of a picture lies in the frame, and which part of the picture that is."""
+    return slice(max(shift, 0), size + min(shift, 0)), slice(max(-shift, 0), size + min(-shift, 0))

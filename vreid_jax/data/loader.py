@@ -117,7 +117,9 @@ def train_batches(
         else:
             clips = source.read(row, numbers)
             clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
-            inputs = {"frames": np.concatenate([augment(frames, *size, rng, **transform) for frames in clips])}
+            other = functools.partial(_somebody_else, source, row)
+            clips = [augment(frames, *size, rng, other=other, **transform) for frames in clips]
+            inputs = {"frames": np.concatenate(clips)}
         return {
             **inputs,
             "label": np.int32(labels[source.pids[row]]),
@@ -129,6 +131,14 @@ def train_batches(
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
     return iter(clips.batch(local))
+
+
+def _somebody_else(source: Tracklets, row: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Read consecutive frames of a random tracklet of another identity than that of `row`; of any if there is one only."""
+    others = np.flatnonzero(source.pids != source.pids[row])
+    chosen = int(rng.choice(others)) if len(others) else row
+    numbers = sample_clip("consecutive", int(source.num_frames[chosen]), num_frames, 1, rng)
+    return source.read(chosen, numbers)
 
 
 def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:

@@ -19,7 +19,9 @@ from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import keep
 from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.losses import TERMS
 from vreid_jax.runtime.mesh import replicate
+from vreid_jax.training import average
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
 from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
@@ -70,9 +72,10 @@ def check_unlabelled(phase: Phase, source: Any) -> None:
     if not (source.pids < 0).any():
         return
     if phase.sampler == "identity" or not all(term.takes_unlabelled for term in phase.losses.values()):
+        takers = ", ".join(name for name, term in TERMS.items() if term.takes_unlabelled)
         raise InputError(
-            "the training split holds tracklets of pid -1, which only the loss oim, alone, and the samplers shuffle "
-            "and frames can use"
+            f"the training split holds tracklets of pid -1, which only the losses {takers}, without others, and the "
+            "samplers shuffle and frames can use"
         )
 
 
@@ -106,12 +109,16 @@ def new_state(setup: Setup, plan: Plan, variables: dict[str, Any], extra: dict[s
     apply = functools.partial(setup.network.module.apply, train=False, **plan.phase.apply)
     feature = jax.eval_shape(apply, variables, setup.clips_of(plan.phase.clip.num_frames))["feature"]
     unlabelled = bool((setup.train_source.pids < 0).any())
+    extra = memories(plan.phase.losses, feature.shape[-1], setup.num_identities, unlabelled, extra or {})
+    batch_stats = variables.get("batch_stats", {})
+    if plan.phase.optimizer.ema:
+        extra[average.NAME] = average.new_average(trainable, batch_stats)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables.get("batch_stats", {}),
+        batch_stats=batch_stats,
         opt_state=plan.optimizer.init(trainable),
-        extra=memories(plan.phase.losses, feature.shape[-1], setup.num_identities, unlabelled, extra or {}),
+        extra=extra,
         network=setup.network,
     )
 
@@ -126,10 +133,13 @@ def begin_phase(
         if setup.settings.init_from:
             variables, inherited = setup.inherited_variables(variables)
         state = new_state(setup, plan, variables)
+    others = {name: value for name, value in state.extra.items() if name != average.NAME}
+    state = state.replace(
+        **state.variables, extra=others
+    )  # what the phase before has averaged is where this one starts
     if setup.system.prepare:
         state = keep(inherited, state, setup.system.prepare(plan.name, state, phase_data(setup, plan)))
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    state = replicate(new_state(setup, plan, variables, state.extra), setup.mesh)
+    state = replicate(new_state(setup, plan, state.variables, state.extra), setup.mesh)
     position = Position(
         phase=plan.name,
         phase_step=0,

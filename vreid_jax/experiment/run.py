@@ -65,7 +65,7 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
             open_workdir(workdir, config)
             state, position = train(setup, plans, checkpoints, stop)
         _leave_if_stopped(stop)
-    return score(setup, {"params": state.params, "batch_stats": state.batch_stats}, position) if scores else None
+    return score(setup, state.variables, position) if scores else None
 
 
 def _evaluate(config: ConfigDict, workdir: Path) -> Results:

@@ -11,9 +11,12 @@ from vreid_jax.losses.batch_hard_triplet import (
     batch_hard_triplet,
     batch_hard_triplet_from_distances,
 )
+from vreid_jax.losses.center import CenterMemory, center
+from vreid_jax.losses.circle import circle
 from vreid_jax.losses.oim import OIMMemory, oim
 from vreid_jax.losses.softmax_cross_entropy import softmax_cross_entropy
-from vreid_jax.settings import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Group, Settings, one_of
+from vreid_jax.losses.supervised_contrastive import supervised_contrastive
+from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Group, Settings, one_of
 
 Number = float | int
 
@@ -26,7 +29,7 @@ class Term(Settings):
       weight: of the term in the phase's loss; 0 leaves it out.
       needs: the output of the model that it reads, and what to say of a model without it.
       contrasts: whether a microbatch must hold more than one identity for it.
-      takes_unlabelled: whether it can learn from tracklets without an identity (pid -1).
+      takes_unlabelled: whether it takes tracklets without an identity (pid -1), to learn from them or to leave them out.
       remembers: whether it has a memory, which moves by the features of every step.
     """
 
@@ -172,3 +175,59 @@ class OIM(Term):
     def new_memory(self, feature_size: int, num_identities: int, unlabelled: bool) -> Any:
         """Return an empty table and queue."""
         return OIMMemory.empty(num_identities, feature_size, self.queue if unlabelled else 0, self.momentum)
+
+
+@register("contrastive")
+@dataclasses.dataclass(frozen=True)
+class Contrastive(Term):
+    """Supervised contrastive loss of the features at length 1; rows of pid -1 are left out."""
+
+    contrasts = True
+    takes_unlabelled = True
+    temperature: Annotated[Number, POSITIVE] = 0.1
+
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
+        """Return the loss; see `Term`."""
+        return supervised_contrastive(
+            outputs["feature"], batch["label"], temperature=self.temperature, valid=batch["label"] >= 0
+        )
+
+
+@register("circle")
+@dataclasses.dataclass(frozen=True)
+class Circle(Term):
+    """Circle loss of the cosines of all pairs; rows of pid -1 are left out."""
+
+    contrasts = True
+    takes_unlabelled = True
+    margin: Annotated[Number, BELOW_ONE] = 0.25
+    scale: Annotated[Number, POSITIVE] = 80.0
+
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
+        """Return the loss; see `Term`."""
+        return circle(
+            outputs["feature"],
+            batch["label"],
+            margin=self.margin,
+            scale=self.scale,
+            valid=batch["label"] >= 0,
+        )
+
+
+@register("center")
+@dataclasses.dataclass(frozen=True)
+class Center(Term):
+    """Squared distance of the features to the centres of their identities; rows of pid -1 are left out."""
+
+    takes_unlabelled = True
+    remembers = True
+    rate: Annotated[Number, FROM_0_TO_1] = 0.5
+    reduction: Annotated[str, one_of(REDUCTIONS)] = "mean"
+
+    def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
+        """Return the loss; see `Term`."""
+        return center(outputs["feature"], batch["label"], memory.centers, reduction=self.reduction)
+
+    def new_memory(self, feature_size: int, num_identities: int, unlabelled: bool) -> Any:
+        """Return centres at the origin."""
+        return CenterMemory.empty(num_identities, feature_size, self.rate)

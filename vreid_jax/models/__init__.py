@@ -9,6 +9,7 @@ from vreid_jax.models.registry import Entry, create, entry, names
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
 from vreid_jax.models.systems import person_vlad as _person_vlad  # noqa: F401
+from vreid_jax.models.systems import strong_baseline as _strong_baseline  # noqa: F401
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401
 
 __all__ = ["Entry", "create", "entry", "names"]

@@ -24,6 +24,7 @@ MOUNTS: dict[str, tuple[Names, ...]] = {
     "person_vlad_small": (("backbone",),),
     "resnet50_bnneck": (("backbone",), ("head",)),
     **dict.fromkeys(WIDTHS, (("backbone",), ("head",))),
+    "strong_baseline": (("frames",),),
 }
 
 # Patterns of the modules that may keep their initialisation where the source has none of their tensors.

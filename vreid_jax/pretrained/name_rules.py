@@ -74,6 +74,7 @@ RULES: dict[str, Rules] = {
             "resnet50_p3d_c",
             "two_stream_m3d",
             "nonlocal3d",
+            "strong_baseline",
         ),
         RESNET,
     ),

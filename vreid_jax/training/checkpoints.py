@@ -10,6 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from vreid_jax.errors import InputError
+from vreid_jax.training.average import averaged
 from vreid_jax.training.position import Position
 
 VARIABLES = ("params", "batch_stats")
@@ -63,7 +64,7 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))["state"]
 
     def variables(self, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
-        """Read `params` and `batch_stats` of checkpoint `step` as NumPy arrays of the shapes of `like`.
+        """Read `params` and `batch_stats` of checkpoint `step` as NumPy arrays of the shapes of `like`, averaged if kept.
 
         The rest of the state, of whatever phase, need not fit: this is what evaluation needs.
 
@@ -123,7 +124,8 @@ def _load(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
 
 
 def _variables(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: state[name] for name in VARIABLES}
+    """Return the variables of a stored state that evaluation takes."""
+    return averaged(state["params"], state.get("batch_stats") or {}, state.get("extra") or {})
 
 
 def _check_model(step: int, stored: Any, like: Any) -> None:

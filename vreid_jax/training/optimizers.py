@@ -4,6 +4,7 @@ import re
 
 import optax
 
+from vreid_jax.config.fields import matching
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.training.schedules import make_schedule
@@ -20,11 +21,19 @@ def _scale_by_pattern(multipliers) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def _decays(patterns):
+    """Return which parameters have weight decay, as a function of them; None for all."""
+    if not patterns:
+        return None
+    return lambda params: {name: not matching([name], patterns) for name in params}
+
+
 def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformation:
     """Return the optimizer of a phase, for flat parameters `name -> array`.
 
-    Weight decay is added to the gradient, as the papers' PyTorch optimizers do, and momentum does not contain the
-    learning rate.
+    Weight decay is added to the gradient, as the papers' PyTorch optimizers do, except that of `adamw`, which is
+    decoupled: a parameter shrinks by `learning_rate * weight_decay` of itself (Loshchilov and Hutter 2019). Parameters
+    that `no_decay` names are spared. Momentum does not contain the learning rate.
 
     Raises:
       InputError: for an optimizer or a schedule that does not exist.
@@ -33,13 +42,14 @@ def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformati
     direction = {
         "sgd": lambda: optax.trace(config.momentum),
         "adam": lambda: optax.scale_by_adam(config.b1, config.b2, config.eps),
+        "adamw": lambda: optax.scale_by_adam(config.b1, config.b2, config.eps),
         "amsgrad": lambda: optax.scale_by_amsgrad(config.b1, config.b2, config.eps),
     }
     if config.name not in direction:
         raise InputError(f"optimizer.name is {config.name!r}; it is one of {', '.join(direction)}")
+    decay, along = optax.add_decayed_weights(config.weight_decay, _decays(config.no_decay)), direction[config.name]()
     return optax.chain(
-        optax.add_decayed_weights(config.weight_decay),
-        direction[config.name](),
+        *((along, decay) if config.name == "adamw" else (decay, along)),
         _scale_by_pattern(phase.lr_multipliers),
         optax.scale_by_learning_rate(make_schedule(phase.schedule, config.learning_rate, total_steps)),
     )

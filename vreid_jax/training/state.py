@@ -6,6 +6,7 @@ from flax import struct
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.config.fields import matching
+from vreid_jax.training.average import averaged
 from vreid_jax.training.network import Network
 
 
@@ -17,7 +18,8 @@ class TrainState(struct.PyTreeNode):
       params: parameters, nested by module.
       batch_stats: running statistics of the batch norms, nested by module.
       opt_state: the optimizer's state, over the parameters that train in this phase.
-      extra: arrays of a system's or a loss's own (a look-up table, a queue), by name, empty for most.
+      extra: arrays of a system's or a loss's own (a look-up table, a queue), by name, and the average of the weights
+        where the phase keeps one; empty for most.
       network: what the parameters are of, for `prepare`; no array, so in no checkpoint.
     """
 
@@ -27,6 +29,11 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
     extra: Any = struct.field(default_factory=dict)
     network: Network | None = struct.field(pytree_node=False, default=None)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The network's variables for everything but the next step: see `training.average`."""
+        return averaged(self.params, self.batch_stats, self.extra)
 
 
 def split_params(params, patterns) -> tuple[dict[str, Any], dict[str, Any]]:

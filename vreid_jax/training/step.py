@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
+from vreid_jax.training import average
 from vreid_jax.training.network import Network, normalise
 from vreid_jax.training.objective import objective, remembered
 from vreid_jax.training.state import TrainState, join_params, split_params
@@ -66,7 +67,7 @@ def make_train_step(
         grads, (metrics, batch_stats, outputs) = gradient(
             trainable, frozen, state.batch_stats, state.extra, batch, keys if microbatches > 1 else keys[0]
         )
-        state, metrics["gradient_norm"] = _descend(state, optimizer, grads, trainable, frozen, batch_stats)
+        state, metrics["gradient_norm"] = _descend(state, phase, optimizer, grads, trainable, frozen, batch_stats)
         if follows:
             state = _follow(state, phase, update, outputs, batch, replicated)
         return state, metrics
@@ -115,11 +116,15 @@ def _accumulated(gradient: Callable, microbatches: int, sharding: NamedSharding,
 
 
 def _descend(
-    state: TrainState, optimizer: optax.GradientTransformation, grads, trainable, frozen, batch_stats
+    state: TrainState, phase: Phase, optimizer: optax.GradientTransformation, grads, trainable, frozen, batch_stats
 ) -> tuple[TrainState, Any]:
-    """Return the state after the optimizer's step, and the norm of the gradient."""
+    """Return the state after the optimizer's step, with the average of the weights, and the norm of the gradient."""
     changes, opt_state = optimizer.update(grads, state.opt_state, trainable)
     updated = cast(dict[str, Any], optax.apply_updates(trainable, changes))
+    extra = state.extra
+    if decay := phase.optimizer.ema:
+        old = extra[average.NAME]
+        extra = {**extra, average.NAME: average.after_step(old, updated, batch_stats, decay, state.step)}
     # Written out: the name of optax for it has changed between the versions supported.
     norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in grads.values()))
     state = state.replace(
@@ -127,6 +132,7 @@ def _descend(
         params=join_params(updated, frozen),
         batch_stats=batch_stats,
         opt_state=opt_state,
+        extra=extra,
     )
     return state, norm
 

@@ -66,3 +66,28 @@ class BottleneckHead(nn.Module):
             x = nn.Dropout(self.dropout, deterministic=not train)(feature)
             outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
         return outputs
+
+
+class BatchNormNeck(nn.Module):
+    """A batch norm without bias between the feature of metric losses and that of the classifier and of retrieval.
+
+    Luo et al. 2019, section III-F ("BNNeck"). The classifier has no bias and starts near zero. All is float32; with
+    `num_classes` 0 there is no classifier.
+    """
+
+    num_classes: int = 0
+
+    @nn.compact
+    def __call__(self, pooled: Float[Array, "B C"], train: bool = False) -> dict[str, Array]:
+        """Return `before_neck` and `feature` [B, C], and `logits` [B, num_classes].
+
+        `feature` is `before_neck` while training, for losses that compare features, and otherwise the batch norm's
+        output.
+        """
+        before = pooled.astype(jnp.float32)
+        behind = BatchNorm(not train, use_bias=False, name="bn")(before)
+        outputs = {"before_neck": before, "feature": before if train else behind}
+        if self.num_classes > 0:
+            start = nn.initializers.normal(0.001)
+            outputs["logits"] = nn.Dense(self.num_classes, use_bias=False, kernel_init=start, name="classifier")(behind)
+        return outputs

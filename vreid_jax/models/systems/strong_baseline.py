@@ -1,0 +1,76 @@
+"""The strong baseline of today: a 2-D backbone on frames, pooling over time, and a batch norm as the neck.
+
+Luo et al.: Bag of Tricks and a Strong Baseline for Deep Person Re-identification, 2019, from pictures to clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+from flax.core import FrozenDict
+from jaxtyping import Array, Float
+
+from vreid_jax.errors import InputError
+from vreid_jax.models import registry
+from vreid_jax.models.backbones import frames
+from vreid_jax.models.layers.heads import BatchNormNeck
+from vreid_jax.models.layers.temporal_pooling import LastState, TemporalAttention
+
+POOLINGS = ("average", "attention", "rnn")
+
+
+class StrongBaseline(nn.Module):
+    """Features of frames, pooled over time, with a `BatchNormNeck`.
+
+    Attributes:
+      num_classes: identities of the classifier; 0 for none.
+      backbone: a name of `backbones.frames`; its own last stride of `resnet50` is 1.
+      backbone_fields: of that backbone, where they differ from its defaults.
+      pooling: over time: "average", "attention" (`TemporalAttention`) or "rnn" (`LastState`).
+      attention_size: hidden channels of the attention.
+      lstm_size: units of the LSTM, the length of its feature.
+      dtype: of the backbone's computation.
+    """
+
+    num_classes: int = 0
+    backbone: str = "resnet50"
+    backbone_fields: Mapping[str, Any] = FrozenDict()
+    pooling: str = "average"
+    attention_size: int = 256
+    lstm_size: int = 512
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
+        """Return the backbone's endpoints of normalised clips, and what the neck returns.
+
+        `feature` [B, D] is what losses compare while training, before the neck, and what retrieval compares by the
+        cosine otherwise, behind it.
+
+        Raises:
+          InputError: for an unknown backbone or pooling.
+        """
+        if self.pooling not in POOLINGS:
+            raise InputError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
+        chosen = frames.backbone(self.backbone)
+        network = chosen.make(**{**self.backbone_fields, "dtype": self.dtype})
+        outputs = network.clone(name="frames", parent=self)(clips, train)
+        pooled = outputs["pooled"]
+        if self.pooling == "average":
+            pooled = pooled.mean(1)
+        elif self.pooling == "attention":
+            pooled = TemporalAttention(self.attention_size, name="pooling")(outputs[chosen.maps], pooled)
+        else:
+            pooled = LastState(self.lstm_size, name="pooling")(pooled)
+        return {**outputs, **BatchNormNeck(self.num_classes, name="neck")(pooled, train)}
+
+
+registry.register(
+    "strong_baseline",
+    StrongBaseline,
+    tuple(field for field in StrongBaseline.__dataclass_fields__ if field not in ("parent", "name")),
+    {},
+)
