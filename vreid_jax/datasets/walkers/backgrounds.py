@@ -274,11 +274,11 @@ def _leaves(rng: np.random.Generator, image: np.ndarray) -> None:
     muted = rng.uniform(6, 25)
     for size in np.sort(5.0 / rng.uniform(0.04, 1.0, 260))[::-1]:
         colour = (rng.uniform(25, 225) + rng.normal(0, muted, 3)).clip(0, 255).tolist()
-        centre = rng.uniform(0, 1, 2) * (width, height)
+        x, y = (rng.uniform(0, 1, 2) * (width, height)).tolist()
         if rng.random() < 0.5:
-            cv2.ellipse(image, (centre, (2 * size, size * rng.uniform(0.4, 2)), rng.uniform(0, 180)), colour, -1)
+            cv2.ellipse(image, ((x, y), (2 * size, size * rng.uniform(0.4, 2)), rng.uniform(0, 180)), colour, -1)
         else:
-            _fill(image, cv2.boxPoints((centre, (2 * size, size * rng.uniform(0.2, 2)), rng.normal(0, 12))), colour)
+            _fill(image, cv2.boxPoints(((x, y), (2 * size, size * rng.uniform(0.2, 2)), rng.normal(0, 12))), colour)
 
 
 def _clouds(rng: np.random.Generator, image: np.ndarray) -> None:

@@ -92,8 +92,9 @@ def expose(frames: np.ndarray, cam: Camera, rng: np.random.Generator) -> np.ndar
         y, x = corners[t]
         image = cv2.addWeighted(image, 1, cam.noise[y : y + small[1], x : x + small[0]], 1, -128)
         if rows < height:
-            image = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+            compressed = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
+            assert compressed is not None
+            image = cv2.resize(compressed, (width, height), interpolation=cv2.INTER_LINEAR)
         out[t] = image
     return out
 

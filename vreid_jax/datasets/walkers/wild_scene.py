@@ -60,6 +60,11 @@ def encode_wild(frames: np.ndarray, plan: WildPlan, tracklet: WildTracklet) -> l
     return [cv2.imencode(".jpg", cv2.cvtColor(f, cv2.COLOR_RGB2BGR), options)[1].tobytes() for f in frames]
 
 
+def encoded_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> list[bytes]:
+    """Draw a tracklet and encode its frames."""
+    return encode_wild(draw_wild_tracklet(plan, tracklet), plan, tracklet)
+
+
 def _windows(rng: np.random.Generator, scenes: int, length: int, steady: bool):
     """Yield number, place, zoom and mirroring of each frame's background."""
     numbers = rng.integers(0, scenes, length)
