@@ -33,6 +33,7 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
     polygons = _place(rng, build, outfit, cam, size.frames, size.height, size.width)
     folds = _fold_texture(size.seed, tracklet.pid % 24, round(4 * outfit.folds), size.height, size.width)
     others = rng.random((2, size.frames)) < 0.25  # in front, behind
+    soft = float(rng.uniform(0.7, 1.3))  # edges and shading of the figure, pixels
     steady = rng.random() < 0.3  # the background passes by, rather than being another one in every frame
     frames = np.empty((size.frames, size.height, size.width, 3), np.uint8)
     views = _windows(rng, size.scenes, size.frames, steady)
@@ -42,7 +43,7 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
             _stranger(rng, image, size, near=False)
         figure = np.zeros((size.height, size.width, 4), np.uint8)
         paint(figure, polygons, t)
-        figure = cv2.GaussianBlur(figure, (3, 3), 0.75)
+        figure = cv2.GaussianBlur(figure, (5, 5), soft)
         y, x = rng.integers(0, 6, 2)
         figure = cv2.multiply(figure, folds[y : y + size.height, x : x + size.width], scale=1 / 128)
         _over(image, figure)
