@@ -116,7 +116,17 @@ def train_batches(
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain reads flags of its own, of a program that may not know of flags
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
-    return itertools.islice(batches, count)
+    return _first(batches, count)
+
+
+def _first(batches: grain.IterDataset, count: int) -> Iterator[dict[str, Any]]:
+    """Yield so many batches, and let go of the processes that read them."""
+    iterator: Any = iter(batches)
+    try:
+        yield from itertools.islice(iterator, count)
+    finally:
+        if hasattr(iterator, "close"):  # not in older versions of Grain
+            iterator.close()
 
 
 @dataclasses.dataclass(frozen=True)
