@@ -133,6 +133,7 @@ def evaluation_program(config, stream_name: str, device, dtype: str = "", batch_
 def filled(program: Program, seed: int = 0) -> tuple:
     """Return arguments on the device: parameters drawn small, moments zero, frames of noise, labels in groups of four."""
     rng = np.random.default_rng(seed)
+    noise = rng.standard_normal(2**20, np.float32)  # repeated: drawing all would take longer than the step
 
     def fill(path, leaf):
         name = jax.tree_util.keystr(path)
@@ -147,7 +148,7 @@ def filled(program: Program, seed: int = 0) -> tuple:
         elif any(key in name for key in ("scale", "var")):
             value = np.ones(leaf.shape)
         elif leaf.ndim > 1:
-            value = rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1]))
+            value = np.resize(noise, leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
         else:
             value = np.zeros(leaf.shape)
         return jax.device_put(np.asarray(value).astype(leaf.dtype), leaf.sharding)
