@@ -24,17 +24,17 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # name: (module and function in device_parts, seconds, title)
 PARTS = {
-    "machine": ("machine.measure", 40, "The device"),
-    "parity": ("parity.measure", 70, "Largest error relative to the largest value, against PyTorch on a CPU, float32"),
-    "convolutions": ("convolutions.measure", 75, "Forms of convolutions and pools, bfloat16, milliseconds"),
-    "systems": ("systems.measure", 130, "Training steps and inference at the size of MARS"),
+    "machine": ("machine.measure", 30, "The device"),
+    "parity": ("parity.measure", 60, "Largest error relative to the largest value, against PyTorch on a CPU, float32"),
+    "convolutions": ("convolutions.measure", 70, "Forms of convolutions and pools, bfloat16, milliseconds"),
+    "systems": ("systems.measure", 140, "Training steps and inference at the size of MARS"),
     "search": ("search.measure", 40, "Retrieval at the size of MARS"),
     "demonstration": ("demonstration.measure", 60, "The demonstration"),
     "giant": ("convolutions.measure_giant", 30, "XLA's own gradients to dilated kernels over time, milliseconds"),
     "before": ("systems.measure_before", 60, "M3D with XLA's own 3-D convolutions"),
     "torch": ("torch_frames.measure", 60, "PyTorch, torch.compile, channels last"),
 }
-SMOKE_SECONDS = 300
+SMOKE_SECONDS = 1200
 
 
 def run_part(name: str, out: Path, seconds: float, smoke: bool) -> None:

@@ -53,14 +53,14 @@ class Program:
         return self.function.lower(*self.arguments)
 
 
-def of_configuration(config, dtype: str = ""):
-    """Return the settings of a configuration, its registry entry and its network of as many identities as MARS has."""
+def of_configuration(config, dtype: str, identities: int):
+    """Return the settings of a configuration, its registry entry and its network; an empty dtype is the configured one."""
     settings = parse_run(config)
     entry = models.entry(settings.model)
     own = dict(settings.model_fields)
     if "dtype" in entry.fields:
         own["dtype"] = dtype or compute_dtype(settings.dtype)
-    module = models.create(settings.model, num_classes=IDENTITIES, **own)
+    module = models.create(settings.model, num_classes=identities, **own)
     return settings, entry, Network(module, **normalisation(settings.data, entry))
 
 
@@ -74,9 +74,11 @@ def _placed(tree, sharding: NamedSharding):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def training_step(config, phase_name: str, device, tracklets: int = TRACKLETS, dtype: str = "") -> Program:
+def training_step(
+    config, phase_name: str, device, *, dtype: str = "", identities: int = IDENTITIES, tracklets: int = TRACKLETS
+) -> Program:
     """Return the step of a phase, compiled for `device` when it is lowered."""
-    settings, entry, network = of_configuration(config, dtype)
+    settings, entry, network = of_configuration(config, dtype, identities)
     phase, module = settings.phases[phase_name], network.module
     variables = _abstract_variables(settings, network)
     optimizer = make_optimizer(phase, 1000)
@@ -87,7 +89,7 @@ def training_step(config, phase_name: str, device, tracklets: int = TRACKLETS, d
         feature = jax.eval_shape(apply, variables, clip)["feature"]
         trainable = split_params(variables["params"], phase.train)[0]
         statistics = variables.get("batch_stats", {})
-        extra = memories(phase.losses, feature.shape[-1], IDENTITIES, False, {})
+        extra = memories(phase.losses, feature.shape[-1], identities, False, {})
         if phase.optimizer.ema:
             extra[average.NAME] = average.new_average(trainable, statistics)
         return TrainState(
@@ -108,12 +110,12 @@ def training_step(config, phase_name: str, device, tracklets: int = TRACKLETS, d
     replicated, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
     arguments = _placed(state, replicated), _placed(batch, split)
     frames = 1 if phase.cache_features else phase.clip.num_frames
-    return Program(f"{config.system}_{phase_name}_train", step, arguments, phase.batch_size, frames)
+    return Program(f"{config.system}_{phase_name}_train", step, arguments, phase.batch_size, frames, identities)
 
 
-def evaluation_program(config, stream_name: str, device, dtype: str = "", batch_frames: int = 0) -> Program:
+def evaluation_program(config, stream_name: str, device, *, dtype: str = "", batch_frames: int = 0) -> Program:
     """Return the program that embeds the clips of an evaluation stream."""
-    settings, _, network = of_configuration(config, dtype)
+    settings, _, network = of_configuration(config, dtype, IDENTITIES)
     stream = settings.evaluation.streams[stream_name]
     apply, length = dict(stream.apply), stream.clip.length
     mesh = make_mesh([device])
@@ -133,6 +135,7 @@ def evaluation_program(config, stream_name: str, device, dtype: str = "", batch_
 def filled(program: Program, seed: int = 0) -> tuple:
     """Return arguments on the device: parameters drawn small, moments zero, frames of noise, labels in groups of four."""
     rng = np.random.default_rng(seed)
+    noise = rng.standard_normal(2**20, np.float32)  # repeated: drawing all would take longer than the step
 
     def fill(path, leaf):
         name = jax.tree_util.keystr(path)
@@ -147,7 +150,7 @@ def filled(program: Program, seed: int = 0) -> tuple:
         elif any(key in name for key in ("scale", "var")):
             value = np.ones(leaf.shape)
         elif leaf.ndim > 1:
-            value = rng.standard_normal(leaf.shape, np.float32) / np.sqrt(np.prod(leaf.shape[:-1]))
+            value = np.resize(noise, leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
         else:
             value = np.zeros(leaf.shape)
         return jax.device_put(np.asarray(value).astype(leaf.dtype), leaf.sharding)

@@ -7,11 +7,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from device_parts.measuring import Compiled, Run, compile_all, median_ms
 from vreid_jax.models.ops import depthwise, gpu, pool
 from vreid_jax.models.ops.conv3d import clip_padding
-from vreid_jax.models.ops.conv3d_gradients import native
+from vreid_jax.models.ops.conv3d_gradients import native, pad
 
 ONE = (1, 1, 1)
 # name: (B T H W C), (kt kh kw), features, strides, dilation over time
@@ -41,6 +42,11 @@ def shrunk(size: tuple[int, ...]) -> tuple[int, ...]:
 
 def forms_of_convolution(geometry, giant: bool, taps) -> dict[str, dict]:
     """Return for each pass the forms of it, functions of (x, kernel, g)."""
+    forms = {"native": native, "ours": gpu.convolution}
+    if taps[0] > 1:
+        forms["stacked"] = stacked
+    if taps[0] > 1 and taps[1:] != (1, 1):
+        del forms["ours"]  # it is the native one
 
     def gradient(f, number):
         return lambda x, kernel, g: jax.vjp(partial(f, **geometry), x, kernel)[1](g)[number]
@@ -52,23 +58,30 @@ def forms_of_convolution(geometry, giant: bool, taps) -> dict[str, dict]:
     if giant:
         return {"to kernel": {"native": gradient(native, 1)}}
     passes = {
-        "forward": {name: lambda x, k, g, f=f: f(x, k, **geometry) for name, f in both().items()},
-        "to input": {name: gradient(f, 0) for name, f in both().items()},
-        "to kernel": {name: gradient(f, 1) for name, f in both().items()},
+        "forward": {name: lambda x, k, g, f=f: f(x, k, **geometry) for name, f in forms.items()},
+        "to input": {name: gradient(f, 0) for name, f in forms.items()},
+        "to kernel": {name: gradient(f, 1) for name, f in forms.items()},
     }
     if taps[0] > 1:
         passes["to kernel"]["products"] = products
         if is_giant(geometry):
-            del passes["to kernel"]["native"], passes["to kernel"]["2-D"]
-    if taps[0] > 1 and taps[1:] != (1, 1):  # in 2-D it would be the native one
-        for forms in passes.values():
-            forms.pop("2-D", None)
+            passes["to kernel"].pop("native")
+            passes["to kernel"].pop("ours", None)
     return passes
 
 
-def both():
-    """Return the two forms of the forward pass."""
-    return {"native": native, "2-D": gpu.convolution}
+def stacked(x, kernel, strides, padding, dilation):
+    """Convolve in 2-D: the frames that the taps over time read stand behind each other as channels."""
+    x = pad(x, (padding[0], (0, 0), (0, 0)))
+    length = (x.shape[1] - (len(kernel) - 1) * dilation[0] - 1) // strides[0] + 1
+    shifts = range(0, len(kernel) * dilation[0], dilation[0])
+    taps = [lax.slice_in_dim(x, s, s + (length - 1) * strides[0] + 1, strides[0], axis=1) for s in shifts]
+    _, kh, kw, channels, features = kernel.shape
+    kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, len(kernel) * channels, features)
+    x = jnp.concatenate(taps, -1)
+    if (kh, kw, *strides[1:]) == (1, 1, 1, 1):
+        return lax.dot_general(x, kernel[0, 0, 0], (((4,), (0,)), ((), ())))
+    return gpu.convolution(x, kernel, (1, *strides[1:]), ((0, 0), *padding[1:]), (1, *dilation[1:]))
 
 
 def is_giant(geometry) -> bool:
@@ -78,10 +91,10 @@ def is_giant(geometry) -> bool:
 
 def measure(run: Run, giant: bool = False) -> None:
     """Write a row for each pass of each case: milliseconds of every form, and how far their results are apart."""
-    rng = np.random.default_rng(0)
+    noise = np.random.default_rng(0).standard_normal(2**20 - 3, np.float32)  # repeated, to be quick
 
     def draw(*shape):
-        return jnp.asarray(rng.standard_normal(shape, np.float32) / np.sqrt(shape[-1]), jnp.bfloat16)
+        return jnp.asarray(np.resize(noise / np.sqrt(shape[-1]), shape)).astype(jnp.bfloat16)
 
     jobs, inputs = {}, {}
 
@@ -132,7 +145,7 @@ def _add_others(run: Run, add, draw) -> None:
                 "to kernel": {
                     "native": lambda x, k, g, f=plain: jax.vjp(f, x, k)[1](g)[1],
                     "products": lambda x, k, g: depthwise._kernel_gradient(x, g),
-                    "2-D": lambda x, k, g, f=shifted: jax.vjp(f, x, k)[1](g)[1],
+                    "shifted": lambda x, k, g, f=shifted: jax.vjp(f, x, k)[1](g)[1],
                 },
             }
             add(case, passes, draw(*size), draw(3, 3, 1, size[-1]), plain)

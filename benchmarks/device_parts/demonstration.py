@@ -16,7 +16,10 @@ from device_parts.systems import CONFIGS
 from vreid_jax.config import from_file, set_field
 from vreid_jax.experiment import train_and_evaluate
 
-TINY = "walkers,clip_length=2,data.name=walkers/tiny,model.width=4"
+TINY = (
+    "strong_baseline.py:walkers,data.name=walkers/tiny,model.backbone_fields.width=4,phases.clips.batch_size=8,"
+    "phases.clips.identities_per_batch=2"
+)
 STEPS = 100
 """Of each phase."""
 
@@ -24,14 +27,11 @@ STEPS = 100
 def measure(run: Run) -> None:
     """Write steps a second of both phases of `configs/m3d.py`."""
     steps = 3 if run.smoke else STEPS
-    config = from_file(f"{CONFIGS}/m3d.py:{TINY if run.smoke else 'walkers'}")
-    if run.smoke:
-        config.phase_order = ("spatial",)
-        set_field(config, "phases.spatial.batch_size", 8)
+    config = from_file(f"{CONFIGS}/{TINY if run.smoke else 'm3d.py:walkers'}")
     programs = {phase: training_step(config, phase, jax.devices()[0]) for phase in config.phase_order}
     compiled = compile_all(run, {phase: program.lower for phase, program in programs.items()})
     for phase, each in compiled.items():
-        with run.case(f"m3d {phase}, steps alone"):
+        with run.case(f"{config.system} {phase}, steps alone"):
             state, batch = filled(programs[phase])
             state, _ = each.program(state, batch)
             jax.block_until_ready(state)
@@ -40,8 +40,10 @@ def measure(run: Run) -> None:
                 state, metrics = each.program(state, batch)
             jax.block_until_ready((state, metrics))
             rate = steps / (time.perf_counter() - started)
-            run.write(f"m3d {phase}, steps alone", steps=steps, steps_s=round(rate, 1), xla_s=round(each.xla, 1))
-    with run.case("m3d, whole run"):
+            run.write(
+                f"{config.system} {phase}, steps alone", steps=steps, steps_s=round(rate, 1), xla_s=round(each.xla, 1)
+            )
+    with run.case("whole run"):
         for phase in config.phase_order:
             set_field(config, f"phases.{phase}.total_steps", steps)
         set_field(config, "logging.progress", False)
@@ -56,11 +58,9 @@ def measure(run: Run) -> None:
             losses = [round(row["loss"], 3) for row in rows if row.get("phase") == phase and "loss" in row]
             batch_size = config.phases[phase].batch_size
             run.write(
-                f"m3d {phase}, with its data",
+                f"{config.system} {phase}, with its data",
                 steps=steps,
                 steps_s=round(statistics.median(rates) / batch_size, 1),
                 loss=f"{losses[0]} → {losses[-1]}",
             )
-        run.write(
-            "m3d, the whole run, compilation included", steps=steps * len(config.phase_order), s=round(seconds, 1)
-        )
+        run.write("the whole run, compilation included", steps=steps * len(config.phase_order), s=round(seconds, 1))

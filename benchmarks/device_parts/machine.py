@@ -31,7 +31,7 @@ def measure(run: Run) -> None:
             platform=device.platform,
             capability=str(getattr(device, "compute_capability", "")),
             memory_GB=round(memory, 1),
-            runtime=device.client.platform_version.splitlines()[0],
+            runtime=" ".join(device.client.platform_version.split()),
             driver=driver(),
             jax=jax.__version__,
             python=platform.python_version(),

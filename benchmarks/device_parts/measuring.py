@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import statistics
 import time
 import traceback
@@ -62,9 +63,7 @@ class Compiled:
     xla: float
 
 
-def compile_all(
-    run: Run, jobs: Mapping[str, Callable[[], Any]], share: float = 0.6, threads: int = 8
-) -> dict[str, Compiled]:
+def compile_all(run: Run, jobs: Mapping[str, Callable[[], Any]], share: float = 0.6) -> dict[str, Compiled]:
     """Compile programs side by side, and return those that are done within a share of the part's time.
 
     One that fails or is not done becomes a row.
@@ -73,10 +72,9 @@ def compile_all(
       run: the part.
       jobs: for each case what traces and lowers its program.
       share: of the time left.
-      threads: programs that XLA compiles at a time.
     """
     ends = time.monotonic() + share * run.left
-    pool = ThreadPoolExecutor(threads)
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     found: dict[str, tuple[Future, float]] = {}
 
     # Machine code that is not optimised compiles several times faster.

@@ -43,24 +43,21 @@ def golden():
 
 def measure(run: Run) -> None:
     """Write the largest relative error of each network, in float32 with the highest and with the default precision."""
-    vectors, jobs, inputs = golden(), {}, {}
-    for name in QUICK if run.smoke else NETWORKS:
-        file, fields, _, _ = NETWORKS[name]
-        with run.case(name):
-            expected = vectors.vectors(file)
-            x = vectors.clip(expected["0/input_shape"], 0)
-            if name == "resnet50_m3d":  # [B, T, C, H, W]
-                clips = x.transpose(0, 1, 3, 4, 2)
-            elif x.ndim == 4:  # frames
-                clips = x.transpose(0, 2, 3, 1)[:, None]
-            else:
-                clips = x.transpose(0, 2, 3, 4, 1)
-            variables = pretrained.from_torch(name, vectors.state_dict(file), **fields)
-            inputs[name] = jax.device_put((variables, clips))
-            module = models.create(name, **fields)
-            for precision in PRECISIONS:
-                jobs[f"{name}, {precision}"] = lowering(module, inputs[name], precision)
-    programs = compile_all(run, jobs, share=0.8)
+    vectors, names, inputs = golden(), QUICK if run.smoke else tuple(NETWORKS), {}
+
+    def lowering(name: str, precision: str):
+        def lower():  # what it needs is made while XLA compiles the networks before
+            if name not in inputs:
+                inputs[name] = network_inputs(vectors, name)
+            with jax.default_matmul_precision(precision):
+                module = models.create(name, **NETWORKS[name][1])
+                return jax.jit(module.apply).lower(*inputs[name])
+
+        return lower
+
+    cases = [(name, precision) for name in names for precision in PRECISIONS]
+    jobs = {f"{name}, {precision}": lowering(name, precision) for name, precision in cases}
+    programs = compile_all(run, jobs, share=0.9)
     for name, arguments in inputs.items():
         file, _, output, stored = NETWORKS[name]
         errors = {}
@@ -75,14 +72,17 @@ def measure(run: Run) -> None:
             run.write(name, output=output, **errors)
 
 
-def lowering(module, arguments, precision: str):
-    """Return what lowers the network at a precision."""
-
-    def lower():
-        with jax.default_matmul_precision(precision):
-            return jax.jit(module.apply).lower(*arguments)
-
-    return lower
+def network_inputs(vectors, name: str):
+    """Return the variables and the clips of a network, on the device."""
+    file, fields, _, _ = NETWORKS[name]
+    x = vectors.clip(vectors.vectors(file)["0/input_shape"], 0)
+    if name == "resnet50_m3d":  # [B, T, C, H, W]
+        clips = x.transpose(0, 1, 3, 4, 2)
+    elif x.ndim == 4:  # frames
+        clips = x.transpose(0, 2, 3, 1)[:, None]
+    else:
+        clips = x.transpose(0, 2, 3, 4, 1)
+    return jax.device_put((pretrained.from_torch(name, vectors.state_dict(file), **fields), clips))
 
 
 def relative(found, expected, output: str) -> float:

@@ -73,7 +73,7 @@ def measure(run: Run, systems=None) -> None:
 
         return lower
 
-    compiled = compile_all(run, {name: lowering(name, program) for name, program in found.items()}, share=0.7)
+    compiled = compile_all(run, {name: lowering(name, program) for name, program in found.items()}, share=0.8)
     peak = rate(run)
     for name, each in compiled.items():
         with run.case(name):
@@ -96,7 +96,7 @@ def rate(run: Run) -> float:
 def _measure_one(run: Run, name: str, program: Program, compiled: Compiled, operations: float, peak: float) -> None:
     """Run a program and write its row."""
     arguments = filled(program)
-    seconds = 0.2 if run.smoke else 1.5
+    seconds = 0.1 if run.smoke else 0.8
     if program.name.endswith("_train"):
         state, batch = arguments
         held = [state]
