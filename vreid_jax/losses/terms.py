@@ -30,7 +30,7 @@ class Term(Settings):
       remembers: whether it has a memory, which moves by the features of every step.
     """
 
-    needs: ClassVar[tuple[str, str]] = ("feature", "")
+    needs: ClassVar[tuple[str, str]] = ("feature", "this loss needs a model whose outputs have a feature")
     contrasts: ClassVar[bool] = False
     takes_unlabelled: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
