@@ -131,8 +131,8 @@ class Phase(Settings):
         contrasts = any(term.contrasts for term in self.losses.values())
         if contrasts and min(clips, self.identities_per_batch) < 2:
             raise InputError(
-                f"batch_size = {self.batch_size} and identities_per_batch = {self.identities_per_batch} make batches without "
-                "a triplet; they take two identities at least, with two clips each"
+                f"batch_size = {self.batch_size} and identities_per_batch = {self.identities_per_batch} leave a loss "
+                "nothing to compare: a batch needs at least two identities, with at least two clips each"
             )
         if self.accumulation_steps == 1:
             return

@@ -65,7 +65,7 @@ def run_all_splits(
 
 
 def gather(contents: list[dict]) -> Results:
-    """One result of the contents of several splits' `results.json`: means, with the deviations in `std`.
+    """Return the means over the contents of several splits' `results.json`, with the deviations in `std`.
 
     Raises:
       InputError: the splits were evaluated in different ways.

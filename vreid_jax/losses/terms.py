@@ -25,7 +25,7 @@ class Term(Settings):
     Attributes:
       weight: of the term in the phase's loss; 0 leaves it out.
       needs: the output of the model that it reads, and what to say of a model without it.
-      contrasts: whether a microbatch must hold more than one identity for it.
+      contrasts: whether it compares clips of one identity and of others, so that a batch must hold both.
       takes_unlabelled: whether it can learn from tracklets without an identity (pid -1).
       remembers: whether it has a memory, which moves by the features of every step.
     """
