@@ -254,6 +254,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
         (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
+        (["convert", workdir, "--licence=MIT"], "--licence and --field go into the file that is written: give --out"),
         (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:
@@ -270,7 +271,11 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     assert code == 0, said
     outcome = json.loads(printed)
     assert outcome["protocols"] == json.loads((folder / "results.json").read_text())["protocols"]
-    assert outcome["extra"]["metric"] == "cosine"
+    assert (outcome["metric"], outcome["out"]) == ("cosine", str(folder / "results.json"))
+    code, printed, _ = vreid("evaluate", folder)
+    assert code == 0
+    assert [line.split()[:3] for line in printed.splitlines()].count(["toy", "on", "walkers/tiny,"]) == 1  # one table
+    assert printed.endswith(f"\n{folder / 'results.json'}\n")
     code, _, said = vreid("evaluate", folder, "--set=metrik=cosine")
     assert code == 2
     assert "did you mean config.evaluation.metric" in said

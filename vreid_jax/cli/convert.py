@@ -39,6 +39,8 @@ def run(flags: argparse.Namespace) -> dict:
         )
     elif flags.model:
         raise InputError("PyTorch weights say nothing of themselves: give --out=FILE.safetensors")
+    elif flags.licence or flags.field:
+        raise InputError("--licence and --field go into the file that is written: give --out=FILE.safetensors")
     model = inference.load(flags.out or flags.source)
     return {
         "out": flags.out,

@@ -83,8 +83,15 @@ def _from_workdir(workdir: Path) -> Model:
     about = {"system": config.system, "dataset": config.dataset}
     results = workdir / "results.json"
     if results.is_file():
-        found = json.loads(results.read_text())
-        about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
+        try:
+            found = json.loads(results.read_text())
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds {type(found).__name__} instead of an object")
+            about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{results} cannot be read ({error}): `vreid evaluate {workdir}` writes it again"
+            ) from error
     return Model(
         name=config.model.name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
