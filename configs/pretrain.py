@@ -1,8 +1,8 @@
-"""A small model for real people, trained on drawn ones: OSNet-x0.25 on frames of `walkers/wild`.
+"""A small model for real people, trained on drawn ones: a narrow ResNet on frames of `walkers/wild`.
 
 Nothing but a supervised contrastive loss (τ = 0.1) behind a batch norm neck: four frames of each of 64 people in a batch,
 every frame with a background, a camera and an accident of its own. What decides is variety, not size, so augmentation is
-strong. The model that comes with the library is seed 0 of this:
+strong. OSNet-x0.25 learns half as fast from nothing. The model that comes with the library is seed 0 of this:
 
     python3 -m vreid_jax.main --config=configs/pretrain.py --workdir=runs/pretrain
 
@@ -39,11 +39,15 @@ _AUGMENT = {
 def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = parse_argument(argument)
     config = default("strong_baseline", dataset)
-    config.data.update(name="walkers/wild", height=128, width=64)
+    config.data.update(height=128, width=64)
+    if dataset == "walkers":
+        config.data.name = "walkers/wild"
+    people = 64 if dataset == "walkers" else 8
+    backbone = changes.get("model.backbone", "resnet50")
     config.model = {
         "name": "strong_baseline",
-        "backbone": changes.get("model.backbone", "osnet_x0_25"),
-        "backbone_fields": {},
+        "backbone": backbone,
+        "backbone_fields": {"width": 24, "stage_sizes": (1, 1, 1, 1)} if backbone == "resnet50" else {},
         "pooling": "average",
         "losses_behind": True,
     }
@@ -51,8 +55,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.phases = {
         "frames": phase(
             sampler="identity",
-            batch_size=256,
-            identities_per_batch=64,
+            batch_size=4 * people,
+            identities_per_batch=people,
             clip={"kind": "random", "length": 1, "stride": 1},
             augment=_AUGMENT,
             losses={"softmax": {"weight": 0.0}, "triplet": {"weight": 0.0}, "contrastive": {"weight": 1.0}},
