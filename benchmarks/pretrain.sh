@@ -1,5 +1,5 @@
 #!/bin/sh
-# Train the model in the box: seeds of configs/pretrain.py, and a model file of each. A run that was stopped goes on.
+# Train the model in the box: seeds of the strong baseline on walkers/wild, and a model file of each. A run that was stopped goes on.
 #
 #   benchmarks/pretrain.sh [--config.FIELD=VALUE ...]
 #   SEEDS="0 1 2" OUT=runs VIDEO=vtest.avi TRACKS=vtest_tracks.txt benchmarks/pretrain.sh
@@ -11,8 +11,8 @@ python=${PYTHON:-python3}
 out=${OUT:-runs}
 models=
 for seed in ${SEEDS:-0 1 2}; do
-  "$python" -m vreid_jax.main --config="$here/configs/pretrain.py" --workdir="$out/pretrain-$seed" \
-    --config.seed="$seed" "$@"
+  "$python" -m vreid_jax.main --config="$here/configs/strong_baseline.py:walkers,data.name=walkers/wild" \
+    --workdir="$out/pretrain-$seed" --config.seed="$seed" "$@"
   "$python" -m vreid_jax.cli.command convert "$out/pretrain-$seed" --out="$out/pretrain-$seed.safetensors"
   models="$models --model=$out/pretrain-$seed.safetensors"
 done
