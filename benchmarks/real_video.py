@@ -156,7 +156,7 @@ def main() -> int:
     from vreid_jax.runtime.exit_codes import exit_codes
     from vreid_jax.search import open_source
 
-    setup_process()
+    setup_process(compilation_cache=False)
     with exit_codes("real_video", "interrupted"), tempfile.TemporaryDirectory() as scratch:
         people = Path(scratch) / "people"
         cut = cut_tracklets(
