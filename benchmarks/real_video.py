@@ -70,15 +70,16 @@ def measure(source, embed: Callable, metric: str) -> dict:
     return {**found, "seconds": seconds}
 
 
-def untrained(model, seed: int):
-    """Return a model with fresh weights."""
+def untrained(model, seeds: int) -> list:
+    """Return models with fresh weights, of the seeds from 0 on."""
     import jax
     import numpy as np
 
     length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
     clips = np.zeros((1, length, model.config.data.height, model.config.data.width, 3), np.float32)
-    variables = jax.jit(model.module.init)(jax.random.key(seed), clips)
-    return dataclasses.replace(model, variables=variables)
+    quick: dict = {"xla_backend_optimization_level": 0}  # it runs a few times only, so compile fast
+    init = jax.jit(model.module.init, compiler_options=quick)
+    return [dataclasses.replace(model, variables=init(jax.random.key(seed), clips)) for seed in range(seeds)]
 
 
 def mean(measured: list[dict]) -> dict:
@@ -110,7 +111,7 @@ def measure_all(source, paths: list[str], seeds: int, box: bool) -> dict[str, di
         rows[f"mean of the {given}"] = mean([rows[path] for path in paths])
     if models and seeds:
         first = next(iter(models.values()))
-        fresh = [measure(source, untrained(first, seed).embed_tracklets, first.metric) for seed in range(seeds)]
+        fresh = [measure(source, model.embed_tracklets, model.metric) for model in untrained(first, seeds)]
         rows[f"untrained, {seeds} seeds"] = mean(fresh) if seeds > 1 else fresh[0]
     rows["colour histogram"] = measure(source, lambda tracklets: color_histogram(tracklets, SIZE), "euclidean")
     return rows

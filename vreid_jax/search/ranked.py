@@ -11,6 +11,9 @@ from vreid_jax.errors import InputError
 from vreid_jax.search.gallery import Gallery
 
 
+OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras in which the people are known."
+
+
 @dataclasses.dataclass(frozen=True)
 class Match:
     """A gallery tracklet that was found.
@@ -102,10 +105,7 @@ def undecided(about: Mapping[str, Any]) -> str:
     elsewhere = about.get("measured_on")
     if not elsewhere:
         return "the model was not evaluated, so that no threshold is known"
-    return (
-        f"the model's threshold was measured on {elsewhere} and does not hold for other footage; one that holds has to be "
-        "measured on footage of the same cameras in which the people are known"
-    )
+    return f"the model's threshold was measured on {elsewhere} and does not hold for other footage"
 
 
 def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> np.ndarray:
