@@ -91,6 +91,8 @@ def _plain(match) -> dict:
 
 def text(outcome: dict) -> str:
     """Return a table for each query."""
+    from vreid_jax.search.ranked import OWN_THRESHOLD
+
     rule = outcome["decision"]
     lines = [f"{outcome['gallery']}, {outcome['metric']} distance of {outcome['model']} {outcome['fingerprint']}"]
     if rule:
@@ -101,7 +103,7 @@ def text(outcome: dict) -> str:
             "kind it may be off"
         )
     else:
-        lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}")
+        lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}. {OWN_THRESHOLD}")
     words = {True: "same", False: "other", None: "?"}
     for query in outcome["queries"]:
         lines += [

@@ -14,7 +14,17 @@ from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import Gallery, open_gallery
-from vreid_jax.search.ranked import Decision, Match, at_once, check_cameras, decision, find, left_out, undecided
+from vreid_jax.search.ranked import (
+    OWN_THRESHOLD,
+    Decision,
+    Match,
+    at_once,
+    check_cameras,
+    decision,
+    find,
+    left_out,
+    undecided,
+)
 from vreid_jax.search.sources import gallery_tracklets
 
 MOST_QUERIES = 4096  # searched for, to choose those that are shown
@@ -122,7 +132,10 @@ def _measured_on(gallery: Gallery, rule: Decision) -> str:
 def _caution(gallery: Gallery, rule: Decision | None) -> str:
     """Return what the reader must know before trusting the page."""
     if rule is None:
-        return f"The page shows an order, nearest first, and does not say who is the same person: {undecided(gallery.about)}."
+        return (
+            "The page shows an order, nearest first, and does not say who is the same person: "
+            f"{undecided(gallery.about)}. {OWN_THRESHOLD}"
+        )
     return (
         f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off. Treat "
         "tracklets within it as candidates, not as the same person."

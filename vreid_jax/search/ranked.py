@@ -10,7 +10,6 @@ from vreid_jax import retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.search.gallery import Gallery
 
-
 OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras in which the people are known."
 
 
