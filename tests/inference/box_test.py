@@ -113,22 +113,3 @@ def test_a_model_without_its_classifier_gives_the_same_vectors(untrained, tmp_pa
     assert all("classifier" in name for name in lost)
     frames = np.random.default_rng(0).integers(0, 256, (5, 40, 20, 3), dtype=np.uint8)
     np.testing.assert_array_equal(inference.load(lean).embed(frames), inference.load(whole).embed(frames))
-
-
-def test_half_precision_rounds_kernels_halves_the_file_and_changes_vectors_little(untrained, tmp_path):
-    model = untrained(from_file("strong_baseline"), backbone_fields={"width": 8, "stage_sizes": (1, 1, 1, 1)})
-    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
-    inference.save(model, whole)
-    assert command.main(["convert", str(whole), f"--out={half}", "--half"]) == 0
-    before, after = load_file(whole), load_file(half)
-    assert {value.dtype for name, value in after.items() if name.endswith("kernel")} == {np.dtype(np.float16)}
-    assert {value.dtype for name, value in after.items() if not name.endswith("kernel")} == {np.dtype(np.float32)}
-    assert half.stat().st_size < 0.6 * whole.stat().st_size
-    for name, value in before.items():
-        np.testing.assert_allclose(after[name], value, rtol=2**-11, atol=2**-24)
-    frames = np.random.default_rng(0).integers(0, 256, (5, 40, 20, 3), dtype=np.uint8)
-    loaded = inference.load(half)
-    found, expected = loaded.embed(frames), inference.load(whole).embed(frames)
-    assert 0 < np.linalg.norm(found - expected) < 3e-3 * np.linalg.norm(expected)
-    inference.save(loaded, tmp_path / "again.safetensors")
-    assert inference.load(tmp_path / "again.safetensors").fingerprint == loaded.fingerprint != model.fingerprint

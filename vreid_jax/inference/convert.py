@@ -17,7 +17,6 @@ def convert(
     inflation: str = "mean",
     licence: str = "",
     classifier: bool = True,
-    half: bool = False,
 ) -> Path:
     """Write a `.safetensors` file that describes itself, and its card beside it (`.md`); return the card's path.
 
@@ -31,7 +30,6 @@ def convert(
       licence: under what terms the weights may be used; empty: what the source says, or the terms of what it is made of.
       classifier: whether a run's or a file's classifier of its training identities is kept, which embedding has no use
         for.
-      half: whether the kernels of a run or a file are stored in half precision: see `inference.save`.
 
     Raises:
       InputError: when `source` is no such thing, or nothing can be written.
@@ -54,7 +52,7 @@ def convert(
         if fields:
             raise InputError("fields are for PyTorch weights: name their model, too")
         model = inference.load(source)
-        inference.save(model if classifier else inference.without_classifier(model), out, licence, half)
+        inference.save(model if classifier else inference.without_classifier(model), out, licence)
     return write_card(out)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
@@ -21,7 +20,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
-from vreid_jax.model_files.weights_file import is_kernel, load_weights, preprocessing, read_metadata, save_weights
+from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
@@ -51,18 +50,15 @@ def load(path: str | Path | None = None) -> Model:
     return _from_file(path)
 
 
-def save(model: Model, path: str | Path, licence: str = "", half: bool = False) -> None:
+def save(model: Model, path: str | Path, licence: str = "") -> None:
     """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
 
     Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
-    that of the dataset it was trained on). The vectors and the fingerprint stay the same, but with `half`, which rounds
-    kernels to float16 and halves the file, they become those of the rounded model.
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same.
 
     Raises:
       InputError: when nothing can be written.
     """
-    if half:
-        model = _rounded(model)
     dataset = model.about.get("dataset")
     stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
     own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
@@ -74,17 +70,7 @@ def save(model: Model, path: str | Path, licence: str = "", half: bool = False) 
         {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
     own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
-    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, half_kernels=half, **own)
-
-
-def _rounded(model: Model) -> Model:
-    """Return a model whose kernels are numbers of float16, in float32."""
-
-    def rounded(value: Any) -> np.ndarray:
-        value = np.asarray(value)
-        return value.astype(np.float16).astype(np.float32) if is_kernel(value) else value
-
-    return dataclasses.replace(model, variables=jax.tree.map(rounded, dict(model.variables)))
+    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, **own)
 
 
 def without_classifier(model: Model) -> Model:

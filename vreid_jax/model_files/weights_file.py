@@ -28,14 +28,7 @@ def is_weights_path(path: str | Path) -> bool:
 
 
 def save_weights(
-    path: str | Path,
-    variables: dict[str, Any],
-    model_name: str,
-    fields: dict[str, Any],
-    licence: str,
-    *,
-    half_kernels: bool = False,
-    **more: Any,
+    path: str | Path, variables: dict[str, Any], model_name: str, fields: dict[str, Any], licence: str, **more: Any
 ) -> None:
     """Write float32 variables under names such as `params/layer1_0/conv1/kernel`, with metadata.
 
@@ -45,8 +38,6 @@ def save_weights(
       model_name: one of `models.names()`.
       fields: of `models.create`.
       licence: a sentence.
-      half_kernels: whether kernels are stored as float16, to which the caller has rounded them; `load_weights` gives
-        float32 again.
       **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `scores`,
         `open_set` and `fingerprint`. The library's version is added.
 
@@ -59,8 +50,6 @@ def save_weights(
     path = Path(path)
     check_target(path)
     arrays = flatten_dict(jax.device_get(variables), sep="/")
-    if half_kernels:
-        arrays = {name: value.astype(np.float16) if is_kernel(value) else value for name, value in arrays.items()}
     stated = {"fields": fields, "licence": licence, "library_version": __version__, **more}
     metadata = {"format": FORMAT, "model": model_name}
     metadata |= {name: json.dumps(value) if name in JSON_KEYS else value for name, value in stated.items()}
@@ -141,15 +130,9 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:
-    """Read the float32 variables in a file that `save_weights` wrote; raise `InputError` for any other file."""
+    """Read the variables in a file that `save_weights` wrote; raise `InputError` for any other file."""
     from safetensors.numpy import load_file
 
     if read_metadata(path) is None:
         raise InputError(f"{path} was not written by this library")
-    arrays = {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in load_file(path).items()}
-    return unflatten_dict(arrays, sep="/")
-
-
-def is_kernel(value: Any) -> bool:
-    """Return whether a parameter may be stored in half precision: a kernel rather than a scale, a bias or a statistic."""
-    return value.ndim > 1
+    return unflatten_dict(load_file(path), sep="/")
