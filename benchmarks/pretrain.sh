@@ -13,10 +13,11 @@ models=
 for seed in ${SEEDS:-0 1 2}; do
   "$python" -m vreid_jax.main --config="$here/configs/strong_baseline.py:walkers,data.name=walkers/wild" \
     --workdir="$out/pretrain-$seed" --config.seed="$seed" "$@"
-  "$python" -m vreid_jax.cli.command convert "$out/pretrain-$seed" --out="$out/pretrain-$seed.safetensors"
+  "$python" -m vreid_jax.cli.command convert "$out/pretrain-$seed" --out="$out/pretrain-$seed.safetensors" \
+    --without-classifier --half --licence=Apache-2.0
   models="$models --model=$out/pretrain-$seed.safetensors"
 done
 if [ -n "${VIDEO:-}" ]; then
   # shellcheck disable=SC2086  # one word a model
-  "$python" "$here/benchmarks/real_video.py" "$VIDEO" "$TRACKS" $models
+  "$python" "$here/benchmarks/real_video.py" "$VIDEO" "$TRACKS" --no-box $models
 fi

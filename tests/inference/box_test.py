@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file
 
 import vreid_jax
@@ -113,3 +114,25 @@ def test_a_model_without_its_classifier_gives_the_same_vectors(untrained, tmp_pa
     assert all("classifier" in name for name in lost)
     frames = np.random.default_rng(0).integers(0, 256, (5, 40, 20, 3), dtype=np.uint8)
     np.testing.assert_array_equal(inference.load(lean).embed(frames), inference.load(whole).embed(frames))
+
+
+def test_half_the_size_is_a_model_of_its_own_that_is_nearly_the_same(toy_module, untrained, tmp_path):
+    model = untrained(toy_module.get_config("walkers"))
+    whole, small = tmp_path / "whole.safetensors", tmp_path / "small.safetensors"
+    inference.save(model, whole)
+    assert command.main(["convert", str(whole), f"--out={small}", "--half"]) == 0
+    loaded = inference.load(small)
+    kept, given = (flatten_dict(one.variables["params"]) for one in (loaded, model))
+    for name, value in given.items():
+        assert kept[name].dtype == np.float32
+        np.testing.assert_array_equal(kept[name], value.astype(np.float16).astype(np.float32))
+    assert {value.dtype for name, value in load_file(small).items() if name.startswith("params/")} == {
+        np.dtype("float16")
+    }
+    assert loaded.fingerprint == read_metadata(small)["fingerprint"] != model.fingerprint
+    inference.save(loaded, tmp_path / "again.safetensors", half=True)
+    assert inference.load(tmp_path / "again.safetensors").fingerprint == loaded.fingerprint
+    model.variables["params"]["spatial"]["conv"]["kernel"][0, 0, 0, 0, 0] = 7e4
+    with pytest.raises(InputError, match="beyond 65504, the largest float16"):
+        inference.save(model, tmp_path / "large.safetensors", half=True)
+    assert not (tmp_path / "large.safetensors").exists()

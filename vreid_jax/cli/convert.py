@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", help="file to write, .safetensors, its card beside it; without it nothing is written")
     parser.add_argument("--card", action="store_true", help="print the card of a model file; nothing is converted")
     parser.add_argument("--without-classifier", action="store_true", help="leave out what only training needs")
+    parser.add_argument("--half", action="store_true", help="round the parameters to float16: half the size")
     parser.add_argument("--model", default="", help="of PyTorch weights: a name of models.names(), e.g. resnet50_i3d")
     add_weight_arguments(parser)
 
@@ -46,6 +47,7 @@ def run(flags: argparse.Namespace) -> dict:
             inflation=flags.inflation,
             licence=flags.licence,
             classifier=not flags.without_classifier,
+            half=flags.half,
         )
     elif flags.model:
         raise InputError("PyTorch weights say nothing of themselves: give --out=FILE.safetensors")

@@ -17,6 +17,7 @@ def convert(
     inflation: str = "mean",
     licence: str = "",
     classifier: bool = True,
+    half: bool = False,
 ) -> Path:
     """Write a `.safetensors` file that describes itself, and its card beside it (`.md`); return the card's path.
 
@@ -30,6 +31,7 @@ def convert(
       licence: under what terms the weights may be used; empty: what the source says, or the terms of what it is made of.
       classifier: whether a run's or a file's classifier of its training identities is kept, which embedding has no use
         for.
+      half: whether a run's or a file's parameters are rounded to float16 (see `inference.save`).
 
     Raises:
       InputError: when `source` is no such thing, or nothing can be written.
@@ -52,7 +54,7 @@ def convert(
         if fields:
             raise InputError("fields are for PyTorch weights: name their model, too")
         model = inference.load(source)
-        inference.save(model if classifier else inference.without_classifier(model), out, licence)
+        inference.save(model if classifier else inference.without_classifier(model), out, licence, half=half)
     return write_card(out)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
@@ -50,15 +51,22 @@ def load(path: str | Path | None = None) -> Model:
     return _from_file(path)
 
 
-def save(model: Model, path: str | Path, licence: str = "") -> None:
+def save(model: Model, path: str | Path, licence: str = "", *, half: bool = False) -> None:
     """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
 
     Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
-    that of the dataset it was trained on). The vectors and the fingerprint stay the same.
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same. With `half` the parameters are
+    rounded to float16, which makes the file half as large: what is loaded from it computes in float32 again, is that of
+    the rounded parameters, and has their fingerprint.
 
     Raises:
       InputError: when nothing can be written.
     """
+    variables = dict(model.variables)
+    if half:
+        variables["params"] = jax.tree.map(_to_half, variables["params"])
+        rounded = jax.tree.map(lambda value: value.astype(np.float32), variables)
+        model = dataclasses.replace(model, variables=rounded)
     dataset = model.about.get("dataset")
     stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
     own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
@@ -70,7 +78,17 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
         {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
     own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
-    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, **own)
+    save_weights(path, variables, model.name, dict(model.fields), stated, **own)
+
+
+def _to_half(values) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(values).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise InputError(
+            "a parameter is beyond 65504, the largest float16: the file cannot be written in half precision"
+        )
+    return rounded
 
 
 def without_classifier(model: Model) -> Model:
