@@ -16,14 +16,14 @@ from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
-from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
-from vreid_jax.data.source import Tracklets, TrackletSource
+from vreid_jax.data.samplers import IdentitySampler, Sampler, ShuffleSampler
+from vreid_jax.data.source import Tracklets
 from vreid_jax.errors import InputError
 
 FRAMES_PER_ITEM = 256  # longer tracklets are evaluated in pieces of about this many frames
 
 
-def make_sampler(source: Any, phase: Phase, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source: Any, phase: Phase, seed: int) -> Sampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
@@ -60,7 +60,7 @@ def num_batches_per_epoch(source: Any, phase: Phase) -> int:
 
 
 def train_batches(
-    source: TrackletSource,
+    source: Tracklets,
     phase: Phase,
     *,
     size: tuple[int, int],
@@ -68,6 +68,7 @@ def train_batches(
     num_batches: int,
     num_threads: int,
     shard: tuple[int, int] = (0, 1),
+    sampler: Sampler | None = None,
 ) -> grain.DatasetIterator[dict[str, Any]]:
     """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
 
@@ -79,6 +80,7 @@ def train_batches(
       num_batches: length of the iteration.
       num_threads: decoding threads.
       shard: (process index, number of processes); each process gets a contiguous part of the global batch.
+      sampler: in place of the one that the phase names.
 
     Returns:
       An iterator with `get_state` and `set_state` over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
@@ -91,7 +93,7 @@ def train_batches(
       InputError: if the split is too small for the sampler, if the batch cannot be divided among the processes, and
         for what `check_clip` refuses.
     """
-    sampler = make_sampler(source, phase, seed)
+    sampler = make_sampler(source, phase, seed) if sampler is None else sampler
     process, num_processes = shard
     local, rest = divmod(sampler.batch_size, num_processes)
     if rest:
