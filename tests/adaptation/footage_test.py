@@ -56,7 +56,8 @@ def test_of_too_many_tracks_some_are_drawn_by_the_seed():
     def drawn(seed):
         return usable(many, AdaptationSettings(most_tracks=20, seed=seed)).spans[:, 0].tolist()
 
-    assert len(set(drawn(0))) == 20 and drawn(0) == sorted(drawn(0)) == drawn(0)
+    assert len(set(drawn(0))) == 20
+    assert drawn(0) == sorted(drawn(0)) == drawn(0)
     assert drawn(0) != drawn(1)
 
 
@@ -73,7 +74,8 @@ def test_a_video_gives_times_and_a_folder_does_not(walkers_video, tmp_path):
     video, tracks = tmp_path / "video.avi", tmp_path / "tracks.txt"
     walkers_video(video, tracks)
     opened = open_footage([str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
-    assert len(opened) == 8 and opened.names == (str(video),)
+    assert len(opened) == 8
+    assert opened.names == (str(video),)
     # Four walk in the first half of the video and four in the second.
     assert opened.spans.tolist() == [[1, 24]] * 4 + [[25, 48]] * 4
     expected = np.kron(np.eye(2), np.ones((4, 4))) - np.eye(8)
@@ -86,7 +88,8 @@ def test_several_inputs_share_no_clock(walkers_video, tmp_path):
     walkers_video(video, tracks)
     one = open_footage([str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
     both = open_footage([str(tmp_path / "cut"), str(tmp_path / "cut")])
-    assert len(both) == 16 and len(both.names) == 2
+    assert len(both) == 16
+    assert len(both.names) == 2
     assert not set(both.scenes[:8]) & set(both.scenes[8:])
     np.testing.assert_array_equal(both.tracklets.read(9, np.arange(3)), one.tracklets.read(1, np.arange(3)))
     with pytest.raises(InputError, match="are of one video, and 2 inputs are given"):

@@ -1,7 +1,6 @@
 """The batches of an adaptation: clips of real tracks with what is known of their pairs, and labelled drawn people."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from vreid_jax.config.phases import Clip
 from vreid_jax.config.run import Stream
 from vreid_jax.data.clips import TRAIN_KINDS
 from vreid_jax.inference import Model
+from vreid_jax.settings import Group
 
 STATISTICS_BATCHES = 8
 FRAMES_OF_A_HALF = 16  # that are embedded, about
@@ -24,7 +24,7 @@ def training_clips(model: Model) -> dict[str, Clip]:
     return {name: _training_clip(stream, phases) for name, stream in model.streams.items()}
 
 
-def _training_clip(stream: Stream, phases: Mapping[str, Any]) -> Clip:
+def _training_clip(stream: Stream, phases: Group) -> Clip:
     for phase in reversed(list(phases.values())):
         clip = phase.clip
         if dict(phase.apply) == dict(stream.apply) and clip.num_clips == 1 and clip.kind in TRAIN_KINDS:

@@ -30,6 +30,10 @@ class Relations:
         """Number of people."""
         return len(np.unique(self.identities))
 
+    def of(self, rows: Int[np.ndarray, " M"]) -> "Relations":
+        """Return what is believed of some of the tracks."""
+        return Relations(self.identities[rows], self.different[np.ix_(rows, rows)], self.threshold)
+
 
 def relate(
     distances: Float[np.ndarray, "N N"],

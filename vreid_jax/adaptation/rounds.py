@@ -8,6 +8,7 @@ CVPR 2019).
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ from vreid_jax.adaptation.linking import Relations, relate
 from vreid_jax.adaptation.pieces import Pieces
 from vreid_jax.adaptation.score import held_back_score
 from vreid_jax.adaptation.settings import AdaptationSettings
-from vreid_jax.adaptation.step import AdaptationState, make_step, measure_statistics, new_state
+from vreid_jax.adaptation.step import AdaptationState, Streams, make_statistics, make_step, new_state
 from vreid_jax.errors import NonFiniteLoss
 from vreid_jax.evaluation.features import extract_stream, fuse
 from vreid_jax.inference import Model
@@ -110,10 +111,101 @@ def adapt(
     footage = usable(footage, settings)
     together = seen_together(footage, settings.least_overlap)
     training, held = split_held_back(len(footage), settings.held_back, settings.seed)
-    tracklets = footage.chosen(training).tracklets
-    halves = Pieces(footage.tracklets, 2)
+    tracklets, known_together = footage.chosen(training).tracklets, together[np.ix_(training, training)]
     frames = statistics_batches(model, tracklets, settings)
     streams = {name: stream.apply for name, stream in model.streams.items()}
+    measure = make_statistics(model.network, streams)
+    optimizer, step = _make_step(model, streams, settings)
+    view = functools.partial(_view, model, Pieces(footage.tracklets, 2), together, settings)
+
+    seen = view(model.variables)
+    # Who is not whom, as the model that was given sees it, so that all rounds are measured alike.
+    score = functools.partial(held_back_score, held=held, different=seen.relations.different)
+    standing = Standing((), UNTOUCHED, model.variables)
+
+    def judged(number: int, variables: Mapping[str, Any], seen: View, people: int, loss: float) -> Standing:
+        done = Round(number, people, loss, score(seen.first, seen.second))
+        tell(done)
+        return standing.after(done, variables)
+
+    standing = judged(UNTOUCHED, model.variables, seen, len(training), math.nan)
+    variables = {**model.variables, "batch_stats": measure(model.variables, frames)}
+    seen = view(variables)
+    standing = judged(STATISTICS, variables, seen, len(training), math.nan)
+    state = new_state(variables, optimizer)
+    total = settings.rounds * settings.steps
+    with tqdm(total=total, desc="adapting", unit="step", disable=not progress, leave=False) as bar:
+        for number in range(1, settings.rounds + 1):
+            relations = seen.relations.of(training)
+            real = real_batches(model, tracklets, relations, known_together, settings, number=number)
+            drawn = synthetic_batches(model, synthetic, settings, number=number)
+            state, loss = _train(step, state, zip(real, drawn, strict=True), stop, bar)
+            if stop.number:
+                break
+            if not math.isfinite(loss):
+                raise NonFiniteLoss(
+                    f"the loss of round {number} is {loss}: a smaller learning rate is the usual remedy"
+                )
+            variables = jax.device_get(state.variables)
+            variables = {**variables, "batch_stats": measure(variables, frames)}
+            seen = view(variables)
+            standing = judged(number, variables, seen, relations.people, loss)
+            if number - max(standing.best, 0) >= settings.patience:
+                break
+    return Adapted(
+        model=dataclasses.replace(model, variables=standing.variables),
+        best=standing.best,
+        rounds=standing.rounds,
+        tracks=len(footage),
+        held_back=len(held),
+        certain=int(np.triu(together).sum()),
+        interrupted=bool(stop.number),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """The rounds so far, and the best of them with its variables."""
+
+    rounds: tuple[Round, ...]
+    best: int
+    variables: Mapping[str, Any]
+
+    def after(self, done: Round, variables: Mapping[str, Any]) -> "Standing":
+        """Return the standing after another round."""
+        rounds = (*self.rounds, done)
+        if self.rounds and done.score <= max(each.score for each in self.rounds):
+            return Standing(rounds, self.best, self.variables)
+        return Standing(rounds, done.number, variables)
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """How a model sees all tracks: the vectors [N, D], at length 1, of their first and second halves, and who is whom."""
+
+    first: np.ndarray
+    second: np.ndarray
+    relations: Relations
+
+
+def _view(
+    model: Model, halves: Pieces, together: np.ndarray, settings: AdaptationSettings, variables: Mapping[str, Any]
+) -> View:
+    found = fuse(
+        {
+            name: extract_stream(model.network, variables, halves, scoring_stream(stream), model.extraction())
+            for name, stream in model.streams.items()
+        }
+    )
+    found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    first, second = found[0::2], found[1::2]
+    distances = retrieval.pairwise_distance(first + second, first + second, metric="cosine")
+    relations = relate(distances, 1 - (first * second).sum(1), together, settings.false_links)
+    return View(first, second, relations)
+
+
+def _make_step(model: Model, streams: Streams, settings: AdaptationSettings):
+    """Return the optimizer and the jitted step."""
     phase = settings.phase(next(iter(training_clips(model).values())), 2 * settings.tracks_per_batch)
     optimizer = make_optimizer(phase, settings.rounds * settings.steps)
     step = make_step(
@@ -125,60 +217,7 @@ def adapt(
         decay=settings.average,
         seed=settings.seed,
     )
-
-    def with_statistics(variables: Mapping[str, Any]) -> dict[str, Any]:
-        statistics = measure_statistics(model.network, streams, variables, frames)
-        return jax.device_get({**variables, "batch_stats": statistics})
-
-    done: list[Round] = []
-    best, best_variables = UNTOUCHED, dict(model.variables)
-    reference: Relations | None = (
-        None  # who is not whom, as the model that was given sees it: the measure stays the same
-    )
-
-    def judge(number: int, variables: dict[str, Any], people: int, loss: float) -> Relations:
-        nonlocal best, best_variables, reference
-        first, second = _embed_halves(model, variables, halves)
-        relations = _relate(model, first, second, together, settings)
-        reference = reference or relations
-        score = held_back_score(first, second, held, reference.different)
-        if not done or score > max(each.score for each in done):
-            best, best_variables = number, variables
-        done.append(Round(number, people, loss, score))
-        tell(done[-1])
-        return relations
-
-    judge(UNTOUCHED, dict(model.variables), len(training), math.nan)
-    started = with_statistics(model.variables)
-    relations = judge(STATISTICS, started, len(training), math.nan)
-    state = new_state(started, optimizer)
-    bar = tqdm(total=settings.rounds * settings.steps, desc="adapting", unit="step", disable=not progress, leave=False)
-    with bar:
-        for number in range(1, settings.rounds + 1):
-            known = _of(relations, training)
-            batches = real_batches(
-                model, tracklets, known, together[np.ix_(training, training)], settings, number=number
-            )
-            drawn = synthetic_batches(model, synthetic, settings, number=number)
-            state, loss = _train(step, state, zip(batches, drawn, strict=True), stop, bar)
-            if stop.number:
-                break
-            if not math.isfinite(loss):
-                raise NonFiniteLoss(
-                    f"the loss of round {number} is {loss}: a smaller learning rate is the usual remedy"
-                )
-            relations = judge(number, with_statistics(state.variables), known.people, loss)
-            if number - max(best, 0) >= settings.patience:
-                break
-    return Adapted(
-        model=dataclasses.replace(model, variables=best_variables),
-        best=best,
-        rounds=tuple(done),
-        tracks=len(footage),
-        held_back=len(held),
-        certain=int(np.triu(together).sum()),
-        interrupted=bool(stop.number),
-    )
+    return optimizer, step
 
 
 def _train(step, state: AdaptationState, batches, stop: StopRequest, bar) -> tuple[AdaptationState, float]:
@@ -191,30 +230,3 @@ def _train(step, state: AdaptationState, batches, stop: StopRequest, bar) -> tup
         losses.append(found["real"])
         bar.update()
     return state, float(np.mean(jax.device_get(losses))) if losses else math.nan
-
-
-def _embed_halves(model: Model, variables: Mapping[str, Any], halves: Pieces) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors [N, D] of the first halves of all tracks, at length 1, and those of the second halves."""
-    found = fuse(
-        {
-            name: extract_stream(model.network, variables, halves, scoring_stream(stream), model.extraction())
-            for name, stream in model.streams.items()
-        }
-    )
-    found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-    return found[0::2], found[1::2]
-
-
-def _relate(
-    model: Model, first: np.ndarray, second: np.ndarray, together: np.ndarray, settings: AdaptationSettings
-) -> Relations:
-    """Relate all tracks by the vectors of their halves."""
-    both = first + second
-    distances = retrieval.pairwise_distance(both, both, metric="cosine")
-    halves = 1 - (first * second).sum(1)
-    return relate(distances, halves, together, settings.false_links)
-
-
-def _of(relations: Relations, rows: np.ndarray) -> Relations:
-    """Return what is believed of some of the tracks."""
-    return Relations(relations.identities[rows], relations.different[np.ix_(rows, rows)], relations.threshold)

@@ -1,6 +1,6 @@
 """The jitted step of an adaptation, and batch statistics measured anew."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -103,23 +103,13 @@ def make_step(
     return jax.jit(step, donate_argnums=0)
 
 
-def measure_statistics(
-    network: Network, streams: Streams, variables: Mapping[str, Any], batches: Iterable[Mapping[str, np.ndarray]]
-) -> Any:
-    """Return the batch statistics of a model on real frames: the mean over batches of each batch's own.
+def make_statistics(network: Network, streams: Streams) -> Callable[[Mapping[str, Any], Sequence[Any]], Any]:
+    """Build `measure(variables, batches) -> batch_stats`: the mean over real batches of each batch's own statistics.
 
     A batch norm replaces a running value r by m·r + (1 - m)·b, of which only the module knows m. From r = 0 and r = 1
-    both follow, whatever m is. Statistics that no stream uses stay as they are.
-
-    Args:
-      network: of the variables.
-      streams: which the model has.
-      variables: of the model.
-      batches: at least one; for every stream frames uint8 [B, T, H, W, 3].
+    both follow, whatever m is. Statistics that no stream uses stay as they are. A batch, of which there is at least one,
+    holds for every stream frames uint8 [B, T, H, W, 3].
     """
-    before = dict(variables).get("batch_stats", {})
-    if not jax.tree.leaves(before):
-        return before
 
     @jax.jit
     def seen(params, batch_stats, batch):
@@ -135,15 +125,17 @@ def measure_statistics(
             batch_stats = {**batch_stats, **dict(changed.get("batch_stats", {}))}
         return batch_stats
 
-    params, zero = variables["params"], jax.tree.map(jnp.zeros_like, before)
-    found, last = [], {}
-    for last in batches:
-        found.append(seen(params, zero, last))
-    ones = seen(params, jax.tree.map(jnp.ones_like, before), last)
-    total = jax.tree.map(lambda *parts: sum(parts) / len(parts), *found)
+    def measured(old, one, none, *parts):
+        weight = 1 - np.median(one - none)  # 1 - m, the same for all channels
+        return np.float32(np.mean(parts, 0) / weight) if weight > LEAST_WEIGHT else old
 
-    def measured(old, one, none, mean):
-        weight = 1 - jnp.median(one - none)  # 1 - m, the same for all channels
-        return jnp.where(weight > LEAST_WEIGHT, mean / jnp.maximum(weight, LEAST_WEIGHT), old)
+    def measure(variables, batches):
+        before = jax.device_get(dict(variables).get("batch_stats", {}))
+        if not jax.tree.leaves(before):
+            return before
+        zero, ones = (jax.tree.map(lambda x, start=start: np.full_like(x, start), before) for start in (0, 1))
+        found = [jax.device_get(seen(variables["params"], zero, batch)) for batch in batches]
+        one = jax.device_get(seen(variables["params"], ones, batches[-1]))
+        return jax.tree.map(measured, before, one, found[-1], *found)
 
-    return jax.tree.map(measured, before, ones, found[-1], total)
+    return measure
