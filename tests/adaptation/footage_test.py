@@ -42,12 +42,12 @@ def test_other_scenes_and_unknown_times_say_nothing():
 
 
 def test_too_few_tracks_are_refused_with_what_to_do():
-    settings = AdaptationSettings(least_tracks=4, least_frames=8)
-    with pytest.raises(InputError, match=r"video.avi has 3 tracks of at least 8 frames, and 4 are needed .* film"):
+    settings = AdaptationSettings(least_tracks=6, least_frames=8)
+    with pytest.raises(InputError, match=r"video.avi has 3 tracks of at least 8 frames, and 6 are needed .* film"):
         usable(footage([[1, 9]] * 5, lengths=[8, 7, 9, 30, 2]), settings)
-    kept = usable(footage([[n, n + 9] for n in range(5)], lengths=[8, 7, 9, 30, 8]), settings)
-    assert kept.tracklets.tracklet_ids.tolist() == ["t0", "t2", "t3", "t4"]
-    assert kept.spans[:, 0].tolist() == [0, 2, 3, 4]
+    kept = usable(footage([[n, n + 9] for n in range(7)], lengths=[8, 7, 9, 30, 8, 8, 8]), settings)
+    assert kept.tracklets.tracklet_ids.tolist() == ["t0", "t2", "t3", "t4", "t5", "t6"]
+    assert kept.spans[:, 0].tolist() == [0, 2, 3, 4, 5, 6]
 
 
 def test_of_too_many_tracks_some_are_drawn_by_the_seed():
@@ -67,7 +67,7 @@ def test_a_part_is_held_back_and_every_track_is_in_one_part():
     assert sorted([*training, *held]) == list(range(20))
     np.testing.assert_array_equal(held, split_held_back(20, 0.2, seed=3)[1])
     assert held.tolist() != split_held_back(20, 0.2, seed=4)[1].tolist()
-    assert len(split_held_back(4, 0.1, seed=0)[1]) == 2
+    assert len(split_held_back(12, 0.1, seed=0)[1]) == 4
 
 
 def test_a_video_gives_times_and_a_folder_does_not(walkers_video, tmp_path):

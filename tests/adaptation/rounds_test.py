@@ -50,7 +50,7 @@ def test_an_adaptation_scores_the_model_its_statistics_and_every_round(adapted, 
     assert [math.isnan(each.loss) for each in adapted.rounds] == [True, True, False, False]
     assert all(np.isfinite(each.score) and each.score <= 0 for each in adapted.rounds)
     assert all(1 <= each.people <= adapted.tracks - adapted.held_back for each in adapted.rounds)
-    assert (adapted.tracks, adapted.held_back, adapted.certain) == (8, 2, 12)
+    assert (adapted.tracks, adapted.held_back, adapted.certain) == (8, 4, 12)
     scores = {each.number: each.score for each in adapted.rounds}
     assert scores[adapted.best] == max(scores.values())
     assert not adapted.interrupted

@@ -13,6 +13,7 @@ from vreid_jax.search import open_gallery, open_source
 from vreid_jax.search.sources import Source, gallery_tracklets
 
 UNKNOWN = -1  # for a frame number
+LEAST_HELD_BACK = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,7 @@ def seen_together(footage: Footage, least_overlap: int = 1) -> Bool[np.ndarray, 
 
 
 def split_held_back(count: int, share: float, seed: int) -> tuple[Int[np.ndarray, " T"], Int[np.ndarray, " H"]]:
-    """Return the rows to train on and those that are held back, both sorted; at least two are held back."""
-    held = max(2, round(share * count))
+    """Return the rows to train on and those that are held back, both sorted; four are held back at least."""
+    held = max(LEAST_HELD_BACK, round(share * count))
     order = np.random.default_rng((seed, 2)).permutation(count)
     return np.sort(order[held:]), np.sort(order[:held])

@@ -119,8 +119,9 @@ def adapt(
     view = functools.partial(_view, model, Pieces(footage.tracklets, 2), together, settings)
 
     seen = view(model.variables)
-    # Who is not whom, as the model that was given sees it, so that all rounds are measured alike.
-    score = functools.partial(held_back_score, held=held, different=seen.relations.different)
+    # Among all whom the model that was given does not take for the same person, so that all rounds are measured alike.
+    others = seen.relations.identities[:, None] != seen.relations.identities[None]
+    score = functools.partial(held_back_score, held=held, others=others)
     standing = Standing((), UNTOUCHED, model.variables)
 
     def judged(number: int, variables: Mapping[str, Any], seen: View, people: int, loss: float) -> Standing:

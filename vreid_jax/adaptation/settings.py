@@ -10,6 +10,7 @@ from vreid_jax.settings import AT_LEAST_ONE, BELOW_ONE, FROM_0_TO_1, NOT_NEGATIV
 Number = float | int
 WHOLE_FROM_2 = Rule(lambda x: isinstance(x, int) and x >= 2, "it is a whole number of at least 2")
 SEED = Rule(lambda seed: isinstance(seed, int) and 0 <= seed < 2**32, "it must be at least 0 and below 2**32")
+LEAST = Rule(lambda x: isinstance(x, int) and x >= 6, "it is a whole number of at least 6")
 SHARE = Rule(lambda x: isinstance(x, int | float) and 0 < x <= 0.5, "it is a share above 0 and at most 0.5")
 
 AUGMENTATION = Augmentation(
@@ -41,7 +42,7 @@ class AdaptationSettings(Settings):
       average: decay of the average of the weights, which is what is scored and kept; 0 for none.
       temperature: τ of the contrastive loss.
       synthetic_weight: weight of the loss of the synthetic people.
-      held_back: share of the tracks that are not trained on, but scored.
+      held_back: share of the tracks that are not trained on, but scored; four at least.
       false_links: share of the pairs known to be two people that would be linked, at most.
       least_tracks: below so many tracks the footage is refused.
       least_frames: shorter tracks are left out.
@@ -63,7 +64,7 @@ class AdaptationSettings(Settings):
     synthetic_weight: Annotated[Number, NOT_NEGATIVE] = 1.0
     held_back: Annotated[Number, SHARE] = 0.2
     false_links: Annotated[Number, FROM_0_TO_1] = 0.02
-    least_tracks: Annotated[int, WHOLE_FROM_2] = 12
+    least_tracks: Annotated[int, LEAST] = 12
     least_frames: Annotated[int, WHOLE_FROM_2] = 8
     most_tracks: Annotated[int, AT_LEAST_ONE] = 1000
     least_overlap: Annotated[int, AT_LEAST_ONE] = 3
