@@ -17,7 +17,7 @@ from vreid_jax.inference import Model
 from vreid_jax.inference.loading import stream_of
 
 SYSTEMS = ("m3d", "nonlocal3d", "person_vlad", "clip_similarity", "strong_baseline")
-NARROW = {"osnet_x0_25": {"width": 4}, "resnet50_bnneck": {"width": 4}}
+NARROW = {"osnet_x0_25": {}, "resnet50_bnneck": {"width": 4}}
 FEW = AdaptationSettings(rounds=1, steps=2, tracks_per_batch=4, least_tracks=6)
 
 

@@ -122,7 +122,7 @@ def make_statistics(network: Network, streams: Streams) -> Callable[[Mapping[str
                 mutable=["batch_stats"],
                 **apply,
             )
-            batch_stats = {**batch_stats, **dict(changed.get("batch_stats", {}))}
+            batch_stats = {**batch_stats, **cast(dict[str, Any], changed.get("batch_stats", {}))}
         return batch_stats
 
     def measured(old, one, none, *parts):
