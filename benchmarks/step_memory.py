@@ -9,78 +9,30 @@ which takes one step on zeros: then the line ends with the peak memory of the pr
 """
 
 import argparse
-import functools
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from backbones import resident
 from jax.experimental import topologies
+from programs import training_step
 
-from vreid_jax import models
 from vreid_jax.config import from_file, literal, set_field
-from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
-from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.runtime import setup_process
-from vreid_jax.runtime.dtype import compute_dtype
-from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.runtime.xla_flags import ONEDNN_FLAG
-from vreid_jax.training.network import Network, normalisation
-from vreid_jax.training.objective import memories
-from vreid_jax.training.optimizers import make_optimizer
-from vreid_jax.training.state import TrainState, split_params
-from vreid_jax.training.step import make_train_step
 
 GB = 1e9
 
 
 def step_memory(config, name: str, identities: int, tracklets: int, device, run: bool) -> tuple[int, int, float]:
     """Return bytes of arguments and of temporaries of a phase's step compiled for `device`, and megabytes when run."""
-    settings = parse_run(config)
-    phase, entry = settings.phases[name], models.entry(settings.model)
-    own = dict(settings.model_fields)
-    if "dtype" in entry.fields:
-        own["dtype"] = compute_dtype(settings.dtype)
-    module = models.create(settings.model, num_classes=identities, **own)
-
-    def clip(length: int):
-        return jax.ShapeDtypeStruct((1, length, *settings.data.size, 3), jnp.float32)
-
-    longest = max(other.clip.num_frames for other in settings.phases.values())
-    variables = dict(jax.eval_shape(module.init, jax.random.key(0), clip(longest)))
-    optimizer = make_optimizer(phase, 1000)
-
-    def new_state(variables):
-        apply = functools.partial(module.apply, train=False, **phase.apply)
-        feature = jax.eval_shape(apply, variables, clip(phase.clip.num_frames))["feature"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=optimizer.init(split_params(variables["params"], phase.train)[0]),
-            extra=memories(phase.losses, feature.shape[-1], identities, False, {}),
-        )
-
-    state = jax.eval_shape(new_state, variables)
-    source = SimpleNamespace(num_frames=np.zeros(tracklets))
-    batch, cache = PhaseData(phase, settings, None, source, None).abstract(module, variables)
-    step = make_train_step(
-        Network(module, **normalisation(settings.data, entry)),
-        phase,
-        optimizer,
-        make_mesh([device]),
-        seed=0,
-        update=entry.update,
-    )
-    arguments = state.replace(extra={**state.extra, **cache}), batch
-    program = step.lower(*arguments).compile()
+    step = training_step(config, name, device, identities=identities, tracklets=tracklets)
+    program = step.lower().compile()
     found = program.memory_analysis()
-    return found.argument_size_in_bytes, found.temp_size_in_bytes, most_held(program, arguments) if run else 0.0
+    return found.argument_size_in_bytes, found.temp_size_in_bytes, most_held(program, step.arguments) if run else 0.0
 
 
 def most_held(program, arguments) -> float:

@@ -13,6 +13,7 @@ from vreid_jax import main
 
 ROOT = Path(__file__).parents[1]
 M3D = str(ROOT / "configs" / "m3d.py")
+DICTIONARY = "def get_config(argument):\n    return {'seed': 0}\n"
 OTHER = str(ROOT / "tests" / "files_test.py")  # is not a configuration
 
 
@@ -79,6 +80,12 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(call, flags, words
     settings = [f"--config.data.data_dir={tmp_path}"] if flags[0].startswith(f"--config={M3D}") else []
     assert words in one_sentence(call(*flags, *settings))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_configuration_of_another_type_is_named(call, tmp_path):
+    (tmp_path / "mine.py").write_text(DICTIONARY)
+    said = one_sentence(call(f"--config={tmp_path / 'mine.py'}"))
+    assert said.endswith("mine.py returns a dict; it must return a ConfigDict")
 
 
 def test_without_a_configuration_it_says_what_to_give():

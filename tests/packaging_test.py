@@ -25,6 +25,7 @@ command.ensure_finalized()
 command.editable_mode = False
 print(json.dumps(command.get_outputs(include_bytecode=False)))
 """
+EMBED = "import numpy, vreid_jax; print(vreid_jax.load().embed(numpy.zeros((2, 40, 20, 3), numpy.uint8)).shape)"
 
 
 @pytest.fixture
@@ -56,6 +57,9 @@ def test_a_wheel_carries_the_configurations_and_every_file_of_the_package(source
     }
     package = {path.relative_to(sources).as_posix() for path in (sources / "vreid_jax").rglob("*") if path.is_file()}
     assert outputs == package | configs
+    shipped = "vreid_jax/inference/shipped/people"
+    assert {f"{shipped}.safetensors", f"{shipped}.md"} <= outputs
+    assert sum((sources / name).stat().st_size for name in package) < 5e6  # the package stays small
 
 
 def test_the_configurations_that_come_with_the_library_are_those_of_the_repository():
@@ -100,7 +104,11 @@ def test_a_wheel_works_without_the_repository(installed, tmp_path):
     where = installed("python", "-c", "import vreid_jax; print(vreid_jax.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path / "fresh")
     assert "\n  clip-pairs " in installed("vreid", "--help")
-    assert "clip_similarity, m3d, nonlocal3d, person_vlad, strong_baseline" in installed("vreid", "train", "--help")
+    assert "clip_similarity, m3d, nonlocal3d, person_vlad, strong_baseline" in installed(
+        "vreid", "train", "--help"
+    )
+    assert "# The model in the box" in installed("vreid", "convert", "--card")
+    assert "(768,)" in installed("python", "-c", EMBED)
     assert "tracklets train 35, query 18" in installed("vreid", "data", "build", "walkers/tiny")
     flags = [f"--config.{name}" for name in ("data.name=walkers/tiny", "model.width=4", "model.stage_sizes=(1,1,1,1)")]
     for phase in ("spatial", "temporal"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -23,7 +24,7 @@ class Rule:
 
 
 def _number(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, numbers.Real) and bool(accepts(value))
+    return lambda value: isinstance(value, numbers.Real) and math.isfinite(value) and bool(accepts(value))
 
 
 def each(rule: Rule, words: str) -> Rule:

@@ -90,9 +90,10 @@ def test_each_kind_of_error_is_one_sentence_and_has_its_exit_code(capsys, error,
     assert printed.err == f"underway\nfail: {said}\n"
 
 
-def test_a_mistake_in_the_program_keeps_its_traceback():
-    with pytest.raises(TypeError), exit_codes.exit_codes("fail"):
-        len(3)
+@pytest.mark.parametrize("error", [TypeError, NotImplementedError, RecursionError])
+def test_a_mistake_in_the_program_keeps_its_traceback(error):
+    with pytest.raises(error), exit_codes.exit_codes("fail"):
+        raise error
 
 
 @pytest.mark.parametrize(

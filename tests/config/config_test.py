@@ -1,5 +1,6 @@
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -146,9 +147,14 @@ def test_a_phase_has_no_fields_but_its_own():
         config.phase(optimizer={"learning_rat": 0.1})
 
 
-def test_the_compute_dtype():
+def test_the_compute_dtype(monkeypatch):
     assert compute_dtype("auto") == "float32"  # on the CPU of the tests
     assert compute_dtype("bfloat16") == "bfloat16"
+    for capability, dtype in (("7.5", "float32"), ("8.0", "bfloat16"), ("12.0", "bfloat16"), ("gfx942", "float32")):
+        monkeypatch.setattr(
+            jax, "devices", lambda c=capability: [SimpleNamespace(platform="gpu", compute_capability=c)]
+        )
+        assert compute_dtype("auto") == dtype
     with pytest.raises(InputError, match="dtype is 'half'"):
         compute_dtype("half")
 

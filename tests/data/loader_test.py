@@ -40,9 +40,17 @@ def phase(**changes):
     return Phase.parse(config.phase(**{"total_steps": 1, **settings, **changes}))
 
 
-def batches(source, seed=3, num_batches=6, threads=2, shard=(0, 1), **changes):
+def batches(source, seed=3, num_batches=6, threads=2, shard=(0, 1), start=0, num_workers=0, **changes):
     return train_batches(
-        source, phase(**changes), size=SIZE, seed=seed, num_batches=num_batches, num_threads=threads, shard=shard
+        source,
+        phase(**changes),
+        size=SIZE,
+        seed=seed,
+        num_batches=num_batches,
+        num_threads=threads,
+        num_workers=num_workers,
+        start=start,
+        shard=shard,
     )
 
 
@@ -102,15 +110,16 @@ def test_the_people_that_are_pasted_are_of_other_identities_and_the_same_each_ti
         assert len(set(rows)) > 10
 
 
-def test_a_stored_state_continues_with_the_next_batch(train):
-    iterator = batches(train)
-    for _ in range(3):
-        next(iterator)
-    state = iterator.get_state()
-    rest = list(iterator)
-    resumed = batches(train)
-    resumed.set_state(state)
-    for first, second in zip(rest, list(resumed), strict=True):
+def test_batches_from_a_later_start_are_those_of_the_whole(train):
+    whole = list(batches(train))
+    for first, second in zip(whole[3:], list(batches(train, start=3)), strict=True):
+        assert_same(first, second)
+
+
+@pytest.mark.slow
+def test_two_worker_processes_give_the_batches_of_none(train):
+    whole = list(batches(train))
+    for first, second in zip(whole[1:], list(batches(train, start=1, num_workers=2)), strict=True):
         assert_same(first, second)
 
 

@@ -31,9 +31,7 @@ def outcome(config, workdir):
     with contextlib.closing(Checkpoints(workdir, keep=3)) as checkpoints:
         state, position = restore(setup, plans, checkpoints)
     plan = plans[position.phase]
-    batches = train_batches(setup, plan, plan.total_steps + 1)
-    if position.iterator is not None:
-        batches.set_state(position.iterator)
+    batches = train_batches(setup, plan, plan.total_steps + 1, position.phase_step)
     return jax.device_get(state), dataclasses.replace(position, seconds=0.0), next(batches)
 
 

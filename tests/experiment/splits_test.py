@@ -105,10 +105,10 @@ def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config
     assert all(now > before[number] for number, now in _mtimes(workdir).items())
     assert json.loads((workdir / "results.json").read_text())["metric"] == "cosine"
 
-    ordinary = (workdir / "results.json").read_bytes()
+    ordinary = [(workdir / name).read_bytes() for name in ("results.json", "config.json")]
     config.evaluation.dataset = "ilids_vid/split_1"
     experiment.train_and_evaluate(config, workdir, "evaluate")
-    assert (workdir / "results.json").read_bytes() == ordinary
+    assert [(workdir / name).read_bytes() for name in ("results.json", "config.json")] == ordinary
     other = json.loads((workdir / "results-ilids_vid_split_1.json").read_text())
     assert [own["split"] for own in other["splits"]] == [0, 1]
 
@@ -119,6 +119,12 @@ def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config,
         InputError, match=r"'ilids_vid/split_2' is not prepared under .*; run `python data_prep/prepare.py"
     ):
         experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_splits_that_were_not_trained_are_not_evaluated_and_nothing_is_written(config, tmp_path):
+    with pytest.raises(InputError, match="split_0 holds no checkpoint to evaluate; train first"):
+        experiment.train_and_evaluate(config, tmp_path / "run", "evaluate")
     assert not (tmp_path / "run").exists()
 
 

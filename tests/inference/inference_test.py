@@ -1,6 +1,7 @@
 """Model files that were damaged, or come from elsewhere in time: one sentence when they are loaded, never a wrong vector."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,11 @@ def test_a_run_of_a_system_that_is_not_in_the_library_says_what_to_do(tmp_path):
     (tmp_path / "config.json").write_text('{"model": {"name": "attention_pooling"}, "split": 0}')
     with pytest.raises(InputError, match="is a run of attention_pooling, which is not in the library: import the file"):
         inference.load(tmp_path)
+
+
+def test_damaged_results_of_a_run_are_named(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    for content in ("{", "[]"):
+        (workdir / "results.json").write_text(content)
+        with pytest.raises(InputError, match=r"results.json cannot be read .*`vreid evaluate .*run` writes it again"):
+            inference.load(workdir)

@@ -21,13 +21,13 @@ def shapes(name, size, **fields):
 def test_endpoints_at_the_papers_size():
     found = shapes("c3d", (16, 180, 90))
     convolutions = {"conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b"}
-    assert set(found) == convolutions | {f"pool{number}" for number in range(1, 6)} | {"pooled"}
+    assert set(found) == convolutions | {f"pool{number}" for number in range(1, 6)} | {"pooled", "feature"}
     assert found["conv1"] == (2, 16, 180, 90, 64)
     assert found["pool1"] == (2, 16, 90, 45, 64)
     assert found["conv4b"] == (2, 4, 22, 11, 512)
     assert found["conv5b"] == (2, 2, 11, 5, 512)
     assert found["pool5"] == (2, 1, 5, 2, 512)
-    assert found["pooled"] == (2, 512)
+    assert found["pooled"] == found["feature"] == (2, 512)
 
 
 def test_the_five_convolutions_of_the_text():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from vreid_jax import models
 
@@ -143,7 +144,14 @@ def test_every_tensor_gets_a_gradient_within_three_steps(case):
 
 
 @pytest.mark.slow
-def test_jit_equals_eager_in_gradient(xla_as_users_have_it):
+def test_jit_equals_eager_in_gradient(xla_as_users_have_it, monkeypatch):
+    """Softplus stands in for ReLU, whose gradient jumps.
+
+    An input within rounding of 0 may be positive in one program and not in the other. With ReLU and JAX 0.10.1 every
+    compiled gradient was within 7e-5 of float64's, and the eager one was 2e-2 off in all that lies before one channel of
+    `layer1_0`, where a single activation had passed the other way.
+    """
+    monkeypatch.setattr(nn, "relu", nn.softplus)
     fields = {"num_classes": 4}
     loss, variables = problem("two_stream_m3d", fields)
 
@@ -156,4 +164,4 @@ def test_jit_equals_eager_in_gradient(xla_as_users_have_it):
         if excused(key):  # rounding is all there is
             continue
         scale = max(float(np.abs(expected).max()), 1e-3)
-        np.testing.assert_allclose(jitted[key] / scale, expected / scale, atol=5e-3, err_msg=key)
+        np.testing.assert_allclose(jitted[key] / scale, expected / scale, atol=1e-3, err_msg=key)

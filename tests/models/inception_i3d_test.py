@@ -49,7 +49,7 @@ def test_sizes_of_endpoints(shape, sizes):
     outputs = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), jnp.zeros((*shape, 3)))[0])
     for name, size in sizes.items():
         assert outputs[name].shape[1:] == size
-    assert outputs["pooled"].shape == (shape[0], 128)
+    assert outputs["pooled"].shape == outputs["feature"].shape == (shape[0], 128)
     assert outputs["pooled"].dtype == jnp.float32
 
 

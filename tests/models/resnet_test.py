@@ -30,6 +30,7 @@ def test_endpoints_of_frames():
         "res4": (2, 3, 4, 2, 128),
         "res5": (2, 3, 4, 2, 256),
         "pooled": (2, 3, 256),
+        "feature": (2, 256),
     }
 
 
@@ -44,7 +45,7 @@ def test_endpoints_of_frames():
 def test_endpoints_of_clips(fields, res3, res5):
     found = shapes("resnet50_m3d", clips(), **fields)
     assert (found["stem"], found["res3"], found["res5"]) == ((2, 8, 32, 16, 8), res3, res5)
-    assert found["pooled"] == (2, 256)
+    assert found["pooled"] == found["feature"] == (2, 256)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_endpoints_of_3d_networks(name, fields, times):
     sizes = ((32, 16, 8), (16, 8, 32), (8, 4, 64), (4, 2, 128), (2, 1, 256))
     endpoints = ("stem", "res2", "res3", "res4", "res5")
     expected = {e: (2, time, *size) for e, time, size in zip(endpoints, times, sizes, strict=True)}
-    assert found == {**expected, "pooled": (2, 256)}
+    assert found == {**expected, "pooled": (2, 256), "feature": (2, 256)}
 
 
 def test_blocks_stand_behind_the_bottlenecks_they_are_asked_for():

@@ -28,7 +28,7 @@ def made(**fields):
         compiler_options=QUICK,
     )()
     rng = np.random.default_rng(0)
-    return module, jax.tree.map(lambda x: x + rng.uniform(0.01, 0.1, x.shape).astype(np.float32), variables)
+    return module, jax.tree.map(lambda x: x + rng.uniform(-0.1, 0.1, x.shape).astype(np.float32), variables)
 
 
 def apply(module, variables, x):

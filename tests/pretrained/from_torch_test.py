@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vreid_jax import models, pretrained
+from vreid_jax import inference, models, pretrained
+from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 
 FIELDS = {"width": 4, "stage_sizes": (1, 1, 1, 1)}
@@ -110,6 +111,19 @@ def test_files_prefixes_and_wrappers_give_the_same(tmp_path):
     for source in (tmp_path / "weights.safetensors", str(tmp_path / "weights.safetensors"), wrapped):
         found = pretrained.from_torch("resnet50", source, **FIELDS)
         jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_a_converted_backbone_embeds_a_tracklet_as_the_mean_over_frames_of_its_pooled_features(tmp_path):
+    save_file(resnet_state(), tmp_path / "weights.safetensors")
+    fields = [f"--field={name}={value}" for name, value in FIELDS.items()]
+    arguments = [str(tmp_path / "weights.safetensors"), "--model=resnet50", f"--out={tmp_path / 'model.safetensors'}"]
+    assert command.main(["convert", *arguments, *fields]) == 0
+    model = inference.load(tmp_path / "model.safetensors")
+    frames = np.random.default_rng(0).integers(0, 256, (8, 256, 128, 3), np.uint8)
+    floats = (frames / 255 - np.array(model.mean)) / np.array(model.std)
+    outputs = jax.jit(model.module.apply)(model.variables, floats[None].astype(np.float32))
+    np.testing.assert_allclose(outputs["feature"], outputs["pooled"].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(model.embed(frames), outputs["pooled"][0].mean(0), rtol=1e-3, atol=1e-5)
 
 
 def test_torch_files_are_read_as_weights_only_skipped_without_torch(tmp_path):

@@ -40,6 +40,20 @@ def same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "fields", "state"),
+    [
+        ("osnet_x0_25", {}, lambda: golden.state_dict("osnet_x0_25")),
+        ("resnet50", NARROW, golden.narrow_resnet),
+    ],
+)
+def test_the_strong_baseline_takes_the_weights_of_its_backbone(backbone, fields, state):
+    found = pretrained.from_torch("strong_baseline", state(), backbone=backbone, backbone_fields=fields)
+    found = found["params"]["frames"]
+    alone = pretrained.from_torch(backbone, state(), **fields)["params"]
+    same(found, alone["backbone"] if backbone != "resnet50" else alone)
+
+
 def test_a_checkpoint_of_torchreid_or_boxmot_is_unwrapped_and_every_tensor_lands():
     state = osnet_state()
     parallel = {f"module.{name}": value for name, value in state.items()}

@@ -112,14 +112,41 @@ def test_a_gallery_without_thresholds_decides_nothing(gallery):
     assert "threshold was measured" not in text
 
 
+def with_about(gallery, **about):
+    """The gallery with other metadata, written over it."""
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, {**opened.about, **about}), gallery)
+    return gallery
+
+
+def test_where_the_threshold_is_of_other_footage_the_page_shows_an_order_and_says_why(gallery):
+    page = report.write_gallery_report(with_about(gallery, open_set=None, measured_on="walkers/wild"))
+    text = html.unescape(page.read_text())
+    assert (
+        "The page shows an order, nearest first, and does not say who is the same person: the model's threshold was "
+        "measured on walkers/wild and does not hold for other footage. A threshold has to be measured on footage of the "
+        "same cameras in which the people are known."
+    ) in text
+    assert text.count('class="item open"') == 12
+    assert "within the threshold" not in text
+    assert re.findall(r"<h3>(.*?)</h3>", text) == ["track2", "track3", "track0", "track1"]
+
+
+def test_without_a_threshold_those_seen_at_the_same_time_are_still_other_people(gallery):
+    opened = open_gallery(gallery)
+    columns = {name: values.tolist() for name, values in opened.columns.items()} | {"start_seconds": [0.2] * 4}
+    about = {**opened.about, "open_set": None}
+    pyarrow().parquet.write_table(make_table(opened.vectors, columns, about), gallery)
+    text = report.write_gallery_report(gallery, queries=["track0"]).read_text()
+    assert (text.count('class="item open"'), text.count('class="item wrong"')) == (1, 2)  # track3 has no end
+    assert text.count("<br>same time") == 2
+
+
 def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(gallery):
     text = html.unescape(report.write_gallery_report(gallery).read_text())
     assert "The threshold was measured on the model's test set, protocol walkers; on video of another kind" in text
-    opened = open_gallery(gallery)
-    columns = {name: values.tolist() for name, values in opened.columns.items()}
-    about = {**opened.about, "dataset": "walkers/small"}
-    pyarrow().parquet.write_table(make_table(opened.vectors, columns, about), gallery)
-    text = report.write_gallery_report(gallery).read_text()
+    text = report.write_gallery_report(with_about(gallery, dataset="walkers/small")).read_text()
     assert (
         "The threshold was measured on walkers/small, protocol walkers; on video of another kind it may be off" in text
     )

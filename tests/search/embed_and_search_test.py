@@ -1,5 +1,7 @@
 """A trained toy model from its workdir to a gallery and what is found in it, by the library and by the command."""
 
+import copy
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -200,6 +202,39 @@ def test_the_command_embeds_a_folder_and_finds_its_tracklets_again(
     assert "the same person up to" in printed
 
 
+def test_a_gallery_of_other_footage_than_the_threshold_s_decides_nothing(vreid, workdir, model, tiny_builder, tmp_path):
+    write_tracklets(tmp_path / "people", tiny_builder)
+    out = tmp_path / "people.parquet"
+    embed_gallery(model, open_source(str(tmp_path / "people")), out)
+    about = open_gallery(out).about
+    assert (about["open_set"], about["measured_on"]) == (None, "walkers/tiny")
+    name = open_gallery(out).columns["tracklet_id"][0]
+    code, printed, said = vreid("search", out, f"--query={name}", "--json")
+    assert code == 0, said
+    found = json.loads(printed)
+    assert found["decision"] is None
+    assert found["undecided"].startswith(
+        "the model's threshold was measured on walkers/tiny and does not hold for other"
+    )
+    assert {match["same_person"] for query in found["queries"] for match in query["matches"]} == {None}
+    _, printed, _ = vreid("search", out, f"--query={name}")
+    assert "no decision, only an order, nearest first: the model's threshold was measured on walkers/tiny" in printed
+    assert "the same person up to" not in printed
+
+
+def test_a_model_of_ones_own_people_decides_in_galleries_of_them(model, tiny_builder, tmp_path):
+    write_tracklets(tmp_path / "people" / "gallery", tiny_builder)
+    config = copy.deepcopy(model.config)
+    config.dataset, config.data.name, config.data.path = "folder", "folder", str(tmp_path / "people")
+    own = dataclasses.replace(model, config=config)
+    embed_gallery(own, open_source(str(tmp_path / "people" / "gallery")), tmp_path / "own.parquet")
+    about = open_gallery(tmp_path / "own.parquet").about
+    assert about["open_set"] == model.about["open_set"]
+    (tmp_path / "people").rename(tmp_path / "people2")  # a path that only begins alike
+    embed_gallery(own, open_source(str(tmp_path / "people2")), tmp_path / "other.parquet")
+    assert open_gallery(tmp_path / "other.parquet").about["open_set"] is None
+
+
 def test_the_command_finds_a_tracklet_of_the_gallery_itself(vreid, gallery_file):
     name = open_gallery(gallery_file).columns["tracklet_id"][2]
     code, printed, said = vreid("search", gallery_file, f"--query={name}", "--json", "--false-accept-rate=0.1")
@@ -254,6 +289,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
         (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
+        (["convert", workdir, "--licence=MIT"], "--licence and --field go into the file that is written: give --out"),
         (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:
@@ -270,7 +306,11 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     assert code == 0, said
     outcome = json.loads(printed)
     assert outcome["protocols"] == json.loads((folder / "results.json").read_text())["protocols"]
-    assert outcome["extra"]["metric"] == "cosine"
+    assert (outcome["metric"], outcome["out"]) == ("cosine", str(folder / "results.json"))
+    code, printed, _ = vreid("evaluate", folder)
+    assert code == 0
+    assert [line.split()[:3] for line in printed.splitlines()].count(["toy", "on", "walkers/tiny,"]) == 1  # one table
+    assert printed.endswith(f"\n{folder / 'results.json'}\n")
     code, _, said = vreid("evaluate", folder, "--set=metrik=cosine")
     assert code == 2
     assert "did you mean config.evaluation.metric" in said

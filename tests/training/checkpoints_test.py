@@ -8,7 +8,7 @@ from vreid_jax.training.checkpoints import Checkpoints, load_variables
 from vreid_jax.training.position import Position
 from vreid_jax.training.state import TrainState
 
-POSITION = Position("spatial", 3, 0, 1.5, {"next_index": 7})
+POSITION = Position("spatial", 3, 0, 1.5, ("temporal",))
 
 
 def state(width=3, name="kernel"):

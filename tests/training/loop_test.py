@@ -8,7 +8,6 @@ import pytest
 from vreid_jax.config import phase
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
-from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
 from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
@@ -18,19 +17,19 @@ from vreid_jax.training.state import TrainState
 
 
 class Batches:
-    """Numbers 0, 1, 2 … as batches, with the interface of a data iterator."""
+    """Numbers 1, 2, 3 … as batches."""
 
     def __init__(self, stop_after=None, stop=None):
         self.position, self.stop_after, self.stop = 0, stop_after, stop
+
+    def __iter__(self):
+        return self
 
     def __next__(self):
         self.position += 1
         if self.position == self.stop_after:
             self.stop.number = 15
         return {"label": np.full(4, self.position, np.int32)}
-
-    def get_state(self):
-        return {"position": self.position}
 
 
 def step(bad_from=10**9):
@@ -48,7 +47,7 @@ def train(folder, total, train_step=None, batches=None, log_every=2, save_every=
     state = TrainState(jnp.int32(0), {}, {}, (), {"seen": jnp.int32(0)})
     checkpoints = Checkpoints(folder, keep=10)
     writer = MetricsWriter(folder, 0, tensorboard=False)
-    position = Position("only", 0, 100, 0.0, None)
+    position = Position("only", 0, 100, 0.0)
     try:
         with DeferredMetrics(writer, position, total, every_steps=log_every, progress=False) as metrics:
             return run_phase(
@@ -61,7 +60,6 @@ def train(folder, total, train_step=None, batches=None, log_every=2, save_every=
                 total_steps=total,
                 log_every=log_every,
                 save_every=save_every,
-                mesh=make_mesh(jax.devices()[:1]),
                 stop=stop or StopRequest(),
             )
     finally:
@@ -98,7 +96,7 @@ def test_a_checkpoint_stores_where_the_data_stand(tmp_path):
     train(tmp_path, 7)
     checkpoints = Checkpoints(tmp_path, keep=10)
     place = checkpoints.position(103)
-    assert (place.phase, place.phase_step, place.steps_before, place.iterator) == ("only", 3, 100, {"position": 3})
+    assert (place.phase, place.phase_step, place.steps_before) == ("only", 3, 100)
     checkpoints.close()
 
 

@@ -36,6 +36,9 @@ def test_a_workdir_without_features_is_said(tmp_path, capsys):
     assert clip_pairs.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'x.png'}"]) == 2
     assert "holds no evaluated run" in capsys.readouterr().err
     assert clip_pairs.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'x.txt'}"]) == 2
+    capsys.readouterr()
+    assert clip_pairs.main([f"--workdir={tmp_path}", f"--out={tmp_path / 'x.png'}", "--shown=0"]) == 2
+    assert "--shown=0 must be at least 1" in capsys.readouterr().err
 
 
 SCORES = {

@@ -6,9 +6,11 @@ import math
 import sys
 from pathlib import Path
 
+from vreid_jax.cli import chosen_model
 from vreid_jax.errors import InputError, Interrupted
 
-EXAMPLE = "vreid adapt vtest.avi --tracks=vtest_tracks.txt --model=runs/m3d-walkers --out=adapted.safetensors"
+EXAMPLE = """vreid adapt vtest.avi --tracks=vtest_tracks.txt --out=adapted.safetensors
+  vreid adapt north.parquet south.parquet --model=runs/m3d-walkers --out=adapted.safetensors"""
 INTERRUPTED = "interrupted; nothing was written"
 NO_SYNTHETIC = "none"
 
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="a video, galleries (.parquet) whose pictures are still there, a folder of tracklet folders, or a dataset",
     )
-    parser.add_argument("--model", required=True, help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
+    parser.add_argument("--model", help=chosen_model.HELP)
     parser.add_argument("--out", required=True, help="model file to write, .safetensors, with its card (.md) beside it")
     parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
@@ -56,7 +58,7 @@ def run(flags: argparse.Namespace) -> dict:
             raise InputError(f"{path} is there already: name another file, or remove it")
     chosen = {name: value for name in ("rounds", "steps") if (value := getattr(flags, name)) is not None}
     settings = adaptation.AdaptationSettings(seed=flags.seed, **chosen)
-    model = inference.load(flags.model)
+    model = chosen_model.load_chosen(flags.model)
     footage = adaptation.open_footage(
         flags.inputs,
         tracks=flags.tracks,

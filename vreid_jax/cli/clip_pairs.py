@@ -24,6 +24,8 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.visualize.picture_file import write_picture
 
     check_out(flags.out)
+    if flags.shown < 1:
+        raise InputError(f"--shown={flags.shown} must be at least 1")
     write_picture(flags.out, picture(flags.workdir, flags.query, flags.gallery, flags.shown))
     return {"out": str(flags.out)}
 

@@ -3,13 +3,21 @@
 import argparse
 
 EXAMPLE = """vreid convert runs/m3d-walkers --out=m3d.safetensors --licence=Apache-2.0
-  vreid convert resnet50.pth --model=resnet50_separable --out=separable.safetensors"""
+  vreid convert resnet50.pth --model=resnet50_separable --out=separable.safetensors
+  vreid convert --card"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("source", help="workdir of a run, a .safetensors file, hf://OWNER/NAME, or PyTorch weights")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="workdir of a run, a .safetensors file, hf://OWNER/NAME, or PyTorch weights; default: the model in the box",
+    )
     parser.add_argument("--out", help="file to write, .safetensors, its card beside it; without it nothing is written")
+    parser.add_argument("--card", action="store_true", help="print the card of a model file; nothing is converted")
+    parser.add_argument("--without-classifier", action="store_true", help="leave out what only training needs")
+    parser.add_argument("--half", action="store_true", help="round the parameters to float16: half the size")
     parser.add_argument("--model", default="", help="of PyTorch weights: a name of models.names(), e.g. resnet50_i3d")
     add_weight_arguments(parser)
 
@@ -22,11 +30,13 @@ def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Convert; return what the model says of itself."""
+    """Convert; return what the model says of itself, or its card."""
     from vreid_jax import inference
     from vreid_jax.errors import InputError
-    from vreid_jax.inference.convert import convert, parse_field
+    from vreid_jax.inference.convert import card_of, convert, parse_field
 
+    if flags.card:
+        return {"card": card_of(flags.source)}
     card = None
     if flags.out:
         card = convert(
@@ -36,9 +46,13 @@ def run(flags: argparse.Namespace) -> dict:
             fields=dict(parse_field(text) for text in flags.field),
             inflation=flags.inflation,
             licence=flags.licence,
+            classifier=not flags.without_classifier,
+            half=flags.half,
         )
     elif flags.model:
         raise InputError("PyTorch weights say nothing of themselves: give --out=FILE.safetensors")
+    elif flags.licence or flags.field:
+        raise InputError("--licence and --field go into the file that is written: give --out=FILE.safetensors")
     model = inference.load(flags.out or flags.source)
     return {
         "out": flags.out,
@@ -56,7 +70,9 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """Return what the model is, line by line."""
+    """Return what the model is, line by line, or its card."""
+    if "model" not in outcome:
+        return outcome["card"].rstrip()
     lines = [f"{outcome['out'] or 'model'}: {outcome['model']} {outcome['fingerprint']}"]
     told = ("system", "dataset", "step", "licence", "library_version", "card")
     lines += [f"  {key.replace('_', ' ')}: {outcome[key]}" for key in told if outcome.get(key)]

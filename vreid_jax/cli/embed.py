@@ -4,14 +4,17 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-EXAMPLE = "vreid embed --model=runs/m3d-walkers vtest.avi --tracks=vtest_tracks.txt --out=gallery.parquet"
+from vreid_jax.cli import chosen_model
+
+EXAMPLE = """vreid embed vtest.avi --tracks=vtest_tracks.txt --out=gallery.parquet
+  vreid embed walkers/small --model=runs/m3d-walkers --out=walkers.parquet"""
 INTERRUPTED = "interrupted; run the same command again to resume it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("input", help="a built dataset (walkers/small), a folder of tracklet folders, or a video")
-    parser.add_argument("--model", required=True, help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
+    parser.add_argument("--model", help=chosen_model.HELP)
     parser.add_argument("--out", required=True, help="file to write, .parquet; finished parts of it are gone on with")
     parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
@@ -23,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Embed; return what was written."""
-    from vreid_jax import inference
     from vreid_jax.runtime import processes
     from vreid_jax.search import embed_gallery, open_source
     from vreid_jax.search.embedding import check_out
@@ -31,7 +33,7 @@ def run(flags: argparse.Namespace) -> dict:
     out = Path(flags.out)
     check_out(out)
     processes.join_from_environment()
-    model = inference.load(flags.model)
+    model = chosen_model.load_chosen(flags.model)
     source = open_source(
         flags.input,
         tracks=flags.tracks,

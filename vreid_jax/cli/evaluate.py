@@ -1,12 +1,12 @@
 """Score a trained workdir again, with other settings of the evaluation if wanted."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid evaluate runs/m3d-walkers --set=rerank=True --set=metric=cosine"
+REPORTS_UNDERWAY = True  # the evaluation itself prints the table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Evaluate; return the content of `results.json`."""
+    """Evaluate; return the file of results and its content."""
     from vreid_jax import experiment
     from vreid_jax.config import literal, set_field
     from vreid_jax.config.files import read_config
+    from vreid_jax.config.run import Evaluation
 
     workdir = Path(flags.workdir)
     config = read_config(workdir)
@@ -35,9 +36,10 @@ def run(flags: argparse.Namespace) -> dict:
         config.data.data_dir = flags.data_dir
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
     assert results is not None  # only the mode "train" returns nothing
-    return {**dataclasses.asdict(results), "table": results.table()}
+    out = workdir / f"results{Evaluation.parse(config.evaluation).suffix}.json"
+    return {"out": str(out), **results.content(), "table": results.table()}
 
 
 def text(outcome: dict) -> str:
-    """Return the table of scores."""
-    return outcome["table"]
+    """Return the file of results; the evaluation has printed the table."""
+    return outcome["out"]

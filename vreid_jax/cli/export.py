@@ -2,12 +2,14 @@
 
 import argparse
 
+from vreid_jax.cli import chosen_model
+
 EXAMPLE = "vreid export runs/m3d-walkers --out=m3d_export"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("model", help="workdir of a run, a .safetensors file, or hf://OWNER/NAME")
+    parser.add_argument("model", nargs="?", help=chosen_model.HELP)
     parser.add_argument("--out", required=True, help="folder to make")
     parser.add_argument("--platforms", default="cpu,cuda,tpu", help="where it will run, this machine's among them")
     parser.add_argument("--onnx", action="store_true", help="ONNX files beside them, checked with onnxruntime")
@@ -15,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Export; return the metadata of what was written."""
-    from vreid_jax import export, inference
+    from vreid_jax import export
 
     platforms = [name.strip() for name in flags.platforms.split(",") if name.strip()]
-    about = export.export_model(inference.load(flags.model), flags.out, platforms=platforms, onnx=flags.onnx)
+    model = chosen_model.load_chosen(flags.model)
+    about = export.export_model(model, flags.out, platforms=platforms, onnx=flags.onnx)
     return {"out": flags.out, **about}
 
 

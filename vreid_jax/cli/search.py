@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a tracklet_id of the gallery, another gallery file, a folder of tracklets, or a video",
     )
-    parser.add_argument("--model", help="the gallery's model, for a query that is not embedded yet")
+    parser.add_argument(
+        "--model",
+        help="of the gallery, for a query that is not embedded yet; default: the model in the box, if it made the gallery",
+    )
     parser.add_argument("--tracks", help="of a query that is a video")
     parser.add_argument("--k", type=int, default=10, help="how many tracklets to find")
     parser.add_argument("--false-accept-rate", type=float, default=0.01, help="of the decision, a fraction")
@@ -73,6 +76,7 @@ def run(flags: argparse.Namespace) -> dict:
         "fingerprint": about["fingerprint"],
         "metric": about["metric"],
         "decision": None if rule is None else dataclasses.asdict(rule),
+        "undecided": ranked.undecided(about),
         "queries": [
             {"query": name, "matches": [_plain(match) for match in matches]}
             for name, matches in zip(names, found, strict=True)
@@ -87,6 +91,8 @@ def _plain(match) -> dict:
 
 def text(outcome: dict) -> str:
     """Return a table for each query."""
+    from vreid_jax.search.ranked import OWN_THRESHOLD
+
     rule = outcome["decision"]
     lines = [f"{outcome['gallery']}, {outcome['metric']} distance of {outcome['model']} {outcome['fingerprint']}"]
     if rule:
@@ -97,7 +103,7 @@ def text(outcome: dict) -> str:
             "kind it may be off"
         )
     else:
-        lines.append("no decision: the model was not evaluated, so that no threshold is known")
+        lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}. {OWN_THRESHOLD}")
     words = {True: "same", False: "other", None: "?"}
     for query in outcome["queries"]:
         lines += [
@@ -109,8 +115,8 @@ def text(outcome: dict) -> str:
             span = (
                 f"{match['first_frame']} to {match['last_frame']}" if match["first_frame"] >= 0 else match["num_frames"]
             )
-            near = rule and match["distance"] <= rule["threshold"]
-            reason = ", seen at the same time" if near and not match["same_person"] else ""
+            near = rule is None or match["distance"] <= rule["threshold"]
+            reason = ", seen at the same time" if near and match["same_person"] is False else ""
             lines.append(
                 f"{match['rank']:>6}{match['distance']:>10.4f}  {words[match['same_person']]:7}{match['camid']:>7}"
                 f"{span:>16}  {match['tracklet_id']}{reason}"
@@ -127,6 +133,7 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
     """
     import numpy as np
 
+    from vreid_jax.inference.box import box_fingerprint
     from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
 
@@ -138,11 +145,13 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
         return other
-    if path.exists() and flags.model:
+    if path.exists() and flags.model is not None:
         return _embedded(flags, about)
     names = galleries.read_column(flags.gallery, "tracklet_id")
     rows = np.flatnonzero(names == flags.query)
     if not len(rows) and path.exists():
+        if box_fingerprint() == about["fingerprint"]:
+            return _embedded(flags, about)
         raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
     if not len(rows):
         some = ", ".join(names[:3].tolist())
@@ -160,10 +169,10 @@ def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
 
 
 def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
-    from vreid_jax import inference
+    from vreid_jax.cli.chosen_model import load_chosen
     from vreid_jax.search import Gallery, open_source, ranked
 
-    model = inference.load(flags.model)
+    model = load_chosen(flags.model)
     ranked.check_fingerprint(about, model.fingerprint, flags.gallery)
     with tempfile.TemporaryDirectory() as scratch:
         frames = Path(scratch) / "frames" if flags.tracks else None

@@ -34,7 +34,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "bad_frames": "error",  # or "skip": unreadable pictures of `folder` are left out and counted
                 "height": 256,
                 "width": 128,
-                "num_threads": 8,
+                "num_threads": 8,  # that decode, in every process that reads
+                "num_workers": 0,  # processes that read training batches; 0: this one alone, whose lock Python's threads share
                 "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
                 "mean": (),  # of RGB in [0, 1], and its deviation; empty: what the model was made for
                 "std": (),

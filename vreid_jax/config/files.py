@@ -29,7 +29,7 @@ def from_file(name: str) -> ConfigDict:
       name: `FILE` is a path, or the name of a configuration that comes with the library, as in `m3d:mars`.
 
     Raises:
-      InputError: when there is no such file, or no such dataset or field, or the file does not run.
+      InputError: when there is no such file, dataset or field, the file does not run, or it returns something else.
     """
     file, _, argument = str(name).partition(":")
     path = config_path(file)
@@ -40,13 +40,16 @@ def from_file(name: str) -> ConfigDict:
     sys.modules[loader.name] = module  # where a module defined in the file looks for its own names
     try:
         loader.exec_module(module)
-        return module.get_config(argument or None)
+        config = module.get_config(argument or None)
     except InputError:
         raise
     except Exception as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
         raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"get_config of {path} returns a {type(config).__name__}; it must return a ConfigDict")
+    return config
 
 
 def config_path(name: str) -> str:

@@ -194,10 +194,15 @@ class Phase(Settings):
                 f"batch_size is {self.batch_size}; it must be a multiple of identities_per_batch = "
                 f"{self.identities_per_batch}"
             )
+        contrasts = any(term.contrasts for term in self.losses.values())
+        if contrasts and min(clips, self.identities_per_batch) < 2:
+            raise InputError(
+                f"batch_size = {self.batch_size} and identities_per_batch = {self.identities_per_batch} leave a loss "
+                "nothing to compare: a batch needs at least two identities, with at least two clips each"
+            )
         if self.accumulation_steps == 1:
             return
         identities, rest = divmod(self.batch_size // self.accumulation_steps, clips)
-        contrasts = any(term.contrasts for term in self.losses.values())
         if rest or identities < 1 + contrasts:
             raise InputError(
                 f"accumulation_steps = {self.accumulation_steps} leaves {identities + rest / clips:g} of "

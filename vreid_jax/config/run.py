@@ -29,6 +29,7 @@ class Data(Settings):
     feature_dir: str
     mean: tuple
     std: tuple
+    num_workers: Annotated[int, NOT_NEGATIVE] = 0
 
     @property
     def size(self) -> tuple[int, int]:

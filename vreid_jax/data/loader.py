@@ -6,11 +6,13 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import grain
 import numpy as np
+from absl import flags
 
 from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
@@ -67,9 +69,11 @@ def train_batches(
     seed: int,
     num_batches: int,
     num_threads: int,
+    num_workers: int = 0,
+    start: int = 0,
     shard: tuple[int, int] = (0, 1),
     sampler: Sampler | None = None,
-) -> grain.DatasetIterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
 
     Args:
@@ -77,13 +81,15 @@ def train_batches(
       phase: the phase's configuration: sampler, clip sampling and augmentation.
       size: height and width of the frames, in pixels.
       seed: of this run and phase.
-      num_batches: length of the iteration.
-      num_threads: decoding threads.
+      num_batches: of the phase.
+      num_threads: decoding threads, of every process that reads.
+      num_workers: processes that read, beside this one, which otherwise reads itself.
+      start: the first batch; the iteration ends with batch `num_batches - 1`.
       shard: (process index, number of processes); each process gets a contiguous part of the global batch.
       sampler: in place of the one that the phase names.
 
     Returns:
-      An iterator with `get_state` and `set_state` over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
+      An iterator over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
       `camid` int32 [B]. The label is the rank of the pid among the split's sorted pids, -1 for pid -1. With
       `cache_features` the frames are replaced by `cached`, int32 [B, M]: rows of a table with the features of every
       clip, `num_clips` per tracklet in the split's order, as given and, if `corrupt` is above 0, again corrupted. The
@@ -100,39 +106,98 @@ def train_batches(
         raise InputError(
             f"batch_size is {sampler.batch_size}; it must be a multiple of the number of processes, {num_processes}"
         )
-    labels = {pid: label for label, pid in enumerate(np.unique(source.pids[source.pids >= 0]))} | {-1: -1}
-    plan = functools.lru_cache(maxsize=64)(sampler.batch)
     check_clip(phase)
-    clip = dataclasses.asdict(phase.clip)
-    most = clip.pop("corrupt")
-    transform = dataclasses.asdict(phase.augment)
+    lanes = max(1, num_workers)
+    load = _TrainingClips(source, sampler, phase, size, seed, start, lanes, local, process * local)
+    # Prefetching is by clip rather than by batch, which may be of any size.
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
+    count = num_batches - start
+    elements = -(-count // lanes) * lanes * local
+    batches = grain.MapDataset.range(elements).map(load).to_iter_dataset(options).batch(local)
+    if num_workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain reads flags of its own, of a program that may not know of flags
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+    return _first(batches, count)
 
-    def load(element: int) -> dict[str, Any]:
-        batch, slot = divmod(element, local)
-        slot += process * local
-        row = int(plan(batch)[slot])
-        rng = np.random.default_rng((seed, 4, batch, slot))
-        numbers = sample_clip(num_frames=int(source.num_frames[row]), rng=rng, **clip).reshape(clip["num_clips"], -1)
-        corrupted = draw_corrupted(len(numbers), most, rng)
-        if phase.cache_features:
-            inputs = {"cached": cache_rows(row, corrupted, most > 0)}
+
+def _first(batches: grain.IterDataset, count: int) -> Iterator[dict[str, Any]]:
+    """Yield so many batches, and let go of the processes that read them."""
+    iterator: Any = iter(batches)
+    try:
+        yield from itertools.islice(iterator, count)
+    finally:
+        if hasattr(iterator, "close"):  # not in older versions of Grain
+            iterator.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainingClips:
+    """The clips of `train_batches` by number: an object that worker processes get a copy of.
+
+    Attributes:
+      source: the training split.
+      sampler: of its tracklets.
+      phase: the phase's configuration.
+      size: height and width of the frames, in pixels.
+      seed: of this run and phase.
+      start: the first batch.
+      lanes: processes that read; each gets every n-th clip, and its batches are every n-th batch.
+      local: clips of a batch that this process of the run reads.
+      first: the first of them.
+    """
+
+    source: Tracklets
+    sampler: Sampler
+    phase: Phase
+    size: tuple[int, int]
+    seed: int
+    start: int
+    lanes: int
+    local: int
+    first: int
+
+    @functools.cached_property
+    def labels(self) -> dict[int, int]:
+        """The label of every identity."""
+        pids = self.source.pids
+        return {pid: label for label, pid in enumerate(np.unique(pids[pids >= 0]).tolist())} | {-1: -1}
+
+    def __call__(self, element: int) -> dict[str, Any]:
+        """Return one clip of a batch, with its label."""
+        nth, slot = divmod(element // self.lanes, self.local)
+        batch = self.start + nth * self.lanes + element % self.lanes
+        slot += self.first
+        source, clip = self.source, self.phase.clip
+        row = int(_rows(self.sampler, batch)[slot])
+        rng = np.random.default_rng((self.seed, 4, batch, slot))
+        frames = int(source.num_frames[row])
+        numbers = sample_clip(clip.kind, frames, clip.length, clip.stride, rng, clip.num_clips).reshape(
+            clip.num_clips, -1
+        )
+        corrupted = draw_corrupted(len(numbers), clip.corrupt, rng)
+        if self.phase.cache_features:
+            inputs = {"cached": cache_rows(row, corrupted, clip.corrupt > 0)}
         else:
-            clips = source.read(row, numbers)
-            clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
-            other = functools.partial(_somebody_else, source, row)
-            clips = [augment(frames, *size, rng, other=other, **transform) for frames in clips]
-            inputs = {"frames": np.concatenate(clips)}
+            inputs = {"frames": self._frames(row, numbers, corrupted, rng)}
         return {
             **inputs,
-            "label": np.int32(labels[source.pids[row]]),
+            "label": np.int32(self.labels[int(source.pids[row])]),
             "pid": np.int32(source.pids[row]),
             "camid": np.int32(source.camids[row]),
         }
 
-    # Prefetching is by clip rather than by batch, which may be of any size.
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
-    clips = grain.MapDataset.range(num_batches * local).map(load).to_iter_dataset(options)
-    return iter(clips.batch(local))
+    def _frames(self, row: int, numbers: np.ndarray, corrupted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        clips = self.source.read(row, numbers)
+        clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
+        other = functools.partial(_somebody_else, self.source, row)
+        how = dataclasses.asdict(self.phase.augment)
+        return np.concatenate([augment(frames, *self.size, rng, other=other, **how) for frames in clips])
+
+
+@functools.lru_cache(maxsize=64)
+def _rows(sampler: ShuffleSampler | IdentitySampler, batch: int) -> np.ndarray:
+    return sampler.batch(batch)
 
 
 def _somebody_else(source: Tracklets, row: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -48,16 +48,16 @@ class ShuffleSampler:
             )
         self.batch_size = batch_size
         self.batches_per_epoch = len(self._rows) // batch_size
-
-        def order(epoch: int) -> np.ndarray:
-            return np.random.default_rng((seed, 1, epoch)).permutation(self._rows)
-
-        self._order = functools.lru_cache(maxsize=4)(order)
+        self._seed = seed
 
     def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[B]` tracklets of batch `index`."""
         epoch, position = divmod(index, self.batches_per_epoch)
-        return self._order(epoch)[position * self.batch_size :][: self.batch_size]
+        return _order(self, epoch)[position * self.batch_size :][: self.batch_size]
+
+    def order(self, epoch: int) -> Int[np.ndarray, " N"]:
+        """Return the tracklets in the order of an epoch."""
+        return np.random.default_rng((self._seed, 1, epoch)).permutation(self._rows)
 
 
 class IdentitySampler:
@@ -91,17 +91,16 @@ class IdentitySampler:
         self.batch_size = num_identities * clips_per_identity
         self.batches_per_epoch = len(self._pids) // num_identities
 
-        def order(epoch: int) -> np.ndarray:
-            return np.random.default_rng((seed, 2, epoch)).permutation(self._pids)
-
-        self._order = functools.lru_cache(maxsize=4)(order)
-
     def batch(self, index: int) -> Int[np.ndarray, " B"]:
         """Return the `[P * K]` tracklets of batch `index`, identity by identity."""
         epoch, position = divmod(index, self.batches_per_epoch)
-        chosen = self._order(epoch)[position * self._p :][: self._p]
+        chosen = _order(self, epoch)[position * self._p :][: self._p]
         rng = np.random.default_rng((self._seed, 3, index))
         return np.concatenate([self._tracklets(pid, rng) for pid in chosen])
+
+    def order(self, epoch: int) -> Int[np.ndarray, " I"]:
+        """Return the identities in the order of an epoch."""
+        return np.random.default_rng((self._seed, 2, epoch)).permutation(self._pids)
 
     def _tracklets(self, pid: Any, rng: np.random.Generator) -> np.ndarray:
         """Draw `K` tracklets of an identity."""
@@ -109,3 +108,9 @@ class IdentitySampler:
         # The n-th tracklet of every camera comes before the (n+1)-th of any.
         turn = np.array([np.sum(self._camids[rows[:i]] == self._camids[row]) for i, row in enumerate(rows)])
         return np.resize(rows[np.argsort(turn, kind="stable")], self._k)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(sampler: ShuffleSampler | IdentitySampler, epoch: int) -> np.ndarray:
+    # Not a cache of the sampler's own: worker processes get a copy of the sampler, and caches cannot be copied.
+    return sampler.order(epoch)

@@ -88,6 +88,14 @@ class TrackletSource:
         self._last_parsed: tuple[int, Sequence[bytes]] = (-1, ())
         self._read_index(builder.data_path / f"index-{split}.npz", progress)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a process that reads needs, which has a lock of its own."""
+        return {**self.__dict__, "_parsing": None, "_last_parsed": (-1, ())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` gives."""
+        self.__dict__.update(state, _parsing=threading.Lock())
+
     def _read_index(self, path: Any, progress: bool) -> None:
         """Read identities, cameras, names and lengths from the index file, which is written on the first call."""
         try:

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,7 @@ from vreid_jax.experiment.initialisation import keep
 from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.losses import TERMS
-from vreid_jax.runtime.mesh import replicate
+from vreid_jax.runtime.mesh import batches_on_device, replicate
 from vreid_jax.training import average
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
@@ -79,8 +78,8 @@ def check_unlabelled(phase: Phase, source: Any) -> None:
         )
 
 
-def train_batches(setup: Setup, plan: Plan, count: int) -> grain.DatasetIterator[dict[str, Any]]:
-    """Iterate over the first `count` batches of a phase, of this process's part."""
+def train_batches(setup: Setup, plan: Plan, count: int, start: int = 0) -> Iterator[dict[str, Any]]:
+    """Iterate over the batches of a phase from `start` up to `count`, of this process's part."""
     return data.train_batches(
         setup.train_source,
         plan.phase,
@@ -88,6 +87,8 @@ def train_batches(setup: Setup, plan: Plan, count: int) -> grain.DatasetIterator
         seed=plan.seed,
         num_batches=count,
         num_threads=setup.settings.data.num_threads,
+        num_workers=setup.settings.data.num_workers,
+        start=start,
         shard=(jax.process_index(), jax.process_count()),
     )
 
@@ -145,7 +146,6 @@ def begin_phase(
         phase_step=0,
         steps_before=position.step if position else 0,
         seconds=position.seconds if position else 0.0,
-        iterator=None,
         inherited=tuple(inherited),
         training_set=setup.train_source.digest(),
     )
@@ -210,9 +210,7 @@ def _train_phase(
 ) -> tuple[TrainState, Position]:
     """Train one phase from `position` to its end."""
     logging = setup.settings.logging
-    batches = train_batches(setup, plan, plan.total_steps)
-    if position.iterator is not None:
-        batches.set_state(position.iterator)
+    batches = train_batches(setup, plan, plan.total_steps, position.phase_step)
     with DeferredMetrics(
         writer, position, plan.total_steps, every_steps=logging.every_steps, progress=logging.progress
     ) as metrics:
@@ -220,12 +218,11 @@ def _train_phase(
             state,
             position,
             plan.step,
-            batches,
+            batches_on_device(batches, setup.mesh),
             metrics,
             checkpoints,
             total_steps=plan.total_steps,
             log_every=logging.every_steps,
             save_every=setup.settings.checkpoint.every_steps,
-            mesh=setup.mesh,
             stop=stop,
         )

@@ -30,20 +30,33 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     for name in settings.selections:
         evaluation.parse_selection(name)
     check_metric(settings.metric, setup.train_source.pids, setup.train_source.camids)
+    if settings.shortlist and all(stream.average for stream in settings.streams.values()):
+        raise InputError(
+            f"evaluation.shortlist is {settings.shortlist}; it is for a system that compares sets of clips, in a stream "
+            "with average = False"
+        )
     variables = setup.abstract_variables
     for stream in settings.streams.values():
         check_clips(stream)
         apply = functools.partial(setup.network.module.apply, train=False, **stream.apply)
-        feature = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length))["feature"]
+        outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length))
+        if "feature" not in outputs:
+            raise InputError(f"model {setup.settings.model} gives no feature, the vector that retrieval compares")
         if not stream.average:
-            tracklet = (1, stream.clip.num_clips, feature.shape[-1])
+            tracklet = (1, stream.clip.num_clips, outputs["feature"].shape[-1])
             check_similarity(setup.network.module, variables, tracklet, settings, setup.system.similarity)
 
 
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     """Raise `InputError` for anything in the phases that cannot be trained."""
+    settings = setup.settings
+    if settings.data.path and "folder" not in (settings.dataset, settings.evaluation.dataset):
+        raise InputError(
+            f"data.path is {settings.data.path!r}, which dataset {settings.dataset} does not read: to train on these "
+            "pictures, name the dataset folder behind the configuration, as in --config=m3d:folder,path=PICTURES"
+        )
     variables = setup.abstract_variables
-    if setup.settings.init_from and not (setup.workdir / "config.json").exists():
+    if settings.init_from and not (setup.workdir / "config.json").exists():
         setup.inherited_variables(variables, tell=False)
     names = flatten_dict(variables["params"], sep="/")
     for name, plan in plans.items():

@@ -11,7 +11,7 @@ from vreid_jax.config import NUM_SPLITS, dataset_name
 from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
 from vreid_jax.experiment.results import Results
-from vreid_jax.experiment.workdir import open_workdir
+from vreid_jax.experiment.workdir import check_checkpoints, check_workdir, open_workdir
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
 
@@ -33,13 +33,20 @@ def run_all_splits(
       The results, whose scores are means over the splits; nothing in mode `train`.
 
     Raises:
-      InputError: the dataset has no splits, or one of them is not prepared; before anything is trained.
+      InputError: the dataset has no splits, one of them is not prepared, or, in mode `evaluate`, not trained;
+        before anything is written.
     """
     configs = list(_configs(config))
     for own in configs:
         load_builder(dataset_name(own), own.data.data_dir or None, progress=config.logging.progress)
-    open_workdir(workdir, config)
-    name = f"results{Evaluation.parse(config.evaluation).suffix}.json"
+    suffix = Evaluation.parse(config.evaluation).suffix
+    for own in configs if mode == "evaluate" else ():
+        check_checkpoints(workdir / f"split_{own.split}")
+    if mode == "evaluate" and suffix:  # a control, or another dataset, leaves the run as it is
+        check_workdir(workdir, config)
+    else:
+        open_workdir(workdir, config)
+    name = f"results{suffix}.json"
     contents = []
     for own in configs:
         folder = workdir / f"split_{own.split}"
@@ -58,7 +65,7 @@ def run_all_splits(
 
 
 def gather(contents: list[dict]) -> Results:
-    """One result of the contents of several splits' `results.json`: means, with the deviations in `std`.
+    """Return the means over the contents of several splits' `results.json`, with the deviations in `std`.
 
     Raises:
       InputError: the splits were evaluated in different ways.

@@ -20,7 +20,7 @@ LOCK = ".lock"  # held while a process trains
 FREE_FIELDS = (
     r"phases\.\w+\.total_(steps|epochs)",
     r"(logging|checkpoint|evaluation)\..*",
-    r"data\.(num_threads|data_dir|feature_dir)",
+    r"data\.(num_threads|num_workers|data_dir|feature_dir)",
 )
 FREE_ELSEWHERE = r"data\.(path|bad_frames)"  # of `folder`, for the evaluation of a run on another dataset
 

@@ -9,23 +9,29 @@ from vreid_jax.errors import InputError
 
 
 def convert(
-    source: str | Path,
+    source: str | Path | None,
     out: str | Path,
     *,
     model_name: str = "",
     fields: Mapping[str, Any] | None = None,
     inflation: str = "mean",
     licence: str = "",
+    classifier: bool = True,
+    half: bool = False,
 ) -> Path:
     """Write a `.safetensors` file that describes itself, and its card beside it (`.md`); return the card's path.
 
     Args:
-      source: a workdir, a file of this library, or, with `model_name`, a PyTorch state dict.
+      source: a workdir, a file of this library, None for the model in the box, or, with `model_name`, a PyTorch state
+        dict.
       out: file to write; neither it nor its card is there yet.
       model_name: of `models.names()`, what PyTorch weights are for.
       fields: of `models.create`, with `model_name`.
       inflation: of 2-D kernels in a 3-D network, with `model_name`: "mean" or "center".
       licence: under what terms the weights may be used; empty: what the source says, or the terms of what it is made of.
+      classifier: whether a run's or a file's classifier of its training identities is kept, which embedding has no use
+        for.
+      half: whether a run's or a file's parameters are rounded to float16 (see `inference.save`).
 
     Raises:
       InputError: when `source` is no such thing, or nothing can be written.
@@ -39,14 +45,36 @@ def convert(
         if path.exists():
             raise InputError(f"{path} is there already: name another file, or remove it")
     if model_name:
+        if source is None:
+            raise InputError(f"there is no file of PyTorch weights for {model_name}: name it before the flags")
         _convert_weights(Path(source), out, model_name, dict(fields or {}), inflation, licence)
     else:
         from vreid_jax import inference
 
         if fields:
             raise InputError("fields are for PyTorch weights: name their model, too")
-        inference.save(inference.load(source), out, licence)
+        model = inference.load(source)
+        inference.save(model if classifier else inference.without_classifier(model), out, licence, half=half)
     return write_card(out)
+
+
+def card_of(source: str | Path | None) -> str:
+    """Return the card of a model file, Markdown: the one beside it, else what its metadata tell; None: of the box.
+
+    Raises:
+      InputError: when `source` is not a file of this library.
+    """
+    from vreid_jax.inference.box import box_file
+    from vreid_jax.model_files import hub
+    from vreid_jax.model_files.model_card import card_path, model_card
+    from vreid_jax.model_files.weights_file import read_metadata
+
+    path = box_file() if source is None else hub.local_path(source)
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
+    beside = card_path(path)
+    return beside.read_text(encoding="utf-8") if beside.is_file() else model_card(metadata, str(source or path))
 
 
 def _convert_weights(

@@ -10,13 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config import default, evaluation_stream
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
+from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
@@ -33,14 +35,17 @@ METADATA_KEYS = (
 )  # parts of `Model.about` that a file keeps
 
 
-def load(path: str | Path) -> Model:
+def load(path: str | Path | None = None) -> Model:
     """Load the model of a run's workdir, or of a `.safetensors` file that `vreid convert` wrote.
 
-    `path` may also be such a file on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`.
+    `path` may also be such a file on the Hugging Face hub: `hf://OWNER/NAME[@REVISION][/FILE]`. None is the model in the
+    box, which ships with the library; its card, `vreid convert --card`, says what it was trained on and how well it does.
 
     Raises:
       InputError: when there is no model at `path`, or a damaged one.
     """
+    if path is None:
+        return _from_box(box.box_file())
     if str(path) == "":
         raise InputError("the model is empty: give the workdir of a run, or a .safetensors file")
     path = hub.local_path(path)
@@ -64,15 +69,22 @@ def adapted(model: Model, about: Mapping[str, Any]) -> Model:
     return dataclasses.replace(model, about={**kept, "adapted": dict(about)})
 
 
-def save(model: Model, path: str | Path, licence: str = "") -> None:
+def save(model: Model, path: str | Path, licence: str = "", *, half: bool = False) -> None:
     """Write a model as one `.safetensors` file that `load` reads and that tells what it is.
 
     Its metadata hold the configuration, with the preprocessing, the dataset, the scores and the licence (by default:
-    that of the dataset it was trained on). The vectors and the fingerprint stay the same.
+    that of the dataset it was trained on). The vectors and the fingerprint stay the same. With `half` the parameters are
+    rounded to float16, which makes the file half as large: what is loaded from it computes in float32 again, is that of
+    the rounded parameters, and has their fingerprint.
 
     Raises:
       InputError: when nothing can be written.
     """
+    variables = dict(model.variables)
+    if half:
+        variables["params"] = jax.tree.map(_to_half, variables["params"])
+        rounded = jax.tree.map(lambda value: value.astype(np.float32), variables)
+        model = dataclasses.replace(model, variables=rounded)
     dataset = model.about.get("dataset")
     stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
     own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
@@ -84,7 +96,35 @@ def save(model: Model, path: str | Path, licence: str = "") -> None:
         {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
     own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
-    save_weights(path, dict(model.variables), model.name, dict(model.fields), stated, **own)
+    save_weights(path, variables, model.name, dict(model.fields), stated, **own)
+
+
+def _to_half(values) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(values).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise InputError(
+            "a parameter is beyond 65504, the largest float16: the file cannot be written in half precision"
+        )
+    return rounded
+
+
+def without_classifier(model: Model) -> Model:
+    """Return a model without the parameters that only training needs: those that it has no use for without classes.
+
+    It gives the same vectors. Its fingerprint is another one, so a gallery belongs to one of the two.
+    """
+    needed = _made_shapes(dataclasses.replace(model, variables={"params": {}}))  # no classifier there: no classes
+    own: dict[str, Any] = flatten_dict(dict(model.variables), sep="/")
+    kept = {name: value for name, value in own.items() if name in needed}
+    return dataclasses.replace(model, variables=unflatten_dict(kept, sep="/"))
+
+
+def _from_box(path: Path) -> Model:
+    try:
+        return _from_file(path)
+    except InputError as error:
+        raise InputError(f"the model in the box cannot be used ({error}): {box.INSTEAD}") from error
 
 
 def _from_workdir(workdir: Path) -> Model:
@@ -102,8 +142,15 @@ def _from_workdir(workdir: Path) -> Model:
     about = {"system": config.system, "dataset": config.dataset}
     results = workdir / "results.json"
     if results.is_file():
-        found = json.loads(results.read_text())
-        about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
+        try:
+            found = json.loads(results.read_text())
+            if not isinstance(found, dict):
+                raise ValueError(f"it holds {type(found).__name__} instead of an object")
+            about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{results} cannot be read ({error}): `vreid evaluate {workdir}` writes it again"
+            ) from error
     return Model(
         name=config.model.name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
@@ -138,15 +185,19 @@ def _from_file(path: Path) -> Model:
 
 def _misfit(model: Model) -> str:
     """Return which names or shapes of the variables do not fit the model's fields; empty if all fit."""
-    length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
-    clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
-    made = jax.eval_shape(model.module.init, jax.random.key(0), clips)
-    wanted, found = _shapes(made), _shapes(model.variables)
+    wanted, found = _made_shapes(model), _shapes(model.variables)
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if not wrong:
         return ""
     here, there = (str(list(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (found, wanted))
     return f"{len(wrong)} of its tensors are not those of its fields, {wrong[0]} is {here} instead of {there}"
+
+
+def _made_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that the variables of a model's fields have, by name."""
+    length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
+    clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, 3), jnp.float32)
+    return _shapes(jax.eval_shape(model.module.init, jax.random.key(0), clips))
 
 
 def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -28,12 +28,12 @@ class Term(Settings):
     Attributes:
       weight: of the term in the phase's loss; 0 leaves it out.
       needs: the output of the model that it reads, and what to say of a model without it.
-      contrasts: whether a microbatch must hold more than one identity for it.
+      contrasts: whether it compares clips of one identity and of others, so that a microbatch must hold both.
       takes_unlabelled: whether it takes tracklets without an identity (pid -1), to learn from them or to leave them out.
       remembers: whether it has a memory, which moves by the features of every step.
     """
 
-    needs: ClassVar[tuple[str, str]] = ("feature", "")
+    needs: ClassVar[tuple[str, str]] = ("feature", "this loss needs a model whose outputs have a feature")
     contrasts: ClassVar[bool] = False
     takes_unlabelled: ClassVar[bool] = False
     remembers: ClassVar[bool] = False

@@ -30,7 +30,7 @@ def is_weights_path(path: str | Path) -> bool:
 def save_weights(
     path: str | Path, variables: dict[str, Any], model_name: str, fields: dict[str, Any], licence: str, **more: Any
 ) -> None:
-    """Write float32 variables under names such as `params/layer1_0/conv1/kernel`, with metadata.
+    """Write variables, float32 or float16, under names such as `params/layer1_0/conv1/kernel`, with metadata.
 
     Args:
       path: the file to write, `.safetensors`.
@@ -130,9 +130,11 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:
-    """Read the variables in a file that `save_weights` wrote; raise `InputError` for any other file."""
+    """Read the variables in a file that `save_weights` wrote, as float32; raise `InputError` for any other file."""
     from safetensors.numpy import load_file
 
     if read_metadata(path) is None:
         raise InputError(f"{path} was not written by this library")
-    return unflatten_dict(load_file(path), sep="/")
+    stored = load_file(path)
+    halves = {name: value.astype(np.float32) for name, value in stored.items() if value.dtype == np.float16}
+    return unflatten_dict({**stored, **halves}, sep="/")

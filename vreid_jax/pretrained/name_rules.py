@@ -74,10 +74,10 @@ RULES: dict[str, Rules] = {
             "resnet50_p3d_c",
             "two_stream_m3d",
             "nonlocal3d",
-            "strong_baseline",
         ),
         RESNET,
     ),
+    "strong_baseline": (*RESNET, *OSNET),  # of whichever backbone it has
     "resnet50_bnneck": BNNECK,
     **dict.fromkeys(WIDTHS, OSNET),
     **dict.fromkeys(("c3d", "person_vlad"), C3D),

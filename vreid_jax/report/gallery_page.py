@@ -14,11 +14,22 @@ from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import Gallery, open_gallery
-from vreid_jax.search.ranked import Decision, Match, at_once, check_cameras, decision, find, left_out
+from vreid_jax.search.ranked import (
+    OWN_THRESHOLD,
+    Decision,
+    Match,
+    at_once,
+    check_cameras,
+    decision,
+    find,
+    left_out,
+    undecided,
+)
 from vreid_jax.search.sources import gallery_tracklets
 
 MOST_QUERIES = 4096  # searched for, to choose those that are shown
 DEPTH = 10
+MARKED = "Dashed frame: seen at the same time as the query, so another person. "
 KINDS = {"all": "all", "same": "with candidates", "none": "without candidates"}
 
 
@@ -64,7 +75,9 @@ def write_gallery_report(
     addresses = _film_addresses(opened, lists, data_dir)
     rows = [_list_row(opened.row(row), matches, rule, addresses) for row, matches in lists]
     kinds = KINDS if rule else {"all": "all"}
-    frames = "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else ""
+    frames = (
+        "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else MARKED
+    )
     explanation = f"{frames}Hover over a picture, or tap it, to see it walk. Left and right keys move along a list."
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
     page = Path(out) if out else path.with_suffix(".html")
@@ -117,9 +130,12 @@ def _measured_on(gallery: Gallery, rule: Decision) -> str:
 
 
 def _caution(gallery: Gallery, rule: Decision | None) -> str:
-    """Return what the reader must know before trusting the threshold; empty without one."""
+    """Return what the reader must know before trusting the page."""
     if rule is None:
-        return ""
+        return (
+            "The page shows an order, nearest first, and does not say who is the same person: "
+            f"{undecided(gallery.about)}. {OWN_THRESHOLD}"
+        )
     return (
         f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off. Treat "
         "tracklets within it as candidates, not as the same person."
@@ -137,7 +153,7 @@ def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
         ["distance", str(about["metric"])],
     ]
     if rule is None:
-        rows.append(["same person", "not decided: the model was not evaluated, so no threshold is known"])
+        rows.append(["same person", f"not decided: {undecided(gallery.about)}"])
     else:
         rows.append(["within the threshold", f"up to {rule.threshold:.4g}"])
         rows.append(["measured on", _measured_on(gallery, rule)])
@@ -167,7 +183,7 @@ def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresse
 def _found(match: Match, rule: Decision | None) -> str:
     """Return the word for a match; one within the threshold but seen at the same time is a different person."""
     if rule is None:
-        return ""
+        return "" if match.same_person is None else "same time"
     if match.same_person:
         return "within"
     return "beyond" if match.distance > rule.threshold else "same time"

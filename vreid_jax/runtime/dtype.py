@@ -6,7 +6,7 @@ from vreid_jax.errors import InputError
 
 
 def compute_dtype(wanted: str) -> str:
-    """Resolve `auto`: bfloat16 on TPU and on GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions).
+    """Resolve `auto`: bfloat16 on TPU and on NVIDIA's GPUs from Ampere on, else float32 (a T4 has no bfloat16 convolutions).
 
     Raises:
       InputError: when `wanted` is not one of auto, float32, bfloat16.
@@ -16,7 +16,7 @@ def compute_dtype(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     device = jax.devices()[0]
-    capable = device.platform == "tpu" or (
-        device.platform == "gpu" and float(getattr(device, "compute_capability", 0) or 0) >= 8.0
-    )
+    # "8.0" on Ampere; another maker's GPU has a name in its place, "gfx942" for example.
+    generation = str(getattr(device, "compute_capability", "")).partition(".")[0]
+    capable = device.platform == "tpu" or (device.platform == "gpu" and generation.isdecimal() and int(generation) >= 8)
     return "bfloat16" if capable else "float32"

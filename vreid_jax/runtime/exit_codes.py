@@ -30,6 +30,8 @@ def exit_codes(program: str, interrupted: str = "interrupted") -> Iterator[None]
         leave(program, str(error), error.exit_code)
     except KeyboardInterrupt:
         leave(program, interrupted, 130)
+    except (NotImplementedError, RecursionError):  # kinds of RuntimeError that are mistakes in the program
+        raise
     except (OSError, RuntimeError, MemoryError) as error:  # the disk, the device or memory, and NonFiniteLoss
         leave(program, str(error) or type(error).__name__, 1)
 

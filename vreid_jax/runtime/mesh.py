@@ -1,6 +1,8 @@
 """The mesh of a run's devices, and arrays placed on it."""
 
-from typing import TypeVar
+import collections
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -19,6 +21,16 @@ def put_batch(batch, mesh: Mesh):
     """Shard this process's part of a batch over the mesh, axis 0 over `data`."""
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def batches_on_device(batches: Iterable[dict[str, Any]], mesh: Mesh, ahead: int = 2) -> Iterator[dict[str, Any]]:
+    """Iterate over batches placed by `put_batch`, of which `ahead` are on their way while one is used."""
+    waiting: collections.deque[dict[str, Any]] = collections.deque()
+    for batch in batches:
+        waiting.append(put_batch(batch, mesh))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:

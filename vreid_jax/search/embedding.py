@@ -12,6 +12,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from vreid_jax import data
+from vreid_jax.config import DATASETS, dataset_name
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 from vreid_jax.inference import Model
@@ -64,7 +65,8 @@ def embed_gallery(
         "model": model.name,
         "fingerprint": model.fingerprint,
         "metric": model.metric,
-        "open_set": model.about.get("open_set"),
+        "open_set": model.about.get("open_set") if _is_own_footage(model, source) else None,
+        "measured_on": _measured_on(model) if model.about.get("open_set") else None,
         "dataset": model.about.get("dataset"),
         "input": source.name,
     }
@@ -108,6 +110,20 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out} exists already: name another file, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
+
+
+def _measured_on(model: Model) -> str:
+    """Return on what the model was evaluated: the name of a dataset, or the path of the dataset `folder`."""
+    config = model.config
+    return config.data.path if config.dataset == "folder" else dataset_name(config)
+
+
+def _is_own_footage(model: Model, source: Source) -> bool:
+    """Return whether a source is, or lies in, what the model was evaluated on, so that its thresholds hold."""
+    if model.config.dataset == "folder":
+        return Path(source.name).expanduser().resolve().is_relative_to(Path(_measured_on(model)).expanduser().resolve())
+    of_pictures = bool(source.folders.any())
+    return not of_pictures and DATASETS.get(source.name, source.name) == _measured_on(model)
 
 
 def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:

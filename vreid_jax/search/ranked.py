@@ -10,6 +10,8 @@ from vreid_jax import retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.search.gallery import Gallery
 
+OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras in which the people are known."
+
 
 @dataclasses.dataclass(frozen=True)
 class Match:
@@ -18,8 +20,8 @@ class Match:
     Attributes:
       rank: 1 for the nearest.
       distance: from the query.
-      same_person: whether the distance is within the threshold and the two were not seen at the same time; None where
-        no threshold is known.
+      same_person: whether the distance is within the threshold and the two were not seen at the same time; without a
+        threshold None, and False where they were.
       row: the tracklet's columns.
     """
 
@@ -67,7 +69,7 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
       false_accept_rate: in (0, 1]; the largest measured rate that does not exceed it is used.
 
     Returns:
-      The threshold, or None for a model that was never evaluated.
+      The threshold, or None where the gallery has none: `undecided` says why.
 
     Raises:
       InputError: when every measured rate is above the one asked for, or the thresholds belong to another distance than
@@ -93,6 +95,16 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
         )
     rate, threshold, accepted = max(usable)
     return Decision(threshold, rate, accepted, measured["protocol"], about.get("dataset") or "")
+
+
+def undecided(about: Mapping[str, Any]) -> str:
+    """Return why nothing in a gallery is decided, only ordered; empty where it has thresholds."""
+    if about.get("open_set"):
+        return ""
+    elsewhere = about.get("measured_on")
+    if not elsewhere:
+        return "the model was not evaluated, so that no threshold is known"
+    return f"the model's threshold was measured on {elsewhere} and does not hold for other footage"
 
 
 def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> np.ndarray:
@@ -171,7 +183,7 @@ def find(
         matches = []
         for rank, (distance, row) in enumerate(kept[:k], 1):
             elsewhere = apart is not None and bool(apart[query, row])
-            same = None if rule is None else distance <= rule.threshold and not elsewhere
+            same = False if elsewhere else None if rule is None else distance <= rule.threshold
             matches.append(Match(rank, distance, same, gallery.row(row)))
         found.append(matches)
     return found

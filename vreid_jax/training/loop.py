@@ -1,18 +1,15 @@
 """One phase of training, from whatever step it has reached to its end."""
 
-import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh
 
 from vreid_jax.errors import Interrupted, NonFiniteLoss
-from vreid_jax.runtime.mesh import put_batch
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.metrics import DeferredMetrics, Diverged
 from vreid_jax.training.position import Position
@@ -24,14 +21,13 @@ def run_phase(
     state: TrainState,
     position: Position,
     train_step: Callable,
-    batches: Any,
+    batches: Iterator[dict[str, Any]],
     metrics: DeferredMetrics,
     checkpoints: Checkpoints,
     *,
     total_steps: int,
     log_every: int,
     save_every: int,
-    mesh: Mesh,
     stop: StopRequest,
 ) -> tuple[TrainState, Position]:
     """Train until `total_steps` of this phase are done, and leave a checkpoint of the end.
@@ -44,13 +40,12 @@ def run_phase(
       state: at `position`.
       position: the steps done so far.
       train_step: of `make_train_step`; the state is donated to it.
-      batches: an iterator that stands at `position`, with `get_state`.
+      batches: of this process, on its devices, from `position` on: `runtime.mesh.batches_on_device`.
       metrics: takes the metrics of every step.
       checkpoints: where the state is saved.
       total_steps: of the phase.
       log_every: steps between two logs; several processes agree on a stop at these.
       save_every: steps between two checkpoints.
-      mesh: of the run.
       stop: says whether a signal has asked to stop.
 
     Returns:
@@ -65,15 +60,14 @@ def run_phase(
         metrics.settle()
         if not _all_finite((state.params, state.batch_stats)):
             raise Diverged("a parameter is not a finite number", position.step)
-        saved = dataclasses.replace(position, iterator=batches.get_state())
-        checkpoints.save(position.step, state, saved)
+        checkpoints.save(position.step, state, position)
 
     try:
         while position.phase_step < total_steps:
             started = time.perf_counter()
             batch = next(batches)
-            state, values = train_step(state, put_batch(batch, mesh))
-            metrics.add(position.step + 1, len(batch["label"]) * jax.process_count(), values)
+            state, values = train_step(state, batch)
+            metrics.add(position.step + 1, len(batch["label"]), values)
             position = position.after_step(time.perf_counter() - started)
             if stopped(stop, at_interval=position.phase_step % log_every == 0):
                 save()

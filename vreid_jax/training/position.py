@@ -14,7 +14,6 @@ class Position:
       phase_step: steps done in it.
       steps_before: steps of the earlier phases.
       seconds: of training so far.
-      iterator: state of the data iterator.
       inherited: names of the variables that came trained from another run: see `experiment.initialisation`.
       training_set: what the run is trained on: see `data.TrackletSource.digest`.
     """
@@ -23,7 +22,6 @@ class Position:
     phase_step: int
     steps_before: int
     seconds: float
-    iterator: Any
     inherited: tuple[str, ...] = ()
     training_set: str = ""
 
@@ -40,5 +38,6 @@ class Position:
     def read(cls, stored: Mapping[str, Any]) -> "Position":
         """Return the position that a checkpoint holds; a `TypeError` where it is of another version."""
         stored = dict(stored)
+        stored.pop("iterator", None)  # of the data, until version 0.1: now batch i follows from i alone
         inherited = stored.pop("brought", stored.pop("inherited", ()))  # `brought` until version 0.1
         return cls(**stored, inherited=tuple(inherited))

@@ -78,7 +78,7 @@ def make_train_step(
 
 def _loss(network: Network, phase: Phase, trainable, frozen, batch_stats, extra, batch, key):
     """Return the loss of a (micro)batch, and with it the metrics, the new batch statistics and the network's outputs."""
-    cache = {name: extra[name] for name in ("cache",) if name in extra}
+    cache = {"cache": extra["cache"]} if "cache" in extra else {}
     outputs, changed = network.module.apply(
         {"params": join_params(trainable, frozen), "batch_stats": batch_stats, **cache},
         batch["cached"] if "cached" in batch else normalise(batch["frames"], network.mean, network.std),

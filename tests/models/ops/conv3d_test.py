@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from vreid_jax.models.ops import conv3d as door
-from vreid_jax.models.ops import conv3d_gradients
+from vreid_jax.models.ops import conv3d_gradients, gpu
 from vreid_jax.models.ops.conv3d import conv3d
 
 # (input T H W C), kernel (kt kh kw), features, strides, padding, dilation
@@ -100,6 +100,22 @@ def check_gradients(case):
     for ours, expected in zip(gradients(conv3d), gradients(native), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_gpus_compute_is_the_direct_sum_and_has_its_gradients(case):
+    """A sum is the same on any platform."""
+    x, kernel, *rest = arguments(case)
+    y = jax.jit(lambda x, k: gpu.convolution(x, k, *rest), compiler_options=QUICK)(x, kernel)
+    np.testing.assert_allclose(y, direct(x, kernel, *rest), atol=2e-5)
+    g = jnp.cos(y)
+    found = jax.jit(lambda x, k, g: gpu.gradients(x, k, g, *rest), compiler_options=QUICK)(x, kernel, g)
+    expected = jax.jit(lambda x, k, g: jax.vjp(lambda x, k: native(x, k, *rest), x, k)[1](g), compiler_options=QUICK)(
+        x, kernel, g
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours / np.abs(theirs).max(), theirs / np.abs(theirs).max(), atol=1e-5)
 
 
 @pytest.mark.usefixtures("folded")

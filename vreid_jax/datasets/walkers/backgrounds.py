@@ -8,7 +8,7 @@ import numpy as np
 SIZE = (256, 384)  # (height, width) of a scene
 _SCENE = 211  # number of the scenes' random generators
 _KINDS = ("plaza", "street", "room", "leaves", "clouds")
-_SHARE = (0.46, 0.28, 0.12, 0.07, 0.07)
+_SHARE = (0.52, 0.28, 0.12, 0.04, 0.04)
 
 
 @functools.lru_cache(maxsize=512)
@@ -51,7 +51,7 @@ def _grey(rng: np.random.Generator, low: float, high: float, cast: float = 12.0)
 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
-    return (rng.uniform(20, 210) + rng.normal(0, 1, 3) * rng.gamma(1.5, 14)).clip(5, 250)
+    return (rng.uniform(20, 210) + rng.normal(0, 1, 3) * rng.gamma(1.5, 11)).clip(5, 250)
 
 
 def _grass(rng: np.random.Generator) -> np.ndarray:
@@ -91,7 +91,7 @@ def _ground(rng: np.random.Generator, image: np.ndarray, top: int) -> None:
     base = (
         _grass(rng)
         if kind == "grass"
-        else _grey(rng, 125.0, 215.0, 5.0)
+        else _grey(rng, 135.0, 225.0, 5.0)
         if kind != "sand"
         else _grey(rng, 110.0, 190.0, 22.0)
     )
@@ -274,11 +274,11 @@ def _leaves(rng: np.random.Generator, image: np.ndarray) -> None:
     muted = rng.uniform(6, 25)
     for size in np.sort(5.0 / rng.uniform(0.04, 1.0, 260))[::-1]:
         colour = (rng.uniform(25, 225) + rng.normal(0, muted, 3)).clip(0, 255).tolist()
-        centre = rng.uniform(0, 1, 2) * (width, height)
+        x, y = (rng.uniform(0, 1, 2) * (width, height)).tolist()
         if rng.random() < 0.5:
-            cv2.ellipse(image, (centre, (2 * size, size * rng.uniform(0.4, 2)), rng.uniform(0, 180)), colour, -1)
+            cv2.ellipse(image, ((x, y), (2 * size, size * rng.uniform(0.4, 2)), rng.uniform(0, 180)), colour, -1)
         else:
-            _fill(image, cv2.boxPoints((centre, (2 * size, size * rng.uniform(0.2, 2)), rng.normal(0, 12))), colour)
+            _fill(image, cv2.boxPoints(((x, y), (2 * size, size * rng.uniform(0.2, 2)), rng.normal(0, 12))), colour)
 
 
 def _clouds(rng: np.random.Generator, image: np.ndarray) -> None:

@@ -183,3 +183,8 @@ def encode(frames: np.ndarray, quality: int = 92) -> list[bytes]:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
     return [cv2.imencode(".jpg", np.ascontiguousarray(f[..., ::-1]), options)[1].tobytes() for f in frames]
+
+
+def encoded_tracklet(plan: Plan, tracklet: Tracklet) -> list[bytes]:
+    """Draw a tracklet and encode its frames."""
+    return encode(draw_tracklet(plan, tracklet))

@@ -1,22 +1,38 @@
 """TFDS builder of walkers: draws and encodes the tracklets of the plan."""
 
 import dataclasses
+import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import example, progress
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder, in_hashed_order
 from vreid_jax.datasets.walkers.plan import Plan, Size, Tracklet, make_plan
-from vreid_jax.datasets.walkers.scene import draw_tracklet, encode
+from vreid_jax.datasets.walkers.processes import in_order
+from vreid_jax.datasets.walkers.scene import encoded_tracklet
 from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildSize, WildTracklet, make_wild_plan
-from vreid_jax.datasets.walkers.wild_scene import draw_wild_tracklet, encode_wild
+from vreid_jax.datasets.walkers.wild_scene import encoded_wild_tracklet
 
 
 @dataclasses.dataclass
-class WalkersConfig(tfds.core.BuilderConfig):
-    """A TFDS config with the size of the dataset."""
+class _Config(tfds.core.BuilderConfig):
+    """A TFDS config that has a plan and can draw its tracklets."""
+
+    def plan(self) -> Plan | WildPlan:
+        """Return the plan of this size."""
+        raise NotImplementedError
+
+    def draw(self) -> Callable[[Any], list[bytes]]:
+        """Return the function that draws a tracklet of the plan, as encoded frames."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass
+class WalkersConfig(_Config):
+    """Pedestrians with gait twins."""
 
     size: Size = dataclasses.field(default_factory=Size)
 
@@ -24,15 +40,14 @@ class WalkersConfig(tfds.core.BuilderConfig):
         """Return the plan of this size."""
         return make_plan(self.size)
 
-    @staticmethod
-    def draw(plan: Plan, tracklet: Tracklet) -> list[bytes]:
-        """Return the encoded frames of a tracklet."""
-        return encode(draw_tracklet(plan, tracklet))
+    def draw(self) -> Callable[[Tracklet], list[bytes]]:
+        """Return the function that draws a tracklet of the plan, as encoded frames."""
+        return functools.partial(encoded_tracklet, self.plan())
 
 
 @dataclasses.dataclass
-class WildConfig(tfds.core.BuilderConfig):
-    """A TFDS config of people who look like those on a street, without gait twins."""
+class WildConfig(_Config):
+    """People who look like those on a street, without gait twins."""
 
     size: WildSize = dataclasses.field(default_factory=WildSize)
 
@@ -40,10 +55,9 @@ class WildConfig(tfds.core.BuilderConfig):
         """Return the plan of this size."""
         return make_wild_plan(self.size)
 
-    @staticmethod
-    def draw(plan: WildPlan, tracklet: WildTracklet) -> list[bytes]:
-        """Return the encoded frames of a tracklet."""
-        return encode_wild(draw_wild_tracklet(plan, tracklet), plan, tracklet)
+    def draw(self) -> Callable[[WildTracklet], list[bytes]]:
+        """Return the function that draws a tracklet of the plan, as encoded frames."""
+        return functools.partial(encoded_wild_tracklet, self.plan())
 
 
 CONFIGS = {
@@ -113,9 +127,9 @@ class Builder(TrackletBuilder):
         return self._config.plan()
 
     @property
-    def _config(self) -> WalkersConfig | WildConfig:
+    def _config(self) -> _Config:
         config = self.builder_config
-        assert isinstance(config, WalkersConfig | WildConfig)  # of BUILDER_CONFIGS
+        assert isinstance(config, _Config)  # of BUILDER_CONFIGS
         return config
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -135,13 +149,14 @@ class Builder(TrackletBuilder):
     def _generate_examples(
         self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]
     ) -> Iterator[tuple[str, dict]]:
-        plan, draw = self.plan, self._config.draw
-        in_order = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
-        for tracklet in progress.tracklets(in_order, f"walkers/{self.info.config_name} {split}"):
+        ordered = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
+        drawn = in_order(self._config.draw(), ordered)
+        shown = progress.tracklets(ordered, f"walkers/{self.info.config_name} {split}")
+        for tracklet, frames in zip(shown, drawn, strict=True):
             yield (
                 tracklet.tracklet_id,
                 {
-                    "frames": [io.BytesIO(frame) for frame in draw(plan, tracklet)],
+                    "frames": [io.BytesIO(frame) for frame in frames],
                     "pid": tracklet.pid,
                     "camid": tracklet.camid,
                     "tracklet_id": tracklet.tracklet_id,

@@ -40,19 +40,21 @@ def camera(seed: int, camid: int) -> Camera:
     curve = curve + rng.uniform(0.1, 0.9) * (3 * curve**2 - 2 * curve**3 - curve)  # contrast
     warm = rng.normal(0.01, 0.045) * np.array([1.0, 0.0, -1.0]) + rng.normal(0.01, 0.016) * np.array([-0.5, 1.0, -0.5])
     black = rng.uniform(0, 22) if rng.random() < 0.3 else 0.0
-    tone = black + (255 - black) * np.exp(rng.normal(0.04, 0.14)) * np.exp(warm) * curve
+    tone = black + (255 - black) * np.exp(rng.normal(0.02, 0.12)) * np.exp(warm) * curve
     sunny = rng.random() < 0.35
+    rows = int(np.exp(rng.uniform(np.log(40), np.log(240))))
+    blur = float(rng.choice([0.0, 0.6, 0.9], p=[0.25, 0.4, 0.35]))
     return Camera(
         pitch=float(np.clip(rng.gamma(2.2, 0.16), 0.0, 0.95)),
         distance=float(np.exp(rng.uniform(np.log(1.8), np.log(14.0)))),
-        rows=int(np.exp(rng.uniform(np.log(44), np.log(300)))),
-        blur=float(rng.choice([0.0, 0.5, 0.8], p=[0.45, 0.35, 0.2])),
+        rows=rows,
+        blur=blur if rows > 64 else 0.0,  # pixels hide what a lens does to small pictures
         motion=float(rng.choice([0.0, 2.0, 3.5], p=[0.82, 0.13, 0.05])),
-        noise=(128.5 + rng.gamma(1.5, 1.4) * rng.standard_normal((_NOISE, _NOISE, 3))).clip(0, 255).astype(np.uint8),
+        noise=(128.5 + rng.gamma(1.5, 0.9) * rng.standard_normal((_NOISE, _NOISE, 3))).clip(0, 255).astype(np.uint8),
         quality=int(rng.integers(25, 92)),
         tone=tone,
-        saturation=float(np.exp(rng.normal(-0.25, 0.22))),
-        sharpening=float(rng.choice([0.0, 0.6, 1.2], p=[0.5, 0.3, 0.2])),
+        saturation=float(np.exp(rng.normal(-0.35, 0.26))),
+        sharpening=float(rng.choice([0.0, 0.5, 1.0], p=[0.6, 0.27, 0.13])),
         light=float(rng.uniform(-1, 1)),
         contrast=float(rng.uniform(0.25, 0.5) if sunny else rng.uniform(0.06, 0.26)),
         cast=float(rng.uniform(0.4, 0.8) if sunny else rng.uniform(0.05, 0.3)),
@@ -92,8 +94,9 @@ def expose(frames: np.ndarray, cam: Camera, rng: np.random.Generator) -> np.ndar
         y, x = corners[t]
         image = cv2.addWeighted(image, 1, cam.noise[y : y + small[1], x : x + small[0]], 1, -128)
         if rows < height:
-            image = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+            compressed = cv2.imdecode(cv2.imencode(".jpg", image, options)[1], cv2.IMREAD_COLOR)
+            assert compressed is not None
+            image = cv2.resize(compressed, (width, height), interpolation=cv2.INTER_LINEAR)
         out[t] = image
     return out
 

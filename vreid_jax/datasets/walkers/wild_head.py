@@ -52,11 +52,11 @@ def draw_head(figure, back: bool) -> None:
         if o.beard:
             on.ellipse(face + np.stack([0.0 * r, 0.5 * r], -1), 0.85 * width, 0.26 * r, dim(o.hair, 1.2), False)
         eyes = face + np.stack([0.25 * aside * r, -0.1 * r], -1)
-        dark = (45.0, 40.0, 40.0) if o.glasses else dim(o.skin, 0.74)
+        dark = (45.0, 40.0, 40.0) if o.glasses else dim(o.skin, 0.82)
         on.ellipse(eyes, 0.72 * width, (0.085 if o.glasses else 0.07) * r, dark, False)
         if not o.beard:
             on.ellipse(
-                face + np.stack([0.2 * aside * r, 0.42 * r], -1), 0.35 * width, 0.05 * r, dim(o.skin, 0.8), False
+                face + np.stack([0.2 * aside * r, 0.42 * r], -1), 0.35 * width, 0.05 * r, dim(o.skin, 0.86), False
             )
     if not covered and not bald:
         _hair(figure, move, wide, r, aside, away)

@@ -61,7 +61,7 @@ _DARK = [(15, 15, 17), (22, 22, 25), (32, 32, 36), (20, 25, 44), (43, 33, 27), (
 _NEUTRAL = [(92, 92, 96), (126, 126, 129), (160, 156, 150), (150, 128, 97), (98, 92, 67), (116, 89, 62), (186, 170, 140),
             (74, 84, 104)]  # fmt: skip
 _LIGHT = [(236, 236, 236), (212, 212, 215), (226, 217, 200), (188, 205, 224), (240, 214, 214)]
-_SKIN = [(226, 188, 163), (212, 170, 142), (194, 148, 117), (168, 121, 90), (128, 88, 64), (88, 60, 46), (60, 42, 34)]
+_SKIN = [(210, 172, 149), (196, 156, 131), (178, 135, 108), (154, 110, 83), (118, 82, 61), (84, 58, 46), (60, 43, 36)]
 _SKIN_SHARE = [0.2, 0.25, 0.19, 0.14, 0.1, 0.07, 0.05]
 _HAIR = [(18, 15, 14), (34, 25, 20), (58, 40, 28), (96, 66, 42), (156, 120, 74), (205, 172, 118), (128, 58, 34), (112, 110, 108),
          (196, 194, 190)]  # fmt: skip
@@ -91,7 +91,7 @@ def _vivid(rng: np.random.Generator) -> Colour:
 
 def _denim(rng: np.random.Generator) -> Colour:
     wash = rng.beta(1.5, 2.0)
-    dark, light = np.array([26.0, 34.0, 56.0]), np.array([142.0, 164.0, 196.0])
+    dark, light = np.array([27.0, 33.0, 48.0]), np.array([134.0, 150.0, 173.0])
     r, g, b = dark + wash * (light - dark) + rng.normal(0, 4, 3)
     return max(float(r), 8.0), max(float(g), 8.0), max(float(b), 8.0)
 
@@ -143,7 +143,7 @@ def _outfit(rng: np.random.Generator, age: str, feminine: bool) -> Outfit:
         else [0.06, 0.5, 0.22, 0.03, 0.04 * feminine, 0.09, 0.1] if winter
         else [0.26, 0.36, 0.06, 0.04, 0.07 * feminine, 0.09, 0.2],
     )  # fmt: skip
-    top = _cloth(rng, *((0.42, 0.16, 0.22) if summer else (0.68, 0.14, 0.06)))
+    top = _cloth(rng, *((0.5, 0.2, 0.18) if summer else (0.76, 0.12, 0.05)))
     if kind == "suit":
         top = _among(rng, _DARK) if rng.random() < 0.8 else _among(rng, _NEUTRAL)
     if kind == "jacket" and rng.random() < 0.06:
@@ -159,7 +159,7 @@ def _outfit(rng: np.random.Generator, age: str, feminine: bool) -> Outfit:
     elif legs_kind == "tights":
         legs = _among(rng, _DARK)
     else:
-        legs = _cloth(rng, *((0.45, 0.35, 0.1) if summer else (0.66, 0.24, 0.04)))
+        legs = _cloth(rng, *((0.52, 0.32, 0.1) if summer else (0.72, 0.21, 0.04)))
     pattern = _pick(
         rng, "plain stripes pinstripes checks print logo yoke block sleeves panel",
         [0.42, 0.1, 0.04, 0.09, 0.08, 0.11, 0.05, 0.04, 0.05, 0.02] if kind in ("shirt", "dress", "hoodie")

@@ -10,7 +10,7 @@ from vreid_jax.datasets.walkers.wild_people import Build
 JOINTS = (
     *(f"{side}_{name}" for side in ("left", "right") for name in
       ("hip", "knee", "ankle", "heel", "toe", "shoulder", "elbow", "hand")),
-    "pelvis", "collar", "neck", "head", "nape", "front",
+    "pelvis", "collar", "neck", "head", "nape",
 )  # fmt: skip
 _UPPER_ARM, _FOREARM, _FOOT = 0.172, 0.150, 0.038
 
@@ -131,7 +131,6 @@ def skeleton(build: Build, pose: Pose) -> dict[str, np.ndarray]:
     nod = np.array([np.sin(1.4 * pose.lean), 0.0, np.cos(1.4 * pose.lean)])
     at["head"] = at["collar"] + (0.045 + build.head) * nod
     at["nape"] = at["collar"] + np.array([-0.07, 0.0, 0.0])
-    at["front"] = still + np.array([0.42, 0.0, -0.10])
     for side, sign, arm in (("left", 1.0, pose.arms[0]), ("right", -1.0, pose.arms[1])):
         swing = -sign * legs * arm.swing
         shoulder = at["collar"] + np.array([0.0, sign * build.shoulder, -0.046])

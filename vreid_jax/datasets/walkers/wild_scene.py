@@ -33,6 +33,7 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
     polygons = _place(rng, build, outfit, cam, size.frames, size.height, size.width)
     folds = _fold_texture(size.seed, tracklet.pid % 24, round(4 * outfit.folds), size.height, size.width)
     others = rng.random((2, size.frames)) < 0.25  # in front, behind
+    soft = float(rng.uniform(0.7, 1.3))  # edges and shading of the figure, pixels
     steady = rng.random() < 0.3  # the background passes by, rather than being another one in every frame
     frames = np.empty((size.frames, size.height, size.width, 3), np.uint8)
     views = _windows(rng, size.scenes, size.frames, steady)
@@ -42,7 +43,7 @@ def draw_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> np.ndarray:
             _stranger(rng, image, size, near=False)
         figure = np.zeros((size.height, size.width, 4), np.uint8)
         paint(figure, polygons, t)
-        figure = cv2.GaussianBlur(figure, (3, 3), 0.75)
+        figure = cv2.GaussianBlur(figure, (5, 5), soft)
         y, x = rng.integers(0, 6, 2)
         figure = cv2.multiply(figure, folds[y : y + size.height, x : x + size.width], scale=1 / 128)
         _over(image, figure)
@@ -58,6 +59,11 @@ def encode_wild(frames: np.ndarray, plan: WildPlan, tracklet: WildTracklet) -> l
     quality = max(cam.quality, 78) if cam.rows < plan.size.height else max(cam.quality, 45)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return [cv2.imencode(".jpg", cv2.cvtColor(f, cv2.COLOR_RGB2BGR), options)[1].tobytes() for f in frames]
+
+
+def encoded_wild_tracklet(plan: WildPlan, tracklet: WildTracklet) -> list[bytes]:
+    """Draw a tracklet and encode its frames."""
+    return encode_wild(draw_wild_tracklet(plan, tracklet), plan, tracklet)
 
 
 def _windows(rng: np.random.Generator, scenes: int, length: int, steady: bool):

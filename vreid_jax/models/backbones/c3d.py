@@ -47,7 +47,7 @@ class C3D(nn.Module):
         """Return the endpoints of normalised clips.
 
         They are `conv1` … `conv5b` (after ReLU) and `pool1` … `pool5`, [B, t, h, w, C], and `pooled` [B, C], float32,
-        the mean of `conv5b`. `pool5` is missing where the clip is too small for it (8 frames leave one for `conv5b`).
+        the mean of `conv5b`, which is `feature`, too. `pool5` is missing where the clip is too small for it (8 frames leave one for `conv5b`).
 
         Raises:
           InputError: when the clip is too small for an earlier pool.
@@ -67,7 +67,7 @@ class C3D(nn.Module):
                     f"clips of {clips.shape[1]} frames of {clips.shape[2]}x{clips.shape[3]} are too small for C3D; it "
                     "needs 8 frames of 16x16 for conv5b and 16 of 32x32 for pool5"
                 )
-        outputs["pooled"] = outputs[self.groups[-1][-1][0]].astype(jnp.float32).mean((1, 2, 3))
+        outputs["pooled"] = outputs["feature"] = outputs[self.groups[-1][-1][0]].astype(jnp.float32).mean((1, 2, 3))
         return outputs
 
 

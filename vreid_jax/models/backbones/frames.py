@@ -16,6 +16,7 @@ from flax import linen as nn
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
+from vreid_jax.models.backbones import osnet
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401  (registers its names)
 
 
@@ -49,10 +50,10 @@ def backbone(name: str) -> FrameBackbone:
       InputError: for an unknown name, with the nearest one.
     """
     if name not in _BACKBONES:
-        raise InputError(
-            f"there is no backbone on frames {name!r}{nearest(name, names())}; it is one of {', '.join(names())}"
-        )
+        raise InputError(f"there is no backbone on frames {name!r}{nearest(name, names())}")
     return _BACKBONES[name]
 
 
 register("resnet50", functools.partial(registry.create, "resnet50"), maps="res5")
+for _name in osnet.WIDTHS:
+    register(_name, functools.partial(osnet.backbone, _name), maps="conv5")

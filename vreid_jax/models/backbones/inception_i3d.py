@@ -93,7 +93,7 @@ class InceptionI3D(nn.Module):
 
         They are `Conv3d_1a_7x7`, `Conv3d_2b_1x1`, `Conv3d_2c_3x3` and `Mixed_3b` … `Mixed_5c`, [B, t, h, w, C], and
         `pooled` [B, 16 width], float32: the mean of `Mixed_5c` over time, height and width, in place of the original's
-        2x7x7 average pool.
+        2x7x7 average pool. It is `feature`, too.
         """
         unit = partial(Unit, dtype=self.dtype)
         outputs = {}
@@ -107,7 +107,7 @@ class InceptionI3D(nn.Module):
                 x = max_pool_same(x, *POOL_BEFORE[name])
             a, b, c, d, e, f = (max(1, channel * self.width // 64) for channel in channels)
             x = outputs[name] = Inception((a, b, c, d, e, f), self.dtype, name=name)(x, train)
-        outputs["pooled"] = x.astype(jnp.float32).mean((1, 2, 3))
+        outputs["pooled"] = outputs["feature"] = x.astype(jnp.float32).mean((1, 2, 3))
         return outputs
 
 

@@ -80,8 +80,8 @@ class ResNet(nn.Module):
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
         """Return the endpoints of normalised clips.
 
-        They are `stem` (before the pool) and `res2` ... (before the attention), [B, t, h, w, C], and `pooled`, float32,
-        [B, T, C] for kind "2d" and [B, C] otherwise.
+        They are `stem` (before the pool) and `res2` ... (before the attention), [B, t, h, w, C], and float32 `pooled`,
+        [B, T, C] for kind "2d" and [B, C] otherwise, and `feature` [B, C], its mean over frames.
 
         Raises:
           InputError: for a field out of its range, or with temporal attention a clip whose length is not `clip_length`.
@@ -140,7 +140,8 @@ class ResNet(nn.Module):
             if self.ral and stage < 3:
                 x = ResidualAttention(length, self.ral, self.released, name=f"attention{stage + 1}")(x, train)
         axes = (2, 3) if self.kind == "2d" else (1, 2, 3)
-        outputs["pooled"] = x.astype(jnp.float32).mean(axes)
+        pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axes)
+        outputs["feature"] = pooled.mean(1) if self.kind == "2d" else pooled
         return outputs
 
     def _non_local(self, name: str) -> NonLocal:

@@ -76,17 +76,18 @@ class BatchNormNeck(nn.Module):
     """
 
     num_classes: int = 0
+    losses_behind: bool = False
 
     @nn.compact
     def __call__(self, pooled: Float[Array, "B C"], train: bool = False) -> dict[str, Array]:
         """Return `before_neck` and `feature` [B, C], and `logits` [B, num_classes].
 
-        `feature` is `before_neck` while training, for losses that compare features, and otherwise the batch norm's
-        output.
+        `feature` is the batch norm's output, but `before_neck` while training unless `losses_behind`, for losses that
+        compare features.
         """
         before = pooled.astype(jnp.float32)
         behind = BatchNorm(not train, use_bias=False, name="bn")(before)
-        outputs = {"before_neck": before, "feature": before if train else behind}
+        outputs = {"before_neck": before, "feature": before if train and not self.losses_behind else behind}
         if self.num_classes > 0:
             start = nn.initializers.normal(0.001)
             outputs["logits"] = nn.Dense(self.num_classes, use_bias=False, kernel_init=start, name="classifier")(behind)

@@ -22,7 +22,7 @@ class TemporalAttention(nn.Module):
     hidden: int = 256
 
     @nn.compact
-    def __call__(self, maps: Float[Array, "B T H W C"], pooled: Float[Array, "B T C"]) -> Float[Array, "B C"]:
+    def __call__(self, maps: Float[Array, "B T H W C"], pooled: Float[Array, "B T D"]) -> Float[Array, "B D"]:
         """Return the mean of `pooled` over the frames, weighted by scores of `maps`."""
         x = Conv(self.hidden, (3, 3), padding=spatial_padding(3), use_bias=True, name="conv")(maps)
         # No bias: the softmax ignores a number that is added to all scores.

@@ -3,7 +3,8 @@
 XLA's CPU backend is slow at 3-D convolutions unless it calls oneDNN, and at their gradients always. On CPU, kernels of
 several frames are therefore left to oneDNN, with gradients that are written out (`conv3d_gradients`). Without oneDNN,
 and for kernels of one frame, a convolution is a sum of 2-D convolutions over frames folded into the batch, whose kernel
-gradient is written out, too, when it is large. Other backends run the native operation.
+gradient is written out, too, when it is large. On NVIDIA's GPUs the forms are those of `gpu`, where XLA knows them as
+calls of cuDNN. Other backends run the native operation.
 `benchmarks/conv3d.py` measures the cases.
 """
 
@@ -18,6 +19,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from vreid_jax.models.ops import gpu
 from vreid_jax.models.ops.conv3d_gradients import Padding, Triple, input_gradient, kernel_gradient, native, pad
 from vreid_jax.models.ops.onednn import has_onednn
 
@@ -79,11 +81,10 @@ def _by_onednn(kernel: Array) -> bool:
 @_inlined
 def _forward(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
     """Convolve in the way that suits the platform the program is compiled for."""
-    plain = partial(native, strides=strides, padding=padding, dilation=dilation)
-    if _by_onednn(kernel):
-        return plain(x, kernel)
-    folded = partial(_folded, strides=strides, padding=padding, dilation=dilation)
-    return lax.platform_dependent(x, kernel, cpu=folded, default=plain)
+    geometry = {"strides": strides, "padding": padding, "dilation": dilation}
+    on_cpu = partial(native if _by_onednn(kernel) else _folded, **geometry)
+    on_cuda, plain = partial(gpu.convolution, **geometry), partial(native, **geometry)
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, cuda=on_cuda, default=plain)
 
 
 @_inlined
@@ -104,7 +105,8 @@ def _backward(
             to_kernel = kernel_gradient(x, g, kernel.shape[:3], **geometry).astype(kernel.dtype)
         return to_input, to_kernel
 
-    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, default=partial(of, native))
+    on_cuda = partial(gpu.gradients, **geometry)
+    return lax.platform_dependent(x, kernel, g, cpu=on_cpu, cuda=on_cuda, default=partial(of, native))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -38,7 +38,7 @@ def max_pool(
     """Return the largest value of every window; the border never wins, and of equal values the first has the gradient.
 
     On CPU it is a maximum of shifted slices, axis after axis: the gradient of the native pooling is a scatter, one to
-    two orders of magnitude slower there.
+    two orders of magnitude slower there. On NVIDIA's GPUs, too, the gradient goes without it.
     """
     return _max_pool(x, window, strides, padding)
 
@@ -67,12 +67,17 @@ def _backward(x: Array, window: Triple, strides: Triple, padding: Padding, g: Ar
         return jax.vjp(partial(_native, window=window, strides=strides, padding=padding), x)[1](g)[0]
 
     def ours(x, g):
-        inputs = _shifted(x, window, strides, padding)
-        for axis, value in reversed(list(zip(_axes(window), inputs, strict=False))):
-            g = _axis_gradient(value, g, axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
-        return g
+        return without_scatter(x, window, strides, padding, g)
 
-    return lax.platform_dependent(x, g, cpu=ours, default=plain)
+    return lax.platform_dependent(x, g, cpu=ours, cuda=ours, default=plain)
+
+
+def without_scatter(x: Array, window: Triple, strides: Triple, padding: Padding, g: Array) -> Array:
+    """Return the gradient of the pooling with respect to `x`: an axis after the other, with shifted slices."""
+    inputs = _shifted(x, window, strides, padding)
+    for axis, value in reversed(list(zip(_axes(window), inputs, strict=False))):
+        g = _axis_gradient(value, g, axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
+    return g
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -32,6 +32,8 @@ class StrongBaseline(nn.Module):
       pooling: over time: "average", "attention" (`TemporalAttention`) or "rnn" (`LastState`).
       attention_size: hidden channels of the attention.
       lstm_size: units of the LSTM, the length of its feature.
+      losses_behind: whether losses that compare features see them behind the neck, as retrieval does: for a loss without
+        a classifier beside it.
       dtype: of the backbone's computation.
     """
 
@@ -41,14 +43,15 @@ class StrongBaseline(nn.Module):
     pooling: str = "average"
     attention_size: int = 256
     lstm_size: int = 512
+    losses_behind: bool = False
     dtype: str = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
         """Return the backbone's endpoints of normalised clips, and what the neck returns.
 
-        `feature` [B, D] is what losses compare while training, before the neck, and what retrieval compares by the
-        cosine otherwise, behind it.
+        `feature` [B, D] is what losses compare while training, before the neck unless `losses_behind`, and what
+        retrieval compares by the cosine otherwise, behind it.
 
         Raises:
           InputError: for an unknown backbone or pooling.
@@ -65,7 +68,7 @@ class StrongBaseline(nn.Module):
             pooled = TemporalAttention(self.attention_size, name="pooling")(outputs[chosen.maps], pooled)
         else:
             pooled = LastState(self.lstm_size, name="pooling")(pooled)
-        return {**outputs, **BatchNormNeck(self.num_classes, name="neck")(pooled, train)}
+        return {**outputs, **BatchNormNeck(self.num_classes, self.losses_behind, name="neck")(pooled, train)}
 
 
 registry.register(
