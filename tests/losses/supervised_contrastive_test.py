@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from vreid_jax.errors import InputError
-from vreid_jax.losses import TERMS, supervised_contrastive
+from vreid_jax.losses import TERMS, contrastive_of_pairs, supervised_contrastive
 
 
 def reference(features, labels, temperature, valid=None):
@@ -83,3 +83,41 @@ def test_gradients_are_finite_where_all_features_coincide_or_nobody_has_a_pair(v
 def test_a_temperature_of_zero_is_an_error():
     with pytest.raises(InputError, match="temperature must be above 0, not 0"):
         supervised_contrastive(*example(), temperature=0)
+
+
+def reference_of_pairs(features, positive, negative, temperature):
+    z = np.asarray(features, np.float64)
+    z = z / np.linalg.norm(z, axis=1, keepdims=True)
+    losses = []
+    for i in range(len(z)):
+        if positive[i].any():
+            exponentials = np.exp(z[i] @ z.T / temperature)
+            denominator = exponentials[positive[i] | negative[i]].sum()
+            losses.append(-np.log(exponentials[positive[i]] / denominator).mean())
+    return np.mean(losses)
+
+
+def test_pairs_that_are_not_known_have_no_part_in_the_loss():
+    features, labels = example(seed=3)
+    same = labels[:, None] == labels[None]
+    known = np.random.default_rng(4).random(same.shape) < 0.5
+    known |= known.T
+    positive, negative = same & known & ~np.eye(len(labels), dtype=bool), ~same & known
+    found = contrastive_of_pairs(features, positive, negative, 0.2)
+    np.testing.assert_allclose(found, reference_of_pairs(features, positive, negative, 0.2), rtol=1e-5)
+    gradient = jax.grad(lambda x: contrastive_of_pairs(x, positive, negative, 0.2))(features)
+    assert np.isfinite(gradient).all()
+
+
+def test_with_all_pairs_known_it_is_the_loss_of_the_labels():
+    features, labels = example(seed=5)
+    same = labels[:, None] == labels[None]
+    found = contrastive_of_pairs(features, same & ~np.eye(len(labels), dtype=bool), ~same)
+    np.testing.assert_allclose(found, supervised_contrastive(features, labels), rtol=1e-6)
+
+
+def test_a_row_whose_only_pairs_are_negative_is_no_anchor_and_no_pair_gives_zero():
+    features, _ = example()
+    nothing = np.zeros((12, 12), bool)
+    assert contrastive_of_pairs(features, nothing, ~np.eye(12, dtype=bool)) == 0
+    assert np.isfinite(jax.grad(lambda x: contrastive_of_pairs(x, nothing, nothing))(features)).all()

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import vreid_jax
 from vreid_jax.cli import (
+    adapt,
     attention,
     clip_pairs,
     convert,
@@ -59,6 +60,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "embed": embed,
     "search": search,
+    "adapt": adapt,
     "report": report,
     "convert": convert,
     "upload": upload,

@@ -4,10 +4,12 @@ from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.loader import check_clip, evaluation_items, num_batches_per_epoch, train_batches
+from vreid_jax.data.samplers import ShuffleSampler
 from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
 
 __all__ = [
     "JoinedSource",
+    "ShuffleSampler",
     "TrackletSource",
     "Tracklets",
     "augment",

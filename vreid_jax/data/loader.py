@@ -18,14 +18,14 @@ from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
-from vreid_jax.data.samplers import IdentitySampler, ShuffleSampler
-from vreid_jax.data.source import Tracklets, TrackletSource
+from vreid_jax.data.samplers import IdentitySampler, Sampler, ShuffleSampler
+from vreid_jax.data.source import Tracklets
 from vreid_jax.errors import InputError
 
 FRAMES_PER_ITEM = 256  # longer tracklets are evaluated in pieces of about this many frames
 
 
-def make_sampler(source: Any, phase: Phase, seed: int) -> ShuffleSampler | IdentitySampler:
+def make_sampler(source: Any, phase: Phase, seed: int) -> Sampler:
     """Build the sampler a phase names: `shuffle`, `frames`, or `identity` with P x K = `batch_size`.
 
     Raises:
@@ -62,7 +62,7 @@ def num_batches_per_epoch(source: Any, phase: Phase) -> int:
 
 
 def train_batches(
-    source: TrackletSource,
+    source: Tracklets,
     phase: Phase,
     *,
     size: tuple[int, int],
@@ -72,6 +72,7 @@ def train_batches(
     num_workers: int = 0,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
+    sampler: Sampler | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
 
@@ -85,6 +86,7 @@ def train_batches(
       num_workers: processes that read, beside this one, which otherwise reads itself.
       start: the first batch; the iteration ends with batch `num_batches - 1`.
       shard: (process index, number of processes); each process gets a contiguous part of the global batch.
+      sampler: in place of the one that the phase names.
 
     Returns:
       An iterator over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
@@ -97,7 +99,7 @@ def train_batches(
       InputError: if the split is too small for the sampler, if the batch cannot be divided among the processes, and
         for what `check_clip` refuses.
     """
-    sampler = make_sampler(source, phase, seed)
+    sampler = make_sampler(source, phase, seed) if sampler is None else sampler
     process, num_processes = shard
     local, rest = divmod(sampler.batch_size, num_processes)
     if rest:
@@ -145,8 +147,8 @@ class _TrainingClips:
       first: the first of them.
     """
 
-    source: TrackletSource
-    sampler: ShuffleSampler | IdentitySampler
+    source: Tracklets
+    sampler: Sampler
     phase: Phase
     size: tuple[int, int]
     seed: int

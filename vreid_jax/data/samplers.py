@@ -4,12 +4,24 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import functools
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
 from vreid_jax.errors import InputError
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What training draws its batches from."""
+
+    batch_size: int
+    batches_per_epoch: int
+
+    def batch(self, index: int) -> Int[np.ndarray, " B"]:
+        """Return the `[B]` tracklets of batch `index`, a pure function of it."""
+        ...
 
 
 class ShuffleSampler:

@@ -25,7 +25,14 @@ from vreid_jax.model_files.weights_file import load_weights, preprocessing, read
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
-METADATA_KEYS = ("system", "dataset", "step", "scores", "open_set")  # parts of `Model.about` that a file keeps
+METADATA_KEYS = (
+    "system",
+    "dataset",
+    "step",
+    "scores",
+    "open_set",
+    "adapted",
+)  # parts of `Model.about` that a file keeps
 
 
 def load(path: str | Path | None = None) -> Model:
@@ -49,6 +56,17 @@ def load(path: str | Path | None = None) -> Model:
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a model: give the workdir of a run, or a .safetensors file")
     return _from_file(path)
+
+
+def adapted(model: Model, about: Mapping[str, Any]) -> Model:
+    """Return a model whose weights were changed after its training, with what is no longer true of it left out.
+
+    Args:
+      model: with the new weights.
+      about: how they came about, the key `adapted` of a file's metadata.
+    """
+    kept = {name: value for name, value in model.about.items() if name not in ("step", "scores", "open_set")}
+    return dataclasses.replace(model, about={**kept, "adapted": dict(about)})
 
 
 def save(model: Model, path: str | Path, licence: str = "", *, half: bool = False) -> None:

@@ -5,7 +5,7 @@ from vreid_jax.losses.center import CenterMemory, center
 from vreid_jax.losses.circle import circle
 from vreid_jax.losses.oim import OIMMemory, oim
 from vreid_jax.losses.softmax_cross_entropy import softmax_cross_entropy
-from vreid_jax.losses.supervised_contrastive import supervised_contrastive
+from vreid_jax.losses.supervised_contrastive import contrastive_of_pairs, supervised_contrastive
 from vreid_jax.losses.terms import TERMS, Term, default_fields, parse_terms, register
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "batch_hard_triplet_from_distances",
     "center",
     "circle",
+    "contrastive_of_pairs",
     "default_fields",
     "oim",
     "parse_terms",

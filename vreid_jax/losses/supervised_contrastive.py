@@ -34,9 +34,35 @@ def supervised_contrastive(
     Raises:
       InputError: for a temperature that is not above 0.
     """
+    return contrastive_of_pairs(features, *pairs(labels, valid), temperature=temperature)
+
+
+def contrastive_of_pairs(
+    features: Float[ArrayLike, "N D"],
+    positive: Bool[ArrayLike, "N N"],
+    negative: Bool[ArrayLike, "N N"],
+    temperature: float | int = 0.1,
+) -> Float[Array, ""]:
+    """Compute the supervised contrastive loss where only some pairs are known, in float32.
+
+    As `supervised_contrastive`, but the sum runs over the positives and negatives of an anchor alone: a pair that is
+    neither has no part in the loss.
+
+    Args:
+      features: [N, D], of any length.
+      positive: [N, N] pairs of one identity, False on the diagonal.
+      negative: [N, N] pairs of two identities.
+      temperature: τ, above 0.
+
+    Returns:
+      The loss, the mean over the rows with a positive; 0 without any.
+
+    Raises:
+      InputError: for a temperature that is not above 0.
+    """
     if temperature <= 0:
         raise InputError(f"supervised_contrastive: temperature must be above 0, not {temperature}")
-    positive, negative = pairs(labels, valid)
+    positive, negative = jnp.asarray(positive), jnp.asarray(negative)
     logits = cosines(features) / temperature
     counts = positive.sum(axis=1)
     anchor = counts > 0

@@ -43,6 +43,8 @@ def model_card(metadata: Mapping[str, Any], name: str) -> str:
     """
     subject, dataset = metadata.get("system") or metadata["model"], metadata.get("dataset")
     title = f"{subject}, trained on {dataset}" if dataset else f"{subject}, converted weights"
+    adapted = metadata.get("adapted")
+    title += f", adapted to {_footage(adapted)}" if adapted else ""
     sections = [
         _front_matter(metadata),
         f"# {title}",
@@ -58,6 +60,8 @@ def model_card(metadata: Mapping[str, Any], name: str) -> str:
     ]
     if metadata.get("scores"):
         sections += [f"## Scores on {dataset}", _scores(metadata["scores"])]
+    if adapted:
+        sections += ["## Adaptation", _adaptation(adapted)]
     sections += [
         "## Licence",
         metadata["licence"],
@@ -90,6 +94,21 @@ def _input(preprocessing: Mapping[str, Any]) -> str:
         frames = "1 frame" if clip["length"] == 1 else f"{clip['length']} frames"
         lines.append(f"* clips of stream `{stream}`: {frames}, stride {clip.get('stride', 1)}, `{clip['kind']}`")
     return "\n".join(lines)
+
+
+def _footage(adapted: Mapping[str, Any]) -> str:
+    return ", ".join(Path(name).name for name in adapted["footage"])
+
+
+def _adaptation(adapted: Mapping[str, Any]) -> str:
+    besides = f", with people of {adapted['synthetic']} mixed in" if adapted.get("synthetic") else ""
+    return (
+        f"Adapted without labels to {adapted['tracks']} tracks of {_footage(adapted)}{besides}, from "
+        f"`{adapted['from_model']}` of fingerprint `{adapted['from_fingerprint']}`, with seed {adapted['seed']}. On the "
+        f"{adapted['held_back']} tracks that were held back, the mean logarithm of the probability of finding the other "
+        f"half of a track went from {adapted['score_before']:.3f} to {adapted['score']:.3f}. It is made for these cameras: "
+        "scores that were measured elsewhere, and thresholds for the same person, do not hold for it."
+    )
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from vreid_jax.files import atomic_file, check_readable
 FAMILY = "vreid_jax-"
 FORMAT = FAMILY + "1"
 REQUIRED_KEYS = ("model", "fields", "licence", "library_version")
-JSON_KEYS = ("fields", "config", "preprocessing", "scores", "step", "open_set")  # all others are text
+JSON_KEYS = ("fields", "config", "preprocessing", "scores", "step", "open_set", "adapted")  # all others are text
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -39,7 +39,7 @@ def save_weights(
       fields: of `models.create`.
       licence: a sentence.
       **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `scores`,
-        `open_set` and `fingerprint`. The library's version is added.
+        `open_set`, `adapted` and `fingerprint`. The library's version is added.
 
     Raises:
       InputError: if the file cannot be written.

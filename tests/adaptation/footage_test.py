@@ -1,0 +1,96 @@
+"""What is known of tracks before any model looks at them, and what is refused."""
+
+import numpy as np
+import pytest
+
+from vreid_jax.adaptation import AdaptationSettings, open_footage
+from vreid_jax.adaptation.footage import Footage, seen_together, split_held_back, usable
+from vreid_jax.errors import InputError
+
+
+class Lengths:
+    """Tracklets of which only the lengths matter."""
+
+    def __init__(self, lengths):
+        self.num_frames = np.array(lengths)
+        self.pids = self.camids = np.zeros(len(lengths), np.int64)
+        self.tracklet_ids = np.array([f"t{row}" for row in range(len(lengths))])
+
+    def __len__(self):
+        return len(self.num_frames)
+
+    def read(self, row, frame_numbers):
+        raise AssertionError("nothing is read")
+
+
+def footage(spans, scenes=None, lengths=None):
+    spans = np.array(spans)
+    scenes = np.zeros(len(spans), np.int64) if scenes is None else np.array(scenes)
+    return Footage(Lengths(lengths or [20] * len(spans)), scenes, spans, ("video.avi",))
+
+
+def test_people_seen_at_the_same_time_are_two():
+    together = seen_together(footage([[1, 10], [8, 20], [11, 30], [40, 50]]), least_overlap=3)
+    # 1-10 and 8-20 have three frames in common, 8-20 and 11-30 ten, 1-10 and 11-30 none.
+    assert {(int(i), int(j)) for i, j in zip(*np.nonzero(together), strict=True)} == {(0, 1), (1, 0), (1, 2), (2, 1)}
+    assert not seen_together(footage([[1, 10], [8, 20]]), least_overlap=4).any()
+
+
+def test_other_scenes_and_unknown_times_say_nothing():
+    assert not seen_together(footage([[1, 10], [1, 10]], scenes=[0, 1])).any()
+    assert not seen_together(footage([[-1, -1], [-1, -1]])).any()
+
+
+def test_too_few_tracks_are_refused_with_what_to_do():
+    settings = AdaptationSettings(least_tracks=6, least_frames=8)
+    with pytest.raises(InputError, match=r"video.avi has 3 tracks of at least 8 frames, and 6 are needed .* film"):
+        usable(footage([[1, 9]] * 5, lengths=[8, 7, 9, 30, 2]), settings)
+    kept = usable(footage([[n, n + 9] for n in range(7)], lengths=[8, 7, 9, 30, 8, 8, 8]), settings)
+    assert kept.tracklets.tracklet_ids.tolist() == ["t0", "t2", "t3", "t4", "t5", "t6"]
+    assert kept.spans[:, 0].tolist() == [0, 2, 3, 4, 5, 6]
+
+
+def test_of_too_many_tracks_some_are_drawn_by_the_seed():
+    many = footage([[n, n + 9] for n in range(50)])
+
+    def drawn(seed):
+        return usable(many, AdaptationSettings(most_tracks=20, seed=seed)).spans[:, 0].tolist()
+
+    assert len(set(drawn(0))) == 20
+    assert drawn(0) == sorted(drawn(0)) == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_a_part_is_held_back_and_every_track_is_in_one_part():
+    training, held = split_held_back(20, 0.2, seed=3)
+    assert (len(training), len(held)) == (16, 4)
+    assert sorted([*training, *held]) == list(range(20))
+    np.testing.assert_array_equal(held, split_held_back(20, 0.2, seed=3)[1])
+    assert held.tolist() != split_held_back(20, 0.2, seed=4)[1].tolist()
+    assert len(split_held_back(12, 0.1, seed=0)[1]) == 4
+
+
+def test_a_video_gives_times_and_a_folder_does_not(walkers_video, tmp_path):
+    video, tracks = tmp_path / "video.avi", tmp_path / "tracks.txt"
+    walkers_video(video, tracks)
+    opened = open_footage([str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
+    assert len(opened) == 8
+    assert opened.names == (str(video),)
+    # Four walk in the first half of the video and four in the second.
+    assert opened.spans.tolist() == [[1, 24]] * 4 + [[25, 48]] * 4
+    expected = np.kron(np.eye(2), np.ones((4, 4))) - np.eye(8)
+    np.testing.assert_array_equal(seen_together(opened), expected.astype(bool))
+    assert not seen_together(open_footage([str(tmp_path / "cut")])).any()
+
+
+def test_several_inputs_share_no_clock(walkers_video, tmp_path):
+    video, tracks = tmp_path / "video.avi", tmp_path / "tracks.txt"
+    walkers_video(video, tracks)
+    one = open_footage([str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
+    both = open_footage([str(tmp_path / "cut"), str(tmp_path / "cut")])
+    assert len(both) == 16
+    assert len(both.names) == 2
+    assert not set(both.scenes[:8]) & set(both.scenes[8:])
+    np.testing.assert_array_equal(both.tracklets.read(9, np.arange(3)), one.tracklets.read(1, np.arange(3)))
+    with pytest.raises(InputError, match="are of one video, and 2 inputs are given"):
+        open_footage([str(video), str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
