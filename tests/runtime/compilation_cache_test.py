@@ -38,6 +38,15 @@ def test_the_users_own_setting_stays(home, monkeypatch, name, value):
     assert not (home / "cache").exists()
 
 
+@pytest.mark.parametrize(("version", "level"), [((0, 10, 1), "3"), ((0, 11, 0), None)])
+def test_programs_from_the_cache_are_read_without_a_word(home, monkeypatch, version, level):
+    monkeypatch.setattr(compilation_cache.jaxlib.version, "__version_info__", version)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")  # so that what is set is taken back
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    use_compilation_cache()
+    assert compilation_cache.os.environ.get("TF_CPP_MIN_LOG_LEVEL") == level
+
+
 def test_programs_that_call_onednn_are_not_kept(home, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"{ONEDNN_FLAG}=true")
     use_compilation_cache()

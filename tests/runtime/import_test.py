@@ -7,8 +7,8 @@ CODE = """
 import importlib, logging, os, pkgutil, signal, sys, warnings
 # What other packages change when they are imported is theirs; each is imported before the first look.
 import absl.logging, array_record, chex, cv2, etils.epath, flax.linen, grain, jax, jax.export, jaxtyping, ml_collections
-import numpy, optax, orbax.checkpoint, safetensors.numpy, scipy.io, scipy.linalg, tensorboardX, tensorflow_datasets
-import tqdm
+import numpy, optax, orbax.checkpoint, safetensors.numpy, scipy.cluster.hierarchy, scipy.io, scipy.linalg
+import tensorboardX, tensorflow_datasets, tqdm
 from absl import flags
 from ml_collections import config_flags
 {optional}

@@ -7,10 +7,16 @@ import platform
 import sys
 from pathlib import Path
 
+import jaxlib.version
+
 import vreid_jax
 from vreid_jax.runtime.xla_flags import onednn_requested
 
 VARIABLE = "JAX_COMPILATION_CACHE_DIR"
+# Earlier versions log kilobytes of errors for every program from the cache, about features of the processor that they
+# made up themselves. What goes wrong in earnest is an exception.
+QUIET_SINCE = (0, 11)
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def cache_folder() -> Path:
@@ -47,6 +53,8 @@ def use_compilation_cache() -> None:
     os.environ[VARIABLE] = str(folder)  # read when JAX is imported, here and in processes that this one starts
     if "jax" in sys.modules:
         sys.modules["jax"].config.update("jax_compilation_cache_dir", str(folder))
+    if QUIET_SINCE > jaxlib.version.__version_info__:
+        os.environ.setdefault(LOG_LEVEL, "3")  # read, too, when JAX is imported
 
 
 def _processor() -> str:

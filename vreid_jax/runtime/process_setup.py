@@ -15,7 +15,8 @@ def setup_process(*, restart: bool = False, compilation_cache: bool = True) -> N
     * `XLA_FLAGS` gets the flag that lets XLA call oneDNN (`xla_flags.request_onednn`), unless you have chosen a cache,
       into which such programs cannot be written;
     * `JAX_COMPILATION_CACHE_DIR`, and JAX's option of that name, get a folder below `~/.cache/vreid_jax` where XLA
-      does not call oneDNN (`compilation_cache.use_compilation_cache`);
+      does not call oneDNN (`compilation_cache.use_compilation_cache`), and `TF_CPP_MIN_LOG_LEVEL` hides what jaxlib
+      below 0.11 says of each program in it;
     * with `restart`, `GLIBC_TUNABLES` asks for huge pages (`huge_pages.restart_with_huge_pages`).
 
     Args:
