@@ -30,7 +30,7 @@ PARTS = {
     "systems": ("systems.measure", 140, "Training steps and inference at the size of MARS"),
     "search": ("search.measure", 40, "Retrieval at the size of MARS"),
     "demonstration": ("demonstration.measure", 60, "The demonstration"),
-    "giant": ("convolutions.measure_giant", 30, "XLA's own gradients to dilated kernels over time, milliseconds"),
+    "giant": ("convolutions.measure_giant", 30, "XLA's own convolutions with dilated kernels over time, milliseconds"),
     "before": ("systems.measure_before", 60, "M3D with XLA's own 3-D convolutions"),
     "torch": ("torch_frames.measure", 60, "PyTorch, torch.compile, channels last"),
 }

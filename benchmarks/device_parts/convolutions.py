@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from device_parts.measuring import Compiled, Run, compile_all, median_ms
+from device_parts.measuring import CUBLAS, Compiled, Run, compile_all, median_ms
 from vreid_jax.models.ops import depthwise, gpu, pool
 from vreid_jax.models.ops.conv3d import clip_padding
 from vreid_jax.models.ops.conv3d_gradients import native, pad
@@ -56,7 +56,11 @@ def forms_of_convolution(geometry, giant: bool, taps) -> dict[str, dict]:
         return gpu.of_taps(x, g, taps[0], **geometry) if by_taps else gpu.of_planes(x, kernel, g, **geometry)
 
     if giant:
-        return {"to kernel": {"native": gradient(native, 1)}}
+        return {
+            "forward": {"native": lambda x, k, g: native(x, k, **geometry)},
+            "to input": {"native": gradient(native, 0)},
+            "to kernel": {"native": gradient(native, 1)},
+        }
     passes = {
         "forward": {name: lambda x, k, g, f=f: f(x, k, **geometry) for name, f in forms.items()},
         "to input": {name: gradient(f, 0) for name, f in forms.items()},
@@ -64,9 +68,9 @@ def forms_of_convolution(geometry, giant: bool, taps) -> dict[str, dict]:
     }
     if taps[0] > 1:
         passes["to kernel"]["products"] = products
-        if is_giant(geometry):
-            passes["to kernel"].pop("native")
-            passes["to kernel"].pop("ours", None)
+    if is_giant(geometry):
+        for each in passes.values():
+            each.pop("native")
     return passes
 
 
@@ -85,7 +89,7 @@ def stacked(x, kernel, strides, padding, dilation):
 
 
 def is_giant(geometry) -> bool:
-    """Tell whether XLA makes of the gradient to the kernel a convolution with a filter as large as the output."""
+    """Tell whether cuDNN may take longer than for all the rest: XLA makes filters as large as the output of it."""
     return max(geometry["dilation"]) > 1
 
 
@@ -118,7 +122,7 @@ def measure(run: Run, giant: bool = False) -> None:
             add(case, passes, draw(*size), draw(*taps, size[-1], features), partial(native, **geometry))
     if not giant:
         _add_others(run, add, draw)
-    programs = compile_all(run, {" | ".join(key): job for key, job in jobs.items()})
+    programs = compile_all(run, {" | ".join(key): job for key, job in jobs.items()}, on_gpu=CUBLAS)
     rows = dict.fromkeys((case, what) for case, what, _ in jobs)
     for case, what in rows:
         forms = {
@@ -187,5 +191,5 @@ def _write(run: Run, case: str, what: str, forms: dict[str, Compiled], arguments
 
 
 def measure_giant(run: Run) -> None:
-    """Write the native gradients to kernels that may take longer than all the rest together."""
+    """Write the native passes that may take longer than all the rest together."""
     measure(run, giant=True)

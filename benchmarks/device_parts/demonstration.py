@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 from programs import filled, training_step
 
-from device_parts.measuring import Run, compile_all
+from device_parts.measuring import CUBLAS, Run, compile_all
 from device_parts.systems import CONFIGS
 from vreid_jax.config import from_file, set_field
 from vreid_jax.experiment import train_and_evaluate
@@ -29,7 +29,7 @@ def measure(run: Run) -> None:
     steps = 3 if run.smoke else STEPS
     config = from_file(f"{CONFIGS}/{TINY if run.smoke else 'm3d.py:walkers'}")
     programs = {phase: training_step(config, phase, jax.devices()[0]) for phase in config.phase_order}
-    compiled = compile_all(run, {phase: program.lower for phase, program in programs.items()})
+    compiled = compile_all(run, {phase: program.lower for phase, program in programs.items()}, on_gpu=CUBLAS)
     for phase, each in compiled.items():
         with run.case(f"{config.system} {phase}, steps alone"):
             state, batch = filled(programs[phase])

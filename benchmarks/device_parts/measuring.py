@@ -63,7 +63,16 @@ class Compiled:
     xla: float
 
 
-def compile_all(run: Run, jobs: Mapping[str, Callable[[], Any]], share: float = 0.6) -> dict[str, Compiled]:
+CUBLAS: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False}
+"""For GPUs: matrix products by cuBLAS alone. Tuning XLA's own takes most of the time of compilation, and fusing them has
+ended the process (jaxlib 0.11.2)."""
+UNTUNED: dict[str, Any] = {**CUBLAS, "xla_gpu_autotune_level": 0}
+"""For GPUs: whichever algorithm comes first, where only the result counts."""
+
+
+def compile_all(
+    run: Run, jobs: Mapping[str, Callable[[], Any]], share: float = 0.6, on_gpu: dict[str, Any] | None = None
+) -> dict[str, Compiled]:
     """Compile programs side by side, and return those that are done within a share of the part's time.
 
     One that fails or is not done becomes a row.
@@ -72,17 +81,19 @@ def compile_all(run: Run, jobs: Mapping[str, Callable[[], Any]], share: float = 
       run: the part.
       jobs: for each case what traces and lowers its program.
       share: of the time left.
+      on_gpu: options of XLA on an NVIDIA GPU.
     """
     ends = time.monotonic() + share * run.left
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     found: dict[str, tuple[Future, float]] = {}
 
     # Machine code that is not optimised compiles several times faster.
-    options = {"xla_backend_optimization_level": 0} if run.smoke else None
+    options = {"xla_backend_optimization_level": 0} if run.smoke else {}
+    options |= (on_gpu or {}) if jax.devices()[0].platform == "gpu" else {}
 
     def compiled(lowered) -> tuple[Any, float]:
         started = time.perf_counter()
-        return lowered.compile(compiler_options=options), time.perf_counter() - started
+        return lowered.compile(compiler_options=options or None), time.perf_counter() - started
 
     for name, lower in jobs.items():
         if time.monotonic() > ends:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from device_parts.measuring import Run, compile_all
+from device_parts.measuring import UNTUNED, Run, compile_all
 from vreid_jax import models, pretrained
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
@@ -57,7 +57,7 @@ def measure(run: Run) -> None:
 
     cases = [(name, precision) for name in names for precision in PRECISIONS]
     jobs = {f"{name}, {precision}": lowering(name, precision) for name, precision in cases}
-    programs = compile_all(run, jobs, share=0.9)
+    programs = compile_all(run, jobs, share=0.9, on_gpu=UNTUNED)
     for name, arguments in inputs.items():
         file, _, output, stored = NETWORKS[name]
         errors = {}

@@ -10,7 +10,7 @@ import jax
 from operations import matrix_operations
 from programs import Program, evaluation_program, filled, training_step
 
-from device_parts.measuring import Compiled, Run, compile_all, median_ms
+from device_parts.measuring import CUBLAS, Compiled, Run, compile_all, median_ms
 from vreid_jax.config import from_file, set_field
 from vreid_jax.models.backbones import frames, osnet
 from vreid_jax.models.ops import conv3d, conv3d_gradients
@@ -73,7 +73,7 @@ def measure(run: Run, systems=None) -> None:
 
         return lower
 
-    compiled = compile_all(run, {name: lowering(name, program) for name, program in found.items()}, share=0.8)
+    compiled = compile_all(run, {name: lowering(name, program) for name, program in found.items()}, 0.75, CUBLAS)
     peak = rate(run)
     for name, each in compiled.items():
         with run.case(name):

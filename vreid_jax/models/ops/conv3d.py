@@ -49,9 +49,22 @@ def conv3d(
         # Indexing in place of `slice` would become a gather where an export leaves the batch open.
         x = pad(x, padding)
         if strides != (1, 1, 1):
-            x = lax.slice(x, (0,) * 5, x.shape, (1, *strides, 1))
+            x = _written(lax.slice(x, (0,) * 5, x.shape, (1, *strides, 1)))
         return _point(x, kernel[0, 0, 0])
     return _convolution(x, kernel, strides, padding, dilation)
+
+
+@jax.custom_vjp
+def _written(x: Array) -> Array:
+    """Return `x`; on NVIDIA's GPUs XLA does not fuse what made it into what reads it.
+
+    Fusing a strided slice into the matrix product of a point kernel's gradient ends the process in jaxlib 0.11.2:
+    "Check failed: subdim_size_accumulator == dim_size".
+    """
+    return lax.platform_dependent(x, cuda=lax.optimization_barrier, default=lambda x: x)
+
+
+_written.defvjp(lambda x: (_written(x), None), lambda _, g: (g,))
 
 
 @jax.custom_vjp

@@ -4,7 +4,9 @@ XLA hands the gradient to a kernel to cuDNN as what it is, a backward filter, un
 unless one extent of the output is 3 or less and the strides are 1. In these cases it hands over a forward convolution
 whose filter is the whole output gradient, up to 65,536 taps, which cuDNN is not made for. Kernels of clips meet both
 cases often; as sums over frames and matrix products they meet neither. Kernels of one frame, or of one position, are
-2-D convolutions, for which cards before Hopper have a channels-last form and for 3-D ones have none.
+2-D convolutions, channels last, which took a third of the time of 3-D ones on an H200. A kernel over time that is
+dilated is a matrix product: cuDNN took 40 to 76 ms for 24 clips of 8x128x64 with 64 channels, where the product for
+the gradient to the kernel takes 0.5.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ def convolution(
     padding: Padding,
     dilation: Triple,
 ) -> Float[Array, "B t h w D"]:
-    """Convolve in 2-D where the kernel has one frame or one position, else in 3-D."""
+    """Convolve in 2-D where the kernel has one frame or one position, as a matrix product where the latter is dilated."""
     if kernel.shape[0] == 1:
         return _frames(x, kernel, strides, padding, dilation)
-    if kernel.shape[1:3] == (1, 1):
-        return _positions(x, kernel, strides, padding, dilation)
-    return native(x, kernel, strides, padding, dilation)
+    if kernel.shape[1:3] != (1, 1):
+        return native(x, kernel, strides, padding, dilation)
+    return (_product if dilation[0] > 1 else _positions)(x, kernel, strides, padding, dilation)
 
 
 def gradients(
@@ -48,13 +50,12 @@ def gradients(
     """Return the gradients with respect to input and kernel; XLA drops whichever is not used."""
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
     to_input, to_kernel = jax.vjp(partial(convolution, **geometry), x, kernel)[1](g)
-    if kernel.shape[0] == 1:
+    plain = max(dilation) == 1 and (max(strides) > 1 or min(g.shape[1:4]) > SMALL_EXTENT)
+    if kernel.shape[0] == 1 or plain:
         return to_input, to_kernel
     if kernel.shape[1:3] == (1, 1):
         return to_input, of_taps(x, g, len(kernel), **geometry).astype(kernel.dtype)
-    if max(dilation) > 1 or (max(strides) == 1 and min(g.shape[1:4]) <= SMALL_EXTENT):
-        to_kernel = of_planes(x, kernel, g, **geometry)
-    return to_input, to_kernel
+    return to_input, of_planes(x, kernel, g, **geometry)
 
 
 def _frames(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
@@ -73,6 +74,21 @@ def _positions(x: Array, kernel: Array, strides: Triple, padding: Padding, dilat
     b, t, h, w, c = x.shape
     y = _in_2d(x.reshape(b, t, h * w, c), kernel[:, 0], (strides[0], 1), (padding[0], (0, 0)), (dilation[0], 1))
     return y.reshape(b, y.shape[1], h, w, y.shape[3])
+
+
+def _product(x: Array, kernel: Array, strides: Triple, padding: Padding, dilation: Triple) -> Array:
+    """Convolve over time by one matrix product, which sums over taps in float32: their inputs stand side by side."""
+    x = pad(_read(x, strides, padding), (padding[0], (0, 0), (0, 0)))
+    taps, reach = len(kernel), (len(kernel) - 1) * dilation[0]
+    length = (x.shape[1] - reach - 1) // strides[0] + 1
+    inputs = [_of_tap(x, tap * dilation[0], length, strides[0]) for tap in range(taps)]
+    return lax.dot_general(jnp.concatenate(inputs, -1), kernel.reshape(-1, kernel.shape[-1]), (((4,), (0,)), ((), ())))
+
+
+def _of_tap(x: Array, shift: int, length: int, stride: int) -> Array:
+    """Return the frames that a tap over time reads."""
+    x = lax.slice_in_dim(x, shift, shift + (length - 1) * stride + 1, stride, axis=1)
+    return x if stride == 1 else lax.optimization_barrier(x)  # as `conv3d` does with strided points
 
 
 def _in_2d(x: Array, kernel: Array, strides, padding, dilation) -> Array:
@@ -99,7 +115,7 @@ def of_taps(
     rows = g.reshape(-1, g.shape[-1])
     found = []
     for shift in range(0, taps * dilation[0], dilation[0]):
-        some = lax.slice_in_dim(x, shift, shift + (g.shape[1] - 1) * strides[0] + 1, strides[0], axis=1)
+        some = _of_tap(x, shift, g.shape[1], strides[0])
         contracted = (((0,), (0,)), ((), ()))
         product = lax.dot_general(some.reshape(-1, x.shape[-1]), rows, contracted, preferred_element_type=jnp.float32)
         found.append(product)
@@ -123,8 +139,7 @@ def of_planes(
     }
     found = []
     for tap in range(len(kernel)):
-        shift = tap * dilation[0]
-        some = lax.slice_in_dim(x, shift, shift + (g.shape[1] - 1) * strides[0] + 1, strides[0], axis=1)
+        some = _of_tap(x, tap * dilation[0], g.shape[1], strides[0])
         plane = kernel[tap : tap + 1]
         found.append(jax.vjp(lambda plane, some=some: _frames(some, plane, **geometry), plane)[1](g)[0][0])
     return jnp.stack(found)
