@@ -196,7 +196,7 @@ class _TrainingClips:
 
 
 @functools.lru_cache(maxsize=64)
-def _rows(sampler: ShuffleSampler | IdentitySampler, batch: int) -> np.ndarray:
+def _rows(sampler: Sampler, batch: int) -> np.ndarray:
     return sampler.batch(batch)
 
 
