@@ -51,19 +51,19 @@ def assert_bitwise_equal(first, second):
 
 
 class SignalAt:
-    """Sends this process SIGTERM while the given step of a run computes its batch."""
+    """Sends this process SIGTERM when the given step of a run has been taken."""
 
     def __init__(self, monkeypatch, at):
         self.count, self.at = 0, at
-        put = loop.put_batch
+        stopped = loop.stopped
 
-        def put_and_signal(batch, mesh):
+        def signal_and_look(*arguments, **named):
             self.count += 1
             if self.count == self.at:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return put(batch, mesh)
+            return stopped(*arguments, **named)
 
-        monkeypatch.setattr(loop, "put_batch", put_and_signal)
+        monkeypatch.setattr(loop, "stopped", signal_and_look)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +89,17 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
     finished_outcome, toy, tmp_path, monkeypatch
 ):
     """What comes after the last checkpoint is lost and done again: step 5 dies, step 4 was saved."""
-    put = loop.put_batch
+    stopped = loop.stopped
     seen = []
 
-    def fail(batch, mesh):
+    def fail(*arguments, **named):
         seen.append(1)
-        if len(seen) == 6:
+        if len(seen) == 5:
             raise MemoryError
-        return put(batch, mesh)
+        return stopped(*arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "put_batch", fail)
+        patch.setattr(loop, "stopped", fail)
         with pytest.raises(MemoryError):
             experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")

@@ -56,15 +56,15 @@ def _mtimes(workdir):
 
 def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config, tmp_path, monkeypatch, capsys):
     workdir = tmp_path / "run"
-    steps, put = [0], loop.put_batch
+    steps, stopped = [0], loop.stopped
 
-    def put_and_stop_at_the_sixth(batch, mesh):
+    def stop_at_the_sixth(*arguments, **named):
         steps[0] += 1
         if steps[0] == 6:  # in the middle of the second split
             os.kill(os.getpid(), signal.SIGTERM)
-        return put(batch, mesh)
+        return stopped(*arguments, **named)
 
-    monkeypatch.setattr(loop, "put_batch", put_and_stop_at_the_sixth)
+    monkeypatch.setattr(loop, "stopped", stop_at_the_sixth)
     with pytest.raises(Interrupted):
         experiment.train_and_evaluate(config, workdir)
     assert (workdir / "split_0" / "results.json").exists()
