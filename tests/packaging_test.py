@@ -104,9 +104,7 @@ def test_a_wheel_works_without_the_repository(installed, tmp_path):
     where = installed("python", "-c", "import vreid_jax; print(vreid_jax.__file__)")
     assert Path(where.strip()).is_relative_to(tmp_path / "fresh")
     assert "\n  clip-pairs " in installed("vreid", "--help")
-    assert "clip_similarity, m3d, nonlocal3d, person_vlad, strong_baseline" in installed(
-        "vreid", "train", "--help"
-    )
+    assert "clip_similarity, m3d, nonlocal3d, person_vlad, strong_baseline" in installed("vreid", "train", "--help")
     assert "# The model in the box" in installed("vreid", "convert", "--card")
     assert "(768,)" in installed("python", "-c", EMBED)
     assert "tracklets train 35, query 18" in installed("vreid", "data", "build", "walkers/tiny")

@@ -209,5 +209,7 @@ def test_a_phase_of_before_a_field_was_there_means_what_it_meant():
     del before["optimizer"]["ema"], before["optimizer"]["no_decay"]
     assert Phase.parse(before) == Phase.parse(now)
     del before["optimizer"]["name"]
-    with pytest.raises(InputError, match="phase.optimizer.name is missing: the configuration was written by another"):
+    with pytest.raises(
+        InputError, match=r"phase\.optimizer\.name is missing: the configuration was written by another"
+    ):
         Phase.parse(before)

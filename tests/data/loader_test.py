@@ -98,11 +98,16 @@ def test_the_people_that_are_pasted_are_of_other_identities_and_the_same_each_ti
     assert_same(first, again)
     plain = next(batches(train))
     assert (first["frames"] != plain["frames"]).any((1, 2, 3, 4)).sum() >= 6
+    read = train.read
     for row in (0, 20):
         rows = []
-        read = train.read
+
+        def noted(chosen, numbers, rows=rows):
+            rows.append(chosen)
+            return read(chosen, numbers)
+
         with monkeypatch.context() as patch:
-            patch.setattr(train, "read", lambda chosen, numbers: rows.append(chosen) or read(chosen, numbers))
+            patch.setattr(train, "read", noted)
             for seed in range(40):
                 frames = loader._somebody_else(train, row, 5, np.random.default_rng(seed))
                 assert len(frames) == 5

@@ -58,7 +58,11 @@ VARIANTS = {
     "attention": ("nonlocal3d", {"network": "attention"}, 23_508_032 + 1_049_600 + 4_719_104),
     # Four gates of 2,048 inputs and 512 states with bias; the head then reads 512.
     "rnn": ("nonlocal3d", {"network": "rnn"}, 23_508_032 + 5_244_928 + 263_168),
-    "classifier without bias": ("strong_baseline", {"num_classes": 625}, 23_508_032 + 2_048 + 625 * 2_048),
+    "strong baseline, classifier without bias": (
+        "strong_baseline",
+        {"num_classes": 625},
+        23_508_032 + 2_048 + 625 * 2_048,
+    ),
     "attention over frames": ("strong_baseline", {"pooling": "attention"}, 23_508_032 + 2_048 + 4_719_104),
     "last state": ("strong_baseline", {"pooling": "rnn"}, 23_508_032 + 5_244_928 + 512),
     "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),

@@ -121,7 +121,7 @@ def train_batches(
     return _first(batches, count)
 
 
-def _first(batches: grain.IterDataset, count: int) -> Iterator[dict[str, Any]]:
+def _first(batches: grain.IterDataset[Any], count: int) -> Iterator[dict[str, Any]]:
     """Yield so many batches, and let go of the processes that read them."""
     iterator: Any = iter(batches)
     try:
