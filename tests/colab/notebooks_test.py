@@ -119,7 +119,7 @@ def test_train_walkers_runs_from_top_to_bottom(data_dir, tmp_path):
 @pytest.mark.slow
 def test_search_your_video_runs_from_top_to_bottom(data_dir, walkers_video, tmp_path):
     walkers_video(tmp_path / "crossing.avi", tmp_path / "tracks.txt")
-    settings = {"VIDEO": "crossing.avi", "TRACKS": "tracks.txt", "QUERY": "track0012", "TRAIN_CHANGES": SMALL}
+    settings = {"VIDEO": "crossing.avi", "TRACKS": "tracks.txt", "QUERY": "track0012"}
     text, pictures = execute("search_your_video", settings, tmp_path, data_dir)
     assert "8 tracks, 192 boxes, 10 frames a second" in text
     # Twelve tracks are shown at most, and of the query those four that are not there at the same time.
