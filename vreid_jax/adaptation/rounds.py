@@ -119,13 +119,10 @@ def adapt(
     view = functools.partial(_view, model, Pieces(footage.tracklets, 2), together, settings)
 
     seen = view(model.variables)
-    # Among all whom the model that was given does not take for the same person, so that all rounds are measured alike.
-    others = seen.relations.identities[:, None] != seen.relations.identities[None]
-    score = functools.partial(held_back_score, held=held, others=others)
     standing = Standing((), UNTOUCHED, model.variables)
 
     def judged(number: int, variables: Mapping[str, Any], seen: View, people: int, loss: float) -> Standing:
-        done = Round(number, people, loss, score(seen.first, seen.second))
+        done = Round(number, people, loss, held_back_score(seen.first, seen.second, held))
         tell(done)
         return standing.after(done, variables)
 

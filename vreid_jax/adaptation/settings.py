@@ -52,9 +52,9 @@ class AdaptationSettings(Settings):
     """
 
     seed: Annotated[int, SEED] = 0
-    rounds: Annotated[int, AT_LEAST_ONE] = 8
+    rounds: Annotated[int, AT_LEAST_ONE] = 5
     steps: Annotated[int, AT_LEAST_ONE] = 40
-    patience: Annotated[int, AT_LEAST_ONE] = 3
+    patience: Annotated[int, AT_LEAST_ONE] = 2
     tracks_per_batch: Annotated[int, WHOLE_FROM_2] = 16
     pieces: Annotated[int, WHOLE_FROM_2] = 4
     learning_rate: Annotated[Number, POSITIVE] = 5e-4

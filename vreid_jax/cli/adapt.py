@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dataset whose training split is mixed in, so that nothing is forgotten; default: walkers/wild, drawn on the "
         f"spot; {NO_SYNTHETIC}: without",
     )
-    parser.add_argument("--rounds", type=int, help="at most, of linking tracks and training; default: 8")
+    parser.add_argument("--rounds", type=int, help="at most, of linking tracks and training; default: 5")
     parser.add_argument("--steps", type=int, help="in a round; default: 40")
     parser.add_argument(
         "--seed", type=int, default=0, help="of everything that is drawn: the same gives the same model"
