@@ -94,3 +94,22 @@ def test_several_inputs_share_no_clock(walkers_video, tmp_path):
     np.testing.assert_array_equal(both.tracklets.read(9, np.arange(3)), one.tracklets.read(1, np.arange(3)))
     with pytest.raises(InputError, match="are of one video, and 2 inputs are given"):
         open_footage([str(video), str(video)], tracks=str(tracks), frames=str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"pieces": 9}, "pieces is 9; it must not be above least_frames = 8"),
+        ({"most_tracks": 11}, "most_tracks is 11; it must not be below least_tracks = 12"),
+    ],
+)
+def test_settings_that_no_track_could_meet_are_refused(fields, said):
+    with pytest.raises(InputError, match=said):
+        AdaptationSettings(**fields)
+
+
+@pytest.mark.parametrize("given", [{"tracks": "tracks.txt"}, {"frames": "cut"}])
+def test_what_belongs_to_a_video_is_not_ignored_for_a_gallery(given):
+    ((name, value),) = given.items()
+    with pytest.raises(InputError, match=f"--{name}={value} applies to a video"):
+        open_footage(["gallery.parquet"], **given)

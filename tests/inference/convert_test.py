@@ -58,3 +58,20 @@ def test_a_tracklet_is_the_mean_of_its_frames(converted):
     variables = jax.tree.map(jnp.asarray, dict(model.variables))
     outputs = model.module.apply(variables, jnp.asarray(floats[None], jnp.float32))
     np.testing.assert_allclose(whole, outputs["feature"][0], rtol=1e-3, atol=1e-4 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--card", "--out=out.safetensors"], "--card prints a card and converts nothing: leave out the other flags"),
+        (["--card", "."], ". is a folder, and a model file has a card: `vreid convert . --out=FILE` makes both"),
+        (["--half"], "are about the file that is written: give --out=FILE.safetensors"),
+        (["--without-classifier"], "are about the file that is written: give --out=FILE.safetensors"),
+        (["a.pt", "--model=osnet_x0_25", "--out=out.safetensors", "--half"], "PyTorch weights are converted whole"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(arguments, said, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["convert", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

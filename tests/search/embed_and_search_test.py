@@ -289,7 +289,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
         (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
-        (["convert", workdir, "--licence=MIT"], "--licence and --field go into the file that is written: give --out"),
+        (["convert", workdir, "--licence=MIT"], "are about the file that is written: give --out"),
         (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip
     for arguments, words in cases:

@@ -60,10 +60,13 @@ def open_footage(
       progress: whether to show bars.
 
     Raises:
-      InputError: when an input cannot be opened, or `tracks` are given for several.
+      InputError: when an input cannot be opened, or `tracks` or `frames` are given for several or for a gallery.
     """
     if tracks and len(inputs) > 1:
         raise InputError(f"--tracks={tracks} are of one video, and {len(inputs)} inputs are given: adapt to galleries")
+    for name, value in (("tracks", tracks), ("frames", frames)):
+        if value and any(path.endswith(".parquet") for path in inputs):
+            raise InputError(f"--{name}={value} applies to a video, and a gallery has its own pictures: leave it out")
     opened = []
     for path in inputs:
         if path.endswith(".parquet"):

@@ -104,7 +104,7 @@ def adapt(
 
     Raises:
       InputError: when the footage has too few tracks.
-      NonFiniteLoss: when the loss is not finite any more.
+      NonFiniteLoss: when the loss or the model's vectors are not finite.
     """
     settings = settings or AdaptationSettings()
     stop = stop or StopRequest()
@@ -195,6 +195,11 @@ def _view(
             for name, stream in model.streams.items()
         }
     )
+    if not np.isfinite(found).all():
+        raise NonFiniteLoss(
+            "the model gives vectors that are not finite numbers: it is broken, or the training has diverged, and then a "
+            "smaller learning rate is the usual remedy"
+        )
     found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
     first, second = found[0::2], found[1::2]
     distances = retrieval.pairwise_distance(first + second, first + second, metric="cosine")

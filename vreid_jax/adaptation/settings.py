@@ -5,9 +5,11 @@ from typing import Annotated
 
 from vreid_jax.config import phase
 from vreid_jax.config.phases import Augmentation, Clip, Phase
-from vreid_jax.settings import AT_LEAST_ONE, BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Rule, Settings
+from vreid_jax.errors import InputError
+from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Rule, Settings
 
 Number = float | int
+WHOLE_FROM_1 = Rule(lambda x: isinstance(x, int) and x >= 1, "it is a whole number of at least 1")
 WHOLE_FROM_2 = Rule(lambda x: isinstance(x, int) and x >= 2, "it is a whole number of at least 2")
 SEED = Rule(lambda seed: isinstance(seed, int) and 0 <= seed < 2**32, "it must be at least 0 and below 2**32")
 LEAST = Rule(lambda x: isinstance(x, int) and x >= 6, "it is a whole number of at least 6")
@@ -36,7 +38,7 @@ class AdaptationSettings(Settings):
       steps: in a round.
       patience: rounds without a better score after which it ends.
       tracks_per_batch: tracks in a batch, two clips of each.
-      pieces: into which a track is cut in time; the two clips are of different ones.
+      pieces: into which a track is cut in time, at most `least_frames`; the two clips are of different ones.
       learning_rate: of AdamW.
       weight_decay: likewise.
       average: decay of the average of the weights, which is what is scored and kept; 0 for none.
@@ -46,15 +48,15 @@ class AdaptationSettings(Settings):
       false_links: share of the pairs known to be two people that would be linked, at most.
       least_tracks: below so many tracks the footage is refused.
       least_frames: shorter tracks are left out.
-      most_tracks: of more tracks, so many are drawn.
+      most_tracks: of more tracks, so many are drawn; at least `least_tracks`.
       least_overlap: frames in which two tracks of a camera are both seen, for them to be two people.
       augment: of the clips.
     """
 
     seed: Annotated[int, SEED] = 0
-    rounds: Annotated[int, AT_LEAST_ONE] = 5
-    steps: Annotated[int, AT_LEAST_ONE] = 40
-    patience: Annotated[int, AT_LEAST_ONE] = 2
+    rounds: Annotated[int, WHOLE_FROM_1] = 5
+    steps: Annotated[int, WHOLE_FROM_1] = 40
+    patience: Annotated[int, WHOLE_FROM_1] = 2
     tracks_per_batch: Annotated[int, WHOLE_FROM_2] = 16
     pieces: Annotated[int, WHOLE_FROM_2] = 4
     learning_rate: Annotated[Number, POSITIVE] = 5e-4
@@ -66,9 +68,18 @@ class AdaptationSettings(Settings):
     false_links: Annotated[Number, FROM_0_TO_1] = 0.02
     least_tracks: Annotated[int, LEAST] = 12
     least_frames: Annotated[int, WHOLE_FROM_2] = 8
-    most_tracks: Annotated[int, AT_LEAST_ONE] = 1000
-    least_overlap: Annotated[int, AT_LEAST_ONE] = 3
+    most_tracks: Annotated[int, WHOLE_FROM_1] = 1000
+    least_overlap: Annotated[int, WHOLE_FROM_1] = 3
     augment: Augmentation = AUGMENTATION
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.pieces > self.least_frames:
+            raise InputError(f"pieces is {self.pieces}; it must not be above least_frames = {self.least_frames}")
+        if self.most_tracks < self.least_tracks:
+            raise InputError(
+                f"most_tracks is {self.most_tracks}; it must not be below least_tracks = {self.least_tracks}"
+            )
 
     def phase(self, clip: Clip, batch_size: int, *, augmented: bool = True) -> Phase:
         """Return the phase of batches of so many clips, as `data.train_batches` and `make_optimizer` read it."""

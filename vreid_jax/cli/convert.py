@@ -36,6 +36,8 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.inference.convert import card_of, convert, parse_field
 
     if flags.card:
+        if flags.out or flags.model or flags.without_classifier or flags.half:
+            raise InputError("--card prints a card and converts nothing: leave out the other flags")
         return {"card": card_of(flags.source)}
     card = None
     if flags.out:
@@ -51,8 +53,11 @@ def run(flags: argparse.Namespace) -> dict:
         )
     elif flags.model:
         raise InputError("PyTorch weights say nothing of themselves: give --out=FILE.safetensors")
-    elif flags.licence or flags.field:
-        raise InputError("--licence and --field go into the file that is written: give --out=FILE.safetensors")
+    elif flags.licence or flags.field or flags.without_classifier or flags.half:
+        raise InputError(
+            "--licence, --field, --without-classifier and --half are about the file that is written: give "
+            "--out=FILE.safetensors"
+        )
     model = inference.load(flags.out or flags.source)
     return {
         "out": flags.out,

@@ -47,6 +47,10 @@ def convert(
     if model_name:
         if source is None:
             raise InputError(f"there is no file of PyTorch weights for {model_name}: name it before the flags")
+        if half or not classifier:
+            raise InputError(
+                "PyTorch weights are converted whole: apply --half and --without-classifier to the model file made of them"
+            )
         _convert_weights(Path(source), out, model_name, dict(fields or {}), inflation, licence)
     else:
         from vreid_jax import inference
@@ -70,6 +74,10 @@ def card_of(source: str | Path | None) -> str:
     from vreid_jax.model_files.weights_file import read_metadata
 
     path = box_file() if source is None else hub.local_path(source)
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder, and a model file has a card: `vreid convert {path} --out=FILE` makes both"
+        )
     metadata = read_metadata(path)
     if metadata is None:
         raise InputError(f"{path} was not written by this library: make it with `vreid convert`")
