@@ -53,7 +53,7 @@ def use_compilation_cache() -> None:
     os.environ[VARIABLE] = str(folder)  # read when JAX is imported, here and in processes that this one starts
     if "jax" in sys.modules:
         sys.modules["jax"].config.update("jax_compilation_cache_dir", str(folder))
-    if QUIET_SINCE > jaxlib.version.__version_info__:
+    if jaxlib.version.__version_info__ < QUIET_SINCE:
         os.environ.setdefault(LOG_LEVEL, "3")  # read, too, when JAX is imported
 
 
