@@ -194,3 +194,12 @@ def test_terms_in_words_are_named_in_the_front_matter_and_said_in_the_card(file)
     card = model_card(read_metadata(file) | {"licence": "for research: ask first"}, "m.safetensors")
     assert "license: other\nlicense_name: see-model-card\n" in card
     assert "## Licence\n\nfor research: ask first\n" in card
+
+
+def test_a_card_names_the_variant_of_the_dataset():
+    from vreid_jax.model_files.model_card import model_card
+
+    about = {"model": "toy", "dataset": "walkers", "library_version": "1", "licence": "MIT", "fields": {}}
+    assert "# toy, trained on walkers\n" in model_card(about, "toy.safetensors")
+    wild = {**about, "config": {"data": {"name": "walkers/wild"}}}
+    assert "# toy, trained on walkers/wild\n" in model_card(wild, "toy.safetensors")

@@ -75,6 +75,13 @@ def test_every_tracklet_asks_and_those_with_the_nearest_neighbours_come_first(ga
     assert "0.2-0.3 s" in text
 
 
+def test_a_page_of_some_tracklets_says_of_how_many(gallery):
+    said = "The queries are the 2 of 4 tracklets whose nearest neighbours are nearest; --queries=N shows more of them."
+    assert said in report.write_gallery_report(gallery, num_queries=2).read_text()
+    assert "The queries are" not in report.write_gallery_report(gallery).read_text()
+    assert "The queries are" not in report.write_gallery_report(gallery, queries=["track1"]).read_text()
+
+
 def test_two_that_were_in_the_picture_at_once_are_not_the_same_person(gallery):
     opened = open_gallery(gallery)
     columns = {name: values.tolist() for name, values in opened.columns.items()} | {"start_seconds": [0.2] * 4}

@@ -43,7 +43,7 @@ def augment(
     """Resize a clip and change it at random, all of its frames alike; only noise differs from frame to frame.
 
     The order is: crop from an enlargement, mirror, pad and crop, another person, colours, few pixels, blur, noise,
-    compression, erase. What has probability 0 draws nothing.
+    compression, erase. What has probability 0 draws nothing, apart from the first two.
 
     Args:
       frames: `[T, h, w, 3]` uint8.

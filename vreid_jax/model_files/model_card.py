@@ -41,7 +41,7 @@ def model_card(metadata: Mapping[str, Any], name: str) -> str:
       metadata: of the file, as `read_metadata` returns it.
       name: by which `vreid_jax.load` finds the file.
     """
-    subject, dataset = metadata.get("system") or metadata["model"], metadata.get("dataset")
+    subject, dataset = metadata.get("system") or metadata["model"], _dataset(metadata)
     title = f"{subject}, trained on {dataset}" if dataset else f"{subject}, converted weights"
     adapted = metadata.get("adapted")
     title += f", adapted to {_footage(adapted)}" if adapted else ""
@@ -94,6 +94,13 @@ def _input(preprocessing: Mapping[str, Any]) -> str:
         frames = "1 frame" if clip["length"] == 1 else f"{clip['length']} frames"
         lines.append(f"* clips of stream `{stream}`: {frames}, stride {clip.get('stride', 1)}, `{clip['kind']}`")
     return "\n".join(lines)
+
+
+def _dataset(metadata: Mapping[str, Any]) -> str | None:
+    """Return what a model was trained on, with its variant where the configuration names one, as `walkers/wild`."""
+    dataset = metadata.get("dataset")
+    name = ((metadata.get("config") or {}).get("data") or {}).get("name") or ""
+    return name if dataset and name.startswith(f"{dataset}/") else dataset
 
 
 def _footage(adapted: Mapping[str, Any]) -> str:

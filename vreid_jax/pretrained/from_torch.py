@@ -26,9 +26,9 @@ def from_torch(
     """Convert PyTorch weights to the variables of `models.create(model_name, **fields)`.
 
     Tensors of heads that the model does not have, and classifiers of another size, are left out and named in one log
-    line. Temporal kernels of a separable pair, attention and non-local
-    blocks, and a classifier, that the source does not have keep their initialisation (seed 0). A system receives the weights of its
-    backbone (`two_stream_m3d` in both streams), and its head keeps its initialisation.
+    line. Temporal kernels of a separable pair, attention, non-local blocks and a classifier keep their initialisation
+    (seed 0) where the source does not have them. A system receives the weights of its backbone (`two_stream_m3d` in both
+    streams), and its head keeps its initialisation.
 
     Args:
       model_name: one of `models.names()`.

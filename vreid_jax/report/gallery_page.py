@@ -78,6 +78,11 @@ def write_gallery_report(
     frames = (
         "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else MARKED
     )
+    if not queries and len(lists) < len(opened):
+        frames = (
+            f"The queries are the {len(lists)} of {len(opened)} tracklets whose nearest neighbours are nearest; "
+            f"--queries=N shows more of them. {frames}"
+        )
     explanation = f"{frames}Hover over a picture, or tap it, to see it walk. Left and right keys move along a list."
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
     page = Path(out) if out else path.with_suffix(".html")

@@ -28,10 +28,9 @@ class Gallery:
     Attributes:
       vectors: `[N, D]` float32.
       columns: every other column by its name, `[N]`: text, int64, and seconds (NaN where unknown).
-      about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was
-        trained on), `open_set` (the thresholds for this footage, or None) and `measured_on` (the footage on which the
-        model's thresholds were measured, or None). Older files have the model's thresholds, wherever they were measured,
-        and lack `measured_on`.
+      about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was trained on), `open_set`
+        (the thresholds for this footage, or None) and `measured_on` (the footage on which the model's thresholds were
+        measured, or None). Older files have the model's thresholds, wherever they were measured, and lack `measured_on`.
     """
 
     vectors: np.ndarray
