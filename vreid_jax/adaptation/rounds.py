@@ -28,7 +28,7 @@ from vreid_jax.adaptation.batches import (
 from vreid_jax.adaptation.footage import Footage, seen_together, split_held_back, usable
 from vreid_jax.adaptation.linking import Relations, relate
 from vreid_jax.adaptation.pieces import Pieces
-from vreid_jax.adaptation.score import held_back_score
+from vreid_jax.adaptation.score import clearly_worse, held_back_ranks
 from vreid_jax.adaptation.settings import AdaptationSettings
 from vreid_jax.adaptation.step import AdaptationState, Streams, make_statistics, make_step, new_state
 from vreid_jax.errors import NonFiniteLoss
@@ -37,8 +37,7 @@ from vreid_jax.inference import Model
 from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.signals import StopRequest
 
-UNTOUCHED = -1  # in place of a round: the model as it was given
-STATISTICS = 0  # only its batch statistics are those of the footage
+UNTOUCHED = 0  # in place of a round: the model as it was given
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +45,10 @@ class Round:
     """What one round did.
 
     Attributes:
-      number: from 1; 0 is the model with the footage's batch statistics, -1 the model as it was given.
+      number: from 1; 0 is the model as it was given.
       people: that the tracks to train on were taken for.
       loss: on the footage, mean over the round; NaN before training.
-      score: on the tracks that were held back, higher is better.
+      score: mean reciprocal rank on the tracks that were held back, at most 1.
     """
 
     number: int
@@ -63,8 +62,8 @@ class Adapted:
     """The outcome of an adaptation.
 
     Attributes:
-      model: the best of all rounds.
-      best: number of its round, -1 if no round was better than the model as it was given.
+      model: of the last round that was not clearly worse than the model as it was given.
+      best: number of that round, 0 for the model as it was given.
       rounds: all, in order.
       tracks: of the footage that were used.
       held_back: how many of them were scored rather than trained on.
@@ -119,17 +118,11 @@ def adapt(
     view = functools.partial(_view, model, Pieces(footage.tracklets, 2), together, settings)
 
     seen = view(model.variables)
-    standing = Standing((), UNTOUCHED, model.variables)
-
-    def judged(number: int, variables: Mapping[str, Any], seen: View, people: int, loss: float) -> Standing:
-        done = Round(number, people, loss, held_back_score(seen.first, seen.second, held))
-        tell(done)
-        return standing.after(done, variables)
-
-    standing = judged(UNTOUCHED, model.variables, seen, len(training), math.nan)
+    before = held_back_ranks(seen.first, seen.second, held)
+    standing = Standing((Round(UNTOUCHED, len(training), math.nan, float(before.mean())),), UNTOUCHED, model.variables)
+    tell(standing.rounds[0])
     variables = {**model.variables, "batch_stats": measure(model.variables, frames)}
     seen = view(variables)
-    standing = judged(STATISTICS, variables, seen, len(training), math.nan)
     state = new_state(variables, optimizer)
     total = settings.rounds * settings.steps
     with tqdm(total=total, desc="adapting", unit="step", disable=not progress, leave=False) as bar:
@@ -147,8 +140,12 @@ def adapt(
             variables = jax.device_get(state.variables)
             variables = {**variables, "batch_stats": measure(variables, frames)}
             seen = view(variables)
-            standing = judged(number, variables, seen, relations.people, loss)
-            if number - max(standing.best, 0) >= settings.patience:
+            ranks = held_back_ranks(seen.first, seen.second, held)
+            done = Round(number, relations.people, loss, float(ranks.mean()))
+            worse = clearly_worse(ranks, before)
+            standing = standing.after(done, standing.variables if worse else variables, worse)
+            tell(done)
+            if worse:
                 break
     return Adapted(
         model=dataclasses.replace(model, variables=standing.variables),
@@ -163,18 +160,15 @@ def adapt(
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """The rounds so far, and the best of them with its variables."""
+    """The rounds so far, and the last that is kept with its variables."""
 
     rounds: tuple[Round, ...]
     best: int
     variables: Mapping[str, Any]
 
-    def after(self, done: Round, variables: Mapping[str, Any]) -> "Standing":
-        """Return the standing after another round."""
-        rounds = (*self.rounds, done)
-        if self.rounds and done.score <= max(each.score for each in self.rounds):
-            return Standing(rounds, self.best, self.variables)
-        return Standing(rounds, done.number, variables)
+    def after(self, done: Round, variables: Mapping[str, Any], worse: bool) -> "Standing":
+        """Return the standing after another round, with what is kept after it."""
+        return Standing((*self.rounds, done), self.best if worse else done.number, variables)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,19 +3,18 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-TEMPERATURE = 0.1
+STANDARD_ERRORS = 2
 
 
-def held_back_score(
+def held_back_ranks(
     first: Float[np.ndarray, "N D"],
     second: Float[np.ndarray, "N D"],
     held: Int[np.ndarray, " H"],
-) -> float:
-    """Return the mean logarithm of the probability with which a half of a held-back track finds its other half.
+) -> Float[np.ndarray, "2*H"]:
+    """Return for both halves of every held-back track one over the rank at which it finds its other half.
 
-    The probability is the softmax of the cosines to the other half and to the halves of all other tracks; at most 0.
-    Unlike a rank it changes with every step of training, also where few tracks are held back. That a person may have
-    several tracks lowers it alike for all models: nothing that a model believes has a part in it.
+    It looks among its other half and the halves of all other tracks, by the cosine; ties count against it. That a person
+    may have several tracks lowers this alike for all models: nothing that a model believes has a part in it.
 
     Args:
       first: [N, D] vectors at length 1 of the first halves of the tracks.
@@ -24,7 +23,13 @@ def held_back_score(
     """
     found = []
     for one, other in ((first, second), (second, first)):
-        logits = (one[held] @ other.T).astype(np.float64) / TEMPERATURE
-        highest = logits.max(1)
-        found.append(logits[np.arange(len(held)), held] - highest - np.log(np.exp(logits - highest[:, None]).sum(1)))
-    return float(np.mean(found))
+        cosines = one[held] @ other.T
+        own = cosines[np.arange(len(held)), held]
+        found.append(1 / (cosines >= own[:, None]).sum(1))
+    return np.concatenate(found)
+
+
+def clearly_worse(now: Float[np.ndarray, " M"], before: Float[np.ndarray, " M"]) -> bool:
+    """Return whether the mean of paired scores has fallen by more than two standard errors of their differences."""
+    change = now - before
+    return bool(change.mean() < -STANDARD_ERRORS * change.std(ddof=1) / np.sqrt(len(change)))

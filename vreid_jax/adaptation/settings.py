@@ -36,7 +36,6 @@ class AdaptationSettings(Settings):
       seed: of everything that is drawn.
       rounds: of training; before each of them the links between tracks are estimated anew.
       steps: in a round.
-      patience: rounds without a better score after which it ends.
       tracks_per_batch: tracks in a batch, two clips of each.
       pieces: into which a track is cut in time, at most `least_frames`; the two clips are of different ones.
       learning_rate: of AdamW.
@@ -54,9 +53,8 @@ class AdaptationSettings(Settings):
     """
 
     seed: Annotated[int, SEED] = 0
-    rounds: Annotated[int, WHOLE_FROM_1] = 5
+    rounds: Annotated[int, WHOLE_FROM_1] = 3
     steps: Annotated[int, WHOLE_FROM_1] = 40
-    patience: Annotated[int, WHOLE_FROM_1] = 2
     tracks_per_batch: Annotated[int, WHOLE_FROM_2] = 16
     pieces: Annotated[int, WHOLE_FROM_2] = 4
     learning_rate: Annotated[Number, POSITIVE] = 5e-4

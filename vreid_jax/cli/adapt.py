@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dataset whose training split is mixed in, so that nothing is forgotten; default: walkers/wild, drawn on the "
         f"spot; {NO_SYNTHETIC}: without",
     )
-    parser.add_argument("--rounds", type=int, help="at most, of linking tracks and training; default: 5")
+    parser.add_argument("--rounds", type=int, help="at most, of linking tracks and training; default: 3")
     parser.add_argument("--steps", type=int, help="in a round; default: 40")
     parser.add_argument(
         "--seed", type=int, default=0, help="of everything that is drawn: the same gives the same model"
@@ -80,12 +80,12 @@ def run(flags: argparse.Namespace) -> dict:
             progress=not flags.quiet,
             tell=_ignore if flags.quiet else _say,
         )
-    if done.best < 0:
+    if not done.best:
         if done.interrupted:
             raise Interrupted(INTERRUPTED, stop.number)
         raise RuntimeError(
-            "no round told the tracks that were held back apart better than the model does as it is, so nothing was "
-            "written: use the model itself, or film for longer"
+            "the first round tells the tracks that were held back apart clearly worse than the model does as it is, so "
+            "nothing was written: use the model itself, or film for longer"
         )
     about = {
         "footage": list(footage.names),
@@ -98,12 +98,12 @@ def run(flags: argparse.Namespace) -> dict:
         "seed": flags.seed,
         "best_round": done.best,
         "score_before": done.rounds[0].score,
-        "score": max(each.score for each in done.rounds),
+        "score": done.rounds[done.best].score,
     }
     inference.save(inference.adapted(done.model, about), out, flags.licence)
     write_card(out)
     if done.interrupted:
-        raise Interrupted(f"interrupted; {out} is the best model so far, of round {done.best}", stop.number)
+        raise Interrupted(f"interrupted; {out} is the model so far, of round {done.best}", stop.number)
     rounds = [
         {**dataclasses.asdict(each), "loss": None if math.isnan(each.loss) else each.loss} for each in done.rounds
     ]
@@ -121,7 +121,7 @@ def text(outcome: dict) -> str:
 
 def _say(done) -> None:
     """Print one line about a round."""
-    what = {-1: "the model as it is", 0: "its batch statistics measured anew"}.get(done.number, f"round {done.number}")
+    what = f"round {done.number}" if done.number else "the model as it is"
     loss = "" if math.isnan(done.loss) else f"{done.people} people, loss {done.loss:.3f}, "
     print(f"{what}: {loss}score on the tracks held back {done.score:.3f}", file=sys.stderr, flush=True)
 

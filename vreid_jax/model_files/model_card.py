@@ -112,8 +112,8 @@ def _adaptation(adapted: Mapping[str, Any]) -> str:
     return (
         f"Adapted without labels to {adapted['tracks']} tracks of {_footage(adapted)}{besides}, from "
         f"`{adapted['from_model']}` of fingerprint `{adapted['from_fingerprint']}`, with seed {adapted['seed']}. On the "
-        f"{adapted['held_back']} tracks that were held back, the mean logarithm of the probability of finding the other "
-        f"half of a track went from {adapted['score_before']:.3f} to {adapted['score']:.3f}. It is made for these cameras: "
+        f"{adapted['held_back']} tracks that were held back, the mean reciprocal rank at which a half of a track finds the "
+        f"other half went from {adapted['score_before']:.3f} to {adapted['score']:.3f}. It is made for these cameras: "
         "scores that were measured elsewhere, and thresholds for the same person, do not hold for it."
     )
 
