@@ -97,7 +97,7 @@ def adapt(
       footage: tracks, of which those that are too short are left out.
       settings: default: those that docs/adapt.md describes.
       synthetic: labelled people to train on besides.
-      stop: a signal ends the adaptation at the next step, with the best model so far.
+      stop: a signal ends the adaptation at the next step, with the model of the last round that ended.
       progress: whether to show a bar.
       tell: is called after each round.
 
