@@ -10,8 +10,8 @@ def held_back_ranks(
     first: Float[np.ndarray, "N D"],
     second: Float[np.ndarray, "N D"],
     held: Int[np.ndarray, " H"],
-) -> Float[np.ndarray, "2*H"]:
-    """Return for both halves of every held-back track one over the rank at which it finds its other half.
+) -> Float[np.ndarray, " M"]:
+    """Return for the M = 2 H halves of the held-back tracks one over the rank at which each finds its other half.
 
     It looks among its other half and the halves of all other tracks, by the cosine; ties count against it. That a person
     may have several tracks lowers this alike for all models: nothing that a model believes has a part in it.
