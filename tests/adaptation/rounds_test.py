@@ -78,6 +78,7 @@ def test_it_ends_with_a_round_that_is_clearly_worse_and_keeps_the_one_before(mon
     assert done.best == 2
 
 
+@pytest.mark.slow
 def test_a_model_that_only_gets_worse_stays_as_it_is(monkeypatch, model, footage):
     scripted(monkeypatch, [0.5, 0.4])
     done = adapt(model, footage, dataclasses.replace(FEW, steps=1))

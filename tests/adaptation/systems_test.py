@@ -54,7 +54,12 @@ def model_of(name) -> Model:
     return Model(config.model.name, fields, config, variables, entry.mean, entry.std, {})
 
 
-@pytest.mark.parametrize("name", [*SYSTEMS, *NARROW])
+QUICK = ("nonlocal3d", "person_vlad", "strong_baseline")  # to compile; the others are traced among the slow tests
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in (*SYSTEMS, *NARROW)]
+)
 def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
     model = model_of(name)
     optimizer = optax.sgd(0.1)

@@ -65,6 +65,7 @@ def test_pooled_and_feature_are_means_over_frames_and_frames_do_not_see_each_oth
         np.testing.assert_allclose(whole[name], mean, rtol=1e-4, atol=1e-5 * np.abs(mean).max())
 
 
+@pytest.mark.slow
 def test_the_backbone_alone_is_the_same_network_without_head(small):
     _, variables, x = small
     backbone = osnet.backbone("osnet_x0_25")

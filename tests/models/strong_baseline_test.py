@@ -85,6 +85,7 @@ def test_pooling_of_a_still_clip_does_not_depend_on_its_length(pooling):
     np.testing.assert_allclose(short, long, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_the_rnn_sees_the_order_of_frames():
     x = clips()
     for pooling, sees in (("average", False), ("attention", False), ("rnn", True)):
