@@ -135,3 +135,15 @@ def test_the_earlier_names_still_start(module, program):
     assert done.returncode == 0
     assert done.stderr == ""
     assert f"usage: {program} " in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_not_an_error():
+    with subprocess.Popen(
+        [sys.executable, "-m", "vreid_jax.cli.command", "convert", "--card"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()  # as `head` does after its last line
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, "")

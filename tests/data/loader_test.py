@@ -79,7 +79,7 @@ def test_frames_are_those_of_the_sampled_tracklet(train):
     for slot, row in enumerate(rows):
         whole = resize(train.read(int(row), np.arange(train.num_frames[row])), *SIZE)
         starts = [s for s in range(len(whole) - 1) if np.array_equal(whole[s : s + 2], batch["frames"][slot])]
-        assert starts, f"slot {slot} is no two adjacent frames of tracklet {row}"
+        assert starts, f"slot {slot} is not two adjacent frames of tracklet {row}"
         assert batch["camid"][slot] == train.camids[row]
 
 

@@ -50,7 +50,7 @@ def test_results_have_every_promised_field_with_sane_values(finished):
         assert protocols.keys() == content["protocols"].keys()
         for scores in protocols.values():
             assert scores.keys() == PROTOCOL
-            # walkers/tiny: 18 queries; 21 of the 23 gallery tracklets are no junk.
+            # walkers/tiny: 18 queries; 21 of the 23 gallery tracklets are not junk.
             assert (scores["num_queries"], scores["num_valid_queries"], scores["num_gallery"]) == (18, 18, 21)
             assert 0 < scores["mAP"] <= 1
             assert 0 < scores["mAP_trapezoid"] <= 1

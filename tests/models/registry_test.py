@@ -98,7 +98,7 @@ def test_unknown_names_are_answered_with_the_nearest():
         models.create("resnet50m3d")
     with pytest.raises(InputError, match="did you mean 'width'"):
         models.create("resnet50", widht=16)
-    # What a 2-D network would silently ignore is no field of it.
+    # What a 2-D network would silently ignore is not a field of it.
     with pytest.raises(InputError, match="no field 'ral'"):
         models.create("resnet50", ral="s")
 

@@ -33,7 +33,7 @@ class Batches:
 
 
 def step(bad_from=10**9):
-    """A step that counts, and whose loss is no number from step `bad_from` on."""
+    """A step that counts, and whose loss is not a number from step `bad_from` on."""
 
     def take(state, batch):
         number = state.step + 1

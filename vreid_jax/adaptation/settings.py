@@ -9,10 +9,14 @@ from vreid_jax.errors import InputError
 from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Rule, Settings
 
 Number = float | int
-WHOLE_FROM_1 = Rule(lambda x: isinstance(x, int) and x >= 1, "it is a whole number of at least 1")
-WHOLE_FROM_2 = Rule(lambda x: isinstance(x, int) and x >= 2, "it is a whole number of at least 2")
+
+
+def _whole(least: int) -> Rule:
+    return Rule(lambda x: isinstance(x, int) and x >= least, f"it is a whole number of at least {least}")
+
+
+WHOLE_FROM_1, WHOLE_FROM_2, LEAST = _whole(1), _whole(2), _whole(6)
 SEED = Rule(lambda seed: isinstance(seed, int) and 0 <= seed < 2**32, "it must be at least 0 and below 2**32")
-LEAST = Rule(lambda x: isinstance(x, int) and x >= 6, "it is a whole number of at least 6")
 SHARE = Rule(lambda x: isinstance(x, int | float) and 0 < x <= 0.5, "it is a share above 0 and at most 0.5")
 
 AUGMENTATION = Augmentation(

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -126,7 +127,16 @@ def _run(command: Command, flags: argparse.Namespace, program: str, *, own_proce
     with exit_codes(program, getattr(command, "INTERRUPTED", "interrupted")):
         with contextlib.redirect_stdout(sys.stderr) if apart else contextlib.nullcontext():
             outcome = command.run(flags)
-        print(json.dumps(outcome, indent=1) if flags.json else command.text(outcome), flush=True)
+        _print(json.dumps(outcome, indent=1) if flags.json else command.text(outcome))
+
+
+def _print(text: str) -> None:
+    """Print an outcome; a reader that has seen enough of it, such as `head`, is not an error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Whatever is still in the buffer would fail again when Python flushes it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,7 +34,7 @@ def convert(
       half: whether a run's or a file's parameters are rounded to float16 (see `inference.save`).
 
     Raises:
-      InputError: when `source` is no such thing, or nothing can be written.
+      InputError: when `source` is not such a thing, or nothing can be written.
     """
     from vreid_jax.model_files.model_card import card_path, write_card
     from vreid_jax.model_files.weights_file import check_target

@@ -44,7 +44,7 @@ BNNECK: Rules = (
     (r"heads\.(?:bottleneck(?:\.0)?|bnneck)|bottleneck", "bn"),
     (r"heads(?:\.classifier)?|classifier", "classifier"),
 )
-# torchreid's OSNet; OSNet-AIN numbers its streams where the others have letters, and its pools are no part of a stage.
+# torchreid's OSNet; OSNet-AIN numbers its streams where the others have letters, and its pools are not part of a stage.
 OSNET: Rules = (
     (r"conv([15])\.(conv|bn)", r"conv\1/\2"),
     (r"conv(\d)\.(\d)\.conv2a\.(conv\d|bn)", r"conv\1_\2/conv2_0_0/\3"),

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from vreid_jax.models.ops.conv3d_gradients import Padding, Triple, native, pad
 
 SMALL_EXTENT = 3
-"""XLA takes a gradient to a kernel for an ordinary convolution when one extent of the output is no larger."""
+"""XLA takes a gradient to a kernel for an ordinary convolution when an extent of the output is at most this."""
 
 
 def convolution(
