@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import grain
 import numpy as np
 from absl import flags
 
@@ -99,6 +98,8 @@ def train_batches(
       InputError: if the split is too small for the sampler, if the batch cannot be divided among the processes, and
         for what `check_clip` refuses.
     """
+    import grain  # here because it takes most of a second, which a command that reads no tracklets need not wait
+
     sampler = make_sampler(source, phase, seed) if sampler is None else sampler
     process, num_processes = shard
     local, rest = divmod(sampler.batch_size, num_processes)
@@ -121,7 +122,7 @@ def train_batches(
     return _first(batches, count)
 
 
-def _first(batches: grain.IterDataset[Any], count: int) -> Iterator[dict[str, Any]]:
+def _first(batches: Any, count: int) -> Iterator[dict[str, Any]]:
     """Yield so many batches, and let go of the processes that read them."""
     iterator: Any = iter(batches)
     try:
@@ -247,6 +248,8 @@ def evaluation_items(
       by_clip: yield the numbers `row * num_clips + clip`, `[M]`, instead of `row`.
       corrupt_all: corrupt every clip.
     """
+    import grain
+
     items: list[tuple[int | np.ndarray, np.ndarray, np.ndarray, int]] = []
     for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
         rng = tracklet_generator(seed, name)
