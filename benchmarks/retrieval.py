@@ -1,6 +1,8 @@
 """Time ranking, re-ranking and nearest-neighbour search at the size of MARS against plain NumPy in the same run.
 
     python benchmarks/retrieval.py rank               # 1,980 x 11,310, against a row-wise argsort loop
+    python benchmarks/retrieval.py evaluate           # from features to scores, against distances and rank
+    python benchmarks/retrieval.py evaluate --gallery=1000000 --queries=2000 --dimensions=128
     python benchmarks/retrieval.py rerank [--dense]   # N = 13,290, D = 2,048; --dense: the published N x N algorithm too
     python benchmarks/retrieval.py scaling [--sizes=2000,5000,10000,20000,50000]
     python benchmarks/retrieval.py top_k [--gallery=1000000] [--queries=256]
@@ -181,6 +183,43 @@ def measure_rank() -> dict:
     }
 
 
+def measure_evaluate(gallery_size: int, queries: int, dimensions: int) -> dict:
+    """Measure `evaluate` at the size of MARS against `pairwise_distance` and `rank`, or alone on a larger gallery."""
+    from vreid_jax import retrieval
+
+    if gallery_size:
+        generator = np.random.default_rng(0)
+        pids, camids = generator.integers(1, gallery_size // 10, gallery_size), generator.integers(1, 9, gallery_size)
+        features, rows = person_features(pids, dimensions), np.arange(queries)
+    else:
+        pids, camids, rows = mars_tables()
+        features = person_features(pids, dimensions)
+    query, labels = features[rows].copy(), (pids[rows], pids, camids[rows], camids)
+    retrieval.evaluate(query[:100], features[:400], *(values[: (100, 400)[n % 2]] for n, values in enumerate(labels)))
+    before = resident()
+    first, found = timed(lambda: retrieval.evaluate(query, features, *labels))
+    report = {
+        "queries": len(query),
+        "gallery": len(features),
+        "dimensions": dimensions,
+        "good_pairs": len(found.match_rank),
+        "mAP": found.mAP,
+        "first_call_seconds": first,
+        "gb_above_features": peak() - before,
+    }
+    if not gallery_size:
+
+        def on_the_host():
+            return retrieval.rank(retrieval.pairwise_distance(query, features), *labels)
+
+        times = [
+            (timed(lambda: retrieval.evaluate(query, features, *labels))[0], timed(on_the_host)[0]) for _ in range(5)
+        ]
+        report["seconds"], report["distances_and_rank_seconds"] = np.median(times, axis=0).tolist()
+        np.testing.assert_array_equal(on_the_host().match_rank, found.match_rank)
+    return report
+
+
 def measure_rerank(size: int, dense: bool) -> dict:
     """Measure `rerank` at `size` tracklets, or at the size of MARS for 0."""
     from vreid_jax import retrieval
@@ -304,11 +343,12 @@ def scaling(sizes: list[int]) -> None:
 def main() -> None:
     """Read the command line and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["rank", "rerank", "scaling", "top_k"])
+    parser.add_argument("what", choices=["rank", "evaluate", "rerank", "scaling", "top_k"])
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--size", type=int, default=0, help="N for rerank; 0: that of MARS")
     parser.add_argument("--sizes", default="2000,5000,10000,20000,50000")
-    parser.add_argument("--gallery", type=int, default=1_000_000)
+    parser.add_argument("--gallery", type=int, help="tracklets; default: as MARS for evaluate, a million for top_k")
+    parser.add_argument("--dimensions", type=int, default=DIMENSIONS, help="of evaluate")
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -317,10 +357,12 @@ def main() -> None:
         return
     if options.what == "rank":
         report = measure_rank()
+    elif options.what == "evaluate":
+        report = measure_evaluate(options.gallery or 0, options.queries, options.dimensions)
     elif options.what == "rerank":
         report = measure_rerank(options.size, options.dense)
     else:
-        report = measure_top_k(options.gallery, options.queries)
+        report = measure_top_k(options.gallery or 1_000_000, options.queries)
     if options.json:
         print(json.dumps(report))
         return

@@ -142,14 +142,14 @@ def test_distances_of_rows_are_the_same_from_a_table_and_alone():
     features = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     rows = np.array([3, 0]), np.array([1, 8, 3])
     expected = np.linalg.norm(features[rows[0]][:, None] - features[rows[1]][None], axis=2)
-    np.testing.assert_allclose(evaluation.feature_distances(features, "euclidean")(*rows), expected, atol=1e-3)
+    np.testing.assert_allclose(evaluation.FeatureDistances(features, "euclidean")(*rows), expected, atol=1e-3)
     many = np.concatenate([features, np.zeros((4100, 4), np.float32)])
-    np.testing.assert_allclose(evaluation.feature_distances(many, "euclidean")(*rows), expected, atol=1e-3)
+    np.testing.assert_allclose(evaluation.FeatureDistances(many, "euclidean")(*rows), expected, atol=1e-3)
 
 
 def test_selections_are_persons_ranked_ten_times(tiny):
     features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
-    distances = evaluation.feature_distances(features, "euclidean")
+    distances = evaluation.FeatureDistances(features, "euclidean")
     found = evaluation.selection_scores(tiny, distances, ("random/all", "all/all"))
     assert list(found) == ["tracklets_random_all", "tracklets_all_all"]
     pids, camids = tiny.tracklets.pids, tiny.tracklets.camids
@@ -167,7 +167,7 @@ def test_selections_are_persons_ranked_ten_times(tiny):
 
 def test_both_protocols_of_mars_are_scored_and_their_counts_printed(tiny):
     features = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
-    scores = evaluation.score(tiny, evaluation.feature_distances(features, "euclidean"), default_protocols("mars"))
+    scores = evaluation.score(tiny, evaluation.FeatureDistances(features, "euclidean"), default_protocols("mars"))
     vectors = np.concatenate([features, np.zeros((1, 5), np.float32)])  # row -1: junk, which is never embedded
     away = ~np.isin(tiny.gallery.tracklet_ids, tiny.query.tracklet_ids) & (tiny.gallery.pids != -1)
     for name, kept in (("mars", tiny.gallery.pids > -2), ("mars_query_free", away)):

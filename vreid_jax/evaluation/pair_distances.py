@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
+from vreid_jax.evaluation.distances import Distances
 from vreid_jax.evaluation.metric import LEARNED
 from vreid_jax.runtime.mesh import replicate
 
@@ -17,7 +18,7 @@ PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
 FAR = 2.0  # tracklets that are not on the shortlist are farther than this
 
 
-class PairDistances:
+class PairDistances(Distances):
     """`distances(query_rows, gallery_rows)` [Q, G] = 1 - similarity, over a table of clip features [N, M, D].
 
     A row is computed once, against all N tracklets, when it is first asked for; all rows together are N² floats (593 MB

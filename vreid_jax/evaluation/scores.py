@@ -1,12 +1,10 @@
 """Scores of a table of distances: each protocol, thresholds, gait twins and persons instead of tracklets."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from vreid_jax import retrieval
 from vreid_jax.errors import InputError
-from vreid_jax.evaluation.distances import distance_table, feature_distances, reranked
+from vreid_jax.evaluation.distances import Distances, FeatureDistances, distance_table
 from vreid_jax.evaluation.test_set import TestSet, select
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.retrieval.tracklet_selection import SELECTIONS
@@ -14,25 +12,22 @@ from vreid_jax.retrieval.tracklet_selection import SELECTIONS
 FALSE_ACCEPT_RATES = (0.0001, 0.001, 0.01, 0.05, 0.1)
 
 
-def score(
-    test: TestSet, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], protocols, rerank: bool = False
-) -> dict[str, dict]:
+def score(test: TestSet, distances: Distances, protocols, rerank: bool = False) -> dict[str, dict]:
     """Rank under every protocol and return `{protocol: summary}`, as in `results.json`.
 
-    `distances(query_rows, gallery_rows)` gives `[Q, G]` for rows of `test.tracklets`; `rerank` re-ranks them by their
-    k-reciprocal neighbours (k1 = 20, k2 = 6, λ = 0.3, as published), a query that is in the gallery entering once.
+    `distances` are between rows of `test.tracklets`; `rerank` re-ranks them by their k-reciprocal neighbours (k1 = 20,
+    k2 = 6, λ = 0.3, as published), a query that is in the gallery entering once.
     """
     scores = {}
     for name in protocols:
         query, gallery = select(test, name)
-        table = (reranked if rerank else distance_table)(test, distances, query, gallery)
-        ranking = retrieval.rank(
-            table,
-            test.query.pids[query],
-            test.gallery.pids[gallery],
-            test.query.camids[query],
-            test.gallery.camids[gallery],
-        )
+        rows = test.query_rows[query], test.gallery_rows[gallery]
+        labels = _labels(test, query, gallery)
+        if rerank:
+            index = retrieval.protocols.query_index(test.query.tracklet_ids[query], test.gallery.tracklet_ids[gallery])
+            ranking = retrieval.rank(distances.rerank(*rows, index), *labels)
+        else:
+            ranking = distances.rank(*rows, *labels)
         scores[name] = ranking.summary()
     return scores
 
@@ -47,18 +42,13 @@ def open_set(test: TestSet, distances, protocol: str, rates=FALSE_ACCEPT_RATES) 
     """
     found = _thresholds(test, distances, protocol, rates)
     if found and distances.metric not in METRICS:
-        found["of_vectors"] = _thresholds(test, feature_distances(distances.features, METRICS[0]), protocol, rates)
+        found["of_vectors"] = _thresholds(test, FeatureDistances(distances.features, METRICS[0]), protocol, rates)
     return found
 
 
 def _thresholds(test: TestSet, distances, protocol: str, rates) -> dict | None:
     query, gallery = select(test, protocol)
-    labels = (
-        test.query.pids[query],
-        test.gallery.pids[gallery],
-        test.query.camids[query],
-        test.gallery.camids[gallery],
-    )
+    labels = _labels(test, query, gallery)
     try:
         curve = retrieval.verification(distance_table(test, distances, query, gallery), *labels)
     except InputError:
@@ -72,6 +62,11 @@ def _thresholds(test: TestSet, distances, protocol: str, rates) -> dict | None:
         "threshold": [float(threshold) for threshold in thresholds],
         "true_accept_rate": [float(curve.true_accept_rate(threshold)) for threshold in thresholds],
     }
+
+
+def _labels(test: TestSet, query: np.ndarray, gallery: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the identities and cameras of chosen rows, as `retrieval.rank` takes them."""
+    return test.query.pids[query], test.gallery.pids[gallery], test.query.camids[query], test.gallery.camids[gallery]
 
 
 def twin_scores(test: TestSet, distances, twins) -> dict:
@@ -110,7 +105,7 @@ def parse_selection(name: str) -> tuple[str, str]:
 def selection_scores(test: TestSet, distances, selections, draws: int = 10) -> dict[str, dict]:
     """Rank persons instead of tracklets (PersonVLAD, Table II): `{"tracklets_PROBE_GALLERY": summary}`, as in `score`.
 
-    `distances` are those of `feature_distances`. Scores are means over `draws` with the seeds 0, 1, …; all/all has one.
+    `distances` are `FeatureDistances`. Scores are means over `draws` with the seeds 0, 1, …; all/all has one.
     """
     scores = {}
     for name in selections:

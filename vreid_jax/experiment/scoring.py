@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -83,7 +82,9 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     return results
 
 
-def _distances(setup: Setup, prefix: str, variables: dict | None, only_system: bool = False) -> dict[str, Callable]:
+def _distances(
+    setup: Setup, prefix: str, variables: dict | None, only_system: bool = False
+) -> dict[str, evaluation.Distances]:
     """Return distances between test tracklets by table, the system's and each stream's, in the configured metric.
 
     Without `variables` the features are colour histograms. A learned metric is fitted for each table on the
@@ -115,7 +116,7 @@ def _distances(setup: Setup, prefix: str, variables: dict | None, only_system: b
                 setup.settings.logging.progress,
             )
         else:
-            found[name] = evaluation.feature_distances(tables[name], fitted)
+            found[name] = evaluation.FeatureDistances(tables[name], fitted)
     return found
 
 

@@ -117,4 +117,4 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
     metric = run.results.get("metric", run.config.evaluation.metric)
     if metric in LEARNED:
         metric = LEARNED[metric].load(run.workdir / "metrics" / f"{metric}-system.npz")
-    return evaluation.feature_distances(features, metric)
+    return evaluation.FeatureDistances(features, metric)

@@ -3,6 +3,7 @@
 from vreid_jax.retrieval import protocols
 from vreid_jax.retrieval.camera_confusion import CameraConfusion, camera_confusion
 from vreid_jax.retrieval.clip_pairs import top_t_distance, top_t_similarity
+from vreid_jax.retrieval.device_ranking import evaluate
 from vreid_jax.retrieval.distances import pairwise_distance
 from vreid_jax.retrieval.kissme import KISSME
 from vreid_jax.retrieval.neighbours import top_k
@@ -22,6 +23,7 @@ __all__ = [
     "Ranking",
     "SelectedDistances",
     "camera_confusion",
+    "evaluate",
     "identification",
     "mean_std_over_splits",
     "pairwise_distance",

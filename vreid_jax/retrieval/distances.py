@@ -45,8 +45,10 @@ def pairwise_distance(
     check_metric(metric)
     queries, gallery = arrays.pair_of_features("a", a, "b", b, require_finite_squares=metric != "cosine")
     result = np.empty((len(queries), len(gallery)), np.float32)
-    for rows, columns, block in _blocks(queries, gallery, metric, mesh, max_bytes):
-        result[rows, columns] = np.asarray(block)[: rows.stop - rows.start, : columns.stop - columns.start]
+    blocks = DistanceBlocks(queries, gallery, metric, mesh, max_bytes)
+    for rows in blocks.rows:
+        for columns, block in zip(blocks.columns, blocks.of_rows(rows), strict=True):
+            result[rows, columns] = np.asarray(block)[: rows.stop - rows.start, : columns.stop - columns.start]
     return result
 
 
@@ -92,20 +94,48 @@ def pad_rows(features: np.ndarray, length: int) -> np.ndarray:
     return np.pad(features, ((0, missing), (0, 0))) if missing else features
 
 
-def _blocks(
-    a: np.ndarray, b: np.ndarray, metric: str, mesh: Mesh | None, max_bytes: int
-) -> Iterator[tuple[slice, slice, jax.Array]]:
-    """Iterate over blocks of the distance matrix: their rows, their columns and the padded block."""
-    devices = 1 if mesh is None else mesh.shape["data"]
-    dimensions = a.shape[1]
-    query_length = block_length(len(a), 4 * dimensions, max_bytes // 2)
-    gallery_length = block_length(len(b), 4 * (dimensions + query_length), max_bytes // 2, devices)
-    sharded = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
-    replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
-    for top in range(0, len(a), query_length):
-        rows = slice(top, min(top + query_length, len(a)))
-        queries = jax.device_put(pad_rows(prepare(a[rows], metric), query_length), replicated)
-        for left in range(0, len(b), gallery_length):
-            columns = slice(left, min(left + gallery_length, len(b)))
-            gallery = jax.device_put(pad_rows(prepare(b[columns], metric), gallery_length), sharded)
-            yield rows, columns, distance_block(queries, gallery, metric)
+class DistanceBlocks:
+    """The distance matrix of two sets of features in equal blocks, computed on the devices when they are asked for.
+
+    Attributes:
+      query_length: rows of a block, the last one padded.
+      gallery_length: columns of a block, likewise.
+    """
+
+    def __init__(self, a: np.ndarray, b: np.ndarray, metric: str, mesh: Mesh | None, max_bytes: int):
+        devices = 1 if mesh is None else mesh.shape["data"]
+        dimensions = a.shape[1]
+        self.query_length = block_length(len(a), 4 * dimensions, max_bytes // 2)
+        row_bytes = 4 * (dimensions + self.query_length)
+        self.gallery_length = block_length(len(b), row_bytes, max_bytes // 2, devices)
+        self._a, self._b, self._metric, self._mesh = a, b, metric, mesh
+
+    @property
+    def rows(self) -> list[slice]:
+        """The rows of each block of queries."""
+        return _slices(len(self._a), self.query_length)
+
+    @property
+    def columns(self) -> list[slice]:
+        """The columns of each block of the gallery."""
+        return _slices(len(self._b), self.gallery_length)
+
+    def of_rows(self, rows: slice) -> Iterator[jax.Array]:
+        """Yield the padded blocks `[query_length, gallery_length]` of some rows, in the order of `columns`."""
+        queries = place(pad_rows(prepare(self._a[rows], self._metric), self.query_length), self._mesh)
+        for columns in self.columns:
+            block = pad_rows(prepare(self._b[columns], self._metric), self.gallery_length)
+            yield distance_block(queries, place(block, self._mesh, "data"), self._metric)
+
+
+def place(array: np.ndarray, mesh: Mesh | None, *axes: str) -> jax.Array:
+    """Put an array that every process holds on the device, or on a mesh, sharded by its first dimensions as `axes` say."""
+    if mesh is None:
+        return jax.device_put(array)
+    return jax.make_array_from_callback(
+        array.shape, NamedSharding(mesh, PartitionSpec(*axes)), lambda index: array[index]
+    )
+
+
+def _slices(count: int, length: int) -> list[slice]:
+    return [slice(start, min(start + length, count)) for start in range(0, count, length)]

@@ -132,8 +132,7 @@ def rank(
     query_cameras = arrays.identities("query_camids", query_camids, num_queries)
     gallery_ids = arrays.identities("gallery_pids", gallery_pids, num_gallery)
     gallery_cameras = arrays.identities("gallery_camids", gallery_camids, num_gallery)
-    if max_rank < 1:
-        raise InputError(f"max_rank must be at least 1, not {max_rank}.")
+    check_max_rank(max_rank)
     if repeats < 1 or seed < 0:
         raise InputError(f"repeats must be at least 1 and seed not negative, not {repeats} and {seed}.")
     if cmc not in CMC_RULES:
@@ -148,30 +147,58 @@ def rank(
             good, good_ranks = _good_ranks(matrix[query], good, ignored)
             rows.append(good)
             ranks.append(good_ranks)
-    valid = counts > 0
-    match_query = np.repeat(np.arange(num_queries, dtype=np.int64), counts)
     match_gallery = np.concatenate(rows) if rows else np.zeros(0, np.int64)
     match_rank = np.concatenate(ranks) if ranks else np.zeros(0, np.int64)
-    order = np.arange(len(match_query)) - np.repeat(np.cumsum(counts) - counts, counts)
-    standard, trapezoid = average_precisions(match_query, match_rank, order, counts)
-
+    found = ranking(counts, match_gallery, match_rank, gallery_ids, max_rank)
     if cmc == "first_match":
-        curve = _cmc(match_rank[order == 0], np.ones(int(valid.sum())), max_rank)
-    elif cmc == "allshots":
-        curve = _cmc(match_rank - order, 1.0 / counts[match_query], max_rank)
+        return found
+    if cmc == "allshots":
+        order = order_within(counts)
+        curve = _cmc(match_rank - order, 1.0 / counts[found.match_query], max_rank)
     else:
-        shots = _single_shots(matrix, gallery_ids, match_query, match_gallery, counts, repeats, seed)
+        shots = _single_shots(matrix, gallery_ids, found.match_query, match_gallery, counts, repeats, seed)
         curve = _cmc(shots, np.ones(len(shots)), max_rank)
+    return dataclasses.replace(found, cmc=curve)
+
+
+def ranking(
+    counts: np.ndarray, match_gallery: np.ndarray, match_rank: np.ndarray, gallery_pids: np.ndarray, max_rank: int
+) -> Ranking:
+    """Return the result for the ranks of all good pairs, by query and from near to far, with the usual CMC.
+
+    Args:
+      counts: [Q] good pairs of each query.
+      match_gallery: [M] the gallery row of each good pair.
+      match_rank: [M] its 0-based rank.
+      gallery_pids: [G] identities.
+      max_rank: length of the CMC.
+    """
+    valid = counts > 0
+    match_query = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    order = order_within(counts)
+    standard, trapezoid = average_precisions(match_query, match_rank, order, counts)
     return Ranking(
-        cmc=curve,
+        cmc=_cmc(match_rank[order == 0], np.ones(int(valid.sum())), max_rank),
         average_precision=standard,
         average_precision_trapezoid=trapezoid,
         valid=valid,
-        num_gallery=int((gallery_ids != matching.JUNK).sum()),
+        num_gallery=int((gallery_pids != matching.JUNK).sum()),
         match_query=match_query,
         match_gallery=match_gallery,
         match_rank=match_rank,
     )
+
+
+def check_max_rank(max_rank: int) -> None:
+    """Raise `InputError` for a CMC without an entry."""
+    if max_rank < 1:
+        raise InputError(f"max_rank must be at least 1, not {max_rank}.")
+
+
+def order_within(counts: np.ndarray) -> np.ndarray:
+    """Return the 0-based position [M] of each good pair among those of its query, of which there are `counts` [Q]."""
+    before: np.ndarray = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.arange(len(before)) - before
 
 
 def average_precisions(
