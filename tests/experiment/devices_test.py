@@ -71,12 +71,16 @@ def saved(workdir):
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
 
 
-def wait_until(condition, process, seconds=120):
+def wait_until(condition, process, seconds=300):
     end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
+    try:
+        while not condition():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end, "nothing happened"
+            time.sleep(0.02)
+    except BaseException:
+        process.kill()  # it would train for a day
+        raise
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_what_a_loss_and_a_system_remember_restarts_bit_for_bit(
 def test_one_device_has_the_losses_and_the_memory_of_four(remembered, toy_module, data_dir, tmp_path, monkeypatch):
     """Every identity occurs twice in a batch: the positives of the triplet lie on two devices, and the order of OIM counts."""
     assert len(jax.devices()) == 4
-    monkeypatch.setattr(setups, "make_mesh", lambda: make_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(setups, "batch_mesh", lambda sizes: make_mesh(jax.devices()[:1]))
     with remembering(toy_module, data_dir) as config:
         experiment.train_and_evaluate(config, tmp_path, "train")
         one = outcome(config, tmp_path)[0]
@@ -184,6 +184,22 @@ def test_one_device_has_the_losses_and_the_memory_of_four(remembered, toy_module
     assert (np.linalg.norm(four.extra["oim"].table, axis=1) > 0.9).sum() > 8
     np.testing.assert_allclose(one.extra["oim"].table, four.extra["oim"].table, rtol=0, atol=1e-5)
     np.testing.assert_allclose(one.extra["cached"], four.extra["cached"], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_batch_that_four_devices_cannot_share_trains_on_three_as_on_one(toy, tmp_path, monkeypatch):
+    toy.phase_order = ("temporal",)
+    toy.phases.temporal.update(batch_size=6, identities_per_batch=3)
+    assert setups.make_setup(toy, tmp_path / "three").mesh.size == 3
+    experiment.train_and_evaluate(toy, tmp_path / "three", "train")
+    monkeypatch.setattr(setups, "batch_mesh", lambda sizes: make_mesh(jax.devices()[:1]))
+    experiment.train_and_evaluate(toy, tmp_path / "one", "train")
+    three, one = (
+        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("three", "one")
+    )
+    assert len(set(one)) == 4
+    np.testing.assert_allclose(three, one, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
+import itertools
 import json
+import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,7 @@ import pytest
 from vreid_jax.config import phase
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
+from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
 from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
@@ -43,7 +47,7 @@ def step(bad_from=10**9):
     return jax.jit(take)
 
 
-def train(folder, total, train_step=None, batches=None, log_every=2, save_every=3, stop=None):
+def train(folder, total, train_step=None, batches=None, log_every=2, save_every=3, save_minutes=0, stop=None):
     state = TrainState(jnp.int32(0), {}, {}, (), {"seen": jnp.int32(0)})
     checkpoints = Checkpoints(folder, keep=10)
     writer = MetricsWriter(folder, 0, tensorboard=False)
@@ -60,6 +64,7 @@ def train(folder, total, train_step=None, batches=None, log_every=2, save_every=
                 total_steps=total,
                 log_every=log_every,
                 save_every=save_every,
+                save_minutes=save_minutes,
                 stop=stop or StopRequest(),
             )
     finally:
@@ -80,6 +85,16 @@ def test_a_phase_takes_its_steps_and_saves_at_intervals_and_at_the_end(tmp_path)
     assert (int(state.step), int(state.extra["seen"])) == (8, 8)
     assert (place.phase_step, place.step) == (8, 108)
     assert saved(tmp_path) == [103, 106, 108]
+
+
+def test_a_phase_saves_by_the_clock(tmp_path, monkeypatch):
+    seconds = itertools.count(0, 100)  # the clock is read at the beginning, after each step and after each save
+    clock = types.SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", clock)
+    train(tmp_path / "minutes", 9, save_every=0, save_minutes=5)  # 300 s: three steps, and two and the save before
+    assert saved(tmp_path / "minutes") == [103, 106, 109]
+    train(tmp_path / "never", 9, save_every=0)
+    assert saved(tmp_path / "never") == [109]
 
 
 def test_the_log_has_one_object_a_line_with_the_loss_of_that_step(tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
-from vreid_jax.config.datasets import DATASETS
+from vreid_jax.config.datasets import DATASETS, SMALL
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
 
@@ -51,7 +51,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split
                 "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
                 "protocols": (),  # empty: those of the dataset
-                "baselines": ("untrained", "color_histogram"),
+                # Untrained, a network of full size is as slow to embed as the trained one: only where it is small.
+                "baselines": ("untrained", "color_histogram") if dataset in SMALL else ("color_histogram",),
                 # Also persons instead of tracklets, as PROBE/GALLERY of random, all: protocols tracklets_PROBE_GALLERY.
                 "selections": (),
                 # Another dataset whose query and gallery are scored, e.g. walkers/jitter; written to results-….json.
@@ -60,7 +61,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "shuffle_frames": False,
             },
             "logging": {"every_steps": 10, "tensorboard": True, "progress": True},
-            "checkpoint": {"every_steps": 100, "keep": 2},
+            # The newest `keep` are kept. 0: not by time, or not by steps; always at the end of a phase and before a stop.
+            "checkpoint": {"every_minutes": 15.0, "every_steps": 0, "keep": 2},
         }
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from vreid_jax.config.datasets import DATASETS, dataset_of
-from vreid_jax.config.phases import Clip, Phase
+from vreid_jax.config.phases import Clip, Number, Phase
 from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
 from vreid_jax.settings import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, Group, Rule, Settings, one_of
@@ -96,10 +96,11 @@ class Logging(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpointing(Settings):
-    """How often a run is saved, and how many checkpoints are kept."""
+    """How often a run is saved, 0 for not by steps or not by time, and how many checkpoints are kept."""
 
-    every_steps: Annotated[int, AT_LEAST_ONE]
+    every_steps: Annotated[int, NOT_NEGATIVE]
     keep: Annotated[int, AT_LEAST_ONE]
+    every_minutes: Annotated[Number, NOT_NEGATIVE] = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

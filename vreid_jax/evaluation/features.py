@@ -15,7 +15,7 @@ from tqdm import tqdm
 from vreid_jax import data
 from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
-from vreid_jax.runtime.mesh import make_mesh, put_batch, replicate
+from vreid_jax.runtime.mesh import ensure_replicated, make_mesh, put_batch
 from vreid_jax.training.network import Network
 
 ROWS_AT_ONCE = 1024
@@ -81,7 +81,7 @@ def extract_stream(
     def batch_size(length: int) -> int:
         return max(options.batch_frames // length // mesh.size, 1) * mesh.size
 
-    variables = replicate(variables, mesh)
+    variables = ensure_replicated(variables, mesh)
     embed = _embedder(network, mesh, tuple(stream.apply.items()))
     sums: np.ndarray | None = None
     counts = np.zeros(len(tracklets) * parts, np.int64)

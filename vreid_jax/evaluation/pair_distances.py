@@ -12,7 +12,7 @@ from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.distances import Distances
 from vreid_jax.evaluation.metric import LEARNED
-from vreid_jax.runtime.mesh import replicate
+from vreid_jax.runtime.mesh import ensure_replicated
 
 PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
 FAR = 2.0  # tracklets that are not on the shortlist are farther than this
@@ -53,7 +53,7 @@ class PairDistances(Distances):
         self._rows: dict[int, np.ndarray] = {}
         spread, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
         self._spread, self._whole = spread, whole
-        self._variables = replicate(variables, mesh)
+        self._variables = ensure_replicated(variables, mesh)
         self._block = jax.jit(similarity, in_shardings=(whole, spread, whole), out_shardings=whole)
 
         def of_own_gallery(variables, query, galleries):

@@ -224,5 +224,6 @@ def _train_phase(
             total_steps=plan.total_steps,
             log_every=logging.every_steps,
             save_every=setup.settings.checkpoint.every_steps,
+            save_minutes=setup.settings.checkpoint.every_minutes,
             stop=stop,
         )

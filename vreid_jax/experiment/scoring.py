@@ -15,6 +15,7 @@ from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.files import atomic_file
+from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.position import Position
 
@@ -40,6 +41,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     """
     settings, test = setup.settings.evaluation, setup.test
     started = time.perf_counter()
+    variables = replicate(variables, make_mesh(jax.local_devices()))  # once, for all streams and the similarity
     results = Results(
         system=setup.settings.system,
         dataset=setup.test_dataset,

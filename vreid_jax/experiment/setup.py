@@ -18,7 +18,7 @@ from vreid_jax.experiment.initialisation import initial_variables
 from vreid_jax.experiment.sources import dataset_builder
 from vreid_jax.experiment.workdir import check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
-from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.runtime.mesh import batch_mesh
 from vreid_jax.training.network import Network, normalisation
 
 
@@ -32,7 +32,7 @@ class Setup:
       workdir: folder of the run.
       system: the registry entry of the model.
       network: the model with as many classes as there are identities to train on, and its normalisation.
-      mesh: every device, on the axis `data`.
+      mesh: on the axis `data`, as many devices as every batch divides over.
       train_source: the training split.
       test: the test set that is scored, of `evaluation.dataset` where that is given.
       test_dataset: which dataset that is.
@@ -128,7 +128,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         workdir=workdir,
         system=system,
         network=Network(module, **normalisation(settings.data, system)),
-        mesh=make_mesh(),
+        mesh=batch_mesh(phase.batch_size // phase.accumulation_steps for phase in settings.phases.values()),
         train_source=train_source,
         test=evaluation.make_test_set(*(data.TrackletSource(builder, split, show) for split in ("query", "gallery"))),
         test_dataset=test_dataset,

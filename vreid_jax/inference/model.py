@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
@@ -21,6 +22,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions, extract_stream, fuse
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.runtime.dtype import compute_dtype
+from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.network import Network
 
 ONE_TRACKLET_FRAMES = 64  # frames in a batch where a single tracklet is embedded
@@ -116,6 +118,11 @@ class Model:
             progress=progress,
         )
 
+    @functools.cached_property
+    def _on_devices(self) -> Mapping[str, Any]:
+        """The variables on every device of this process, copied there once."""
+        return replicate(dict(self.variables), make_mesh(jax.local_devices()))
+
     def embed_tracklets(self, tracklets: Tracklets, batch_frames: int = 0, progress: bool = False) -> np.ndarray:
         """Return the vectors [N, D] float32 of N tracklets, read as they are needed.
 
@@ -124,7 +131,7 @@ class Model:
         options = self.extraction(batch_frames, progress)
         return fuse(
             {
-                name: extract_stream(self.network, self.variables, tracklets, stream, options, name=name)
+                name: extract_stream(self.network, self._on_devices, tracklets, stream, options, name=name)
                 for name, stream in self.streams.items()
             }
         )

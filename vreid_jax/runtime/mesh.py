@@ -37,3 +37,25 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Copy a tree of arrays that every process holds in full to every device of the mesh."""
     sharding = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
+
+
+def ensure_replicated(tree: Tree, mesh: Mesh) -> Tree:
+    """Return the tree as `replicate` does, without a copy of what is on every device already."""
+    sharding = NamedSharding(mesh, PartitionSpec())
+    leaves = jax.tree.leaves(tree)
+    there = all(isinstance(x, jax.Array) and x.sharding.is_equivalent_to(sharding, x.ndim) for x in leaves)
+    return tree if there else replicate(tree, mesh)
+
+
+def batch_mesh(sizes: Iterable[int]) -> Mesh:
+    """Return the mesh of as many devices as batches of all these sizes divide over, as many of each process.
+
+    All devices, where a batch does not even divide among the processes.
+    """
+    processes, local = jax.process_count(), jax.local_device_count()
+    batches = tuple(sizes)
+    for count in range(local, 0, -1):
+        if all(size % (count * processes) == 0 for size in batches):
+            firsts = [[d for d in jax.devices() if d.process_index == process][:count] for process in range(processes)]
+            return make_mesh([device for devices in firsts for device in devices])
+    return make_mesh()

@@ -28,6 +28,7 @@ def run_phase(
     total_steps: int,
     log_every: int,
     save_every: int,
+    save_minutes: float | int,
     stop: StopRequest,
 ) -> tuple[TrainState, Position]:
     """Train until `total_steps` of this phase are done, and leave a checkpoint of the end.
@@ -44,8 +45,9 @@ def run_phase(
       metrics: takes the metrics of every step.
       checkpoints: where the state is saved.
       total_steps: of the phase.
-      log_every: steps between two logs; several processes agree on a stop at these.
-      save_every: steps between two checkpoints.
+      log_every: steps between two logs; several processes agree at these on a stop and on the time to save.
+      save_every: steps between two checkpoints, 0 for not by steps.
+      save_minutes: minutes between two checkpoints, 0 for not by time.
       stop: says whether a signal has asked to stop.
 
     Returns:
@@ -62,6 +64,7 @@ def run_phase(
             raise Diverged("a parameter is not a finite number", position.step)
         checkpoints.save(position.step, state, position)
 
+    saved = time.monotonic()
     try:
         while position.phase_step < total_steps:
             started = time.perf_counter()
@@ -69,7 +72,8 @@ def run_phase(
             state, values = train_step(state, batch)
             metrics.add(position.step + 1, len(batch["label"]), values)
             position = position.after_step(time.perf_counter() - started)
-            if stopped(stop, at_interval=position.phase_step % log_every == 0):
+            at_interval = position.phase_step % log_every == 0
+            if stopped(stop, at_interval=at_interval):
                 save()
                 checkpoints.wait()
                 raise Interrupted(
@@ -77,8 +81,10 @@ def run_phase(
                     "saved; run the same command again to go on",
                     stop.number or 15,
                 )
-            if position.phase_step % save_every == 0 and position.phase_step < total_steps:
+            due = save_every > 0 and position.phase_step % save_every == 0
+            if (_late(saved, save_minutes, at_interval) or due) and position.phase_step < total_steps:
                 save()
+                saved = time.monotonic()
         save()
         return state, position
     except Diverged as error:
@@ -109,3 +115,13 @@ def stopped(stop: StopRequest, at_interval: bool = True) -> bool:
     if jax.process_count() == 1:
         return bool(stop.number)
     return at_interval and bool(np.any(multihost_utils.process_allgather(np.int32(stop.number))))
+
+
+def _late(since: float | int, minutes: float | int, at_interval: bool) -> bool:
+    """Return whether so many minutes have passed; of several processes the first one has the clock."""
+    if not minutes:
+        return False
+    late = time.monotonic() - since >= 60 * minutes
+    if jax.process_count() == 1:
+        return late
+    return at_interval and bool(multihost_utils.broadcast_one_to_all(np.int32(late)))
