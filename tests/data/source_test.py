@@ -85,6 +85,17 @@ def test_a_broken_index_is_made_anew(tiny_builder):
     np.testing.assert_array_equal(TrackletSource(tiny_builder, "query").tracklet_ids, whole.tracklet_ids)
 
 
+def test_an_index_of_other_records_is_made_anew(tiny_builder):
+    path = tiny_builder.data_path / "index-query.npz"
+    whole = TrackletSource(tiny_builder, "query")
+    with np.load(path) as table:
+        columns = dict(table)
+    for changes in ({"files": columns["files"] + 1}, {"positions": None}):
+        changed = {name: values for name, values in {**columns, **changes}.items() if values is not None}
+        np.savez(path, **{**changed, "pids": columns["pids"] + 1})
+        np.testing.assert_array_equal(TrackletSource(tiny_builder, "query").pids, whole.pids)
+
+
 def test_joined_sources_read_as_their_parts(tiny_builder, gallery):
     query = TrackletSource(tiny_builder, "query")
     rows = np.array([len(query) + 2, 0, len(query), len(query) - 1])

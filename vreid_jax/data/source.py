@@ -6,9 +6,9 @@
 
 import contextlib
 import hashlib
-import threading
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
+from vreid_jax.data.records import frame_positions, take_frames
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 
@@ -68,6 +69,11 @@ class Tracklets(Protocol):
         ...
 
 
+# Of the index of a split: `positions` are those of `frame_positions` for all tracklets, `files` the sizes of the files of
+# records, of which the index must be.
+COLUMNS = {"pids", "camids", "tracklet_ids", "num_frames", "positions", "files"}
+
+
 class TrackletSource:
     """The tracklets of one split of a prepared dataset; the attributes are those of `Tracklets`.
 
@@ -84,31 +90,26 @@ class TrackletSource:
         self._records = untyped.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         self._parser = tfds_core.example_parser.ExampleParserNp(untyped.info.features.get_serialized_info())
         self.split = split
-        self._parsing = threading.Lock()
-        self._last_parsed: tuple[int, Sequence[bytes]] = (-1, ())
+        self._files = np.array([file.stat().st_size for file in map(Path, untyped.info.splits[split].filepaths)])
         self._read_index(builder.data_path / f"index-{split}.npz", progress)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a process that reads needs, which has a lock of its own."""
-        return {**self.__dict__, "_parsing": None, "_last_parsed": (-1, ())}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what `__getstate__` gives."""
-        self.__dict__.update(state, _parsing=threading.Lock())
-
     def _read_index(self, path: Any, progress: bool) -> None:
-        """Read identities, cameras, names and lengths from the index file, which is written on the first call."""
-        try:
-            with path.open("rb") as file, np.load(file) as table:
-                index = dict(table)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # missing, or truncated by a full disk
-            index: dict[str, Any] = self._scan(progress)
+        """Read identities, cameras, names, and where the frames are, from the index file; the first call writes it."""
+        index: dict[str, Any] = {}
+        # Missing, truncated by a full disk, or of other columns.
+        unreadable = contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile)
+        with unreadable, path.open("rb") as file, np.load(file) as table:
+            index = dict(table)
+        if index.keys() != COLUMNS or not np.array_equal(index["files"], self._files):
+            index = self._scan(progress)
             # Makes the next start instant. Written atomically, since other processes may read it meanwhile. Without it
             # everything works too, so a read-only dataset folder is not an error.
             with contextlib.suppress(InputError), atomic_file(path) as half, half.open("wb") as file:
                 np.savez(file, **index)
         self.pids, self.camids = index["pids"], index["camids"]
         self.tracklet_ids, self.num_frames = index["tracklet_ids"], index["num_frames"]
+        self._first_frame = np.cumsum(self.num_frames) - self.num_frames
+        self._positions = index["positions"]
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that identify the tracklets: names, identities, cameras and lengths, in order."""
@@ -118,36 +119,25 @@ class TrackletSource:
     def _scan(self, progress: bool) -> dict[str, np.ndarray]:
         """Read the index from all records."""
         rows = tqdm(range(len(self)), f"indexing {self.split}", unit="tracklet", disable=not progress, leave=False)
-        records = [self._describe(self._parser.parse_example(self._records[row])) for row in rows]
+        records, positions = [], [np.zeros((0, 2), np.int64)]
+        for row in rows:
+            record = self._records[row]
+            example = self._parser.parse_example(record)
+            records.append((int(example["pid"]), int(example["camid"]), bytes(example["tracklet_id"]).decode()))
+            positions.append(frame_positions(record))
+        pids, camids, names = zip(*records, strict=True) if records else ((), (), ())
         return {
-            "pids": np.array([record["pid"] for record in records], np.int64),
-            "camids": np.array([record["camid"] for record in records], np.int64),
-            "tracklet_ids": np.array([record["tracklet_id"].decode() for record in records], np.str_),
-            "num_frames": np.array([record["num_frames"] for record in records], np.int64),
-        }
-
-    @staticmethod
-    def _describe(example: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "pid": int(example["pid"]),
-            "camid": int(example["camid"]),
-            "tracklet_id": bytes(example["tracklet_id"]),
-            "num_frames": len(example["frames"]),
+            "pids": np.array(pids, np.int64),
+            "camids": np.array(camids, np.int64),
+            "tracklet_ids": np.array(names, np.str_),
+            "num_frames": np.array([len(found) for found in positions[1:]], np.int64),
+            "positions": np.concatenate(positions),
+            "files": self._files,
         }
 
     def _encoded(self, row: int, numbers: Int[np.ndarray, " N"]) -> list[bytes]:
-        """Return the encoded frames of a tracklet."""
-        # Pieces of a long tracklet are read one after another, so the last parsed record is kept. One thread parses at a
-        # time: parsing holds the interpreter lock anyway, and parallel parsing would hold many copies of long records.
-        last, frames = self._last_parsed
-        if last != row:
-            record = self._records[row]
-            with self._parsing:
-                last, frames = self._last_parsed
-                if last != row:
-                    frames = self._parser.parse_example(record)["frames"]
-                    self._last_parsed = (row, frames)
-        return [frames[number] for number in numbers]
+        """Return the encoded frames of a tracklet, without parsing the others."""
+        return take_frames(self._records[row], self._positions[self._first_frame[row] + numbers])
 
     def __len__(self) -> int:
         return len(self._records)
