@@ -150,11 +150,18 @@ def test_a_phase_has_no_fields_but_its_own():
 def test_the_compute_dtype(monkeypatch):
     assert compute_dtype("auto") == "float32"  # on the CPU of the tests
     assert compute_dtype("bfloat16") == "bfloat16"
-    for capability, dtype in (("7.5", "float32"), ("8.0", "bfloat16"), ("12.0", "bfloat16"), ("gfx942", "float32")):
+    for capability, dtype in (
+        ("6.1", "float32"),
+        ("7.5", "float32"),
+        ("8.0", "bfloat16"),
+        ("12.0", "bfloat16"),
+        ("gfx942", "float32"),
+    ):
         monkeypatch.setattr(
             jax, "devices", lambda c=capability: [SimpleNamespace(platform="gpu", compute_capability=c)]
         )
         assert compute_dtype("auto") == dtype
+        assert compute_dtype("auto", trains=True) == ("float16" if capability == "7.5" else dtype)
     with pytest.raises(InputError, match="dtype is 'half'"):
         compute_dtype("half")
 

@@ -40,7 +40,7 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
         ({"phase_order": ()}, "phase_order is empty"),
         ({"data.mean": (0.5,)}, r"data.mean is \(0.5,\), expected three numbers"),
         ({"data.std": (0.2, 0.2, 0.0)}, r"data.std is .*, std above 0"),
-        ({"dtype": "float16"}, "dtype is 'float16'; it is one of auto, float32, bfloat16"),
+        ({"dtype": "float8"}, "dtype is 'float8'; it is one of auto, float32, bfloat16, float16"),
         ({"model.name": "toyy"}, "there is no model 'toyy', did you mean 'toy'"),
         ({"phases.temporal.identities_per_batch": 20, "phases.temporal.batch_size": 40}, "16 identities, fewer than"),
         ({"phases.temporal.train": ("nothing",)}, "phase temporal: train names 'nothing', which matches no parameter"),

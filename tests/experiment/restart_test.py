@@ -241,13 +241,15 @@ def test_parameters_start_from_another_run(finished, finished_outcome, toy, tmp_
 
 
 @pytest.mark.slow
-def test_the_narrow_two_stream_network_restarts_bit_for_bit(data_dir, tmp_path, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_narrow_two_stream_network_restarts_bit_for_bit(data_dir, tmp_path, monkeypatch, dtype):
     """The real system in place of the toy: stopped inside its second phase, after its temporal kernels have moved."""
     file = Path(__file__).parents[2] / "configs" / "m3d.py"
     config = runpy.run_path(str(file))["get_config"]("walkers,clip_length=2,data.name=walkers/tiny,model.width=4")
     with config.unlocked():
         config.model.stage_sizes = (1, 1, 1, 1)
     config.data.update(data_dir=str(data_dir), height=32, width=16)
+    config.dtype = dtype
     for phase in config.phases.values():
         phase.update(batch_size=8, total_steps=3)
     config.logging.update(every_steps=1, tensorboard=False, progress=False)
@@ -259,4 +261,6 @@ def test_the_narrow_two_stream_network_restarts_bit_for_bit(data_dir, tmp_path, 
     with pytest.raises(Interrupted, match="stopped at step 5"):
         experiment.train_and_evaluate(config, tmp_path / "parts", "train")
     experiment.train_and_evaluate(config, tmp_path / "parts", "train")
-    assert_bitwise_equal(outcome(config, tmp_path / "whole"), outcome(config, tmp_path / "parts"))
+    whole = outcome(config, tmp_path / "whole")
+    assert_bitwise_equal(whole, outcome(config, tmp_path / "parts"))
+    assert ("loss_scale" in whole[0].extra) == (dtype == "float16")

@@ -26,7 +26,7 @@ def default(system: str, dataset: str) -> ConfigDict:
             "init_from": "",  # a run's workdir or a file of weights (.safetensors, .pth), which this one starts from
             "init_patterns": (".*",),  # which of its parameters, e.g. "spatial/.*"
             "inflation": "mean",  # of its 2-D kernels in a 3-D network: mean or center
-            "dtype": "auto",  # of the computation: float32, bfloat16, or auto: bfloat16 where the device has it
+            "dtype": "auto",  # of the computation: float32, bfloat16, float16; auto: half precision where the device is made for it
             "data": {
                 "name": DATASETS[dataset],
                 "data_dir": "",  # empty: $TFDS_DATA_DIR, or ~/tensorflow_datasets

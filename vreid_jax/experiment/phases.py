@@ -20,7 +20,7 @@ from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.losses import TERMS
 from vreid_jax.runtime.mesh import batches_on_device, replicate
-from vreid_jax.training import average
+from vreid_jax.training import average, loss_scale
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import run_phase
 from vreid_jax.training.metrics import DeferredMetrics, MetricsWriter
@@ -112,6 +112,8 @@ def new_state(setup: Setup, plan: Plan, variables: dict[str, Any], extra: dict[s
     unlabelled = bool((setup.train_source.pids < 0).any())
     extra = memories(plan.phase.losses, feature.shape[-1], setup.num_identities, unlabelled, extra or {})
     batch_stats = variables.get("batch_stats", {})
+    if getattr(setup.network.module, "dtype", "") == "float16":
+        extra[loss_scale.NAME] = loss_scale.new_loss_scale()
     if plan.phase.optimizer.ema:
         extra[average.NAME] = average.new_average(trainable, batch_stats)
     return TrainState(

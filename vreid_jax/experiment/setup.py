@@ -118,7 +118,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     builder = dataset_builder(config, other)
     test_dataset = dataset_of(other) if other else settings.dataset
     fields = dict(settings.model_fields)
-    dtype = compute_dtype(settings.dtype)
+    dtype = compute_dtype(settings.dtype, trains=True)
     if "dtype" in system.fields:
         fields["dtype"] = dtype
     module = models.create(settings.model, num_classes=count_identities(train_source), **fields)

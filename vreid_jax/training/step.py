@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.training import average
+from vreid_jax.training.loss_scale import kept_if_finite, scaled, unscaled
 from vreid_jax.training.network import Network, normalise
 from vreid_jax.training.objective import objective, remembered
 from vreid_jax.training.state import TrainState, join_params, split_params
@@ -67,10 +68,11 @@ def make_train_step(
         grads, (metrics, batch_stats, outputs) = gradient(
             trainable, frozen, state.batch_stats, state.extra, batch, keys if microbatches > 1 else keys[0]
         )
+        grads, before = unscaled(grads, state.extra), state
         state, metrics["gradient_norm"] = _descend(state, phase, optimizer, grads, trainable, frozen, batch_stats)
         if follows:
             state = _follow(state, phase, update, outputs, batch, replicated)
-        return state, metrics
+        return kept_if_finite(grads, state, before), metrics
 
     options = LITTLE_MEMORY if mesh.devices.flat[0].platform == "cpu" else None
     return jax.jit(step, donate_argnums=0, out_shardings=(replicated, replicated), compiler_options=options)
@@ -90,7 +92,7 @@ def _loss(network: Network, phase: Phase, trainable, frozen, batch_stats, extra,
     total, terms = objective(outputs, batch, phase.losses, extra, jax.random.fold_in(key, 1))
     if "logits" in outputs:
         terms["accuracy"] = (outputs["logits"].argmax(-1) == batch["label"]).mean(dtype=jnp.float32)
-    return total, ({"loss": total, **terms}, changed.get("batch_stats", {}), outputs)
+    return scaled(total, extra), ({"loss": total, **terms}, changed.get("batch_stats", {}), outputs)
 
 
 def _accumulated(gradient: Callable, microbatches: int, sharding: NamedSharding, kept: tuple[str, ...]) -> Callable:

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm, InstanceNorm
 from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 from vreid_jax.models.ops.depthwise import DepthwiseConv3x3
@@ -66,8 +67,8 @@ class Gate(nn.Module):
         """Return the frames, each channel times its weight."""
         channels = x.shape[-1]
         means = x.astype(jnp.float32).mean((2, 3))
-        hidden = nn.relu(nn.Dense(max(1, channels // REDUCTION), name="fc1")(means))
-        weights = nn.sigmoid(nn.Dense(channels, name="fc2")(hidden))
+        hidden = nn.relu(Dense(max(1, channels // REDUCTION), name="fc1")(means))
+        weights = nn.sigmoid(Dense(channels, name="fc2")(hidden))
         return x * weights[:, :, None, None].astype(x.dtype)
 
 
@@ -184,12 +185,12 @@ class EmbeddingHead(nn.Module):
     @nn.compact
     def __call__(self, pooled: Float[Array, "B T C"], train: bool = False) -> dict[str, Array]:
         """Return `feature` [B, features], the mean over frames, and with classes `logits` [B, num_classes] of it."""
-        x = nn.Dense(self.features, name="fc")(pooled.astype(jnp.float32))
+        x = Dense(self.features, name="fc")(pooled.astype(jnp.float32))
         feature = nn.relu(BatchNorm(not train, name="bn")(x)).mean(1)
         outputs = {"feature": feature}
         if self.num_classes > 0:
             # Of the mean feature, which is the mean of the frames' logits.
-            outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(feature)
+            outputs["logits"] = Dense(self.num_classes, name="classifier")(feature)
         return outputs
 
 

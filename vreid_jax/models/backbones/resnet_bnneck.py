@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.models.backbones.resnet import ResNet
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.registry import register
 
@@ -23,7 +24,7 @@ class Neck(nn.Module):
         feature = BatchNorm(not train, name="bn")(pooled.astype(jnp.float32)).mean(1)
         outputs = {"feature": feature}
         if self.num_classes > 0:
-            outputs["logits"] = nn.Dense(self.num_classes, use_bias=False, name="classifier")(feature)
+            outputs["logits"] = Dense(self.num_classes, use_bias=False, name="classifier")(feature)
         return outputs
 
 

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm, l2_normalize
 
 EPSILON = 1e-12  # in the sum of importances, which softplus may let underflow
@@ -38,7 +39,7 @@ class Importance(nn.Module):
             x = nn.relu(nn.Dense(features, dtype=self.dtype, name=f"dense{number}")(x))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = BatchNorm(not train, momentum=0.99, name=f"bn{number}")(x)
-        return nn.softplus(nn.Dense(1, name="score")(x.astype(jnp.float32))[..., 0])
+        return nn.softplus(Dense(1, name="score")(x.astype(jnp.float32))[..., 0])
 
 
 class ClipAggregation(nn.Module):

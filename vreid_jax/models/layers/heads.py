@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
 
 
@@ -22,14 +23,14 @@ class IdentityHead(nn.Module):
     @nn.compact
     def __call__(self, pooled: Float[Array, "B *T C"], train: bool = False) -> dict[str, Array]:
         """Return `feature` [B, features], averaged over T where `pooled` has frames, and `logits` [B, num_classes]."""
-        feature = nn.Dense(self.features, name="feature")(pooled.astype(jnp.float32))
+        feature = Dense(self.features, name="feature")(pooled.astype(jnp.float32))
         if feature.ndim == 3:
             feature = feature.mean(1)
         outputs = {"feature": feature}
         if self.num_classes > 0:
             x = nn.relu(BatchNorm(not train, name="bn")(feature))
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
+            outputs["logits"] = Dense(self.num_classes, name="classifier")(x)
         return outputs
 
 
@@ -42,7 +43,7 @@ class Classifier(nn.Module):
     def __call__(self, x: Float[Array, "B D"], train: bool = False) -> Float[Array, "B N"]:
         """Return the logits of vectors."""
         x = BatchNorm(not train, name="bn")(x.astype(jnp.float32))
-        return nn.Dense(self.num_classes, name="classifier")(x)
+        return Dense(self.num_classes, name="classifier")(x)
 
 
 class BottleneckHead(nn.Module):
@@ -59,12 +60,12 @@ class BottleneckHead(nn.Module):
     @nn.compact
     def __call__(self, pooled: Float[Array, "B C"], train: bool = False) -> dict[str, Array]:
         """Return `feature` [B, features], and `logits` [B, num_classes]."""
-        x = nn.Dense(self.features, use_bias=False, name="fc")(pooled.astype(jnp.float32))
+        x = Dense(self.features, use_bias=False, name="fc")(pooled.astype(jnp.float32))
         feature = nn.leaky_relu(BatchNorm(not train, name="bn")(x), 0.1)
         outputs = {"feature": feature}
         if self.num_classes > 0:
             x = nn.Dropout(self.dropout, deterministic=not train)(feature)
-            outputs["logits"] = nn.Dense(self.num_classes, name="classifier")(x)
+            outputs["logits"] = Dense(self.num_classes, name="classifier")(x)
         return outputs
 
 
@@ -90,5 +91,5 @@ class BatchNormNeck(nn.Module):
         outputs = {"before_neck": before, "feature": before if train and not self.losses_behind else behind}
         if self.num_classes > 0:
             start = nn.initializers.normal(0.001)
-            outputs["logits"] = nn.Dense(self.num_classes, use_bias=False, kernel_init=start, name="classifier")(behind)
+            outputs["logits"] = Dense(self.num_classes, use_bias=False, kernel_init=start, name="classifier")(behind)
         return outputs

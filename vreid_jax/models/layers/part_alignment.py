@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Float
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.dense import Dense
 
 PARTS = ("learned", "stripes", "grid", "global")
 POOLINGS = ("average", "max")
@@ -35,7 +36,7 @@ class PartMaps(nn.Module):
         if self.parts not in PARTS:
             raise InputError(f"parts is {self.parts!r}, expected one of {', '.join(PARTS)}")
         if self.parts == "learned":
-            return nn.sigmoid(nn.Dense(self.num_parts, name="detector")(cubic.astype(jnp.float32)))
+            return nn.sigmoid(Dense(self.num_parts, name="detector")(cubic.astype(jnp.float32)))
         height, width = cubic.shape[2:4]
         if self.parts == "global":
             regions = np.ones((height, width, 1), np.float32)

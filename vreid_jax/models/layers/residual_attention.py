@@ -8,6 +8,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 
@@ -90,4 +91,4 @@ class ResidualAttention(nn.Module):
         return nn.initializers.zeros if branch == zero else otherwise
 
     def _dense(self, features: int, name: str, init=_HE) -> nn.Dense:
-        return nn.Dense(features, use_bias=False, kernel_init=init, name=name)
+        return Dense(features, use_bias=False, kernel_init=init, name=name)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 
 
@@ -26,7 +27,7 @@ class TemporalAttention(nn.Module):
         """Return the mean of `pooled` over the frames, weighted by scores of `maps`."""
         x = Conv(self.hidden, (3, 3), padding=spatial_padding(3), use_bias=True, name="conv")(maps)
         # No bias: the softmax ignores a number that is added to all scores.
-        scores = nn.Dense(1, use_bias=False, name="score")(nn.relu(x).mean((2, 3)))
+        scores = Dense(1, use_bias=False, name="score")(nn.relu(x).mean((2, 3)))
         return (jax.nn.softmax(scores, axis=1) * pooled.astype(jnp.float32)).sum(1)
 
 

@@ -12,6 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.inception_i3d import HALF
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
+from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import l2_normalize
 
 STAGES = ("features", "similarity")
@@ -24,7 +25,7 @@ class Projection(nn.Module):
     @nn.compact
     def __call__(self, clips: Float[Array, "N M D"]) -> Float[Array, "N M D"]:
         """Project clip features, float32."""
-        return nn.Dense(clips.shape[-1], name="dense")(clips)
+        return Dense(clips.shape[-1], name="dense")(clips)
 
 
 class ClipSimilarity(nn.Module):
@@ -46,7 +47,7 @@ class ClipSimilarity(nn.Module):
     def setup(self) -> None:
         """Make the submodules."""
         self.features = registry.create(self.backbone, width=self.width, dtype=self.dtype)
-        self.classifier = nn.Dense(self.num_classes, use_bias=False) if self.num_classes else None
+        self.classifier = Dense(self.num_classes, use_bias=False) if self.num_classes else None
         self.aggregation = ClipAggregation(self.hidden, self.dropout, self.dtype)
         self.projection = Projection()
 
