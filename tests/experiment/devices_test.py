@@ -90,6 +90,7 @@ def port():
         return free.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_rank_and_rerank_as_one_does(finished_clips, small, data_dir, tmp_path, port):
     """Features extracted and cached by both, their clips corrupted, the learned similarity behind a shortlist."""
     changes = {"phases.similarity.clip.corrupt": 2, "evaluation.shortlist": 5, "evaluation.rerank": True}

@@ -86,6 +86,7 @@ def test_sports1m_names_land_and_fully_connected_layers_stay_out(caplog):
         pretrained.from_torch("c3d", state | {"conv6.weight": state["conv1.weight"]}, width=2)
 
 
+@pytest.mark.slow
 def test_first_convolution_is_the_sum_written_out(xla_as_users_have_it):
     state = state_dict(2)
     variables = pretrained.from_torch("c3d", state, width=2)

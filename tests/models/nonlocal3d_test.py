@@ -61,6 +61,7 @@ def test_every_network_ends_in_a_feature_and_logits(network):
     )
 
 
+@pytest.mark.slow
 def test_a_fresh_network_is_the_one_without_blocks(initialised):
     module = models.create("nonlocal3d", **SMALL)
     variables = initialised(module, clips())
@@ -73,6 +74,7 @@ def test_a_fresh_network_is_the_one_without_blocks(initialised):
     np.testing.assert_allclose(found["feature"], expected["feature"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_average_is_the_mean_of_single_frames(made):
     module, variables = made(network="average")
     x = clips()

@@ -123,6 +123,7 @@ class LongTracklets:
         return frames[(np.asarray(numbers) // 7) % 50]
 
 
+@pytest.mark.slow
 def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(build):
     module, variables, _ = build(aggregate_over="tracklet")
     source = LongTracklets()

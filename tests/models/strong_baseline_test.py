@@ -66,6 +66,7 @@ def test_neck_and_classifier_have_no_bias_and_the_classifier_starts_near_zero():
     assert "classifier" not in BatchNormNeck().init(jax.random.key(0), jnp.ones((2, 40)))["params"]
 
 
+@pytest.mark.slow
 def test_the_average_is_that_of_the_backbone_on_single_frames():
     module, variables = made()
     x = clips()
@@ -77,7 +78,7 @@ def test_the_average_is_that_of_the_backbone_on_single_frames():
     assert found["res5"].shape == (3, 4, 2, 1, 128)  # a sixteenth of the height: the last stride is 1
 
 
-@pytest.mark.parametrize("pooling", ["average", "attention"])
+@pytest.mark.parametrize("pooling", [pytest.param("average", marks=pytest.mark.slow), "attention"])
 def test_pooling_of_a_still_clip_does_not_depend_on_its_length(pooling):
     module, variables = made(pooling=pooling, attention_size=8)
     still = clips((2, 1, 32, 16, 3))

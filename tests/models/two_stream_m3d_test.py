@@ -85,6 +85,7 @@ def test_without_temporal_stride_starts_as_the_spatial_stream_on_any_clip(initia
     np.testing.assert_allclose(streams["temporal"]["pooled"], pooled, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip(initialised):
     module = models.create("two_stream_m3d", **SMALL, **SAME_STRIDE)
     moving = clips()
@@ -97,7 +98,8 @@ def test_with_temporal_stride_starts_as_the_spatial_stream_on_a_still_clip(initi
     assert np.abs(streams["temporal"]["feature"] - streams["spatial"]["feature"]).max() > 1e-2
 
 
-@pytest.mark.parametrize("temporal", ["i3d", pytest.param("p3d_a", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("temporal", ["i3d", "p3d_a"])
 def test_comparison_networks_start_as_the_spatial_stream_on_a_still_clip(temporal, initialised):
     module = models.create("two_stream_m3d", temporal=temporal, **SMALL, **SAME_STRIDE)
     still = jnp.repeat(clips()[:, :1], 4, axis=1)

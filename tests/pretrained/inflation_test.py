@@ -52,9 +52,8 @@ def on_a_still_clip(golden):
     return still, pooled("resnet50", parent, still, last_stride=2)[:, 0]
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "resnet50_m3d" else pytest.param(name, marks=pytest.mark.slow) for name in STARTS_AS_2D]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STARTS_AS_2D)
 def test_by_center_equals_the_2d_network_on_a_still_clip(golden, on_a_still_clip, name):
     state, (still, expected) = golden.narrow_resnet(), on_a_still_clip
     variables = pretrained.from_torch(name, state, inflation="center", **FIELDS, **STARTS_AS_2D[name])

@@ -112,6 +112,7 @@ def osnet_errors(name, numbers, jit, **options):
     return errors
 
 
+@pytest.mark.slow
 def test_the_smallest_osnet_at_half_size():
     # Machine code that is not optimised compiles faster; the sums are the same.
     errors = osnet_errors("osnet_x0_25", [1], True, compiler_options={"xla_backend_optimization_level": 0})

@@ -43,7 +43,7 @@ def same(a, b):
 @pytest.mark.parametrize(
     ("backbone", "fields", "state"),
     [
-        ("osnet_x0_25", {}, lambda: golden.state_dict("osnet_x0_25")),
+        pytest.param("osnet_x0_25", {}, lambda: golden.state_dict("osnet_x0_25"), marks=pytest.mark.slow),
         ("resnet50", NARROW, golden.narrow_resnet),
     ],
 )

@@ -115,7 +115,6 @@ np.savez(sys.argv[2], match_rank=found.match_rank, match_gallery=found.match_gal
 """
 
 
-@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path):
     arguments = problem(np.random.default_rng(3), 5, 23)
     np.savez(tmp_path / "arguments.npz", *arguments)

@@ -50,6 +50,7 @@ def averaging(toy_module, data_dir, tmp_path_factory):
     return settings, workdir, scored[0]
 
 
+@pytest.mark.slow
 def test_evaluation_and_model_files_take_the_average(averaging):
     settings, workdir, scored = averaging
     state = load_state(workdir)
