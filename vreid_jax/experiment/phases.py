@@ -236,6 +236,7 @@ def _train_phase(
 ) -> tuple[TrainState, Position]:
     """Train one phase from `position` to its end."""
     logging = setup.settings.logging
+    checkpoints.check_room(state)
     batches = train_batches(setup, plan, plan.total_steps, position.phase_step)
     with DeferredMetrics(
         writer, position, plan.total_steps, every_steps=logging.every_steps, progress=logging.progress

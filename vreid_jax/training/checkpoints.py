@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,6 +85,16 @@ class Checkpoints:
             multihost_utils.sync_global_devices("damaged checkpoints are set aside")
         self._manager.reload()
         self._damaged = []
+
+    def check_room(self, state: Any) -> None:
+        """Raise `InputError` where the disk has less room than one more checkpoint of a state takes, uncompressed."""
+        needed = sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in named_leaves(state).values())
+        free = shutil.disk_usage(self._manager.directory).free
+        if free < needed:
+            raise InputError(
+                f"{self._manager.directory} has {free / 1e6:.1f} MB of free space, and a checkpoint takes "
+                f"{needed / 1e6:.1f} MB: make room there, or use another workdir"
+            )
 
     def save(self, step: int, state: Any, position: Position) -> None:
         """Write the state and where the run stands; returns before the disk has it all.
