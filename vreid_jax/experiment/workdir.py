@@ -113,7 +113,7 @@ def _make(path: Path) -> None:
 
 def check_checkpoints(path: Path) -> None:
     """Raise `InputError` if there is nothing to evaluate."""
-    if not (path / "checkpoints").is_dir():
+    if not os.path.isdir(path / "checkpoints"):
         raise InputError(f"workdir {path} holds no checkpoint to evaluate; train first")
 
 

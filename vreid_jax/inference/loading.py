@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,9 @@ def load(path: str | Path | None = None) -> Model:
     if str(path) == "":
         raise InputError("the model is empty: give the workdir of a run, or a .safetensors file")
     path = hub.local_path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike a method of the path, it says no to a name that no file can have
         return _from_workdir(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"there is no model {path}: give the workdir of a run, or a .safetensors file")
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a model: give the workdir of a run, or a .safetensors file")
