@@ -91,7 +91,9 @@ def _marked_as_written(half: Path) -> Iterator[None]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove, in a folder and below it, the unfinished files and folders of processes that are gone."""
-    for half in sorted(folder.rglob(f".*{UNFINISHED}")) if fcntl else ():
+    if fcntl is None:
+        return
+    for half in sorted(folder.rglob(f".*{UNFINISHED}")):
         with contextlib.suppress(OSError):  # somebody still writes it, or removes it too
             file = os.open(half, os.O_RDONLY | os.O_NONBLOCK)
             try:

@@ -58,4 +58,4 @@ def _here(leaf: Any) -> Any:
 
 def _of_array(array: Any) -> str:
     values = np.asarray(array, order="C")
-    return f"{kind(values)} {zlib.crc32(values.reshape(-1).view(np.uint8)):08x}"
+    return f"{kind(values)} {zlib.crc32(values.reshape(-1).view(np.uint8).data):08x}"

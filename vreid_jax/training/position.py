@@ -49,9 +49,9 @@ class Position:
         if not isinstance(inherited, list | tuple):
             raise TypeError(f"inherited is {inherited!r}")
         position = cls(**stored, inherited=tuple(inherited))
-        for field in dataclasses.fields(cls):
-            value = getattr(position, field.name)
-            allowed = (int, float) if field.type is float else field.type
-            if field.name != "inherited" and (not isinstance(value, allowed) or isinstance(value, bool)):
-                raise TypeError(f"{field.name} is {value!r}")
+        kinds = {"phase": str, "phase_step": int, "steps_before": int, "seconds": (int, float), "training_set": str}
+        for name, kind in kinds.items():
+            value = getattr(position, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise TypeError(f"{name} is {value!r}")
         return position
