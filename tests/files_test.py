@@ -3,7 +3,7 @@
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file, atomic_folder, only_writer, remove_unfinished, user_path
+from vreid_jax.files import atomic_file, atomic_folder, given_path, only_process, remove_unfinished
 
 
 def contents(folder):
@@ -94,16 +94,16 @@ def test_what_killed_processes_left_is_removed_and_what_is_being_written_stays(t
 
 def test_a_second_writer_is_told_that_there_is_one(tmp_path):
     lock = tmp_path / ".a.lock"
-    with only_writer(lock, "somebody writes a", keep=False):
-        with pytest.raises(InputError, match="somebody writes a"), only_writer(lock, "somebody writes a"):
+    with only_process(lock, "somebody writes a", keep=False):
+        with pytest.raises(InputError, match="somebody writes a"), only_process(lock, "somebody writes a"):
             pass
         assert lock.exists()
     assert contents(tmp_path) == []
-    with only_writer(lock, "somebody writes a"):
+    with only_process(lock, "somebody writes a"):
         pass
 
 
 def test_a_home_that_is_not_there_is_one_sentence():
-    assert user_path("~/a").is_absolute()
-    with pytest.raises(InputError, match="~nobody-of-this-name/a names a home folder that is not there"):
-        user_path("~nobody-of-this-name/a")
+    assert given_path("~/a").is_absolute()
+    with pytest.raises(InputError, match="the path ~nobody-of-this-name/a names a user who does not exist"):
+        given_path("~nobody-of-this-name/a")

@@ -104,21 +104,23 @@ def remove_unfinished(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_writer(lock: Path, busy: str, *, keep: bool = True) -> Iterator[None]:
-    """Hold the lock file `lock` while the block runs; without `keep` it is removed behind it.
+def only_process(lock: Path, taken: str, *, keep: bool = True) -> Iterator[None]:
+    """Hold a lock file while the block runs; it vanishes with the process that holds it, however that ends.
+
+    Without `keep` the file is removed at the end.
 
     Raises:
-      InputError: with the sentence `busy` when another process of this machine holds it, or when the system refuses.
+      InputError: with the sentence `taken` when another process of this machine holds it, or it cannot be written.
     """
     held = filelock.FileLock(lock)
     try:
         held.acquire(blocking=False)
     except filelock.Timeout as error:
-        raise InputError(busy) from error
+        raise InputError(taken) from error
     except NotImplementedError:  # a file system without locks
         pass
     except OSError as error:
-        raise InputError(f"cannot write to {lock.parent}: {error.strerror or error}; use another folder") from error
+        raise InputError(f"cannot write {lock}: {error.strerror or error}") from error
     try:
         yield
     finally:
@@ -127,17 +129,33 @@ def only_writer(lock: Path, busy: str, *, keep: bool = True) -> Iterator[None]:
         held.release()
 
 
-def user_path(path: str | os.PathLike[str]) -> Path:
-    """Return a path in which a leading `~` or `~user` is that home; `InputError` where there is no such home."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise InputError(f"{path} names a home folder that is not there: {error}") from error
-
-
 def check_readable(path: Path) -> None:
     """Raise `InputError` if the file cannot be opened."""
     try:
         path.open("rb").close()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def given_path(text: str | os.PathLike) -> Path:
+    """Return a path as a person gave it, with `~` expanded; there may or may not be something at it.
+
+    Raises:
+      InputError: when nothing can be there: a user that does not exist, a name that is too long or not UTF-8, or a folder
+        that may not be entered.
+    """
+    shown = os.fspath(text)
+    if not shown:
+        raise InputError("a path is empty: name a file or a folder")
+    try:
+        path = Path(text).expanduser()
+        str(path).encode()  # a gallery, and JSON, state paths as text
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except RuntimeError as error:
+        raise InputError(f"the path {shown} names a user who does not exist") from error
+    except (ValueError, OSError) as error:  # the former: a NUL, or bytes that are not UTF-8
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+        raise InputError(f"the path {shown!r} cannot be used: {reason}") from error
+    return path

@@ -116,11 +116,11 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (os.fsdecode(b"run-\xff"), "is not UTF-8, and checkpoints need that: use another one"),
+        (os.fsdecode(b"run-\xff"), "cannot be used: it is not UTF-8"),
         ("run[1]", r"holds '\[', with which checkpoints cannot be read"),
         ("a\\b", "with which checkpoints cannot be read"),
         ("x" * 300, "cannot be used: File name too long"),
-        ("~nobody-of-this-name", "names a home folder that is not there"),
+        ("~nobody-of-this-name", "names a user who does not exist"),
     ],
 )
 @pytest.mark.parametrize("mode", ["train", "evaluate"])

@@ -14,7 +14,7 @@ from vreid_jax.experiment.scoring import restore_variables, score
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.splits import run_all_splits
 from vreid_jax.experiment.workdir import check_checkpoints, only_trainer, open_workdir
-from vreid_jax.files import user_path
+from vreid_jax.files import given_path
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import stopped
 from vreid_jax.training.signals import StopRequest, stop_requests
@@ -43,7 +43,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "tra
     """
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
-    workdir = user_path(workdir)
+    workdir = given_path(workdir)
     if config.split == "all":
         return run_all_splits(config, workdir, mode, _run)
     return _run(config, workdir, mode)

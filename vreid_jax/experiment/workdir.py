@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from vreid_jax.config import field_names
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
-from vreid_jax.files import UNFINISHED, atomic_file, only_writer, remove_unfinished
+from vreid_jax.files import UNFINISHED, atomic_file, only_process, remove_unfinished
 from vreid_jax.settings import plain
 
 LOCK = ".lock"  # held while a process trains
@@ -121,7 +121,7 @@ def check_checkpoints(path: Path) -> None:
 def only_trainer(path: Path) -> Iterator[None]:
     """Keep other processes of this machine from training in the workdir; `InputError` if one already does."""
     _make(path)
-    with only_writer(path / LOCK, f"another process trains in workdir {path}: wait for it, or use another one"):
+    with only_process(path / LOCK, f"another process trains in workdir {path}: wait for it, or use another one"):
         yield
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from vreid_jax.config import literal
 from vreid_jax.errors import InputError
-from vreid_jax.files import only_writer
+from vreid_jax.files import only_process
 
 
 def convert(
@@ -51,7 +51,7 @@ def convert(
     if fields and not model_name:
         raise InputError("fields are for PyTorch weights: name their model, too")
     busy = f"another process writes {out}: wait for it, or name another file"
-    with only_writer(out.with_name(f".{out.name}.lock"), busy, keep=False):
+    with only_process(out.with_name(f".{out.name}.lock"), busy, keep=False):
         for path in (out, card_path(out)):
             if path.exists():
                 raise InputError(f"{path} is there already: name another file, or remove it")

@@ -15,7 +15,7 @@ from vreid_jax.evaluation import features as extraction
 from vreid_jax.evaluation.metric import LEARNED
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import read_results
-from vreid_jax.files import user_path
+from vreid_jax.files import given_path
 from vreid_jax.runtime.mesh import make_mesh
 from vreid_jax.training.metrics import read_metrics
 
@@ -53,7 +53,7 @@ def read_run(workdir: str | Path) -> StoredRun:
     Raises:
       InputError: when the folder does not hold a run, or the run was not evaluated.
     """
-    workdir = user_path(workdir)
+    workdir = given_path(workdir)
     config = read_config(workdir)
     file = workdir / "results.json"
     if not file.is_file():
