@@ -1,6 +1,7 @@
-"""Files and folders that appear in one piece, and readable errors where the system refuses.
+"""Files and folders that appear in one piece, locks, and readable errors where the system refuses.
 
-Whoever looks sees all of a file or nothing, and a failure leaves nothing.
+Whoever looks sees all of a file or nothing, and a failure leaves nothing. What a process that is killed leaves is told
+from what another still writes by a lock, and can be removed.
 """
 
 import contextlib
@@ -10,7 +11,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from vreid_jax.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
 
@@ -29,7 +37,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         half.touch(exist_ok=False)
         mode = half.stat().st_mode & 0o777
-        yield half
+        with _marked_as_written(half):
+            yield half
         half.chmod(mode)
         os.replace(half, path)
     except OSError as error:
@@ -53,7 +62,8 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         half.mkdir()
-        yield half
+        with _marked_as_written(half):
+            yield half
         os.replace(half, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -65,9 +75,87 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
 
 
+@contextlib.contextmanager
+def _marked_as_written(half: Path) -> Iterator[None]:
+    """Hold a lock on an unfinished file or folder, which the system lets go of however the process ends."""
+    file = os.open(half, os.O_RDONLY) if fcntl else None
+    try:
+        if file is not None and fcntl:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove, in a folder and below it, the unfinished files and folders of processes that are gone."""
+    if fcntl is None:
+        return
+    for half in sorted(folder.rglob(f".*{UNFINISHED}")):
+        with contextlib.suppress(OSError):  # somebody still writes it, or removes it too
+            file = os.open(half, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(half) if half.is_dir() else half.unlink()
+            finally:
+                os.close(file)
+
+
+@contextlib.contextmanager
+def only_process(lock: Path, taken: str, *, keep: bool = True) -> Iterator[None]:
+    """Hold a lock file while the block runs; it vanishes with the process that holds it, however that ends.
+
+    Without `keep` the file is removed at the end.
+
+    Raises:
+      InputError: with the sentence `taken` when another process of this machine holds it, or it cannot be written.
+    """
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(taken) from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    except OSError as error:
+        raise InputError(f"cannot write {lock}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        if not keep:
+            lock.unlink(missing_ok=True)
+        held.release()
+
+
 def check_readable(path: Path) -> None:
     """Raise `InputError` if the file cannot be opened."""
     try:
         path.open("rb").close()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def given_path(text: str | os.PathLike) -> Path:
+    """Return a path as a person gave it, with `~` expanded; there may or may not be something at it.
+
+    Raises:
+      InputError: when nothing can be there: a user that does not exist, a name that is too long or not UTF-8, or a folder
+        that may not be entered.
+    """
+    shown = os.fspath(text)
+    if not shown:
+        raise InputError("a path is empty: name a file or a folder")
+    try:
+        path = Path(text).expanduser()
+        str(path).encode()  # a gallery, and JSON, state paths as text
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except RuntimeError as error:
+        raise InputError(f"the path {shown} names a user who does not exist") from error
+    except (ValueError, OSError) as error:  # the former: a NUL, or bytes that are not UTF-8
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+        raise InputError(f"the path {shown!r} cannot be used: {reason}") from error
+    return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ from vreid_jax import experiment
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import setup as setups
 from vreid_jax.experiment.phases import begin_phase, plan_phases, restore, train_batches
+from vreid_jax.experiment.scoring import restore_variables
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.runtime.mesh import make_mesh
@@ -104,6 +106,25 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
             experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     assert_bitwise_equal(finished_outcome, outcome(toy, tmp_path / "run"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # reads that nobody waits for any more
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before_bit_for_bit(
+    finished, finished_outcome, toy, tmp_path, caplog
+):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    file = max((workdir / "checkpoints" / "8" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
+    file.write_bytes(content)
+    _, position = restore_variables(make_setup(toy, workdir))
+    assert position.step == 6  # what results.json would say
+    experiment.train_and_evaluate(toy, workdir, "train")
+    assert caplog.text.count("checkpoints/8 is damaged") == 2
+    assert caplog.text.count("it is left out, and checkpoint 6 is taken in its place") == 2
+    assert_bitwise_equal(finished_outcome, outcome(toy, workdir))
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6", "8", "8.damaged"]
+    gc.collect()
 
 
 @contextlib.contextmanager
@@ -216,8 +237,9 @@ def test_a_longer_run_continues_a_finished_one(toy, tmp_path):
 
 def test_a_checkpoint_of_another_version_is_one_sentence(finished, toy, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    place = next((tmp_path / "run" / "checkpoints").glob("*/place/metadata"))
+    place = tmp_path / "run" / "checkpoints" / "8" / "place" / "metadata"
     place.write_text(json.dumps({**json.loads(place.read_text()), "finished": True}))
+    shutil.rmtree(place.parents[1] / "digests")  # it had none, or others
     with pytest.raises(InputError, match="was written by another version of vreid_jax; go on with that"):
         experiment.train_and_evaluate(toy, tmp_path / "run", "train")
 

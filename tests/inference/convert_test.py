@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from vreid_jax import inference
 from vreid_jax.cli import command
+from vreid_jax.files import only_process
 from vreid_jax.model_files.weights_file import read_metadata
 
 _spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parents[1] / "golden" / "golden_state.py")
@@ -44,6 +45,15 @@ def test_the_file_and_its_card_say_how_frames_enter(converted):
     model = inference.load(converted)
     assert (model.name, model.metric, model.mean, model.std) == ("osnet_x0_25", "euclidean", MEAN, STD)
     assert model.streams["feature"].clip.length == 1
+
+
+def test_two_converts_do_not_write_one_file(converted, tmp_path, capsys):
+    out = tmp_path / "again.safetensors"
+    with only_process(tmp_path / ".again.safetensors.lock", "busy", keep=False):
+        assert command.main(["convert", str(converted), f"--out={out}"]) == 2
+        assert f"another process writes {out}: wait for it, or name another file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+    assert not list(converted.parent.glob(".*"))  # the lock of its own making
 
 
 @pytest.mark.slow

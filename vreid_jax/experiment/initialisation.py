@@ -1,6 +1,7 @@
 """Where a run's parameters start: `config.init_from` names another run's workdir, or a file of weights."""
 
 import logging
+import os
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ def initial_variables(
         raise InputError(f"init_patterns {tuple(patterns)} match no parameter of this model")
     start = hub.local_path(init_from)
     same_system = True
-    if not start.exists():
+    if not os.path.exists(start):
         raise InputError(f"init_from {init_from} is not there: give a run's workdir, or a file of weights")
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
