@@ -60,7 +60,8 @@ class _Decoder:
 
     def _ask(self, jpeg: bytes) -> str | None:
         process = self._running()
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         _write(process.stdin, jpeg)
         answer = _read(process.stdout)
         if answer is None:
