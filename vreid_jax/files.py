@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import filelock
+
 from vreid_jax.errors import InputError
 
 UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
@@ -70,6 +72,28 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+
+
+@contextlib.contextmanager
+def only_process(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; it vanishes with the process that holds it, however that ends.
+
+    Raises:
+      InputError: with the sentence `taken` when another process of this machine holds it, or it cannot be written.
+    """
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(taken) from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    except OSError as error:
+        raise InputError(f"cannot write {lock}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def check_readable(path: Path) -> None:
