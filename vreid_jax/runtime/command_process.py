@@ -3,11 +3,12 @@
 import logging
 import signal
 
+from vreid_jax.errors import Terminated
 from vreid_jax.runtime import setup_process
 
 
 def begin(*, silent: bool = False) -> None:
-    """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C, and what makes computing fast.
+    """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C but for the exit code, and what makes computing fast.
 
     It may start the process again, so that nothing may be done before.
 
@@ -18,4 +19,9 @@ def begin(*, silent: bool = False) -> None:
     logging.getLogger().setLevel(logging.WARNING)
     if silent:
         logging.disable(logging.INFO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files that are half written are removed
+    signal.signal(signal.SIGTERM, _terminate)  # files that are half written are removed
+
+
+def _terminate(number, frame):
+    del number, frame
+    raise Terminated
