@@ -142,6 +142,8 @@ def given_path(text: str | os.PathLike) -> Path:
         that may not be entered.
     """
     shown = os.fspath(text)
+    if not shown:
+        raise InputError("a path is empty: name a file or a folder")
     try:
         path = Path(text).expanduser()
         str(path).encode()  # a gallery, and JSON, state paths as text

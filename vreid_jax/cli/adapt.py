@@ -141,10 +141,13 @@ def _say(done) -> None:
 @contextlib.contextmanager
 def _removed_if_refused(frames: Path | None) -> Iterator[None]:
     """Remove the pictures that were cut out of a video, if they were cut for a footage that is then refused."""
-    new = frames is not None and not frames.exists()
+    new = [] if frames is None else [path for path in (frames, *frames.parents) if not path.exists()]
     try:
         yield
     except InputError:
-        if new:
-            shutil.rmtree(frames, ignore_errors=True)
+        for path in new[:1]:
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else uses a folder above it
+            for path in new[1:]:
+                path.rmdir()
         raise

@@ -2,9 +2,6 @@
 
 import zlib
 
-import cv2
-import numpy as np
-
 from vreid_jax.datasets import strict_decoder
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -68,14 +65,12 @@ def _fault_of_png(data: bytes) -> str | None:
             return "cut short"
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             return "its checksum is wrong"
-        if kind == b"IHDR" and (wrong := _fault_of_size((int.from_bytes(data[at + 12 : at + 16]), int.from_bytes(data[at + 8 : at + 12])))):  # fmt: skip
-            return wrong
+        if kind == b"IHDR":
+            width, height = int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16])
+            if wrong := _fault_of_size((height, width)):
+                return wrong
         at = end
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error:
-        decoded = None
-    return "it does not decode" if decoded is None else None
+    return strict_decoder.damage(data)
 
 
 def _fault_of_size(size: tuple[int, int] | None) -> str | None:

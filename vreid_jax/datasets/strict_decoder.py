@@ -1,4 +1,4 @@
-"""A JPEG decoder that reports damage.
+"""A decoder of pictures that reports damage.
 
 OpenCV decodes a JPEG whose data are damaged, as far as that goes, and libjpeg prints to the process's standard error what
 was wrong. Processes of their own decode here, so that what they print is about one picture and from nobody else, on
@@ -27,15 +27,15 @@ PADDING = re.compile(r"Corrupt JPEG data: \d extraneous bytes before marker 0xd9
 MOST_PROCESSES = 4
 
 
-def damage(jpeg: bytes) -> str | None:
-    """Return what is wrong with an encoded JPEG, or None.
+def damage(picture: bytes) -> str | None:
+    """Return what is wrong with an encoded picture, or None: a sentence, or the first words of libjpeg about its data.
 
     Raises:
       RuntimeError: when no decoder can be started.
     """
     decoder = _idle.get()
     try:
-        return decoder.damage(jpeg)
+        return decoder.damage(picture)
     finally:
         _idle.put(decoder)
 
@@ -47,10 +47,10 @@ class _Decoder:
         self._process: subprocess.Popen | None = None
         self._owner = 0
 
-    def damage(self, jpeg: bytes) -> str | None:
+    def damage(self, picture: bytes) -> str | None:
         for _ in range(2):  # it may have been killed while it was idle
             try:
-                return self._ask(jpeg)
+                return self._ask(picture)
             except (BrokenPipeError, EOFError):
                 self._stop()
             except BaseException:  # Ctrl-C: its answer must not be taken for the next one
@@ -58,11 +58,11 @@ class _Decoder:
                 raise
         return FAILED  # the decoder dies of it
 
-    def _ask(self, jpeg: bytes) -> str | None:
+    def _ask(self, picture: bytes) -> str | None:
         process = self._running()
         assert process.stdin
         assert process.stdout
-        _write(process.stdin, jpeg)
+        _write(process.stdin, picture)
         answer = _read(process.stdout)
         if answer is None:
             raise EOFError
