@@ -96,7 +96,7 @@ def test_a_damaged_record_of_the_parts_is_one_sentence_and_keeps_them(model, peo
 
 
 def test_the_second_writer_of_a_gallery_is_told_so(model, people, interrupted, tmp_path):
-    code = "import sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); sys.stdin.read()"
+    code = "import sys, filelock; held = filelock.FileLock(sys.argv[1]); held.acquire(); print('held', flush=True); sys.stdin.read()"
     lock = tmp_path / "g.parquet.parts" / embedding.LOCK
     other = subprocess.Popen(
         [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -152,8 +152,6 @@ def test_a_lock_file_is_held_by_one(tmp_path):
         with only_process(tmp_path / ".lock", "taken"):
             pass
     with only_process(tmp_path / ".lock", "taken"):
-        pass
-    with pytest.raises(InputError, match="cannot write"), only_process(tmp_path / "none" / ".lock", "taken"):
         pass
 
 
