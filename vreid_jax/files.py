@@ -10,8 +10,9 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import filelock
 
@@ -101,7 +102,7 @@ def check_readable(path: Path) -> None:
     open_regular(path).close()
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
+def open_regular(path: str | os.PathLike) -> BufferedReader:
     """Open a file to read; unlike `open` it never waits, as opening a named pipe does until somebody writes to it.
 
     Raises:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import BinaryIO
+from typing import IO
 
 import cv2
 import numpy as np
@@ -87,13 +87,13 @@ class _Decoder:
             process.communicate()
 
 
-def _write(stream: BinaryIO, data: bytes) -> None:
+def _write(stream: IO[bytes], data: bytes) -> None:
     stream.write(len(data).to_bytes(8, "little"))
     stream.write(data)
     stream.flush()
 
 
-def _read(stream: BinaryIO) -> bytes | None:
+def _read(stream: IO[bytes]) -> bytes | None:
     """Return one message, or None at the end of the stream."""
     header = stream.read(8)
     size = int.from_bytes(header, "little")

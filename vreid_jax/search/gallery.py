@@ -200,7 +200,7 @@ def _is_open_set(value: Any) -> bool:
         return True
     if not isinstance(value, dict) or not _is_text(value.get("protocol")):
         return False
-    lists = [value.get(name) for name in ("false_accept_rate", "threshold", "true_accept_rate")]
+    lists: list[Any] = [value.get(name) for name in ("false_accept_rate", "threshold", "true_accept_rate")]
     if not all(isinstance(each, list) for each in lists) or len({len(each) for each in lists}) != 1:
         return False
     rates, thresholds, accepted = lists
