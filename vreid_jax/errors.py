@@ -12,6 +12,10 @@ class NonFiniteLoss(RuntimeError):
     """The loss became NaN or infinite; the last checkpoint is from before that."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has arrived; whatever handles Ctrl-C handles it, and the exit code is 143 rather than 130."""
+
+
 class Interrupted(Exception):
     """A run was asked to stop, and has; carries the exit code, 128 + the signal's number."""
 

@@ -5,11 +5,15 @@ from what another still writes by a lock, and can be removed.
 """
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -59,6 +63,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     if path == Path(os.path.realpath(".")):
         raise InputError(f"{path} is the current folder: name a new one in it or beside it")
     half = _beside(path)
+    new_parents = [parent for parent in path.parents if not os.path.lexists(parent)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         half.mkdir()
@@ -69,6 +74,9 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds the folder, or what somebody else put there
+            for parent in new_parents:
+                parent.rmdir()
 
 
 def _beside(path: Path) -> Path:
@@ -131,10 +139,40 @@ def only_process(lock: Path, taken: str, *, keep: bool = True) -> Iterator[None]
 
 def check_readable(path: Path) -> None:
     """Raise `InputError` if the file cannot be opened."""
+    open_regular(path).close()
+
+
+def open_regular(path: str | os.PathLike) -> BufferedReader:
+    """Open a file to read; unlike `open` it never waits, as opening a named pipe does until somebody writes to it.
+
+    Raises:
+      InputError: when it cannot be opened, or is a folder, a named pipe, a socket or a device.
+    """
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        opened = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    except (OSError, ValueError) as error:  # the latter: a NUL, or a name that the file system cannot have
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise InputError(f"{path} cannot be read: it is not a regular file but a pipe or a device")
+    return opened
+
+
+def read_regular(path: str | os.PathLike) -> bytes:
+    """Return the content of a file; `InputError` as `open_regular`."""
+    with open_regular(path) as opened:
+        try:
+            return opened.read()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return the value that a JSON text states, or None where it is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):  # the former also for bytes that are not text; the latter: `[[[[…`
+        return None
 
 
 def given_path(text: str | os.PathLike) -> Path:

@@ -1,5 +1,6 @@
 """What is known of tracks before any model looks at them, and what is refused."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -113,3 +114,13 @@ def test_what_belongs_to_a_video_is_not_ignored_for_a_gallery(given):
     ((name, value),) = given.items()
     with pytest.raises(InputError, match=f"--{name}={value} applies to a video"):
         open_footage(["gallery.parquet"], **given)
+
+
+def test_cameras_of_large_numbers_are_those_of_their_input(tmp_path):
+    inputs = []
+    for name, camera in (("one", 1 << 32), ("two", 0), ("three", 2**63 - 1)):
+        folder = tmp_path / name / "7" / f"c{camera}_x"
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "1.png"), np.zeros((8, 4, 3), np.uint8))
+        inputs.append(str(tmp_path / name))
+    assert len(set(open_footage(inputs).scenes.tolist())) == 3

@@ -1,5 +1,8 @@
 import json
+import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,8 +11,8 @@ import pytest
 
 from vreid_jax import main
 from vreid_jax.cli import command, data
-from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss
-from vreid_jax.runtime import exit_codes
+from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss, Terminated
+from vreid_jax.runtime import command_process, exit_codes
 from vreid_jax.runtime.exit_codes import leave
 
 NAMES = [(name,) for name in command.SUBCOMMANDS] + [("data", part) for part in data.COMMANDS]
@@ -72,6 +75,7 @@ def test_a_dataset_is_built_by_its_name(capsys, data_dir):
         (OSError("no space left"), 1, "no space left"),
         (MemoryError(), 1, "MemoryError"),
         (KeyboardInterrupt(), 130, "interrupted; it can be resumed"),
+        (Terminated(), 143, "interrupted; it can be resumed"),
         (Interrupted("stopped at step 3", 15), 143, "stopped at step 3"),
     ],
 )
@@ -147,3 +151,17 @@ def test_a_reader_that_has_seen_enough_is_not_an_error():
         process.stdout.close()  # as `head` does after its last line
         said = process.stderr.read()
     assert (process.returncode, said) == (0, "")
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does_but_for_the_exit_code(monkeypatch, capsys):
+    monkeypatch.setattr(command_process, "setup_process", lambda **_: None)
+    before, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
+    try:
+        command_process.begin()
+        with pytest.raises(SystemExit) as leaving, exit_codes.exit_codes("fail", "stopped"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        logging.getLogger().setLevel(level)
+    assert leaving.value.code == 143
+    assert capsys.readouterr().err == "fail: stopped\n"

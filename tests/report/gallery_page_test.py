@@ -115,6 +115,7 @@ def test_a_gallery_without_thresholds_decides_nothing(gallery):
     pyarrow().parquet.write_table(table.replace_schema_metadata(about), gallery)
     text = report.write_gallery_report(gallery).read_text()
     assert text.count('class="item open"') == 12
+    assert "<button" not in text  # there is nothing to choose from
     assert "not decided: the model was not evaluated" in text
     assert "threshold was measured" not in text
 
@@ -193,6 +194,9 @@ def test_what_cannot_be_shown_is_one_sentence(gallery, tmp_path):
         InputError, match=r"nobody is not a tracklet of .*people.parquet; it has track0, track1, track2"
     ):
         report.write_gallery_report(gallery, queries=["nobody"])
+    (tmp_path / "people" / "track2" / "000005.jpg").write_bytes(b"one more")
+    with pytest.raises(InputError, match=r"track2 has 3 pictures, and track2 was 2 of them: embed their source again"):
+        report.write_gallery_report(gallery)
     (tmp_path / "people").rename(tmp_path / "moved")
     with pytest.raises(InputError, match=r"the pictures of track0 are no longer in "):
         report.write_gallery_report(gallery)

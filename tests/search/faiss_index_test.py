@@ -75,12 +75,20 @@ def test_an_index_of_another_gallery_or_a_broken_one_is_built_again(gallery_file
     _changed(gallery_file, 1.0)
     assert _nearest(gallery_file, vector + 1) == "t592"
     stamp = index.read_bytes()[-32:]
-    for content in (b"", b"no index" + stamp, index.read_bytes()[:-40]):
+    damaged = bytearray(index.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    for content in (b"", b"no index" + stamp, index.read_bytes()[:-40], damaged):
         index.write_bytes(content)
         assert _nearest(gallery_file, vector + 1) == "t592"
         assert index.read_bytes()[-32:] == stamp
     monkeypatch.setattr(faiss_index, "_build", lambda *_: pytest.fail("built again"))
     assert _nearest(gallery_file, vector + 1) == "t592"
+
+
+@needs_faiss
+def test_a_pipe_in_place_of_an_index_does_not_hang(gallery_file):
+    os.mkfifo(gallery_file.with_name("g.parquet.faiss"))
+    assert _nearest(gallery_file, open_gallery(gallery_file).vectors[7]) == "t7"
 
 
 @needs_faiss

@@ -1,5 +1,7 @@
 """Folders and videos as sources: what is listed, in which order, with which labels and times."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -111,8 +113,9 @@ def test_links_that_lead_back_are_not_followed(tmp_path):
 def test_flags_of_another_kind_of_input_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"--frames=pictures applies to a video, and .* is not a video"):
         open_source(str(tmp_path), frames="pictures")
-    with pytest.raises(InputError, match="--camera=-3 must be the number of a camera"):
-        open_source(str(tmp_path), camera=-3)
+    for camera in (-3, 2**63):
+        with pytest.raises(InputError, match=f"--camera={camera} must be the number of a camera"):
+            open_source(str(tmp_path), camera=camera)
     with pytest.raises(InputError, match="the input is empty"):
         open_source("")
     with pytest.raises(InputError, match="applies to a video"):
@@ -121,3 +124,106 @@ def test_flags_of_another_kind_of_input_are_refused(tmp_path):
         open_source("walkers/tiny", tracks="tracks.txt")
     with pytest.raises(InputError, match="applies to a built dataset"):
         open_source(str(tmp_path), split="train")
+
+
+def test_what_is_not_a_picture_file_is_named_and_does_not_hang(tmp_path):
+    for name in ("pipe", "device", "gone"):
+        write(tmp_path / name / "a" / "1.png", 10)
+    os.mkfifo(tmp_path / "pipe" / "a" / "2.jpg")
+    (tmp_path / "device" / "a" / "2.jpg").symlink_to("/dev/zero")
+    (tmp_path / "gone" / "a" / "2.jpg").symlink_to("nowhere")
+    for name, words in {"pipe": "is not a picture", "device": "is not a picture", "gone": "No such file"}.items():
+        with pytest.raises(InputError, match=rf"{name}/a/2.jpg .*{words}"):
+            open_source(str(tmp_path / name))
+    write(tmp_path / "late" / "a" / "1.png", 10)
+    late = open_source(str(tmp_path / "late")).tracklets
+    (tmp_path / "late" / "a" / "1.png").unlink()
+    os.mkfifo(tmp_path / "late" / "a" / "1.png")  # where a file was when it was listed
+    with pytest.raises(InputError, match="not a regular file"):
+        late.read(0, np.arange(1))
+    os.mkfifo(tmp_path / "pipe.avi")
+    with pytest.raises(InputError, match=r"pipe.avi is a pipe or a device"):
+        open_source(str(tmp_path / "pipe.avi"))
+
+
+def test_a_folder_that_is_called_like_a_picture_is_a_folder(tmp_path):
+    write(tmp_path / "a" / "1.png", 10)
+    write(tmp_path / "a" / "2.png" / "1.png", 20)
+    source = open_source(str(tmp_path))
+    assert source.tracklets.tracklet_ids.tolist() == ["a", "a/2.png"]
+    assert source.tracklets.num_frames.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a/99999999999999999999999.png", "99999999999999999999999 is too large a number"),
+        ("7/c99999999999999999999_x/1.png", "99999999999999999999 is too large a number"),
+        ("99999999999999999999/c1_x/1.png", "99999999999999999999 is too large a number"),
+    ],
+)
+def test_numbers_that_no_gallery_can_hold_are_named(tmp_path, name, words):
+    write(tmp_path / name, 10)
+    with pytest.raises(InputError, match=words):
+        open_source(str(tmp_path))
+
+
+def test_digits_that_are_not_numbers_name_nobody(tmp_path):
+    for name in ("²/c1_x", "7/c²_x", "7/d1_x"):
+        write(tmp_path / "people" / "1.png", 10)
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "people" / "1.png").rename(tmp_path / name / "1.png")
+    assert open_source(str(tmp_path)).tracklets.pids.tolist() == [0, 0, 0]
+
+
+def test_names_that_are_not_utf8_are_named(tmp_path):
+    write(tmp_path / "a" / "1.png", 10)
+    os.rename(tmp_path / "a" / "1.png", os.fsencode(tmp_path / "a") + b"/\xff.png")
+    with pytest.raises(InputError, match="is not UTF-8: rename it"):
+        open_source(str(tmp_path))
+
+
+def test_a_damaged_picture_is_named_when_it_is_read(tmp_path):
+    write(tmp_path / "a" / "1.png", 10)
+    content = bytearray((tmp_path / "a" / "1.png").read_bytes())
+    content[45] ^= 1
+    (tmp_path / "a" / "1.png").write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"1.png is not a readable image \(its checksum is wrong\); repair or remove it"
+    ):
+        open_source(str(tmp_path)).tracklets.read(0, np.arange(1))
+
+
+def test_content_changes_with_a_picture(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "1.png", 10)
+    before = open_source(str(tmp_path)).contents
+    assert open_source(str(tmp_path)).contents.tolist() == before.tolist()
+    write(tmp_path / "b" / "1.png", 10)  # the same once more, at another time
+    os.utime(tmp_path / "b" / "1.png", ns=(5, 5))
+    assert (open_source(str(tmp_path)).contents == before).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("record", [b"", b"null", b"[]", b"5", b'"x"', b"\xff", b'{"video": 1}', b"[" * 100_000])
+def test_a_damaged_record_of_a_cut_is_not_trusted(video, tmp_path, record):
+    path, tracks = video
+    open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
+    (tmp_path / "frames" / ".cut.json").write_bytes(record)
+    with pytest.raises(InputError, match="frames exists already and was not cut from"):
+        open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
+
+
+def test_crops_of_a_video_that_differs_anywhere_are_not_used(tmp_path):
+    path, tracks = tmp_path / "walk.avi", tmp_path / "tracks.txt"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 6.0, (640, 480))
+    for frame in np.random.default_rng(0).integers(0, 256, (8, 480, 640, 3), np.uint8):
+        writer.write(frame)
+    writer.release()
+    assert path.stat().st_size > 1 << 20
+    tracks.write_text("1,1,4,10,10,20,1\n2,1,4,10,10,20,1")
+    open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")
+    with path.open("r+b") as file:  # behind the first megabyte, at the same length
+        file.seek(-1000, os.SEEK_END)
+        file.write(bytes(100))
+    with pytest.raises(InputError, match="frames exists already and was not cut from"):
+        open_source(str(path), tracks=str(tracks), frames=tmp_path / "frames")

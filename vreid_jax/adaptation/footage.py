@@ -76,7 +76,9 @@ def open_footage(
                 path, tracks=tracks, frames=frames, camera=camera, data_dir=data_dir, progress=progress
             )
             opened.append(_of_source(source))
-    scenes = np.concatenate([number * (1 << 32) + part.scenes for number, part in enumerate(opened)])
+    inputs_of = np.repeat(np.arange(len(opened)), [len(part) for part in opened])
+    cameras = np.stack([inputs_of, np.concatenate([part.scenes for part in opened])], axis=1)
+    scenes = np.unique(cameras, axis=0, return_inverse=True)[1].reshape(-1)
     sources = [part.tracklets for part in opened]
     tracklets = data.JoinedSource(sources, np.arange(len(scenes))) if len(sources) > 1 else sources[0]
     spans = np.concatenate([part.spans for part in opened])

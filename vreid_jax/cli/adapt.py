@@ -1,13 +1,19 @@
 """Adapt a model, without labels, to the cameras of a video or of galleries; write a model file and its card."""
 
 import argparse
+import contextlib
 import dataclasses
 import math
+import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from vreid_jax.cli import chosen_model
+from vreid_jax.cli.numbers import whole
 from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.files import given_path
 
 EXAMPLE = """vreid adapt vtest.avi --tracks=vtest_tracks.txt --out=adapted.safetensors
   vreid adapt north.parquet south.parquet --model=runs/m3d-walkers --out=adapted.safetensors"""
@@ -27,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="model file to write, .safetensors, with its card (.md) beside it")
     parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
-    parser.add_argument("--camera", type=int, default=0, help="of tracklets whose folder names none, and of a video")
+    parser.add_argument("--camera", type=whole, default=0, help="of tracklets whose folder names none, and of a video")
     parser.add_argument("--data-dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets")
     parser.add_argument(
         "--synthetic",
@@ -35,10 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dataset whose training split is mixed in, so that nothing is forgotten; default: walkers/wild, drawn on the "
         f"spot; {NO_SYNTHETIC}: without",
     )
-    parser.add_argument("--rounds", type=int, help="at most, of linking tracks and training; default: 3")
-    parser.add_argument("--steps", type=int, help="in a round; default: 40")
+    parser.add_argument("--rounds", type=whole, help="at most, of linking tracks and training; default: 3")
+    parser.add_argument("--steps", type=whole, help="in a round; default: 40")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of everything that is drawn: the same gives the same model"
+        "--seed", type=whole, default=0, help="of everything that is drawn: the same gives the same model"
     )
     parser.add_argument("--licence", default="", help="of the new file; default: that of --model")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -49,36 +55,42 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax import adaptation, inference
     from vreid_jax.model_files.model_card import card_path, write_card
     from vreid_jax.model_files.weights_file import check_target
-    from vreid_jax.training.signals import stop_requests
+    from vreid_jax.training.signals import StopRequest, stop_requests
 
-    out = Path(flags.out)
+    out = given_path(flags.out)
     check_target(out)
     for path in (out, card_path(out)):
-        if path.exists():
+        if given_path(path).exists():
             raise InputError(f"{path} is there already: name another file, or remove it")
+    if not os.access(out.absolute().parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder of {out} cannot be written to: name another one")
     chosen = {name: value for name in ("rounds", "steps") if (value := getattr(flags, name)) is not None}
     settings = adaptation.AdaptationSettings(seed=flags.seed, **chosen)
     model = chosen_model.load_chosen(flags.model)
-    footage = adaptation.open_footage(
-        flags.inputs,
-        tracks=flags.tracks,
-        frames=flags.frames or (str(out.with_suffix(".frames")) if flags.tracks else None),
-        camera=flags.camera,
-        data_dir=flags.data_dir,
-        progress=not flags.quiet,
-    )
-    synthetic = None
-    if flags.synthetic != NO_SYNTHETIC:
-        synthetic = adaptation.open_synthetic(flags.synthetic, flags.data_dir, progress=not flags.quiet)
-    with stop_requests() as stop:
-        done = adaptation.adapt(
-            model,
-            footage,
-            settings,
-            synthetic=synthetic,
-            stop=stop,
+    frames = given_path(flags.frames) if flags.frames else out.with_suffix(".frames") if flags.tracks else None
+    stop = StopRequest()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_removed_if_refused(frames))
+        footage = adaptation.open_footage(
+            flags.inputs,
+            tracks=flags.tracks,
+            frames=None if frames is None else str(frames),
+            camera=flags.camera,
+            data_dir=flags.data_dir,
             progress=not flags.quiet,
-            tell=_ignore if flags.quiet else _say,
+        )
+        synthetic = None
+        if flags.synthetic != NO_SYNTHETIC:
+            synthetic = adaptation.open_synthetic(flags.synthetic, flags.data_dir, progress=not flags.quiet)
+
+        def tell(done):
+            if not done.number:  # until now there was nothing to keep, so that a signal ended it at once
+                stack.enter_context(stop_requests(stop))
+            if not flags.quiet:
+                _say(done)
+
+        done = adaptation.adapt(
+            model, footage, settings, synthetic=synthetic, stop=stop, progress=not flags.quiet, tell=tell
         )
     if not done.best:
         if done.interrupted:
@@ -126,6 +138,16 @@ def _say(done) -> None:
     print(f"{what}: {loss}score on the tracks held back {done.score:.3f}", file=sys.stderr, flush=True)
 
 
-def _ignore(done) -> None:
-    """Say nothing about a round."""
-    del done
+@contextlib.contextmanager
+def _removed_if_refused(frames: Path | None) -> Iterator[None]:
+    """Remove the pictures that were cut out of a video, if they were cut for a footage that is then refused."""
+    new = [] if frames is None else [path for path in (frames, *frames.parents) if not path.exists()]
+    try:
+        yield
+    except InputError:
+        for path in new[:1]:
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else uses a folder above it
+            for path in new[1:]:
+                path.rmdir()
+        raise

@@ -14,7 +14,10 @@ HELP = "workdir of a run, a .safetensors file, or hf://OWNER/NAME; default: the 
 def load_chosen(name: str | None) -> Model:
     """Load the named model, or without a name the one in the box; raise `InputError` as `inference.load` does."""
     from vreid_jax import inference
+    from vreid_jax.files import given_path
 
+    if name and "://" not in name:
+        given_path(name)
     model = inference.load(name)
     if name is None:
         print(

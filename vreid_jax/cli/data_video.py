@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from vreid_jax.cli.numbers import decimal, whole
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid data video vtest.avi vtest_tracks.txt people --halves-as-cameras"
@@ -20,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a track's first half is camera 1 and its second half camera 2; needed, as one video is one camera",
     )
-    parser.add_argument("--min-length", type=int, default=8, help="leave shorter tracks out (boxes)")
+    parser.add_argument("--min-length", type=whole, default=8, help="leave shorter tracks out (boxes)")
     parser.add_argument("--resize", help="HEIGHTxWIDTH of the written frames, e.g. 256x128; default: as they are")
-    parser.add_argument("--seed", type=int, default=0, help="which half of the identities is for training")
-    parser.add_argument("--link-iou", type=float, default=0.5, help="of detections: least overlap along a track")
-    parser.add_argument("--link-gap", type=int, default=5, help="of detections: frames in a row that a track may miss")
+    parser.add_argument("--seed", type=whole, default=0, help="which half of the identities is for training")
+    parser.add_argument("--link-iou", type=decimal, default=0.5, help="of detections: least overlap along a track")
+    parser.add_argument(
+        "--link-gap", type=whole, default=5, help="of detections: frames in a row that a track may miss"
+    )
 
 
 def run(flags: argparse.Namespace) -> dict:

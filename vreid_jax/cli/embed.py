@@ -2,9 +2,9 @@
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from vreid_jax.cli import chosen_model
+from vreid_jax.cli.numbers import whole
 
 EXAMPLE = """vreid embed vtest.avi --tracks=vtest_tracks.txt --out=gallery.parquet
   vreid embed walkers/small --model=runs/m3d-walkers --out=walkers.parquet"""
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="file to write, .parquet; finished parts of it are gone on with")
     parser.add_argument("--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
-    parser.add_argument("--camera", type=int, default=0, help="of tracklets whose folder names none, and of a video")
+    parser.add_argument("--camera", type=whole, default=0, help="of tracklets whose folder names none, and of a video")
     parser.add_argument("--split", default="", help="of a dataset; default: all of its test tracklets")
     parser.add_argument("--data-dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
@@ -30,8 +30,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.search import embed_gallery, open_source
     from vreid_jax.search.embedding import check_out
 
-    out = Path(flags.out)
-    check_out(out)
+    out = check_out(flags.out)
     processes.join_from_environment()
     model = chosen_model.load_chosen(flags.model)
     source = open_source(

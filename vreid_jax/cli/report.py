@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from vreid_jax.cli.numbers import decimal, whole
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
 
 EXAMPLE = """vreid report runs/m3d-walkers
   vreid report gallery.parquet"""
@@ -18,12 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         help="file to write; default: report.html in the workdir, comparison.html for several, beside a gallery",
     )
-    parser.add_argument("--queries", type=int, default=24, help="how many ranked lists; of a run half are failures")
+    parser.add_argument("--queries", type=whole, default=24, help="how many ranked lists; of a run half are failures")
     parser.add_argument(
         "--query", action="append", default=[], help="of a gallery: a tracklet_id to ask for; repeatable"
     )
     parser.add_argument(
-        "--false-accept-rate", type=float, default=0.01, help="of a gallery: of the decision, a fraction"
+        "--false-accept-rate", type=decimal, default=0.01, help="of a gallery: of the decision, a fraction"
     )
     parser.add_argument("--other-cameras", action="store_true", help="of a gallery: find only what another camera saw")
     parser.add_argument("--data-dir", help="where datasets are, if not where the run found them")
@@ -33,7 +35,7 @@ def run(flags: argparse.Namespace) -> dict:
     """Write the page; return its path and size."""
     from vreid_jax import report
 
-    if flags.out and Path(flags.out).suffix not in (".html", ".htm"):
+    if flags.out and given_path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
     if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras):
         raise InputError(f"--query and --other-cameras are of a gallery (.parquet), and {flags.source[0]} is a run")

@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vreid_jax.cli.numbers import decimal, whole
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
 
 if TYPE_CHECKING:
     from vreid_jax.search import Gallery
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the gallery, for a query that is not embedded yet; default: the model in the box, if it made the gallery",
     )
     parser.add_argument("--tracks", help="of a query that is a video")
-    parser.add_argument("--k", type=int, default=10, help="how many tracklets to find")
-    parser.add_argument("--false-accept-rate", type=float, default=0.01, help="of the decision, a fraction")
+    parser.add_argument("--k", type=whole, default=10, help="how many tracklets to find")
+    parser.add_argument("--false-accept-rate", type=decimal, default=0.01, help="of the decision, a fraction")
     parser.add_argument(
         "--other-cameras", action="store_true", help="find only what another camera saw; 0 is an unknown one"
     )
@@ -139,17 +141,17 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
 
     if not flags.query:
         raise InputError("--query is empty: give a tracklet of the gallery, a gallery, a folder, or a video")
-    path = Path(flags.query).expanduser()
-    if path.suffix == ".parquet":
+    path = _path_of(flags.query)
+    if path and path.suffix == ".parquet":
         _refuse_flags_of_new_queries(flags, "a gallery")
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
         return other
-    if path.exists() and flags.model is not None:
+    if path and flags.model is not None:
         return _embedded(flags, about)
     names = galleries.read_column(flags.gallery, "tracklet_id")
     rows = np.flatnonzero(names == flags.query)
-    if not len(rows) and path.exists():
+    if not len(rows) and path:
         if box_fingerprint() == about["fingerprint"]:
             return _embedded(flags, about)
         raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
@@ -162,6 +164,15 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
     return galleries.read_rows(flags.gallery, rows[:1])
 
 
+def _path_of(query: str) -> Path | None:
+    """Return the path of a query, or None where nothing is there, as is usual for the name of a tracklet."""
+    try:
+        path = given_path(query)
+    except InputError:  # a name that cannot be a path, such as `~a`
+        return None
+    return path if path.exists() or path.suffix == ".parquet" else None
+
+
 def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
     for name in ("model", "tracks"):
         if value := getattr(flags, name):
@@ -171,6 +182,7 @@ def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
 def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
     from vreid_jax.cli.chosen_model import load_chosen
     from vreid_jax.search import Gallery, open_source, ranked
+    from vreid_jax.search.embedding import embed_finite
 
     model = load_chosen(flags.model)
     ranked.check_fingerprint(about, model.fingerprint, flags.gallery)
@@ -184,4 +196,4 @@ def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
             "start_seconds": start,
             "end_seconds": end,
         }
-        return Gallery(model.embed_tracklets(source.tracklets), columns, {"input": source.name})
+        return Gallery(embed_finite(model, source.tracklets), columns, {"input": source.name})

@@ -49,7 +49,7 @@ def film_rows(rows: Sequence[FilmRow], kinds: Mapping[str, str], explanation: st
 
     Args:
       rows: the rows, in the order of the page.
-      kinds: each kind of row and the label of its button; "all" first.
+      kinds: each kind of row and the label of its button; "all" first; empty for rows that are all of one kind.
       explanation: text above the filters.
     """
     return render("film_rows.html", rows=rows, kinds=kinds, explanation=explanation)

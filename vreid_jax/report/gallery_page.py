@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
@@ -63,7 +64,7 @@ def write_gallery_report(
     """
     if num_queries < 1:
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
-    path = Path(gallery).expanduser()
+    path = given_path(gallery)
     opened = open_gallery(path)
     rule = decision(opened.about, false_accept_rate)
     if other_cameras:
@@ -74,7 +75,7 @@ def write_gallery_report(
         lists = lists[:num_queries]
     addresses = _film_addresses(opened, lists, data_dir)
     rows = [_list_row(opened.row(row), matches, rule, addresses) for row, matches in lists]
-    kinds = KINDS if rule else {"all": "all"}
+    kinds = KINDS if rule else {}
     frames = (
         "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else MARKED
     )
@@ -85,7 +86,7 @@ def write_gallery_report(
         )
     explanation = f"{frames}Hover over a picture, or tap it, to see it walk. Left and right keys move along a list."
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
-    page = Path(out) if out else path.with_suffix(".html")
+    page = given_path(out) if out else path.with_suffix(".html")
     title = f"People in {path.name}"
     return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule))
 

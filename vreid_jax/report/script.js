@@ -7,7 +7,7 @@
   if (!queries.length) return;
   const apply = () => {
     const [show = "all", cam = ""] = decodeURIComponent(location.hash.replace(/^#show=?/, "")).split(",");
-    const known = buttons.some(b => b.dataset.show === show) && location.hash.startsWith("#show=");
+    const known = (show === "all" || buttons.some(b => b.dataset.show === show)) && location.hash.startsWith("#show=");
     const want = known ? show : "all", from = known ? cam : "";
     let count = 0;
     for (const query of queries) {
@@ -20,7 +20,7 @@
     shown.textContent = `${count} of ${queries.length} lists`;
   };
   const go = (show, cam) => { history.replaceState(null, "", `#show=${show},${cam}`); apply(); };
-  const current = () => buttons.find(b => b.getAttribute("aria-pressed") === "true").dataset.show;
+  const current = () => buttons.find(b => b.getAttribute("aria-pressed") === "true")?.dataset.show ?? "all";
   for (const button of buttons) button.addEventListener("click", () => go(button.dataset.show, camera.value));
   camera.addEventListener("change", () => go(current(), camera.value));
   for (const item of document.querySelectorAll(".item")) {

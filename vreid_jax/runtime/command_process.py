@@ -6,11 +6,12 @@ import sys
 
 from absl import logging as absl_logging
 
+from vreid_jax.errors import Terminated
 from vreid_jax.runtime import setup_process
 
 
 def begin(*, silent: bool = False) -> None:
-    """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C, and what makes computing fast.
+    """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C but for the exit code, and what makes computing fast.
 
     It may start the process again, so that nothing may be done before.
 
@@ -22,7 +23,7 @@ def begin(*, silent: bool = False) -> None:
     if silent:
         logging.disable(logging.INFO)
     _leave_errors_to_the_caller()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files that are half written are removed
+    signal.signal(signal.SIGTERM, _terminate)  # files that are half written are removed
 
 
 def _leave_errors_to_the_caller() -> None:
@@ -39,3 +40,8 @@ def _leave_errors_to_the_caller() -> None:
             hook(unraisable)
 
     sys.unraisablehook = unless_too_late
+
+
+def _terminate(number, frame):
+    del number, frame
+    raise Terminated

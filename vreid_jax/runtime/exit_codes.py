@@ -1,11 +1,12 @@
 """The one place where a command's errors become a sentence on stderr and an exit code."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
-from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.errors import InputError, Interrupted, Terminated
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def exit_codes(program: str, interrupted: str = "interrupted") -> Iterator[None]
       interrupted: the sentence after Ctrl-C.
 
     Raises:
-      SystemExit: 2 when the input is at fault, 1 when the work failed, 130 after Ctrl-C, and 128 + the signal's number
+      SystemExit: 2 when the input is at fault, 1 when the work failed, 130 after Ctrl-C, 143 after SIGTERM; likewise
         when a training run stopped after saving its state.
     """
     try:
@@ -28,8 +29,10 @@ def exit_codes(program: str, interrupted: str = "interrupted") -> Iterator[None]
         leave(program, str(error), 2)
     except Interrupted as error:
         leave(program, str(error), error.exit_code)
+    except Terminated:
+        leave(program, interrupted, 128 + signal.SIGTERM)
     except KeyboardInterrupt:
-        leave(program, interrupted, 130)
+        leave(program, interrupted, 128 + signal.SIGINT)
     except (NotImplementedError, RecursionError):  # kinds of RuntimeError that are mistakes in the program
         raise
     except (OSError, RuntimeError, MemoryError) as error:  # the disk, the device or memory, and NonFiniteLoss

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file
+from vreid_jax.files import atomic_file, given_path, open_regular
 from vreid_jax.search.gallery import Gallery, read_about, read_rows, read_vectors
 from vreid_jax.search.ranked import Match, at_once, left_out
 from vreid_jax.search.ranked import find as find_exactly
@@ -52,7 +52,7 @@ def find(
       InputError: when FAISS is not installed, and as `ranked.find` does.
     """
     faiss = _faiss()
-    index = _index(faiss, Path(path).expanduser())
+    index = _index(faiss, given_path(path))
     if vectors.shape[1] != index.d:
         raise InputError(f"the query has {vectors.shape[1]} dimensions and {path} has {index.d}")
     metric = read_about(path)["metric"]
@@ -73,25 +73,39 @@ def find(
 
 
 def _index(faiss, path: Path):
-    """Return the index beside a gallery if it bears the gallery's stamp, else build it and keep it there."""
+    """Return the index beside a gallery if it is whole and of it, else build it and keep it there."""
     metric = read_about(path)["metric"]  # fails first if this is not a gallery
     file, stamp = path.with_name(f"{path.name}.faiss"), _stamp(path)
     try:
-        with file.open("rb") as opened:
-            opened.seek(-len(stamp), os.SEEK_END)
-            if opened.read() == stamp:
-                return faiss.read_index(os.fspath(file))
-    except (OSError, RuntimeError):
+        if _is_whole(file, stamp):
+            return faiss.read_index(os.fspath(file))
+    except (InputError, OSError, RuntimeError):
         pass  # there is none, or FAISS cannot read it
     index = _build(faiss, path, metric)
     try:
         with atomic_file(file) as half:
             faiss.write_index(index, os.fspath(half))
-            with half.open("ab") as opened:  # FAISS reads only up to the end of its index
-                opened.write(stamp)
+            with half.open("r+b") as opened:  # FAISS reads only up to the end of its index
+                digest = hashlib.file_digest(opened, "sha256").digest()
+                opened.seek(0, os.SEEK_END)
+                opened.write(digest + stamp)
     except (InputError, RuntimeError):
         log.warning("%s cannot be written: the next search will build the index again", file)
     return index
+
+
+def _is_whole(file: Path, stamp: bytes) -> bool:
+    """Return whether an index bears the stamp and is as it was written: a damaged one finds fewer of the nearest."""
+    with open_regular(file) as opened:
+        size = opened.seek(-2 * len(stamp), os.SEEK_END)
+        if opened.read()[len(stamp) :] != stamp:
+            return False
+        opened.seek(0)
+        digest, left = hashlib.sha256(), size
+        while left and (block := opened.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+        return opened.read(len(stamp)) == digest.digest()
 
 
 def _stamp(path: Path) -> bytes:

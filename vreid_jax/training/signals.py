@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from vreid_jax.errors import Terminated
+
 
 class StopRequest:
     """Which signal has arrived, 0 for none."""
@@ -13,9 +15,13 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Catch SIGINT and SIGTERM while the block runs, in the main thread; elsewhere nothing is caught."""
-    request = StopRequest()
+def stop_requests(request: StopRequest | None = None) -> Iterator[StopRequest]:
+    """Catch SIGINT and SIGTERM while the block runs, in the main thread; elsewhere nothing is caught.
+
+    Args:
+      request: where to note it; default: a new one.
+    """
+    request = request or StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
@@ -23,7 +29,7 @@ def stop_requests() -> Iterator[StopRequest]:
     def remember(number, frame):
         del frame
         if request.number:
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         request.number = number
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -87,6 +89,15 @@ def test_boxes_are_clipped_to_the_picture(box, expected):
         ("0,2,3,4,5,6,1", "line 2: frame and id must be whole numbers from 1"),
         ("1,2,3,4,0,6,1", "line 2: width and height"),
         ("1,1,3,4,5,6,1", "line 2: track 1 has a second box in frame 1"),
+        ("1_0_1,2,3,4,5,6,1", "line 2: expected frame,id"),
+        ("²,2,3,4,5,6,1", "line 2: expected frame,id"),
+        ("1,2,inf,4,5,6,1", "line 2: expected frame,id"),
+        ("1,2,3,4,5,6,", "line 2: expected frame,id"),
+        ("99999999999999999999999,2,3,4,5,6,1", "line 2: frame and id must be whole numbers from 1 and below 2"),
+        ("1e300,2,3,4,5,6,1", "line 2: frame and id"),
+        ("1,9007199254740993,3,4,5,6,1", "line 2: frame and id"),
+        ("1,2,1e308,4,1e308,6,1", "line 2: a box is in pixels"),
+        ("1,2,3,4,5,1e9999,1", "line 2: a box is in pixels"),
     ],
 )
 def test_a_malformed_line_is_named_with_its_number(tmp_path, line, message):
@@ -94,6 +105,44 @@ def test_a_malformed_line_is_named_with_its_number(tmp_path, line, message):
     path.write_text(f"1,1,3,4,5,6,1,-1,-1,-1\n{line}\n")
     with pytest.raises(InputError, match=message):
         read_tracks(path)
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf1,1,3,4,5,6,1\n", b"1,1,3,4,5,6,1\r\n", b" 1 , 1,3,4.0,5e0,6,1"])
+def test_what_editors_and_spreadsheets_add_to_tracks_is_no_matter(tmp_path, content):
+    (tmp_path / "t.txt").write_bytes(content)
+    assert read_tracks(tmp_path / "t.txt") == [Box(1, 1, 3.0, 4.0, 5.0, 6.0)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,1,3,4,5,6,1".encode("utf-16"), "t.txt are UTF-16 text: save them as UTF-8"),
+        (b"\xff\x00\x01", "t.txt are not text"),
+        (bytes(3), "line 1: expected frame,id"),
+        (b"", "has no boxes"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path, content, message):
+    (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_tracks(tmp_path / "t.txt")
+
+
+def test_what_is_not_a_file_does_not_hang(video, tracks, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"the tracks .*pipe cannot be read: it is not a regular file"):
+        read_tracks(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe cannot be read: it is not a regular file"):
+        cut_tracklets(tmp_path / "pipe", tracks, tmp_path / "out", progress=False)
+    with pytest.raises(InputError, match="names a user who does not exist"):
+        cut_tracklets(video, tracks, "~nobody-of-this-name/out", progress=False)
+
+
+def test_a_refused_cut_leaves_no_folder_above_it(video, tracks, tmp_path):
+    tracks.write_text(tracks.read_text() + "\n99,3,1,1,5,5,1,-1,-1,-1\n")
+    with pytest.raises(InputError, match="boxes up to frame 99"):
+        cut_tracklets(video, tracks, tmp_path / "a" / "b" / "out", progress=False)
+    assert not (tmp_path / "a").exists()
 
 
 def test_tracks_beyond_the_video_leave_nothing_behind(video, tracks, tmp_path):
