@@ -33,8 +33,8 @@ class ToyStream(nn.Module):
 
 class ToyTwoStream(nn.Module):
     num_classes: int = 0
-    dropout: float = 0.5
-    width: int = 4
+    dropout: registry.Dropout = 0.5
+    width: registry.Size = 4
 
     @nn.compact
     def __call__(self, clips, train=False, stream=None):

@@ -72,7 +72,7 @@ def literal(text: str) -> Any:
     """Return the Python value that a text is, or the text itself if it is not one."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: brackets without end
         return text
 
 

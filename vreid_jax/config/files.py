@@ -43,10 +43,11 @@ def from_file(name: str) -> ConfigDict:
         config = module.get_config(argument or None)
     except InputError:
         raise
-    except Exception as error:  # the file is a program of the user's
+    except (Exception, SystemExit) as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
-        raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{path} line {line} is not a configuration: {what}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config of {path} returns a {type(config).__name__}; it must return a ConfigDict")
     return config
@@ -148,6 +149,8 @@ def read_config(workdir: Path) -> ConfigDict:
     Raises:
       InputError: when the folder holds no run, or its `config.json` is damaged.
     """
+    from vreid_jax.config.run import parse_run  # imports JAX, which a command sets up first
+
     file = workdir / "config.json"
     if not file.is_file():
         raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
@@ -155,8 +158,10 @@ def read_config(workdir: Path) -> ConfigDict:
         stored = json.loads(file.read_text())
         if not isinstance(stored, dict):
             raise ValueError(f"it holds {type(stored).__name__} instead of an object")
-        return ConfigDict(plain(stored)).lock()
-    except (OSError, ValueError, AttributeError) as error:
+        config = ConfigDict(plain(stored)).lock()
+        parse_run(config)
+        return config
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file} is not the configuration of a run ({error}): it is damaged, or was not written by a run"
         ) from error

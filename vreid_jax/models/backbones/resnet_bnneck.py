@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vreid_jax.models.backbones.resnet import ResNet
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.registry import register
+from vreid_jax.models.registry import Classes, Size, Stages, register
 
 
 class Neck(nn.Module):
@@ -40,9 +40,9 @@ class ResNetBNNeck(nn.Module):
       remat: recompute each bottleneck in the backward pass.
     """
 
-    num_classes: int = 0
-    width: int = 64
-    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    num_classes: Classes = 0
+    width: Size = 64
+    stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
     dtype: str = "float32"
