@@ -4,11 +4,16 @@ Whoever looks sees all of a file or nothing, and a failure leaves nothing.
 """
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
+
+import filelock
 
 from vreid_jax.errors import InputError
 
@@ -50,6 +55,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     if path == Path(os.path.realpath(".")):
         raise InputError(f"{path} is the current folder: name a new one in it or beside it")
     half = _beside(path)
+    new_parents = [parent for parent in path.parents if not os.path.lexists(parent)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         half.mkdir()
@@ -59,15 +65,92 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it holds the folder, or what somebody else put there
+            for parent in new_parents:
+                parent.rmdir()
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
 
 
+@contextlib.contextmanager
+def only_process(lock: Path, taken: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; it vanishes with the process that holds it, however that ends.
+
+    Raises:
+      InputError: with the sentence `taken` when another process of this machine holds it, or it cannot be written.
+    """
+    held = filelock.FileLock(lock)
+    try:
+        held.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise InputError(taken) from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    except OSError as error:
+        raise InputError(f"cannot write {lock}: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
 def check_readable(path: Path) -> None:
     """Raise `InputError` if the file cannot be opened."""
+    open_regular(path).close()
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """Open a file to read; unlike `open` it never waits, as opening a named pipe does until somebody writes to it.
+
+    Raises:
+      InputError: when it cannot be opened, or is a folder, a named pipe, a socket or a device.
+    """
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+        opened = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    except (OSError, ValueError) as error:  # the latter: a NUL, or a name that the file system cannot have
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        opened.close()
+        raise InputError(f"{path} cannot be read: it is not a regular file but a pipe or a device")
+    return opened
+
+
+def read_regular(path: str | os.PathLike) -> bytes:
+    """Return the content of a file; `InputError` as `open_regular`."""
+    with open_regular(path) as opened:
+        try:
+            return opened.read()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return the value that a JSON text states, or None where it is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):  # the former also for bytes that are not text; the latter: `[[[[…`
+        return None
+
+
+def given_path(text: str | os.PathLike) -> Path:
+    """Return a path as a person gave it, with `~` expanded; there may or may not be something at it.
+
+    Raises:
+      InputError: when nothing can be there: a user that does not exist, a name that is too long or not UTF-8, or a folder
+        that may not be entered.
+    """
+    shown = os.fspath(text)
+    try:
+        path = Path(text).expanduser()
+        str(path).encode()  # a gallery, and JSON, state paths as text
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except RuntimeError as error:
+        raise InputError(f"the path {shown} names a user who does not exist") from error
+    except (ValueError, OSError) as error:  # the former: a NUL, or bytes that are not UTF-8
+        reason = "it is not UTF-8" if isinstance(error, UnicodeError) else getattr(error, "strerror", None) or error
+        raise InputError(f"the path {shown!r} cannot be used: {reason}") from error
+    return path

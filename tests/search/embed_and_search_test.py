@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def test_a_gallery_that_was_damaged_or_cannot_be_read_is_named(gallery_file, tmp
     def refused(path, *_, **__):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(InputError, match=r"walkers.parquet cannot be read: Permission denied"):
         open_gallery(gallery_file)
 

@@ -33,7 +33,10 @@ def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H
     """
     frames: np.ndarray = np.empty((0, 0, 0, 3), np.uint8)
     for number, data in enumerate(encoded):
-        frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+        try:
+            frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+        except cv2.error:  # it states a size that OpenCV refuses
+            frame = None
         if frame is None:
             raise InputError(f"{name}: a frame is not a readable JPEG or PNG; rebuild the dataset without it")
         if not number:

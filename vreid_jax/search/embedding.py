@@ -1,11 +1,16 @@
 """Embed tracklets into a gallery file, chunk by chunk, so that an interrupted run resumes where it stopped."""
 
+import contextlib
 import dataclasses
+import glob
 import hashlib
 import json
+import logging
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,12 +19,16 @@ from jax.experimental import multihost_utils
 from vreid_jax import data
 from vreid_jax.config import DATASETS, dataset_name
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file
+from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, parse_json, read_regular
 from vreid_jax.inference import Model
-from vreid_jax.search.gallery import make_table, pyarrow
+from vreid_jax.search.gallery import make_table, metadata, open_gallery, pyarrow
 from vreid_jax.search.sources import Source
 
 CHUNK = 256  # tracklets per part file
+JOB, LOCK = "job.json", ".lock"  # in the folder of the parts
+STAMP = "made_from"  # in the metadata of a part
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +51,9 @@ def embed_gallery(
 ) -> Embedded:
     """Write the vectors of `source` to a gallery file, which appears once it is complete.
 
-    Finished chunks are kept in `OUT.parts/`, and repeating the call resumes after them. Several processes share each
-    chunk; only the first one writes and knows which chunks are done.
+    Finished chunks are kept in `OUT.parts/`, and repeating the call resumes after them; a chunk whose tracklets have
+    changed since is embedded again. Several processes share each chunk; only the first one writes and knows which chunks
+    are done.
 
     Args:
       model: model to embed with.
@@ -56,11 +66,13 @@ def embed_gallery(
       Counts of what was done.
 
     Raises:
-      InputError: when `out` exists or cannot be written, or its parts belong to another model, input or chunk size.
+      InputError: when `out` exists, cannot be written or is being written, or its parts belong to another model, input or
+        chunk size.
+      RuntimeError: when the model gives vectors that are not finite.
     """
-    pa = pyarrow()
-    out = Path(out)
-    check_out(out)
+    out = check_out(out)
+    if not len(source.tracklets):
+        raise InputError(f"{source.name} has no tracklets to embed")
     about = {
         "model": model.name,
         "fingerprint": model.fingerprint,
@@ -71,45 +83,96 @@ def embed_gallery(
         "input": source.name,
     }
     parts = out.with_name(f"{out.name}.parts")
-    writes = jax.process_index() == 0
-    if writes:
-        _claim(parts, {"fingerprint": model.fingerprint, "tracklets": _identity(source), "chunk": chunk})
-    count = len(source.tracklets)
-    starts = range(0, count, chunk)
-    files = [parts / f"{number:06d}.parquet" for number in range(len(starts))]
-    done = _broadcast_from_first(np.array([file.exists() for file in files]))
-    resumed, dimensions = 0, 0
-    for start, file, ready in zip(starts, files, done, strict=True):
-        rows = np.arange(start, min(start + chunk, count))
-        if ready:
-            resumed += len(rows)
-            continue
-        vectors = model.embed_tracklets(data.JoinedSource([source.tracklets], rows), progress=progress)
-        dimensions = vectors.shape[1]
-        if writes:
-            with atomic_file(file) as half:
-                pa.parquet.write_table(make_table(vectors, _columns(source, rows, model), about), half)
-    if writes:
-        schema = pa.parquet.read_schema(files[0])
-        dimensions = schema.field("vector").type.list_size
-        with atomic_file(out) as half, pa.parquet.ParquetWriter(half, schema, write_page_checksum=True) as writer:
-            for file in files:
-                writer.write_table(pa.parquet.read_table(file))
-        shutil.rmtree(parts)
+    with contextlib.ExitStack() as stack:
+        if jax.process_index() == 0:
+            job = {"fingerprint": model.fingerprint, "input": source.name, "chunk": chunk}
+            stack.enter_context(only_writer(out, parts, job))
+        done = _embed_parts(model, source, chunk, parts, about, progress)
+        if jax.process_index() == 0:
+            _join(out, parts, -(-done.tracklets // chunk), about)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("gallery written")
-    return Embedded(count, resumed, dimensions)
+    return done
 
 
-def check_out(out: Path) -> None:
-    """Raise `InputError` when a gallery cannot be written to `out`."""
+def _embed_parts(model: Model, source: Source, chunk: int, parts: Path, about: dict, progress: bool) -> Embedded:
+    """Write every chunk that is not in `parts` yet."""
+    count = len(source.tracklets)
+    rows = [np.arange(start, min(start + chunk, count)) for start in range(0, count, chunk)]
+    columns = [_columns(source, some, model) for some in rows]
+    stamps = [_stamp(some, source.contents[numbers]) for some, numbers in zip(columns, rows, strict=True)]
+    dimensions = [_dimensions(_part(parts, number), stamp) for number, stamp in enumerate(stamps)]
+    dimensions = _broadcast_from_first(np.array(dimensions, np.int32))
+    changed = sum(not size and _part(parts, number).exists() for number, size in enumerate(dimensions))
+    if changed and jax.process_index() == 0:
+        log.warning("%d parts in %s are embedded again: what they were made from has changed", changed, parts)
+    resumed, size = 0, 0
+    for number, (some, known) in enumerate(zip(rows, dimensions.tolist(), strict=True)):
+        size = known or size
+        if known:
+            resumed += len(some)
+            continue
+        vectors = embed_finite(model, data.JoinedSource([source.tracklets], some), progress)
+        size = vectors.shape[1]
+        if jax.process_index() == 0:
+            table = make_table(vectors, columns[number], {**about, STAMP: stamps[number]})
+            with atomic_file(_part(parts, number)) as half:
+                pyarrow().parquet.write_table(table, half, write_page_checksum=True)
+    return Embedded(count, resumed, size)
+
+
+def embed_finite(model: Model, tracklets: data.Tracklets, progress: bool = False) -> np.ndarray:
+    """Return the vectors of tracklets `[N, D]`.
+
+    Raises:
+      RuntimeError: when one is not finite.
+    """
+    vectors = model.embed_tracklets(tracklets, progress=progress)
+    if not np.isfinite(vectors).all():
+        name = tracklets.tracklet_ids[~np.isfinite(vectors).all(1)][0]
+        raise RuntimeError(f"the model gives a vector of {name} that is not of finite numbers: its weights are broken")
+    return vectors
+
+
+def _part(parts: Path, number: int) -> Path:
+    return parts / f"{number:06d}.parquet"
+
+
+def _dimensions(part: Path, stamp: str) -> int:
+    """Return the length of a part's vectors, or 0 where there is no whole part with this stamp."""
+    try:
+        gallery = open_gallery(part)
+    except InputError:
+        return 0
+    return gallery.vectors.shape[1] if gallery.about.get(STAMP) == stamp else 0
+
+
+def _join(out: Path, parts: Path, count: int, about: dict) -> None:
+    """Write the parts as one file."""
+    parquet = pyarrow().parquet
+    check_out(out)  # nothing may have come there meanwhile
+    schema = parquet.read_schema(_part(parts, 0)).with_metadata(metadata(about))
+    with atomic_file(out) as half, parquet.ParquetWriter(half, schema, write_page_checksum=True) as writer:
+        for number in range(count):
+            table = parquet.read_table(_part(parts, number), page_checksum_verification=True)
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def check_out(out: str | Path) -> Path:
+    """Return the path of a gallery that is to be written; `InputError` when it cannot be."""
     pyarrow()
+    out = given_path(out)
     if out.suffix != ".parquet":
         raise InputError(f"the name of the gallery, {out}, must end in .parquet")
     if out.exists():
         raise InputError(f"{out} exists already: name another file, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
+    try:
+        given_path(out.with_name(f".{out.name}.{'x' * 32}"))  # what is written on the way has longer names
+    except InputError as error:
+        raise InputError(f"the name of the gallery, {out.name}, is too long") from error
+    return out
 
 
 def _measured_on(model: Model) -> str:
@@ -145,39 +208,56 @@ def _columns(source: Source, rows: np.ndarray, model: Model) -> dict:
     }
 
 
-def _identity(source: Source) -> str:
-    """Return a digest that changes with the tracklets and their lengths."""
-    digest = hashlib.sha256(source.name.encode())
-    for name, length in zip(source.tracklets.tracklet_ids.tolist(), source.tracklets.num_frames.tolist(), strict=True):
-        digest.update(f"{name}\0{length}\0".encode())
-    return digest.hexdigest()
+def _stamp(columns: dict, contents: np.ndarray) -> str:
+    """Return a digest that changes with what is stored of some tracklets and with the contents of their frames."""
+    return hashlib.sha256(json.dumps([columns, contents.tolist()]).encode()).hexdigest()
 
 
-def _broadcast_from_first(done: np.ndarray) -> np.ndarray:
-    """Return the first process's `done` in every process."""
-    return (
-        done
-        if jax.process_count() == 1
-        else np.asarray(multihost_utils.broadcast_one_to_all(done.astype(np.int32))) > 0
-    )
+def _broadcast_from_first(values: np.ndarray) -> np.ndarray:
+    """Return the first process's `values` in every process."""
+    return values if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
 
 
-def _claim(parts: Path, job: dict) -> None:
-    """Make the folder of the parts, or check that the parts in an existing one belong to this job."""
-    file = parts / "job.json"
-    try:
-        if json.loads(file.read_text()) == job:
-            return
-    except (OSError, ValueError):
-        pass  # the folder is new, or belongs to another job
-    if any(parts.glob("*.parquet")):
-        raise InputError(
-            f"{parts} holds the first parts of another gallery (another model, input or chunk size): "
-            "remove it, or name another file"
-        )
+@contextlib.contextmanager
+def only_writer(out: Path, parts: Path, job: dict) -> Iterator[None]:
+    """Make the folder of the parts, or take over what a call for the same gallery left in it, for this process alone.
+
+    The folder is removed when the block ends; where it fails, only if it holds no part.
+
+    Raises:
+      InputError: when another process writes there, or the parts are of another job.
+    """
     try:
         parts.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {parts}: {error.strerror}; name another file") from error
-    with atomic_file(file) as half:
+    with only_process(parts / LOCK, f"another process writes {out}: wait for it, or name another file"):
+        try:
+            check_out(out)  # the other process may just have finished
+            _claim(parts, job)
+            yield
+        except BaseException:
+            if not any(parts.glob("*.parquet")):
+                shutil.rmtree(parts, ignore_errors=True)
+            raise
+        shutil.rmtree(parts)
+        for left in out.parent.glob(f".{glob.escape(out.name)}.*{UNFINISHED}"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+
+
+def _claim(parts: Path, job: dict) -> None:
+    """Check that the parts in a folder belong to this job, and say in it what the job is."""
+    if any(parts.glob("*.parquet")) and _read_job(parts / JOB) != job:
+        raise InputError(
+            f"{parts} holds the first parts of another gallery (another model, input or chunk size): "
+            "remove it, or name another file"
+        )
+    with atomic_file(parts / JOB) as half:
         half.write_text(json.dumps(job))
+
+
+def _read_job(file: Path) -> Any:
+    try:
+        return parse_json(read_regular(file))
+    except InputError:
+        return None

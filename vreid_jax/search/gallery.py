@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import check_readable
+from vreid_jax.files import check_readable, given_path, parse_json
+from vreid_jax.retrieval.distances import METRICS
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"
@@ -70,11 +72,16 @@ def make_table(vectors: np.ndarray, columns: Mapping[str, Any], about: Mapping[s
       about: what becomes the metadata.
     """
     pa = pyarrow()
-    kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(NUMBERS, pa.int64()), **dict.fromkeys(SECONDS, pa.float64())}  # fmt: skip
+    kinds = _kinds()
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
     arrays = {name: pa.array(list(values), kinds[name]) for name, values in columns.items()}
     arrays["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    return pa.table(arrays).replace_schema_metadata({KEY: json.dumps({"format": FORMAT, **about})})
+    return pa.table(arrays).replace_schema_metadata(metadata(about))
+
+
+def metadata(about: Mapping[str, Any]) -> dict[bytes, str]:
+    """Return the metadata of a gallery's Parquet file."""
+    return {KEY: json.dumps({"format": FORMAT, **about})}
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
@@ -94,7 +101,8 @@ def open_gallery(path: str | Path) -> Gallery:
       InputError: when the file is missing, not a gallery, damaged, or empty.
     """
     with _parquet(path) as file:
-        return _gallery(file.read(), _about(file, path))
+        about = _about(file, path)
+        return _gallery(file.read(), about)
 
 
 def read_column(path: str | Path, name: str) -> np.ndarray:
@@ -116,60 +124,145 @@ def read_rows(path: str | Path, rows: np.ndarray) -> Gallery:
         return _gallery(pyarrow().concat_tables(parts), about)
 
 
-def _gallery(table, about: dict[str, Any]) -> Gallery:
-    """Return an Arrow table as a gallery."""
-    columns = {name: _column(table, name) for name in (*TEXTS, *NUMBERS, *SECONDS)}
-    return Gallery(_vectors(table.column("vector").combine_chunks()), columns, about)
-
-
-def _column(table, name: str) -> np.ndarray:
-    """Return a column of an Arrow table, NaN for null."""
-    kind = str if name in TEXTS else np.int64 if name in NUMBERS else np.float64
-    return np.array([np.nan if value is None else value for value in table.column(name).to_pylist()], kind)
-
-
 def read_vectors(path: str | Path, rows_at_once: int = 65536) -> Iterator[np.ndarray]:
     """Yield the vectors of a gallery in order, in blocks `[n, D]`, with one block in memory at a time."""
     with _parquet(path) as file:
+        _about(file, path)
         for batch in file.iter_batches(rows_at_once, columns=["vector"]):
             yield _vectors(batch.column(0))
-
-
-def _vectors(array) -> np.ndarray:
-    """Return an Arrow array of lists as `[n, D]`."""
-    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
 
 
 @contextlib.contextmanager
 def _parquet(path: str | Path):
     """Open a Parquet file; what is wrong with it, now or while it is read, is an `InputError`."""
     pa = pyarrow()
-    path = Path(path).expanduser()
-    if not path.is_file():
+    path = given_path(path)
+    if not path.exists():
         raise InputError(f"there is no gallery {path}: make it with `vreid embed`")
     check_readable(path)
     try:
         file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is not a gallery: it is not a Parquet file ({str(error).splitlines()[0]})") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a gallery: it is not a Parquet file ({_first_line(error)})") from error
     try:
         with file:
             yield file
+    except Damage as error:
+        raise InputError(f"the gallery {path} {error}: embed its input again") from error
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is damaged: embed its input again ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path} is damaged: embed its input again ({_first_line(error)})") from error
+
+
+class Damage(Exception):
+    """What a file that this library wrote cannot hold; the end of a sentence about it."""
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _about(file, path) -> dict[str, Any]:
     """Return the metadata of an open file, checked to be that of a gallery with all columns and at least one row."""
-    try:
-        about = json.loads((file.schema_arrow.metadata or {})[KEY])
-    except (KeyError, ValueError):
-        about = {}
-    if about.get("format") != FORMAT:
+    about = parse_json((file.schema_arrow.metadata or {}).get(KEY, b""))
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"{path} was not written by this library: make a gallery with `vreid embed`")
-    missing = [name for name in ("vector", *TEXTS, *NUMBERS, *SECONDS) if name not in file.schema_arrow.names]
-    if missing:
-        raise InputError(f"the gallery {path} has no column {missing[0]}: embed its input again")
+    for name, (accepts, words) in _ABOUT.items():
+        if not accepts(about.get(name)):
+            raise Damage(f"states {name}={str(about.get(name))[:100]!r}, which is not {words}")
+    schema, kinds = file.schema_arrow, _kinds()
+    for name in ("vector", *kinds):
+        found = schema.get_all_field_indices(name)
+        if len(found) != 1:
+            raise Damage(f"has {'several columns' if found else 'no column'} {name}")
+        kind = schema.field(found[0]).type
+        if not (kind == kinds[name] if name in kinds else _is_vector(kind)):
+            raise Damage(f"has the column {name} of type {kind}, not {kinds.get(name, 'fixed_size_list of float')}")
     if not file.metadata.num_rows:
         raise InputError(f"the gallery {path} is empty: embed something into it first")
     return about
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_optional_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_open_set(value: Any) -> bool:
+    """Return whether metadata are thresholds, one for each false-accept rate, or none at all."""
+    if value is None or value == {}:
+        return True
+    if not isinstance(value, dict) or not _is_text(value.get("protocol")):
+        return False
+    lists = [value.get(name) for name in ("false_accept_rate", "threshold", "true_accept_rate")]
+    if not all(isinstance(each, list) for each in lists) or len({len(each) for each in lists}) != 1:
+        return False
+    rates, thresholds, accepted = lists
+    return (
+        _is_text(value.get("metric", ""))
+        and all(map(_is_number, rates))
+        and all(each is None or _is_number(each) for each in [*thresholds, *accepted])
+    )
+
+
+_ABOUT = {
+    "fingerprint": (_is_text, "text"),
+    "model": (_is_text, "text"),
+    "input": (_is_text, "text"),
+    "metric": (lambda value: value in METRICS, f"one of {', '.join(METRICS)}"),
+    "dataset": (_is_optional_text, "text"),
+    "measured_on": (_is_optional_text, "text"),
+    "open_set": (_is_open_set, "the thresholds of a model"),
+}
+
+
+def _kinds() -> dict[str, Any]:
+    """Return the Arrow type of every column but the vector."""
+    pa = pyarrow()
+    return {
+        **dict.fromkeys(TEXTS, pa.string()),
+        **dict.fromkeys(NUMBERS, pa.int64()),
+        **dict.fromkeys(SECONDS, pa.float64()),
+    }
+
+
+def _is_vector(kind) -> bool:
+    pa = pyarrow()
+    return pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32() and kind.list_size > 0
+
+
+def _gallery(table, about: dict[str, Any]) -> Gallery:
+    """Return an Arrow table as a gallery."""
+    columns = {name: _column(table, name) for name in (*TEXTS, *NUMBERS, *SECONDS)}
+    first, last = columns["first_frame"], columns["last_frame"]
+    backwards = (last < first) & (last != -1)  # -1: unknown
+    if (backwards | (first < -1) | (last < -1) | (columns["num_frames"] < 0)).any():
+        raise Damage("has a tracklet with impossible numbers of its frames")
+    return Gallery(_vectors(table.column("vector").combine_chunks()), columns, about)
+
+
+def _column(table, name: str) -> np.ndarray:
+    """Return a column of an Arrow table, NaN for null."""
+    column = table.column(name)
+    column.validate(full=True)  # that text is UTF-8
+    if column.null_count and name not in SECONDS:
+        raise Damage(f"has a tracklet without {name}")
+    if name in TEXTS:
+        return np.array(column.to_pylist(), str)
+    return column.to_numpy()
+
+
+def _vectors(array) -> np.ndarray:
+    """Return an Arrow array of lists as `[n, D]`."""
+    if array.null_count or array.flatten().null_count:
+        raise Damage("has a tracklet without a vector")
+    vectors = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
+    if not np.isfinite(vectors).all():
+        raise Damage("has a vector that is not of finite numbers")
+    return vectors

@@ -4,9 +4,9 @@ import dataclasses
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,19 +15,15 @@ from jax.experimental import multihost_utils
 from vreid_jax import data
 from vreid_jax.config import DATASETS
 from vreid_jax.datasets import load_builder
-from vreid_jax.datasets.manual.files import frame_order, is_litter
-from vreid_jax.datasets.pictures import SUFFIXES, fault
-from vreid_jax.datasets.tracklet_folder.layout import SPLITS
+from vreid_jax.datasets.tracklet_folder.layout import LARGEST, SPLITS
 from vreid_jax.datasets.video.tracks import cut_tracks, read_fps
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_folder
+from vreid_jax.files import atomic_folder, given_path, open_regular, parse_json, read_regular
 from vreid_jax.search.gallery import Gallery
+from vreid_jax.search.picture_folders import UNKNOWN, FolderTracklets, describe_file, frame_number, list_tracklets
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
-UNKNOWN = -1  # for a frame number
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm")
-_CAMERA = re.compile(r"c(\d+)(?:_.*)?")
-_NUMBER = re.compile(r"\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +38,8 @@ class Source:
       last_frames: `[N]` likewise for the last frame.
       fps: frames per second of a video, 0 for anything else.
       folders: `[N]` folders of the pictures, empty for a built dataset.
+      contents: `[N]` text that changes with the frames of a tracklet: of the names, sizes and times of modification of its
+        pictures, or of the files of a built dataset.
     """
 
     tracklets: data.Tracklets
@@ -51,6 +49,7 @@ class Source:
     last_frames: np.ndarray
     fps: float
     folders: np.ndarray
+    contents: np.ndarray
 
     @property
     def times(self) -> np.ndarray:
@@ -91,9 +90,9 @@ def open_source(
     """
     if not path:
         raise InputError("the input is empty: give a built dataset, a folder of tracklet folders, or a video")
-    if camera < 0:
+    if not 0 <= camera <= LARGEST:
         raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
-    file = Path(path).expanduser()
+    file = given_path(path)
     for name, value in (("tracks", tracks), ("frames", frames)):
         if value and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
             raise InputError(f"--{name}={value} applies to a video, and {path} is not a video")
@@ -103,6 +102,10 @@ def open_source(
         return _from_folder(file, str(file), camera)
     if file.is_file():
         return _from_video(file, tracks, frames, camera, progress)
+    if file.exists():
+        raise InputError(
+            f"{path} is a pipe or a device: give a built dataset, a folder of tracklet folders, or a video"
+        )
     if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
         raise InputError(f"{path} does not exist: give a built dataset, a folder of tracklet folders, or a video")
     return _from_dataset(path, data_dir, split, progress)
@@ -122,7 +125,20 @@ def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -
     rows = np.sort(first)
     rows = rows[pids[rows] != -1]  # junk is never searched
     splits = np.repeat(names, [len(source) for source in sources])[rows]
-    return _source(data.JoinedSource(sources, rows), name, splits=splits)
+    contents = {part: _content_of_split(builder, part) for part in names}
+    return _source(
+        data.JoinedSource(sources, rows), name, splits=splits, contents=np.array([contents[part] for part in splits])
+    )
+
+
+def _content_of_split(builder: Any, split: str) -> str:
+    """Return text that changes with the files of a split of a built dataset."""
+    files = [Path(file) for file in builder.info.splits[split].filepaths]
+    return _digest([builder.info.full_name, *(describe_file(file.name, file.stat()) for file in files)])
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source:
@@ -130,7 +146,7 @@ def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source
     folders = list_tracklets(root)
     tracklets = FolderTracklets(root, folders)
     tracklets.camids[tracklets.camids == 0] = camera
-    numbers = [[_number(path) for path in frames] for frames in tracklets.frames]
+    numbers = [[frame_number(frame.path) for frame in frames] for frames in tracklets.frames]
     return _source(
         tracklets,
         name,
@@ -139,6 +155,7 @@ def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source
         last_frames=np.array([frames[-1] for frames in numbers]),
         fps=fps,
         folders=np.array([str(folder.resolve()) for folder in folders]),
+        contents=np.array([_digest([frame.content for frame in frames]) for frames in tracklets.frames]),
     )  # fmt: skip
 
 
@@ -148,8 +165,8 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
         raise InputError(f"{video} is a file: for a video also give its tracks, with --tracks=TRACKS.txt")
     if frames is None:
         raise InputError(f"name a folder for the pictures that are cut out of the video {video}")
-    frames = Path(frames)
-    cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(Path(tracks), "the tracks")}
+    frames = given_path(frames)
+    cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(given_path(tracks), "the tracks")}
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
@@ -166,23 +183,26 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
 
 
 def _stamp(file: Path, what: str) -> list:
-    """Return name, length and digest of the first megabyte of a file, which tell it from other files."""
+    """Return name, length and digest of a file, which tell it from other files."""
     try:
-        with file.open("rb") as opened:
-            return [file.name, file.stat().st_size, hashlib.sha256(opened.read(1 << 20)).hexdigest()]
-    except OSError as error:
-        raise InputError(f"{what} {file} cannot be read: {error.strerror}") from error
+        with open_regular(file) as opened:
+            size = os.fstat(opened.fileno()).st_size
+            return [file.name, size, hashlib.file_digest(opened, "sha256").hexdigest()]
+    except (InputError, OSError) as error:
+        raise InputError(f"{what} {error}") from error
 
 
-def _read_record(folder: Path) -> dict:
-    """Return what a folder of pictures was cut from; empty where it is not known."""
+def _read_record(folder: Path) -> Any:
+    """Return what a folder of pictures was cut from; None where it is not known."""
     try:
-        return json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
+        return parse_json(read_regular(folder / RECORD))
+    except InputError:
+        return None
 
 
-def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, last_frames=None, fps=0.0, folders=None):
+def _source(
+    tracklets: data.Tracklets, name: str, splits, contents, first_frames=None, last_frames=None, fps=0.0, folders=None
+) -> Source:
     """Return a `Source` with what is not given marked as unknown."""
     count = len(tracklets)
     nothing = np.full(count, UNKNOWN, np.int64)
@@ -194,6 +214,7 @@ def _source(tracklets: data.Tracklets, name: str, splits, first_frames=None, las
         nothing if last_frames is None else last_frames,
         fps,
         np.full(count, "") if folders is None else folders,
+        contents,
     )
 
 
@@ -210,100 +231,20 @@ def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None =
     """
     names, folders = (gallery.columns[key][rows].tolist() for key in ("tracklet_id", "folder"))
     if all(folders):
-        for name, folder in zip(names, folders, strict=True):
-            if not Path(folder).is_dir():
-                raise InputError(f"the pictures of {name} are no longer in {folder}: embed their source again")
-        return FolderTracklets(Path("/"), [Path(folder) for folder in folders])
+        paths = [given_path(folder) for folder in folders]
+        for name, path in zip(names, paths, strict=True):
+            if not path.is_dir() or not path.is_absolute():
+                raise InputError(f"the pictures of {name} are no longer in {path}: embed their source again")
+        opened = FolderTracklets(Path("/"), paths)
+        for name, path, now, then in zip(
+            names, paths, opened.num_frames.tolist(), gallery.columns["num_frames"][rows].tolist(), strict=True
+        ):
+            if now != then:
+                raise InputError(f"{path} has {now} pictures, and {name} was {then} of them: embed their source again")
+        return opened
     source = open_source(gallery.about["input"], data_dir=data_dir).tracklets
     place = {name: row for row, name in enumerate(source.tracklet_ids.tolist())}
     gone = [name for name in names if name not in place]
     if gone:
         raise InputError(f"{gallery.about['input']} no longer has the tracklet {gone[0]}: embed it again")
     return data.JoinedSource([source], np.array([place[name] for name in names]))
-
-
-def list_tracklets(root: Path) -> list[Path]:
-    """Return every folder that holds pictures, `root` and all folders below it, sorted.
-
-    A link to a folder is followed, unless it leads back to a folder that contains it.
-
-    Raises:
-      InputError: when no folder holds pictures, or one cannot be read.
-    """
-    try:
-        found = list(_folders_of_pictures(root, ()))
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
-    if not found:
-        raise InputError(f"{root} has no pictures: a tracklet is a folder of .jpg or .png frames")
-    return sorted(found)
-
-
-def _folders_of_pictures(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the folders that hold pictures; `above` are the folders on the way to this one."""
-    real = folder.resolve()
-    if real in above:
-        return
-    with os.scandir(folder) as entries:
-        kept = [entry for entry in entries if not is_litter(entry.name)]
-    if any(Path(entry.name).suffix.lower() in SUFFIXES and not entry.is_dir() for entry in kept):
-        yield folder
-    for entry in kept:
-        if entry.is_dir():
-            yield from _folders_of_pictures(folder / entry.name, (*above, real))
-
-
-class FolderTracklets:
-    """Folders of pictures as `data.Tracklets`; files are opened when their frames are read."""
-
-    def __init__(self, root: Path, folders: list[Path]):
-        self.frames = [_list_frames(folder) for folder in folders]
-        labels = [_labels(folder) for folder in folders]
-        self.pids, self.camids = (np.array(values, np.int64) for values in zip(*labels, strict=True))
-        names = [folder.relative_to(root).as_posix() for folder in folders]
-        self.tracklet_ids = np.array([root.name if name == "." else name for name in names])
-        self.num_frames = np.array([len(frames) for frames in self.frames])
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """Decode frames: uint8 RGB `frame_numbers.shape + [H, W, 3]`, all resized to the first one's size."""
-        unique, where = np.unique(frame_numbers, return_inverse=True)
-        frames = data.decode_frames(
-            [_read(self.frames[row][number]) for number in unique], str(self.frames[row][0].parent)
-        )
-        return frames[where.reshape(frame_numbers.shape)]
-
-
-def _read(path: Path) -> bytes:
-    """Return the content of a picture file, checked to be a whole picture."""
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    problem = fault(encoded)
-    if problem:
-        raise InputError(f"{path} {problem}; repair or remove it")
-    return encoded
-
-
-def _labels(folder: Path) -> tuple[int, int]:
-    """Return identity and camera of a folder `<pid>/c<camid>_<name>`, 0 and 0 for any other name."""
-    found = _CAMERA.fullmatch(folder.name)
-    person = folder.parent.name
-    if not found or not person.isdigit():
-        return 0, 0
-    return int(person), int(found[1])
-
-
-def _list_frames(folder: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of their frame numbers, or of their names without numbers."""
-    frames = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not is_litter(path.name)]
-    return sorted(frames, key=lambda path: frame_order(path.name))
-
-
-def _number(path: Path) -> int:
-    """Return the last number in a file's name."""
-    found = _NUMBER.findall(path.stem)
-    return int(found[-1]) if found else UNKNOWN

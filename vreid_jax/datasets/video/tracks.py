@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from vreid_jax.datasets.video.box_linking import Box, link
+from vreid_jax.datasets.video.box_linking import Box
+from vreid_jax.datasets.video.track_file import read_tracks
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_folder
+from vreid_jax.files import atomic_folder, check_readable, given_path
 
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
+_MOST_FPS = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,61 +29,6 @@ class Summary:
     tracklets: int
     frames: int
     left_out: int  # tracks that are too short
-
-
-def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
-    """Read `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
-
-    If every id is -1, the boxes are detections and are linked into tracks (see `box_linking.link`).
-
-    Raises:
-      InputError: the file is missing, a line is malformed (its number is named), only some boxes have ids, or there is no
-        box at all.
-    """
-    if not 0 < min_iou <= 1 or max_gap < 0:
-        raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
-    path = Path(path)
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise InputError(f"the tracks {path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the tracks {path} are not text: lines are frame,id,x,y,w,h,confidence,-1,-1,-1") from error
-    boxes, seen = [], set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        box, ignored = _parse(line, f"{path}, line {number}")
-        if box.track != -1 and (box.frame, box.track) in seen:
-            raise InputError(f"{path}, line {number}: track {box.track} has a second box in frame {box.frame}")
-        seen.add((box.frame, box.track))
-        if not ignored:
-            boxes.append(box)
-    if not boxes:
-        raise InputError(f"{path} has no boxes: lines are frame,id,x,y,w,h,confidence,-1,-1,-1")
-    without = sum(box.track == -1 for box in boxes)
-    if without == len(boxes):
-        return link(boxes, min_iou, max_gap)
-    if without:
-        raise InputError(f"{path}: {without} of {len(boxes)} boxes have no id (-1); give all of them one, or none")
-    return boxes
-
-
-def _parse(line: str, where: str) -> tuple[Box, bool]:
-    try:
-        values = [float(v) for v in line.split(",")]
-    except ValueError:
-        values = []
-    if len(values) < 6 or not np.isfinite(values[:6]).all():
-        raise InputError(f"{where}: expected frame,id,x,y,w,h,confidence,-1,-1,-1 and found {line.strip()!r}")
-    frame, track, left, top, width, height = values[:6]
-    if frame < 1 or frame % 1 or (track != -1 and (track < 1 or track % 1)):
-        raise InputError(
-            f"{where}: frame and id must be whole numbers from 1 (id -1: a detection), found {frame:g} and {track:g}"
-        )
-    if width <= 0 or height <= 0:
-        raise InputError(f"{where}: width and height of a box must be positive, found {width:g} and {height:g}")
-    return Box(int(frame), int(track), left, top, width, height), len(values) > 6 and values[6] == 0
 
 
 def clip_box(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
@@ -123,7 +70,7 @@ def cut_tracklets(
     Raises:
       InputError: an input cannot be used; `out` is then unchanged.
     """
-    out = Path(out)
+    out = given_path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not an empty folder: name another one, or remove it")
     if min_length < 2:
@@ -165,16 +112,19 @@ def cut_tracks(
 
 
 def read_fps(video: str | os.PathLike) -> float:
-    """Return the frames per second that a video states, 0 if it states none."""
+    """Return the frames per second that a video states, 0 if it states none or nonsense."""
     with _opened(video) as (reader, _):
-        return float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+        return fps if 0 < fps < _MOST_FPS else 0.0
 
 
 @contextlib.contextmanager
 def _opened(video: str | os.PathLike) -> Iterator[tuple[cv2.VideoCapture, np.ndarray]]:
     """Yield a video's reader and its first frame, which is read already."""
-    if not Path(video).is_file():
+    video = given_path(video)
+    if not video.exists():
         raise InputError(f"the video {video} does not exist")
+    check_readable(video)
     reader = cv2.VideoCapture(os.fspath(video))
     try:
         readable, first = reader.read() if reader.isOpened() else (False, None)

@@ -1,0 +1,86 @@
+"""Files of tracks or detections in the format of MOTChallenge, read into boxes."""
+
+import os
+import re
+from pathlib import Path
+
+from vreid_jax.datasets.video.box_linking import Box, link
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path, read_regular
+
+_LINE = "frame,id,x,y,w,h,confidence,-1,-1,-1"
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)  # `float` takes 1_0, nan and ² besides
+_LARGEST = 2**53 - 1  # up to here every whole number is a float of its own
+_FARTHEST = 1e9  # pixels
+
+
+def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
+    """Read `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
+
+    If every id is -1, the boxes are detections and are linked into tracks (see `box_linking.link`).
+
+    Raises:
+      InputError: the file is missing, a line is malformed (its number is named), only some boxes have ids, or there is no
+        box at all.
+    """
+    if not 0 < min_iou <= 1 or max_gap < 0:
+        raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
+    path = given_path(path)
+    boxes, seen = [], set()
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        box, ignored = _parse(line, f"{path}, line {number}")
+        if box.track != -1 and (box.frame, box.track) in seen:
+            raise InputError(f"{path}, line {number}: track {box.track} has a second box in frame {box.frame}")
+        seen.add((box.frame, box.track))
+        if not ignored:
+            boxes.append(box)
+    if not boxes:
+        raise InputError(f"{path} has no boxes: lines are {_LINE}")
+    without = sum(box.track == -1 for box in boxes)
+    if without == len(boxes):
+        return link(boxes, min_iou, max_gap)
+    if without:
+        raise InputError(f"{path}: {without} of {len(boxes)} boxes have no id (-1); give all of them one, or none")
+    return boxes
+
+
+def _text(path: Path) -> str:
+    try:
+        content = read_regular(path)
+    except InputError as error:
+        raise InputError(f"the tracks {error}") from error
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"the tracks {path} are UTF-16 text: save them as UTF-8, lines {_LINE}")
+    try:
+        return content.decode("utf-8-sig")  # some editors begin a UTF-8 file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise InputError(f"the tracks {path} are not text: lines are {_LINE}") from error
+
+
+def _parse(line: str, where: str) -> tuple[Box, bool]:
+    """Return the box of a line, and whether it is to be ignored."""
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) < 6 or not all(map(_NUMBER.fullmatch, fields)):
+        raise InputError(f"{where}: expected {_LINE} and found {_shortened(line)}")
+    values = [float(field) for field in fields]
+    frame, track, left, top, width, height = values[:6]
+    if not _counts(frame) or not (track == -1 or _counts(track)):
+        raise InputError(
+            f"{where}: frame and id must be whole numbers from 1 and below 2**53 (id -1: a detection), found {frame:g} and "
+            f"{track:g}"
+        )
+    if width <= 0 or height <= 0:
+        raise InputError(f"{where}: width and height of a box must be positive, found {width:g} and {height:g}")
+    if max(map(abs, (left, top, width, height))) > _FARTHEST:
+        raise InputError(f"{where}: a box is in pixels, found {left:g}, {top:g}, {width:g}, {height:g}")
+    return Box(int(frame), int(track), left, top, width, height), len(values) > 6 and values[6] == 0
+
+
+def _counts(value: float) -> bool:
+    return 1 <= value <= _LARGEST and value % 1 == 0
+
+
+def _shortened(line: str) -> str:
+    return repr(line.strip() if len(line) < 100 else f"{line.strip()[:100]}…")
