@@ -27,7 +27,7 @@ USES = f"{INFERENCE} inference"
 ROOMS = {
     "errors": "",
     "files": "errors",
-    "settings": "errors",
+    "settings": "errors files",
     "datasets": "errors files",
     "runtime": "errors files",
     "config": "errors files settings runtime datasets.catalog losses.terms",

@@ -11,12 +11,12 @@ import numbers
 import re
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
 
 Group = Mapping[str, Any] | ConfigDict
 Number = float | int
@@ -62,8 +62,8 @@ def _is_pattern(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     try:
-        Path(text).expanduser().exists()
-    except (OSError, RuntimeError):  # a name that is too long, a loop of links, ~ before no user
+        given_path(text)
+    except InputError:
         return False
     return True
 
@@ -123,7 +123,10 @@ SEED = Rule(lambda x: _is_whole(x) and 0 <= x < 2**32, "it must be at least 0 an
 
 Pattern = Annotated[str, Rule(_is_pattern, "it must be a regular expression")]
 FilePath = Annotated[
-    str, Rule(_is_path, "it must be a path that can be: short enough, without loops, ~ only before the name of a user")
+    str,
+    Rule(
+        _is_path, "it must be a path where something can be: short enough, without loops of links, ~ only before a user"
+    ),
 ]
 
 

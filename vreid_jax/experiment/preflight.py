@@ -42,7 +42,9 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     variables = setup.abstract_variables
     module = setup.network.module
     if setup.system.similarity:
-        check_arguments(setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery"))
+        check_arguments(
+            setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery")
+        )
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
