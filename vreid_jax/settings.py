@@ -215,6 +215,11 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python does not write whole numbers of thousands of digits
         return "a number of thousands of digits"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return a text as messages show it, without quotes."""
     text = " ".join(text.splitlines())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
@@ -275,6 +280,7 @@ class Settings:
         for name, kind in field_types(cls).items():
             if name in values:
                 found[name] = _read(values[name], kind, f"{where}.{name}")
+                check(found[name], kind, f"{where}.{name}")
             elif name not in defaults:
                 raise InputError(
                     f"{where}.{name} is missing: the configuration was written by another version of vreid_jax"

@@ -1,5 +1,6 @@
 """Configurations: fields of any kind, the text of `--config`, its file, the fields of models, and of an adaptation."""
 
+import contextlib
 import dataclasses
 import math
 import random
@@ -42,7 +43,13 @@ def readers(toy: ConfigDict) -> list[Reader]:
         Reader(
             "config.json", _write_json, _change_json, lambda folder, given: _parse(folder, read_config(folder)), share=2
         ),
-        Reader("adaptation", _nothing, _adaptation, lambda folder, fields: AdaptationSettings(**fields), share=1),
+        Reader(
+            "adaptation",
+            _nothing,
+            _adaptation,
+            lambda folder, fields: AdaptationSettings.parse(fields, "adaptation"),
+            share=1,
+        ),
         Reader("network", _nothing, _network, _shapes, share=0.15),
     ]
 
@@ -74,7 +81,8 @@ def _fields(toy: ConfigDict | None):
                     continue
                 like = group[last]
                 value = changes.value(rng, like.to_dict() if isinstance(like, ConfigDict) else like)
-                group[last] = tuple(value) if isinstance(value, list) and rng.random() < 0.5 else value
+                with contextlib.suppress(ValueError, TypeError):  # a ConfigDict does not hold every name and value
+                    group[last] = tuple(value) if isinstance(value, list) and rng.random() < 0.5 else value
                 done.append(f"{above}.{last} = {str(value)[:60]!r}")
         return f"{config.get('system')}: {'; '.join(done)}", config
 

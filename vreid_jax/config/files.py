@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import field_names, literal, nearest, unknown_field
 from vreid_jax.errors import InputError
-from vreid_jax.settings import plain
+from vreid_jax.settings import plain, shortened, shown
 
 _CONFIG_FLAGS = ("--config", "-config")
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
@@ -65,7 +65,7 @@ def config_path(name: str) -> str:
     if name in shipped:
         return str(shipped[name])
     hint = nearest(Path(name).stem, shipped, "the library comes with")
-    raise InputError(f"there is no configuration file {name}{hint}")
+    raise InputError(f"there is no configuration file {shortened(name)}{hint}")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -107,10 +107,10 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
         key, _, text = assignment.partition("=")
         value = fields[SHORT_NAMES.get(key, key)] = literal(text)
         if isinstance(value, str) and "," in value:
-            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is not key=value")
+            raise InputError(f"{shown(value.partition(',')[2])} behind the configuration is not key=value")
     dataset, comma, rest = dataset.partition(",")
     if comma:
-        raise InputError(f"{rest!r} behind the configuration is not key=value")
+        raise InputError(f"{shown(rest)} behind the configuration is not key=value")
     return dataset, fields
 
 
@@ -122,7 +122,7 @@ def pop_clip_length(changes: dict[str, Any], default: int) -> int:
     """
     length = changes.pop("clip_length", default)
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise InputError(f"clip_length is {length!r}; it is a number of frames, at least 1")
+        raise InputError(f"clip_length is {shown(length)}; it is a number of frames, at least 1")
     return length
 
 

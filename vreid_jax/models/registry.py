@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
-from vreid_jax.settings import BELOW_ONE, NOT_NEGATIVE, check, field_types, from_to
+from vreid_jax.settings import BELOW_ONE, NOT_NEGATIVE, check, field_types, from_to, one_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,6 +51,7 @@ _Blocks = Annotated[int, from_to(1, 100)]
 Stages = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
 StemLength = Annotated[int, from_to(0, 99)]
 Dropout = Annotated[float, BELOW_ONE]
+Dtype = Annotated[str, one_of(("float32", "bfloat16", "float16"))]  # of the computation
 
 _ENTRIES: dict[str, Entry] = {}
 

@@ -16,7 +16,7 @@ from vreid_jax.models.layers.non_local import NonLocal
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
 from vreid_jax.models.layers.space_time import KINDS, space_time
 from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
-from vreid_jax.models.registry import Size, Stages, StemLength, register
+from vreid_jax.models.registry import Dtype, Size, Stages, StemLength, register
 
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
@@ -73,7 +73,7 @@ class ResNet(nn.Module):
     m3d_scale: float = 0.0
     ral: str = ""
     released: bool = False
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

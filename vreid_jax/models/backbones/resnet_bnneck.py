@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from vreid_jax.models.backbones.resnet import ResNet
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.registry import Classes, Size, Stages, register
+from vreid_jax.models.registry import Classes, Dtype, Size, Stages, register
 
 
 class Neck(nn.Module):
@@ -45,7 +45,7 @@ class ResNetBNNeck(nn.Module):
     stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

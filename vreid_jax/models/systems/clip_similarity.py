@@ -13,7 +13,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones.inception_i3d import HALF
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
 from vreid_jax.models.layers.norm import l2_normalize
-from vreid_jax.models.registry import Classes, Dropout, Size
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size
 
 STAGES = ("features", "similarity")
 KINDS = ("learned", "top_t", "average")
@@ -42,7 +42,7 @@ class ClipSimilarity(nn.Module):
     clip_length: Size = 4
     hidden: tuple[Size, ...] = (1024, 1024)
     dropout: Dropout = 0.5
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     def setup(self) -> None:
         """Make the submodules."""

@@ -16,7 +16,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import BottleneckHead
 from vreid_jax.models.layers.non_local import attention_logits
 from vreid_jax.models.layers.temporal_pooling import LastState, TemporalAttention
-from vreid_jax.models.registry import Classes, Dropout, Size, Stages, StemLength
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages, StemLength
 
 ON_CLIPS = {"separable": "resnet50_separable", "inflated": "resnet3d_50"}
 ON_FRAMES = ("average", "attention", "rnn")
@@ -49,7 +49,7 @@ class NonLocal3D(nn.Module):
     attention_size: Size = 256
     lstm_size: Size = 512
     dropout: Dropout = 0.5
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

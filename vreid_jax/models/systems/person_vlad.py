@@ -18,7 +18,7 @@ from vreid_jax.models.layers.kmeans import kmeans
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
 from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
-from vreid_jax.models.registry import Classes, Size
+from vreid_jax.models.registry import Classes, Dtype, Size
 
 AGGREGATIONS = ("vlad", "average", "max")
 CLASSIFIERS = ("c3d", "feature")
@@ -69,7 +69,7 @@ class PersonVLAD(nn.Module):
     classifiers: tuple[str, ...] = ()
     kmeans_before: str = "parts"
     kmeans_batches: Size = 100
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(

@@ -18,7 +18,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones import frames
 from vreid_jax.models.layers.heads import BatchNormNeck
 from vreid_jax.models.layers.temporal_pooling import LastState, TemporalAttention
-from vreid_jax.models.registry import Classes, Size
+from vreid_jax.models.registry import Classes, Dtype, Size
 
 POOLINGS = ("average", "attention", "rnn")
 
@@ -45,7 +45,7 @@ class StrongBaseline(nn.Module):
     attention_size: Size = 256
     lstm_size: Size = 512
     losses_behind: bool = False
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:

@@ -18,7 +18,7 @@ from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.inflation import inflate
 from vreid_jax.models.layers.norm import l2_normalize
-from vreid_jax.models.registry import Classes, Dropout, Size, Stages
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages
 
 STREAMS = ("spatial", "temporal")
 
@@ -69,7 +69,7 @@ class TwoStreamM3D(nn.Module):
     feature_size: Size = 128
     lstm_size: Size = 512
     dropout: Dropout = 0.5
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact
