@@ -266,8 +266,8 @@ class Settings:
             check(getattr(self, name), kind, name)
 
     @classmethod
-    def parse(cls: type[T], values: Group, where: str) -> T:
-        """Read the settings from a group of a configuration; `where` is its dotted name.
+    def parse(cls: type[T], values: Any, where: str) -> T:
+        """Read the settings from a group of a configuration, or whatever stands there; `where` is its dotted name.
 
         A field with a default may be missing: configurations of before it was there keep their meaning.
 

@@ -209,8 +209,12 @@ def test_an_unreadable_frame_is_an_error_or_is_skipped_and_counted(tracklets, tm
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(lambda p: p.symlink_to("gone.jpg"), "No such file or directory"), (lambda p: p.mkdir(), "Is a directory")],
-    ids=["link", "folder"],
+    [
+        (lambda p: p.symlink_to("gone.jpg"), "No such file or directory"),
+        (lambda p: p.mkdir(), "Is a directory"),
+        (os.mkfifo, "it is not a regular file but a pipe or a device"),
+    ],
+    ids=["link", "folder", "pipe"],
 )
 def test_a_frame_that_is_no_file_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path, spoil, words):
     spoil(tracklets / "train" / "0001" / "c1_a" / "9.jpg")

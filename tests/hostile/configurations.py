@@ -37,7 +37,7 @@ def readers(toy: ConfigDict) -> list[Reader]:
     """Return the readers of configurations; `toy` is a run of the toy system whose dataset is built."""
     return [
         Reader("settings", _nothing, _fields(None), _parse, share=4),
-        Reader("preflight", _nothing, _fields(toy), lambda folder, config: _preflight(folder, config), share=1.5),
+        Reader("preflight", _nothing, _fields(toy), _preflight, share=1.5),
         Reader("argument", _nothing, _argument, lambda folder, text: _parse(folder, from_file(text)), share=2),
         Reader("config file", _write_file, _change_file, _read_file, share=0.5),
         Reader(

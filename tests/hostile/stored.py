@@ -11,21 +11,26 @@ from ml_collections import ConfigDict
 
 from hostile import changes
 from hostile.judge import Another, Reader
-from vreid_jax import inference, models
+from vreid_jax import data, datasets, evaluation, inference, models
+from vreid_jax.inference.convert import card_of
 from vreid_jax.report.stored import read_run, stored_distances
 from vreid_jax.search import gallery
+from vreid_jax.search.ranked import decision
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
 from vreid_jax.training.position import Position
 from vreid_jax.training.state import TrainState
 
 _SCORES = {"num_queries": 4, "num_valid_queries": 4, "num_gallery": 9, "mAP": 0.5, "mAP_trapezoid": 0.5, "rank1": 0.5, "rank5": 1.0, "rank10": 1.0, "rank20": 1.0, "cmc": [0.5, 1.0]}  # fmt: skip
 _RESULTS = {"system": "toy", "dataset": "walkers", "split": 0, "seed": 0, "step": 8, "protocols": {"walkers": _SCORES}, "streams": {"spatial": {"walkers": _SCORES}}, "baselines": {"untrained": {"walkers": _SCORES}}, "metric": "euclidean", "skipped_frames": 0, "invalid_queries": 0}  # fmt: skip
-_OPEN_SET = {"quantile": 0.01, "thresholds": {"0.01": 0.4}}
+_OPEN_SET = {"protocol": "walkers", "metric": "euclidean", "false_accept_rate": [0.01, 0.1], "threshold": [0.4, 0.8], "true_accept_rate": [0.5, 0.9]}  # fmt: skip
 
 
 def readers(toy: ConfigDict) -> list[Reader]:
     """Return the readers of the library's own files; `toy` is a configuration of the toy system."""
     model = _model(toy)
+    builder = datasets.load_builder("walkers/tiny", toy.data.data_dir, progress=False)
+    test = evaluation.make_test_set(*(data.TrackletSource(builder, split, False) for split in ("query", "gallery")))
+    ids = test.tracklets.tracklet_ids
 
     def write_run(folder: Path) -> None:
         (folder / "config.json").write_text(toy.to_json())
@@ -35,8 +40,8 @@ def readers(toy: ConfigDict) -> list[Reader]:
         )
         (folder / "features").mkdir()
         for stream in toy.evaluation.streams:
-            ids = np.array([f"tracklet{n}" for n in range(6)])
-            np.savez(folder / "features" / f"{stream}.npz", tracklet_ids=ids, features=np.ones((6, 4), np.float32))
+            values = np.random.default_rng(0).normal(size=(len(ids), 4)).astype(np.float32)
+            np.savez(folder / "features" / f"{stream}.npz", tracklet_ids=ids, features=values)
 
     def write_workdir(folder: Path) -> None:
         write_run(folder)
@@ -49,13 +54,17 @@ def readers(toy: ConfigDict) -> list[Reader]:
         checkpoints.wait()
         checkpoints.close()
 
+    def write_model(folder: Path) -> None:
+        inference.save(model, folder / "m.safetensors")
+
     return [
         Reader("results.json", write_run, _change_json("results.json"), lambda folder, _: read_run(folder).results, share=1),
         Reader("metrics.jsonl", write_run, _change_lines, lambda folder, _: read_run(folder).metrics, share=0.5),
-        Reader("features", write_run, _change_features, _read_features, exact=True, share=1),
+        Reader("features", write_run, _change_features, _read_features(test), exact=True, share=1),
         Reader("checkpoint", write_workdir, _change_below("checkpoints"), _read_checkpoint, exact=True, share=1.5),
         Reader("workdir", write_workdir, _change_workdir, lambda folder, _: _of_model(inference.load(folder)), share=1),
-        Reader("model file", lambda folder: inference.save(model, folder / "m.safetensors"), _change_model, _read_model, exact=True, share=2),
+        Reader("model file", write_model, _change_model, _read_model, exact=True, share=2),
+        Reader("model card", write_model, _change_model, lambda folder, _: card_of(folder / "m.safetensors"), share=1),
         Reader("gallery", _write_gallery, _change_gallery, _read_gallery, exact=True, share=2),
     ]  # fmt: skip
 
@@ -71,7 +80,15 @@ def _model(toy: ConfigDict) -> inference.Model:
     shapes = dict(jax.eval_shape(module.init, jax.random.key(0), clips))
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: rng.uniform(0.05, 0.3, x.shape).astype(np.float32), shapes)
-    return inference.Model(toy.model.name, fields, toy, variables, entry.mean, entry.std, {"licence": "MIT", "step": 8})
+    return inference.Model(
+        toy.model.name,
+        fields,
+        toy,
+        variables,
+        entry.mean,
+        entry.std,
+        {"licence": "MIT", "step": 8, "dataset": "walkers", "scores": {"walkers": _SCORES}, "open_set": _OPEN_SET},
+    )
 
 
 def _of_model(model: inference.Model) -> dict[str, Any]:
@@ -122,16 +139,17 @@ def _change_features(rng: random.Random, folder: Path) -> tuple[str, None]:
     if rng.random() < 0.7:
         return changes.file_content(rng, file) if rng.random() < 0.8 else changes.place(rng, file), None
     table = dict(np.load(file))
+    rows = len(table["features"])
     kind = rng.choice(("object", "shape", "text", "nan", "missing", "complex"))
     if kind == "missing":
         del table[rng.choice(sorted(table))]
     else:
         table["features"] = {
-            "object": lambda: np.array([_Touch(folder / "executed")] * 6, object),
-            "shape": lambda: np.ones((6, 4, 2, 2), np.float32),
-            "text": lambda: np.array(["a"] * 6),
-            "nan": lambda: np.full((6, 4), np.nan, np.float32),
-            "complex": lambda: np.ones((6, 4), np.complex64),
+            "object": lambda: np.array([_Touch(folder / "executed")] * rows, object),
+            "shape": lambda: np.ones((rows, 4, 2, 2), np.float32),
+            "text": lambda: np.array(["a"] * rows),
+            "nan": lambda: np.full((rows, 4), np.nan, np.float32),
+            "complex": lambda: np.ones((rows, 4), np.complex64),
         }[kind]()
     np.savez(file, **table)
     return Another(f"{file.name}: {kind}"), None
@@ -147,12 +165,12 @@ class _Touch:
         return Path.touch, (self._path,)
 
 
-def _read_features(folder: Path, given: None) -> Any:
-    class Test:
-        tracklets = type("Tracklets", (), {"tracklet_ids": np.array([f"tracklet{n}" for n in range(6)])})
+def _read_features(test: evaluation.TestSet):
+    def read(folder: Path, given: None) -> Any:
+        distances: Any = stored_distances(read_run(folder), test)
+        return np.asarray(distances(np.arange(2), np.arange(len(test.tracklets))))
 
-    distances: Any = stored_distances(read_run(folder), Test())  # pyright: ignore[reportArgumentType] # it reads names
-    return np.asarray(distances(np.arange(2), np.arange(6)))
+    return read
 
 
 def _read_checkpoint(folder: Path, given: None) -> Any:
@@ -207,7 +225,7 @@ def _write_gallery(folder: Path) -> None:
         "first_frame": range(count), "last_frame": range(4, count + 4), "start_seconds": np.linspace(0, 1, count),
         "end_seconds": np.linspace(1, 2, count),
     }  # fmt: skip
-    about = {"fingerprint": "0123456789abcdef", "model": "toy", "metric": "euclidean", "input": "/pictures", "dataset": "walkers", "open_set": None, "measured_on": None}  # fmt: skip
+    about = {"fingerprint": "0123456789abcdef", "model": "toy", "metric": "euclidean", "input": "/pictures", "dataset": "walkers", "open_set": _OPEN_SET, "measured_on": "/pictures"}  # fmt: skip
     vectors = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
     table = gallery.make_table(vectors, columns, about)
     with gallery.pyarrow().parquet.ParquetWriter(
@@ -247,4 +265,5 @@ def _change_gallery(rng: random.Random, folder: Path) -> tuple[str, None]:
 
 def _read_gallery(folder: Path, given: None) -> Any:
     read = gallery.open_gallery(folder / "g.parquet")
+    decision(read.about, 0.05)
     return {"vectors": read.vectors, "columns": {name: values.tolist() for name, values in read.columns.items()}}

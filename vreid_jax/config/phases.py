@@ -16,7 +16,6 @@ from vreid_jax.settings import (
     POSITIVE,
     PROBABILITY,
     SCALE,
-    Group,
     Number,
     Pattern,
     Rule,
@@ -171,7 +170,7 @@ class Phase(Settings):
     accumulation_steps: Annotated[int, AT_LEAST_ONE]
 
     @classmethod
-    def parse(cls, values: Group, where: str = "phase") -> "Phase":
+    def parse(cls, values: Any, where: str = "phase") -> "Phase":
         """Read a phase from its configuration; see `Settings.parse`."""
         terms = parse_terms(group(values, where).get("losses"), f"{where}.losses")
         return super().parse({**values, "losses": terms}, where)

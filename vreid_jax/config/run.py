@@ -16,7 +16,6 @@ from vreid_jax.settings import (
     POSITIVE,
     SEED,
     FilePath,
-    Group,
     Number,
     Pattern,
     Rule,
@@ -84,7 +83,7 @@ class Evaluation(Settings):
     shuffle_frames: bool
 
     @classmethod
-    def parse(cls, values: Group, where: str = "config.evaluation") -> "Evaluation":
+    def parse(cls, values: Any, where: str = "config.evaluation") -> "Evaluation":
         """Read the settings of an evaluation; see `Settings.parse`."""
         return super().parse(values, where)
 
@@ -101,7 +100,7 @@ class Evaluation(Settings):
         return other + ("-shuffled" if self.shuffle_frames else "")
 
 
-def parse_streams(evaluation: Group, where: str = "config.evaluation") -> dict[str, Stream]:
+def parse_streams(evaluation: Any, where: str = "config.evaluation") -> dict[str, Stream]:
     """Read the evaluation streams of `config.evaluation`, by name."""
     streams = group(group(evaluation, where).get("streams"), f"{where}.streams")
     return {name: Stream.parse(stream, f"{where}.streams.{name}") for name, stream in streams.items()}
