@@ -80,6 +80,12 @@ def test_what_is_not_of_its_type_is_named_by_its_place(value, kind, words):
     assert len(str(error.value)) < 400
 
 
+def test_a_refusal_is_one_line_that_ends_in_what_to_do():
+    said = str(InputError(f"{'a' * 9000}\nb; remove it"))
+    assert said.endswith("a b; remove it")
+    assert len(said) < 2000
+
+
 def test_a_value_is_shown_on_one_line():
     assert shown(np.zeros((2, 2))) == "array([[0., 0.],        [0., 0.]])"
     assert shown(10**5000) == "a number of thousands of digits"

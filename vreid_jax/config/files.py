@@ -46,8 +46,7 @@ def from_file(name: str) -> ConfigDict:
     except (Exception, SystemExit) as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"{path} line {line} is not a configuration: {what}") from error
+        raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         raise InputError(f"get_config of {path} returns a {type(config).__name__}; it must return a ConfigDict")
     return config

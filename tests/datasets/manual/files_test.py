@@ -175,7 +175,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 @pytest.mark.parametrize("root", ["~nouser/data", "a" * 300, "a\0b"])
 def test_a_path_that_cannot_be_is_refused(root):
-    with pytest.raises(InputError, match="the path .* (names a user|cannot be used)"):
+    with pytest.raises(InputError, match=r"the path .* (names a user|cannot be used)"):
         ManualFiles(root)
 
 

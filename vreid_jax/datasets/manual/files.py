@@ -186,7 +186,7 @@ _UNREADABLE = (
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 _Names = tuple[Collection[str], Collection[str]]  # of folders, of files

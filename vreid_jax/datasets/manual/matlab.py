@@ -27,8 +27,7 @@ def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
     except InputError:
         raise
     except Exception as error:  # SciPy raises whatever a broken file makes it run into
-        said = " ".join(str(error).split())
-        raise InputError(f"{files.where(path)} is not a readable MATLAB file ({said}); fetch it again") from error
+        raise InputError(f"{files.where(path)} is not a readable MATLAB file ({error}); fetch it again") from error
     names = sorted(name for name in content if not name.startswith("__"))
     if key not in names:
         raise InputError(
