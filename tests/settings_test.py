@@ -12,7 +12,6 @@ import pytest
 from vreid_jax import models
 from vreid_jax.adaptation.settings import AdaptationSettings
 from vreid_jax.config import from_file
-from vreid_jax.config.files import read_config
 from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.settings import (
@@ -202,13 +201,6 @@ def test_adaptation_follows_the_same_rules():
     ):
         with pytest.raises(InputError, match=words):
             AdaptationSettings.parse(fields, "adaptation")
-
-
-@pytest.mark.parametrize("content", ["null", "[]", "3", '{"seed": 1}', "[" * 100_000, "", '{"a.b": 1}', "\ufeff{}"])
-def test_a_damaged_config_json_is_one_sentence(content, tmp_path):
-    (tmp_path / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"config.json is not the configuration of a run \(.*\): it is damaged"):
-        read_config(tmp_path)
 
 
 def test_a_configuration_file_that_exits_is_one_sentence(tmp_path):

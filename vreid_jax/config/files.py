@@ -148,8 +148,6 @@ def read_config(workdir: Path) -> ConfigDict:
     Raises:
       InputError: when the folder holds no run, or its `config.json` is damaged.
     """
-    from vreid_jax.config.run import parse_run  # imports JAX, which a command sets up first
-
     file = workdir / "config.json"
     if not file.is_file():
         raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
@@ -157,10 +155,8 @@ def read_config(workdir: Path) -> ConfigDict:
         stored = json.loads(file.read_text())
         if not isinstance(stored, dict):
             raise ValueError(f"it holds {type(stored).__name__} instead of an object")
-        config = ConfigDict(plain(stored)).lock()
-        parse_run(config)
-        return config
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        return ConfigDict(plain(stored)).lock()
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(
             f"{file} is not the configuration of a run ({error}): it is damaged, or was not written by a run"
         ) from error
