@@ -88,7 +88,7 @@ class Court:
     def _judged(self, reader: Reader, copy: Path, done: str, given: Any) -> Outcome:
         before = _content(copy)
         try:
-            with _limits():
+            with _elsewhere(self._folder), _limits():
                 value = reader.read(copy, given)
         except InputError as error:
             kind, said = _refusal(str(error))
@@ -122,6 +122,19 @@ def _place(error: BaseException) -> str:
             found = f" ({'/'.join(Path(file).parts[-2:])}:{trace.tb_lineno})"
         trace = trace.tb_next
     return found
+
+
+@contextlib.contextmanager
+def _elsewhere(folder: Path) -> Iterator[None]:
+    """Make a folder, far below `folder`, the current one: a relative path may be where datasets are built."""
+    scratch = folder / "scratch"
+    deep = scratch / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    try:
+        with contextlib.chdir(deep):
+            yield
+    finally:
+        shutil.rmtree(scratch)
 
 
 @contextlib.contextmanager
