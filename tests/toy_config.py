@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config import default, evaluation_stream, finish, parse_argument, phase
+from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.norm import BatchNorm
@@ -33,11 +34,13 @@ class ToyStream(nn.Module):
 
 class ToyTwoStream(nn.Module):
     num_classes: int = 0
-    dropout: float = 0.5
-    width: int = 4
+    dropout: registry.Dropout = 0.5
+    width: registry.Size = 4
 
     @nn.compact
     def __call__(self, clips, train=False, stream=None):
+        if stream not in (None, "spatial", "temporal"):
+            raise InputError(f"stream is {stream!r}, expected spatial or temporal, or None for both")
         outputs = {}
         for name in ("spatial", "temporal"):
             if stream in (None, name):

@@ -5,7 +5,6 @@ from what another still writes by a lock, and can be removed.
 """
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -13,7 +12,6 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import filelock
 
@@ -165,14 +163,6 @@ def read_regular(path: str | os.PathLike) -> bytes:
             return opened.read()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def parse_json(content: bytes | str) -> Any:
-    """Return the value that a JSON text states, or None where it is not JSON."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):  # the former also for bytes that are not text; the latter: `[[[[…`
-        return None
 
 
 def given_path(text: str | os.PathLike) -> Path:

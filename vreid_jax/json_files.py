@@ -43,6 +43,14 @@ def parse_json(content: str | bytes, shape: Any, name: str = "") -> Any:
     return value
 
 
+def json_or_none(content: str | bytes) -> Any:
+    """Return the value that a JSON text states, or None where it is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):  # the former also for bytes that are not text; the latter: `[[[[…`
+        return None
+
+
 def _wrong(value: Any, shape: Any, name: str) -> str:
     """Return what is wrong with the part `name` of a value; empty if nothing is."""
     if isinstance(shape, tuple):

@@ -154,7 +154,7 @@ def test_the_command_writes_a_model_and_its_card(monkeypatch, capsys, of_few_tra
     ("flags", "code", "said"),
     [
         (["--synthetic=walkers/tinny"], 2, "did you mean walkers/tiny"),
-        (["--rounds=0"], 2, "rounds is 0; it is a whole number of at least 1"),
+        (["--rounds=0"], 2, "rounds is 0; it must be at least 1"),
         (["--seed=-1"], 2, "seed is -1"),
         (["--out=adapted.bin"], 2, "must end in .safetensors"),
     ],

@@ -1,3 +1,4 @@
+import os
 import pickle
 import shutil
 import subprocess
@@ -209,13 +210,17 @@ def test_an_unreadable_frame_is_an_error_or_is_skipped_and_counted(tracklets, tm
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(lambda p: p.symlink_to("gone.jpg"), "No such file or directory"), (lambda p: p.mkdir(), "Is a directory")],
-    ids=["link", "folder"],
+    [
+        (lambda p: p.symlink_to("gone.jpg"), "No such file or directory"),
+        (lambda p: p.mkdir(), "Is a directory"),
+        (os.mkfifo, "it is not a regular file but a pipe or a device"),
+    ],
+    ids=["link", "folder", "pipe"],
 )
 def test_a_frame_that_is_no_file_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path, spoil, words):
     spoil(tracklets / "train" / "0001" / "c1_a" / "9.jpg")
     (tracklets / "train" / "0001" / "c1_a" / "loop").symlink_to("..")
-    with pytest.raises(InputError, match=rf"9.jpg cannot be read \({words}\); repair it, or set bad_frames=skip"):
+    with pytest.raises(InputError, match=rf"9.jpg cannot be read: {words}; repair it, or set bad_frames=skip"):
         _load(tracklets, tmp_path)
     assert _load(tracklets, tmp_path, bad_frames="skip").info.metadata["skipped_frames"] == 1
 

@@ -30,6 +30,10 @@ def _json(root, train=(1, 4), test=(2, 6)):
     (root / "splits_prid2011.json").write_text(json.dumps([halves] * 10))
 
 
+def _json_of(root, halves):
+    (root / "splits_prid2011.json").write_text(json.dumps([halves] * 10))
+
+
 def _pids(listing):
     assert {t.camid for t in listing.query} == {1}
     assert {t.camid for t in listing.gallery} == {2}
@@ -88,6 +92,10 @@ MULTI = "prid_2011/multi_shot"
         (lambda r: _json(r, train=(1, 2)), "a person occurs twice"),
         (lambda r: (r / "splits_prid2011.json").write_text("[]"), "must be a list of 10"),
         (lambda r: (r / "splits_prid2011.json").write_text("{"), "must be a list of 10"),
+        (lambda r: (r / "splits_prid2011.json").write_text("[" * 100_000), "must be a list of 10"),
+        (lambda r: _json_of(r, {"train": ["person_0001", 1], "test": ["person_0002"]}), "must be a list of 10"),
+        (lambda r: _json_of(r, {"train": [["person_0001"]], "test": ["person_0002"]}), "must be a list of 10"),
+        (lambda r: _json_of(r, {"train": [1], "test": ["person_0002"]}), "must be a list of 10"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_path(prid, spoil, message):

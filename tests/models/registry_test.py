@@ -104,9 +104,9 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 
 def test_a_size_below_one_is_named():
-    with pytest.raises(InputError, match="model 'person_vlad' has num_parts = 0; it must be at least 1"):
+    with pytest.raises(InputError, match="model 'person_vlad': num_parts is 0; it must be at least 1"):
         models.create("person_vlad", num_parts=0)
-    with pytest.raises(InputError, match="model 'nonlocal3d' has feature_size = -1"):
+    with pytest.raises(InputError, match="model 'nonlocal3d': feature_size is -1"):
         models.create("nonlocal3d", feature_size=-1)
 
 

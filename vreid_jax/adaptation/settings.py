@@ -6,18 +6,20 @@ from typing import Annotated
 from vreid_jax.config import phase
 from vreid_jax.config.phases import Augmentation, Clip, Phase
 from vreid_jax.errors import InputError
-from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Rule, Settings
+from vreid_jax.settings import (
+    AT_LEAST_ONE,
+    BELOW_ONE,
+    FROM_0_TO_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    Number,
+    Rule,
+    Settings,
+    at_least,
+)
 
-Number = float | int
-
-
-def _whole(least: int) -> Rule:
-    return Rule(lambda x: isinstance(x, int) and x >= least, f"it is a whole number of at least {least}")
-
-
-WHOLE_FROM_1, WHOLE_FROM_2, LEAST = _whole(1), _whole(2), _whole(6)
-SEED = Rule(lambda seed: isinstance(seed, int) and 0 <= seed < 2**32, "it must be at least 0 and below 2**32")
-SHARE = Rule(lambda x: isinstance(x, int | float) and 0 < x <= 0.5, "it is a share above 0 and at most 0.5")
+SHARE = Rule(lambda x: 0 < x <= 0.5, "it is a share above 0 and at most 0.5")
 
 AUGMENTATION = Augmentation(
     flip=0.5,
@@ -57,10 +59,10 @@ class AdaptationSettings(Settings):
     """
 
     seed: Annotated[int, SEED] = 0
-    rounds: Annotated[int, WHOLE_FROM_1] = 3
-    steps: Annotated[int, WHOLE_FROM_1] = 40
-    tracks_per_batch: Annotated[int, WHOLE_FROM_2] = 16
-    pieces: Annotated[int, WHOLE_FROM_2] = 4
+    rounds: Annotated[int, AT_LEAST_ONE] = 3
+    steps: Annotated[int, AT_LEAST_ONE] = 40
+    tracks_per_batch: Annotated[int, at_least(2)] = 16
+    pieces: Annotated[int, at_least(2)] = 4
     learning_rate: Annotated[Number, POSITIVE] = 5e-4
     weight_decay: Annotated[Number, NOT_NEGATIVE] = 0.01
     average: Annotated[Number, BELOW_ONE] = 0.95
@@ -68,10 +70,10 @@ class AdaptationSettings(Settings):
     synthetic_weight: Annotated[Number, NOT_NEGATIVE] = 1.0
     held_back: Annotated[Number, SHARE] = 0.2
     false_links: Annotated[Number, FROM_0_TO_1] = 0.02
-    least_tracks: Annotated[int, LEAST] = 12
-    least_frames: Annotated[int, WHOLE_FROM_2] = 8
-    most_tracks: Annotated[int, WHOLE_FROM_1] = 1000
-    least_overlap: Annotated[int, WHOLE_FROM_1] = 3
+    least_tracks: Annotated[int, at_least(6)] = 12
+    least_frames: Annotated[int, at_least(2)] = 8
+    most_tracks: Annotated[int, AT_LEAST_ONE] = 1000
+    least_overlap: Annotated[int, AT_LEAST_ONE] = 3
     augment: Augmentation = AUGMENTATION
 
     def __post_init__(self):

@@ -13,6 +13,7 @@ def check_patterns(phase: Phase, parameters: Iterable[str]) -> None:
     names = list(parameters)
     given = [("train", pattern) for pattern in phase.train]
     given += [("lr_multipliers", pattern) for pattern, _ in phase.lr_multipliers]
+    given += [("optimizer.no_decay", pattern) for pattern in phase.optimizer.no_decay]
     for field, pattern in given:
         if not matching(names, [pattern]):
             raise InputError(f"{field} names {pattern!r}, which matches no parameter of this model")

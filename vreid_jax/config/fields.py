@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError
+from vreid_jax.settings import shortened, shown
 
 
 def finish(config: ConfigDict, fields: dict[str, Any]) -> ConfigDict:
@@ -30,8 +31,10 @@ def set_field(config: ConfigDict, name: str, value: Any) -> None:
         raise InputError(unknown_field(name, known))
     try:
         config.update_from_flattened_dict({name: value})
-    except TypeError as error:
-        raise InputError(f"config.{name} = {value!r} is of the wrong type; its default is {known[name]!r}") from error
+    except (TypeError, ValueError) as error:  # the latter: the names of a group that cannot be names of fields
+        raise InputError(
+            f"config.{name} = {shown(value)} is of the wrong type; its default is {shown(known[name])}"
+        ) from error
 
 
 def unknown_field(name: str, known: Mapping[str, Any]) -> str:
@@ -39,8 +42,9 @@ def unknown_field(name: str, known: Mapping[str, Any]) -> str:
     tail = {field.rpartition(".")[2]: field for field in known}
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     close = close or [tail[last] for last in difflib.get_close_matches(name.rpartition(".")[2], tail, n=1, cutoff=0.6)]
-    hint = f"; did you mean config.{close[0]}?" if close else f"; known are {', '.join(sorted(known))}"
-    return f"there is no field config.{name}{hint}"
+    groups = sorted({field.partition(".")[0] for field in known})
+    hint = f"; did you mean config.{close[0]}?" if close else f"; fields and groups are {', '.join(groups)}"
+    return f"there is no field config.{shortened(name)}{hint}"
 
 
 def field_names(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
@@ -72,7 +76,7 @@ def literal(text: str) -> Any:
     """Return the Python value that a text is, or the text itself if it is not one."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last two: brackets without end
         return text
 
 

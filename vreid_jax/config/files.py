@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from vreid_jax.config.fields import field_names, literal, nearest, unknown_field
 from vreid_jax.errors import InputError
 from vreid_jax.json_files import read_json
-from vreid_jax.settings import plain
+from vreid_jax.settings import plain, shortened, shown
 
 _CONFIG_FLAGS = ("--config", "-config")
 _SPLIT = (int, str)
@@ -62,7 +62,7 @@ def from_file(name: str) -> ConfigDict:
         config = module.get_config(argument or None)
     except InputError:
         raise
-    except Exception as error:  # the file is a program of the user's
+    except (Exception, SystemExit) as error:  # the file is a program of the user's
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else 1)
         raise InputError(f"{path} line {line} is not a configuration: {type(error).__name__}: {error}") from error
@@ -83,7 +83,7 @@ def config_path(name: str) -> str:
     if name in shipped:
         return str(shipped[name])
     hint = nearest(Path(name).stem, shipped, "the library comes with")
-    raise InputError(f"there is no configuration file {name}{hint}")
+    raise InputError(f"there is no configuration file {shortened(name)}{hint}")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -125,10 +125,10 @@ def parse_argument(argument: str | None) -> tuple[str, dict[str, Any]]:
         key, _, text = assignment.partition("=")
         value = fields[SHORT_NAMES.get(key, key)] = literal(text)
         if isinstance(value, str) and "," in value:
-            raise InputError(f"{value.partition(',')[2]!r} behind the configuration is not key=value")
+            raise InputError(f"{shown(value.partition(',')[2])} behind the configuration is not key=value")
     dataset, comma, rest = dataset.partition(",")
     if comma:
-        raise InputError(f"{rest!r} behind the configuration is not key=value")
+        raise InputError(f"{shown(rest)} behind the configuration is not key=value")
     return dataset, fields
 
 
@@ -140,7 +140,7 @@ def pop_clip_length(changes: dict[str, Any], default: int) -> int:
     """
     length = changes.pop("clip_length", default)
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise InputError(f"clip_length is {length!r}; it is a number of frames, at least 1")
+        raise InputError(f"clip_length is {shown(length)}; it is a number of frames, at least 1")
     return length
 
 

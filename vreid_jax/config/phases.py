@@ -11,24 +11,22 @@ from vreid_jax.settings import (
     BELOW_ONE,
     FRACTION,
     FROM_0_TO_1,
+    LARGEST,
     NOT_NEGATIVE,
     POSITIVE,
     PROBABILITY,
     SCALE,
-    Group,
+    Number,
+    Pattern,
     Rule,
     Settings,
-    each,
+    from_to,
+    group,
 )
 
-Number = float | int
-
-
-def _is_multiplier(pair: Any) -> bool:
-    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and NOT_NEGATIVE.accepts(pair[1])
-
-
-JPEG_QUALITY = Rule(lambda x: isinstance(x, int | float) and 1 <= x <= 95, "it is a number from 1 to 95")
+JPEG_QUALITY = Rule(lambda x: 1 <= x <= 95, "it is a number from 1 to 95")
+FRAMES = from_to(1, 10_000)  # a clip is held in memory, and so are the positions of its frames
+MOST_FRAMES = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +34,17 @@ class Clip(Settings):
     """How clips are cut from a tracklet: see `data.sample_clip` in training, `data.split_clips` in evaluation."""
 
     kind: str
-    length: Annotated[int, AT_LEAST_ONE]
-    stride: Annotated[int, AT_LEAST_ONE]
+    length: Annotated[int, FRAMES]
+    stride: Annotated[int, FRAMES]
     num_clips: int
     corrupt: Annotated[int, NOT_NEGATIVE]
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.num_frames > MOST_FRAMES:
+            raise InputError(
+                f"num_clips is {self.num_clips}; with length = {self.length} it must leave at most {MOST_FRAMES:,} frames"
+            )
 
     @property
     def num_frames(self) -> int:
@@ -125,7 +130,7 @@ class Optimizer(Settings):
     b2: Annotated[Number, BELOW_ONE]
     eps: Annotated[Number, NOT_NEGATIVE]
     weight_decay: Annotated[Number, NOT_NEGATIVE]
-    no_decay: Annotated[tuple, each(Rule(lambda x: isinstance(x, str), ""), "it holds patterns of parameters")] = ()
+    no_decay: tuple[Pattern, ...] = ()
     ema: Annotated[Number, BELOW_ONE] = 0.0
 
 
@@ -134,7 +139,7 @@ class Schedule(Settings):
     """A learning-rate schedule; positions are fractions of the phase."""
 
     name: str
-    boundaries: Annotated[tuple, each(FRACTION, "they are fractions of the phase, from 0 to 1")]
+    boundaries: tuple[Annotated[Number, FRACTION], ...]
     factor: Annotated[Number, POSITIVE]
     start: Annotated[Number, FRACTION]
     final_factor: Annotated[Number, POSITIVE]
@@ -158,22 +163,16 @@ class Phase(Settings):
     losses: Mapping[str, Term]
     optimizer: Optimizer
     schedule: Schedule
-    train: tuple[str, ...]
-    lr_multipliers: Annotated[
-        tuple,
-        Rule(
-            lambda pairs: isinstance(pairs, tuple) and all(map(_is_multiplier, pairs)),
-            "it holds pairs (pattern, factor), as in (('.*/head/.*', 10.0),)",
-        ),
-    ]
+    train: tuple[Pattern, ...]
+    lr_multipliers: tuple[tuple[Pattern, Annotated[Number, NOT_NEGATIVE]], ...]
     total_epochs: Annotated[int, NOT_NEGATIVE]
     total_steps: Annotated[int, NOT_NEGATIVE]
     accumulation_steps: Annotated[int, AT_LEAST_ONE]
 
     @classmethod
-    def parse(cls, values: Group, where: str = "phase") -> "Phase":
+    def parse(cls, values: Any, where: str = "phase") -> "Phase":
         """Read a phase from its configuration; see `Settings.parse`."""
-        terms = parse_terms(values["losses"], f"{where}.losses")
+        terms = parse_terms(group(values, where).get("losses"), f"{where}.losses")
         return super().parse({**values, "losses": terms}, where)
 
     def __post_init__(self):
@@ -211,5 +210,14 @@ class Phase(Settings):
             )
 
     def length(self, batches_per_epoch: int) -> int:
-        """Return the number of steps of the phase."""
-        return self.total_steps or self.total_epochs * batches_per_epoch
+        """Return the number of steps of the phase.
+
+        Raises:
+          InputError: for more than a device can count.
+        """
+        steps = self.total_steps or self.total_epochs * batches_per_epoch
+        if steps > LARGEST:
+            raise InputError(
+                f"total_epochs is {self.total_epochs}, which is {steps} steps; it must be below 2**31 steps"
+            )
+        return steps

@@ -7,12 +7,32 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from vreid_jax.config.datasets import DATASETS, dataset_of
-from vreid_jax.config.phases import Clip, Number, Phase
+from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
-from vreid_jax.settings import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, Group, Rule, Settings, one_of
+from vreid_jax.settings import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SEED,
+    FilePath,
+    Number,
+    Pattern,
+    Rule,
+    Settings,
+    check,
+    from_to,
+    group,
+    one_of,
+    plain,
+)
 
 BASELINES = ("untrained", "color_histogram")
+EXTENT = from_to(1, 10_000)  # pixels
+THREADS = from_to(1, 1024)
+WORKERS = from_to(0, 1024)
+BATCH_FRAMES = from_to(1, 1_000_000)
+COLOUR = Rule(lambda values: len(values) in (0, 3), "it must be three numbers, for red, green and blue, or none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +40,16 @@ class Data(Settings):
     """Where frames come from and what size they have."""
 
     name: str
-    data_dir: str
-    path: str
+    data_dir: FilePath
+    path: FilePath
     bad_frames: Annotated[str, one_of(BAD_FRAMES)]
-    height: Annotated[int, AT_LEAST_ONE]
-    width: Annotated[int, AT_LEAST_ONE]
-    num_threads: Annotated[int, AT_LEAST_ONE]
-    feature_dir: str
-    mean: tuple
-    std: tuple
-    num_workers: Annotated[int, NOT_NEGATIVE] = 0
+    height: Annotated[int, EXTENT]
+    width: Annotated[int, EXTENT]
+    num_threads: Annotated[int, THREADS]
+    feature_dir: FilePath
+    mean: Annotated[tuple[Number, ...], COLOUR]
+    std: Annotated[tuple[Annotated[Number, POSITIVE], ...], COLOUR]
+    num_workers: Annotated[int, WORKERS] = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,7 +71,7 @@ class Evaluation(Settings):
     """How a run is scored: see `config.default` for the fields."""
 
     streams: Mapping[str, Stream]
-    batch_frames: Annotated[int, AT_LEAST_ONE]
+    batch_frames: Annotated[int, BATCH_FRAMES]
     similarity: Mapping[str, Any]
     shortlist: Annotated[int, NOT_NEGATIVE]
     metric: str
@@ -63,9 +83,9 @@ class Evaluation(Settings):
     shuffle_frames: bool
 
     @classmethod
-    def parse(cls, values: Group, where: str = "config.evaluation") -> "Evaluation":
+    def parse(cls, values: Any, where: str = "config.evaluation") -> "Evaluation":
         """Read the settings of an evaluation; see `Settings.parse`."""
-        return super().parse({**values, "streams": parse_streams(values, where)}, where)
+        return super().parse(values, where)
 
     def __post_init__(self):
         super().__post_init__()
@@ -80,9 +100,10 @@ class Evaluation(Settings):
         return other + ("-shuffled" if self.shuffle_frames else "")
 
 
-def parse_streams(evaluation: Group, where: str = "config.evaluation") -> dict[str, Stream]:
+def parse_streams(evaluation: Any, where: str = "config.evaluation") -> dict[str, Stream]:
     """Read the evaluation streams of `config.evaluation`, by name."""
-    return {name: Stream.parse(stream, f"{where}.streams.{name}") for name, stream in evaluation["streams"].items()}
+    streams = group(group(evaluation, where).get("streams"), f"{where}.streams")
+    return {name: Stream.parse(stream, f"{where}.streams.{name}") for name, stream in streams.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,11 +135,9 @@ class RunSettings(Settings):
     system: str
     dataset: str
     split: int | str
-    seed: Annotated[
-        int, Rule(lambda seed: isinstance(seed, int) and 0 <= seed < 2**32, "it must be at least 0 and below 2**32")
-    ]
-    init_from: str
-    init_patterns: tuple[str, ...]
+    seed: Annotated[int, SEED]
+    init_from: FilePath
+    init_patterns: tuple[Pattern, ...]
     inflation: str
     dtype: str
     model: str
@@ -132,28 +151,27 @@ class RunSettings(Settings):
 
 def parse_run(config: ConfigDict) -> RunSettings:
     """Read a configuration; the first value that no run can have is an `InputError` that names it."""
-    data = Data.parse(config.data, "config.data")
-    evaluation = Evaluation.parse(config.evaluation)
-    if dataset_of(data.name) in DATASETS.keys() - {config.dataset}:
+    model = dict(group(config.get("model"), "config.model"))
+    if "name" not in model:
+        raise InputError("config.model has no name; it is that of a model, as in two_stream_m3d")
+    values = {**config, "model": model.pop("name"), "model_fields": model, "phases": _parse_phases(config)}
+    settings = RunSettings.parse(values, "config")
+    if dataset_of(settings.data.name) in DATASETS.keys() - {settings.dataset}:
         raise InputError(
-            f"config.data.name is {data.name!r}, which does not belong to dataset {config.dataset!r}: name the dataset "
-            "behind the configuration, as in --config=configs/m3d.py:mars"
+            f"config.data.name is {settings.data.name!r}, which does not belong to dataset {settings.dataset!r}: name "
+            "the dataset behind the configuration, as in --config=configs/m3d.py:mars"
         )
-    fields = {key: value for key, value in config.model.items() if key != "name"}
-    if not BELOW_ONE.accepts(fields.get("dropout", 0.0)):
-        raise InputError(f"config.model.dropout is {fields['dropout']}; {BELOW_ONE.words}")
-    values = {**config, "model": config.model.name, "data": data, "evaluation": evaluation}
-    values |= {"model_fields": fields, "phases": _parse_phases(config)}
-    return RunSettings.parse(values, "config")
+    return settings
 
 
 def _parse_phases(config: ConfigDict) -> dict[str, Phase]:
-    order = tuple(config.phase_order)
+    order, phases = plain(config.get("phase_order")), group(config.get("phases"), "config.phases")
+    check(order, tuple[str, ...], "config.phase_order")
     if not order:
         raise InputError("phase_order is empty; name at least one phase")
     if len(set(order)) < len(order):
         raise InputError(f"phase_order names a phase twice: {', '.join(order)}")
     for name in order:
-        if name not in config.phases:
-            raise InputError(f"phase_order names {name!r}, but the phases are {', '.join(config.phases)}")
-    return {name: Phase.parse(config.phases[name], f"config.phases.{name}") for name in order}
+        if name not in phases:
+            raise InputError(f"phase_order names {name!r}, but the phases are {', '.join(phases)}")
+    return {name: Phase.parse(phases[name], f"config.phases.{name}") for name in order}

@@ -19,6 +19,7 @@ from vreid_jax.datasets import catalog, registration
 from vreid_jax.datasets import progress as bars
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
 
 
 def load_builder(
@@ -107,7 +108,7 @@ def prepare(
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
-    return Path(data_dir if data_dir is not None else constants.DATA_DIR).expanduser()
+    return given_path(data_dir if data_dir is not None else constants.DATA_DIR)
 
 
 def _build(make: Callable[[], Any], root: Path, progress: bool, rebuild: bool = False) -> tfds.core.DatasetBuilder:

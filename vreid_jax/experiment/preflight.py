@@ -14,6 +14,10 @@ from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.models.layers.inflation import check_inflation
+from vreid_jax.settings import check_arguments
+
+_NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
 
 
 def check_evaluation(setup: Setup, answerable: bool = True) -> None:
@@ -35,20 +39,27 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
             "with average = False"
         )
     variables = setup.abstract_variables
-    for stream in settings.streams.values():
+    module = setup.network.module
+    if setup.system.similarity:
+        check_arguments(
+            setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery")
+        )
+    for name, stream in settings.streams.items():
         check_clips(stream)
-        apply = functools.partial(setup.network.module.apply, train=False, **stream.apply)
+        check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
+        apply = functools.partial(module.apply, train=False, **stream.apply)
         outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length))
         if "feature" not in outputs:
             raise InputError(f"model {setup.settings.model} gives no feature, the vector that retrieval compares")
         if not stream.average:
             tracklet = (1, stream.clip.num_clips, outputs["feature"].shape[-1])
-            check_similarity(setup.network.module, variables, tracklet, settings, setup.system.similarity)
+            check_similarity(module, variables, tracklet, settings, setup.system.similarity)
 
 
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     """Raise `InputError` for anything in the phases that cannot be trained."""
     settings = setup.settings
+    check_inflation(settings.inflation)
     if settings.data.path and "folder" not in (settings.dataset, settings.evaluation.dataset):
         raise InputError(
             f"data.path is {settings.data.path!r}, which dataset {settings.dataset} does not read: to train on these "
@@ -61,6 +72,7 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     for name, plan in plans.items():
         with error_context(name):
             data.check_clip(plan.phase)
+            check_arguments(setup.network.module.__call__, plan.phase.apply, "apply", _NOT_GIVEN)
             check_patterns(plan.phase, names)
             # This trace is not lost: the first step of the phase finds it.
             state = jax.eval_shape(functools.partial(new_state, setup, plan), variables)

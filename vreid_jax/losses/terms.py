@@ -16,9 +16,7 @@ from vreid_jax.losses.circle import circle
 from vreid_jax.losses.oim import OIMMemory, oim
 from vreid_jax.losses.softmax_cross_entropy import softmax_cross_entropy
 from vreid_jax.losses.supervised_contrastive import supervised_contrastive
-from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Group, Settings, one_of
-
-Number = float | int
+from vreid_jax.settings import BELOW_ONE, FROM_0_TO_1, NOT_NEGATIVE, POSITIVE, Number, Settings, group, one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +78,14 @@ def default_fields() -> dict[str, dict[str, Any]]:
     return {name: {field.name: field.default for field in dataclasses.fields(term)} for name, term in TERMS.items()}
 
 
-def parse_terms(values: Group, where: str) -> dict[str, Term]:
+def parse_terms(values: Any, where: str) -> dict[str, Term]:
     """Read the terms of a phase that have a weight, in the order of the configuration.
 
     Raises:
       InputError: for a term that does not exist, a wrong value, or when every weight is 0.
     """
     terms: dict[str, Term] = {}
-    for name, fields in values.items():
+    for name, fields in group(values, where).items():
         if name not in TERMS:
             raise InputError(f"{where}.{name} does not exist; the terms are {', '.join(TERMS)}")
         terms[name] = TERMS[name].parse(fields, f"{where}.{name}")

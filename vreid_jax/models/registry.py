@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from flax import linen as nn
 from flax.core import FrozenDict
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import nearest
 from vreid_jax.errors import InputError
+from vreid_jax.settings import BELOW_ONE, NOT_NEGATIVE, check, field_types, from_to, one_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -43,17 +44,15 @@ class Entry:
     """`similarity(query, gallery) -> [Q, G]`, used in evaluation instead of the distance of features."""
 
 
-_AT_LEAST_ONE = (
-    "width",
-    "clip_length",
-    "feature_size",
-    "hidden_size",
-    "attention_size",
-    "lstm_size",
-    "num_parts",
-    "num_clusters",
-    "kmeans_batches",
-)
+# Types of the fields of modules, whose values `create` checks by their annotations.
+Size = Annotated[int, from_to(1, 65_536)]  # channels, frames, parts
+Classes = Annotated[int, NOT_NEGATIVE]
+_Blocks = Annotated[int, from_to(1, 100)]
+Stages = tuple[_Blocks, _Blocks, _Blocks, _Blocks]
+StemLength = Annotated[int, from_to(0, 99)]
+Dropout = Annotated[float, BELOW_ONE]
+Dtype = Annotated[str, one_of(("float32", "bfloat16", "float16"))]  # of the computation
+
 _ENTRIES: dict[str, Entry] = {}
 
 
@@ -99,17 +98,19 @@ def create(name: str, **fields) -> nn.Module:
     """Return the module of the model `name` with the given fields.
 
     Raises:
-      InputError: for an unknown name or field, with the nearest one; for a size or a count below 1.
+      InputError: for an unknown name or field, with the nearest one; for a value that is not what the module's
+        annotation says.
     """
     found = entry(name)
     for field in fields:
         if field not in found.fields:
             hint = nearest(field, found.fields, "its fields are")
             raise InputError(f"model {name!r} has no field {field!r}{hint}")
-    for field in _AT_LEAST_ONE:
-        if fields.get(field, 1) < 1:
-            raise InputError(f"model {name!r} has {field} = {fields[field]}; it must be at least 1")
-    return found.module(**{**found.fixed, **{field: _hashable(value) for field, value in fields.items()}})
+    fields = {field: _hashable(value) for field, value in fields.items()}
+    kinds = field_types(found.module)
+    for field, value in fields.items():
+        check(value, kinds[field], f"model {name!r}: {field}")
+    return found.module(**{**found.fixed, **fields})
 
 
 def _hashable(value: Any) -> Any:

@@ -19,8 +19,9 @@ from jax.experimental import multihost_utils
 from vreid_jax import data
 from vreid_jax.config import DATASETS, dataset_name
 from vreid_jax.errors import InputError
-from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, parse_json, read_regular
+from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, read_regular
 from vreid_jax.inference import Model
+from vreid_jax.json_files import json_or_none
 from vreid_jax.search.gallery import make_table, metadata, open_gallery, pyarrow
 from vreid_jax.search.sources import Source
 
@@ -258,6 +259,6 @@ def _claim(parts: Path, job: dict) -> None:
 
 def _read_job(file: Path) -> Any:
     try:
-        return parse_json(read_regular(file))
+        return json_or_none(read_regular(file))
     except InputError:
         return None

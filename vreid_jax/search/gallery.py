@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import check_readable, given_path, parse_json
+from vreid_jax.files import check_readable, given_path
+from vreid_jax.json_files import json_or_none
 from vreid_jax.retrieval.distances import METRICS
 
 FORMAT = "vreid_jax-gallery-1"
@@ -163,7 +164,7 @@ def _first_line(error: Exception) -> str:
 
 def _about(file, path) -> dict[str, Any]:
     """Return the metadata of an open file, checked to be that of a gallery with all columns and at least one row."""
-    about = parse_json((file.schema_arrow.metadata or {}).get(KEY, b""))
+    about = json_or_none((file.schema_arrow.metadata or {}).get(KEY, b""))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise InputError(f"{path} was not written by this library: make a gallery with `vreid embed`")
     for name, (accepts, words) in _ABOUT.items():

@@ -18,7 +18,8 @@ from vreid_jax.datasets import load_builder
 from vreid_jax.datasets.tracklet_folder.layout import LARGEST, SPLITS
 from vreid_jax.datasets.video.tracks import cut_tracks, read_fps
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_folder, given_path, open_regular, parse_json, read_regular
+from vreid_jax.files import atomic_folder, given_path, open_regular, read_regular
+from vreid_jax.json_files import json_or_none
 from vreid_jax.search.gallery import Gallery
 from vreid_jax.search.picture_folders import UNKNOWN, FolderTracklets, describe_file, frame_number, list_tracklets
 
@@ -195,7 +196,7 @@ def _stamp(file: Path, what: str) -> list:
 def _read_record(folder: Path) -> Any:
     """Return what a folder of pictures was cut from; None where it is not known."""
     try:
-        return parse_json(read_regular(folder / RECORD))
+        return json_or_none(read_regular(folder / RECORD))
     except InputError:
         return None
 

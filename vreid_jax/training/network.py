@@ -1,12 +1,16 @@
 """A model with the normalisation it was made for, from uint8 frames to outputs."""
 
 import dataclasses
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from vreid_jax.errors import InputError
+from vreid_jax.settings import POSITIVE, Number, check, plain
+
+_MEAN = tuple[Number, Number, Number]
+_Above0 = Annotated[Number, POSITIVE]
+_STD = tuple[_Above0, _Above0, _Above0]
 
 
 def normalisation(data, entry) -> dict[str, tuple[float, float, float]]:
@@ -16,11 +20,9 @@ def normalisation(data, entry) -> dict[str, tuple[float, float, float]]:
       InputError: unless they are three numbers each, std above 0.
     """
     found = {}
-    for name in ("mean", "std"):
-        values = tuple(getattr(data, name, ())) or getattr(entry, name)
-        if len(values) != 3 or (name == "std" and min(values) <= 0):
-            raise InputError(f"data.{name} is {values}, expected three numbers, std above 0, or none")
-        found[name] = values
+    for name, kind in (("mean", _MEAN), ("std", _STD)):
+        found[name] = plain(getattr(data, name, ())) or getattr(entry, name)
+        check(found[name], kind, f"data.{name}")
     return found
 
 

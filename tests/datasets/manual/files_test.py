@@ -1,10 +1,16 @@
+import io
+import os
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
+from scipy.io import savemat
 
 from vreid_jax.datasets import pictures
 from vreid_jax.datasets.manual.files import ManualFiles, frame_order, is_litter
+from vreid_jax.datasets.manual.listing import Tracklet
+from vreid_jax.datasets.manual.matlab import read_table
 from vreid_jax.errors import InputError
 
 
@@ -112,3 +118,81 @@ def test_what_is_wrong_with_a_picture(tiny_jpeg, damage, message):
     assert pictures.fault(tiny_jpeg) is None
     assert pictures.fault(tiny_jpeg + b"\0\0") is None
     assert re.search(message, pictures.fault(damage(tiny_jpeg)))
+
+
+def _with_size(file, size: bytes):
+    """Write a size into the header of the first member of a tar file, with the checksum that fits."""
+    data = bytearray(file.read_bytes())
+    data[124:136], data[148:156] = size, b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [b"\xff" * 10 + b"\xfc\0", b"77777777777\0", b"\x80\0\0\0\x40" + bytes(7)],
+    ids=["negative", "octal", "binary"],
+)
+def test_a_tar_whose_sizes_cannot_be_is_refused(tmp_path, tiny_jpeg, size):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name in ("a.jpg", "b.jpg"):
+            info = tarfile.TarInfo(name)
+            info.size = len(tiny_jpeg)
+            archive.addfile(info, io.BytesIO(tiny_jpeg))
+    _with_size(tmp_path / "a.tar", size)
+    with pytest.raises(InputError, match=r"a.tar is not a readable, uncompressed tar archive \(.*\); fetch it again"):
+        ManualFiles(tmp_path)
+
+
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("vreid_jax.datasets.manual.files._LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("large.jpg", bytes(1001))
+    with (
+        ManualFiles(tmp_path) as files,
+        pytest.raises(InputError, match=r"a.zip: large.jpg has 1,001 bytes; a picture"),
+    ):
+        files.read("large.jpg")
+
+
+def test_a_zip_that_packs_in_an_unknown_way_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.jpg", b"a")
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x63\0"))
+    with ManualFiles(tmp_path) as files, pytest.raises(InputError, match=r"a.zip: a.jpg cannot be read: .*compression"):
+        files.read("a.jpg")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with (
+        ManualFiles(tmp_path) as files,
+        pytest.raises(InputError, match=r"a.jpg cannot be read: it is not a regular file"),
+    ):
+        files.picture("a.jpg")
+
+
+@pytest.mark.parametrize("root", ["~nouser/data", "a" * 300, "a\0b"])
+def test_a_path_that_cannot_be_is_refused(root):
+    with pytest.raises(InputError, match=r"the path .* (names a user|cannot be used)"):
+        ManualFiles(root)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pid": 2**63}, "set/a: the number of the person or the camera is too large"),
+        ({"tracklet_id": os.fsdecode(b"a\xff")}, "'set/a': the name of a tracklet must be UTF-8"),
+    ],
+)
+def test_a_tracklet_has_what_a_record_can_hold(fields, words):
+    with pytest.raises(InputError, match=words):
+        Tracklet(**{"tracklet_id": "a", "pid": 1, "camid": 1, "frames": ("set/a/1.jpg",), **fields})
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan, 1e19, 0.5])
+def test_a_table_holds_whole_numbers_below_2_to_the_53(tmp_path, number):
+    savemat(tmp_path / "t.mat", {"t": np.array([[1.0, number]])})
+    with ManualFiles(tmp_path) as files, pytest.raises(InputError, match="the table t must hold whole numbers"):
+        read_table(files, "t.mat", "t")

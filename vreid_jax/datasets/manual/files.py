@@ -1,7 +1,9 @@
 """A folder that a user filled by hand, with folders or archives, read as one tree and never written to."""
 
+import lzma
 import os
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -10,10 +12,12 @@ from pathlib import Path
 
 from vreid_jax.datasets import pictures
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path, read_regular
 
 _LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX")
 _DEPTH = 5  # folders that an archive may have above the dataset
 _NUMBER = re.compile(r"\d+")
+_LARGEST = 1 << 28  # bytes of a picture or a table; a small archive can hold a file that fills the memory
 
 
 def is_litter(name: str) -> bool:
@@ -41,7 +45,7 @@ class ManualFiles:
     """
 
     def __init__(self, root: str | os.PathLike):
-        self.root = Path(root).expanduser()
+        self.root = given_path(root)
         if not self.root.exists():
             raise InputError(
                 f"manual_dir {self.root} does not exist; name the folder that holds the data as distributed"
@@ -121,9 +125,16 @@ class ManualFiles:
         if source is None:
             raise InputError(f"{self.where(path)} is missing")
         try:
+            size = source.size(path)
+            if size > _LARGEST:
+                raise InputError(
+                    f"{self.where(path)} has {size:,} bytes; a picture or a table has at most {_LARGEST:,}: fetch it again"
+                )
             return source.read(path)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-            raise InputError(f"{self.where(path)} cannot be read: {error}") from error
+        except InputError:
+            raise
+        except _UNREADABLE as error:
+            raise InputError(f"{self.where(path)} cannot be read: {_said(error)}") from error
 
     def picture(self, path: str) -> bytes:
         """Return the contents of a picture after checking that it is complete.
@@ -156,6 +167,28 @@ def join(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
+# What the readers of archives raise where bytes are not what they must be; zipfile and tarfile let it through.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+
+
+def _said(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 _Names = tuple[Collection[str], Collection[str]]  # of folders, of files
 _NOTHING: _Names = (frozenset(), frozenset())
 
@@ -184,8 +217,11 @@ class _Folder:
             raise InputError(f"{self._root / folder} cannot be read: {error.strerror}") from error
         return folders, files
 
+    def size(self, path: str) -> int:
+        return (self._root / path).stat().st_size
+
     def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
+        return read_regular(self._root / path)
 
     def where(self, path: str) -> str:
         return os.path.normpath(self._root / path)
@@ -229,11 +265,14 @@ class _Zip(_Archive):
         super().__init__(path)
         try:
             self._file = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is not a readable zip archive ({error}); fetch it again") from error
-        for info in self._file.infolist():
-            if not info.is_dir():
-                self.add(info.filename, info)
+            for info in self._file.infolist():
+                if not info.is_dir():
+                    self.add(info.filename, info)
+        except _UNREADABLE as error:
+            raise InputError(f"{path} is not a readable zip archive ({_said(error)}); fetch it again") from error
+
+    def size(self, path: str) -> int:
+        return self.entry(path).file_size
 
     def read(self, path: str) -> bytes:
         return self._file.read(self.entry(path))
@@ -246,14 +285,23 @@ class _Tar(_Archive):
     def __init__(self, path: Path):
         super().__init__(path)
         try:
+            end, after = path.stat().st_size, -1
             with tarfile.open(path, "r:") as tar:
                 while (member := tar.next()) is not None:
+                    if not after < member.offset_data <= member.offset_data + member.size <= end:
+                        raise tarfile.ReadError(f"{member.name!r} does not lie inside it")
+                    after = member.offset_data  # or a negative size would lead back, without end
                     if member.isfile():
                         self.add(member.name, (member.offset_data, member.size))
                     tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # or tarfile would keep every member
             self._file = path.open("rb")
-        except (OSError, tarfile.TarError) as error:
-            raise InputError(f"{path} is not a readable, uncompressed tar archive ({error}); fetch it again") from error
+        except _UNREADABLE as error:
+            raise InputError(
+                f"{path} is not a readable, uncompressed tar archive ({_said(error)}); fetch it again"
+            ) from error
+
+    def size(self, path: str) -> int:
+        return self.entry(path)[1]
 
     def read(self, path: str) -> bytes:
         offset, size = self.entry(path)

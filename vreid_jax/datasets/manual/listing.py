@@ -1,19 +1,33 @@
 """The tracklets of a dataset, listed from names alone, and their numbers beside the published ones."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from vreid_jax.errors import InputError
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tracklet:
-    """A tracklet: identity (0 distractor, -1 junk), camera, and the paths of its frames, in order."""
+    """A tracklet: identity (0 distractor, -1 junk), camera, and the paths of its frames, in order.
+
+    Raises:
+      InputError: for a number beyond int64, or a name that is not UTF-8; records can hold neither.
+    """
 
     tracklet_id: str
     pid: int
     camid: int
     frames: tuple[str, ...]
+
+    def __post_init__(self):
+        where = self.frames[0].rpartition("/")[0]
+        if max(abs(self.pid), abs(self.camid)) >= 2**63:
+            raise InputError(f"{where}: the number of the person or the camera is too large: it must be below 2**63")
+        if re.search("[\ud800-\udfff]", self.tracklet_id):  # bytes that are not UTF-8
+            raise InputError(f"{where!r}: the name of a tracklet must be UTF-8: rename the folder")
 
 
 @dataclasses.dataclass(frozen=True)

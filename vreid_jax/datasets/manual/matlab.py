@@ -7,6 +7,8 @@ import numpy as np
 from vreid_jax.datasets.manual.files import ManualFiles
 from vreid_jax.errors import InputError
 
+_LARGEST = 2**53  # up to here every whole number is a float of its own
+
 
 def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
     """Return the table `key` of a `.mat` file, as int64.
@@ -32,6 +34,10 @@ def read_table(files: ManualFiles, path: str, key: str) -> np.ndarray:
             f"{files.where(path)} has no table {key}, only {', '.join(names) or 'nothing'}; fetch it again"
         )
     table = np.asarray(content[key])
-    if table.dtype.kind not in "iuf" or not table.size or np.any(table != np.rint(table)):
+    if (
+        table.dtype.kind not in "iuf"
+        or not table.size
+        or not np.all((table == np.rint(table)) & (abs(table) < _LARGEST))
+    ):
         raise InputError(f"{files.where(path)}: the table {key} must hold whole numbers; fetch it again")
     return table.astype(np.int64)

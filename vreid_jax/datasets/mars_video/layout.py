@@ -103,7 +103,7 @@ def _rows(files: ManualFiles, boxes: str, names_path: str, table_path: str, spli
             match = _NAME.fullmatch(name)
             if not match:
                 raise InputError(
-                    f"{files.where(names_path)}, line {line}: {name!r} is not a name like 0001C1T0001F001.jpg"
+                    f"{files.where(names_path)}, line {line}: {name[:100]!r} is not a name like 0001C1T0001F001.jpg"
                 )
             if name in seen:
                 raise InputError(f"{files.where(names_path)}, line {line}: {name} is listed twice")

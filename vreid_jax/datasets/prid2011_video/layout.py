@@ -1,6 +1,5 @@
 """The layout of the multi-shot part of PRID 2011: `multi_shot/cam_{a,b}/person_XXXX/*.png`."""
 
-import json
 import re
 
 from vreid_jax.datasets.manual import person_splits
@@ -8,6 +7,7 @@ from vreid_jax.datasets.manual.files import ManualFiles, join
 from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
 from vreid_jax.datasets.manual.person_splits import NUM_SPLITS, Division
 from vreid_jax.errors import InputError
+from vreid_jax.json_files import json_or_none
 
 SPLIT_FILES = ("splits_prid2011.json", "train_test_splits_prid.mat")
 SHARED = 200  # the persons up to this number are the same in both cameras, those above are not
@@ -79,9 +79,11 @@ def _named(files: ManualFiles, path: str, persons: list[str], number: int) -> Di
     """Read a division from a list of ten `{"train": [...], "test": [...]}` of names."""
     where = files.where(path)
     try:
-        halves = json.loads(files.read(path))[number]
+        halves = json_or_none(files.read(path))[number]
         train, test = (tuple(sorted(halves[half])) for half in ("train", "test"))
-    except (ValueError, LookupError, TypeError) as error:
+        if not all(isinstance(name, str) for name in (*train, *test)):
+            raise TypeError("names are text")
+    except (LookupError, TypeError) as error:
         raise InputError(
             f'{where} must be a list of {NUM_SPLITS} {{"train": [...], "test": [...]}} of names like person_0001'
         ) from error

@@ -12,6 +12,7 @@ from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.datasets.manual.files import frame_order, is_litter
 from vreid_jax.datasets.pictures import SUFFIXES, fault
 from vreid_jax.errors import InputError
+from vreid_jax.files import given_path, read_regular
 
 __all__ = [
     "BAD_FRAMES",
@@ -126,7 +127,7 @@ def find(path: str | os.PathLike) -> Path:
     Raises:
       InputError: there is no such folder.
     """
-    root = Path(path).expanduser()
+    root = given_path(path)
     if not root.is_dir():
         raise InputError(f"{root} is not a folder: path must name one with the subfolders {', '.join(SPLITS)}")
     return root.resolve()
@@ -179,9 +180,9 @@ def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[
         good = []
         for frame in tracklet.frames:
             try:
-                wrong = fault(frame.read_bytes())
-            except OSError as error:  # a broken link, a folder, a file of another user
-                wrong = f"cannot be read ({error.strerror})"
+                wrong = fault(read_regular(frame))
+            except InputError as error:  # a broken link, a folder, a pipe, a file of another user
+                wrong = str(error).removeprefix(f"{frame} ")
             if not wrong:
                 good.append(frame)
             elif bad_frames == "error":

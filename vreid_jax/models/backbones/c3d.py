@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from vreid_jax.errors import InputError
 from vreid_jax.models.ops.conv3d import Conv
 from vreid_jax.models.ops.pool import max_pool_blocks
-from vreid_jax.models.registry import register
+from vreid_jax.models.registry import Dtype, Size, register
 
 # The convolutions of each group: (name, features in units of `width`). A max-pool follows every group.
 EIGHT = (
@@ -39,8 +39,8 @@ class C3D(nn.Module):
     """
 
     groups: tuple[tuple[tuple[str, int], ...], ...] = EIGHT
-    width: int = 64
-    dtype: str = "float32"
+    width: Size = 64
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.layers.same_padding import max_pool_same, same_padding
 from vreid_jax.models.ops.conv3d import Conv, Triple
-from vreid_jax.models.registry import register
+from vreid_jax.models.registry import Dtype, Size, register
 
 # Channels at width 64: 1x1 | 1x1, 3x3x3 | 1x1, 3x3x3 | 1x1 after the pool.
 MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -84,8 +84,8 @@ class InceptionI3D(nn.Module):
     computation.
     """
 
-    width: int = 64
-    dtype: str = "float32"
+    width: Size = 64
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:

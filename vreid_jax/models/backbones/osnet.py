@@ -18,7 +18,7 @@ from vreid_jax.models.layers.norm import BatchNorm, InstanceNorm
 from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 from vreid_jax.models.ops.depthwise import DepthwiseConv3x3
 from vreid_jax.models.ops.pool import max_pool_3x3_stride2, mean_pool_2x2
-from vreid_jax.models.registry import entry, register
+from vreid_jax.models.registry import Classes, Dtype, Size, entry, register
 
 STREAMS = 4  # of a block; stream t sees 2t + 1 pixels
 REDUCTION = 16  # of channels inside the gate
@@ -205,11 +205,11 @@ class OSNet(nn.Module):
       dtype: likewise.
     """
 
-    num_classes: int = 0
-    feature_size: int = 512
-    width: int = 64
+    num_classes: Classes = 0
+    feature_size: Size = 512
+    width: Size = 64
     norm: str = "batch"
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:

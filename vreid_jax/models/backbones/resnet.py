@@ -16,7 +16,7 @@ from vreid_jax.models.layers.non_local import NonLocal
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
 from vreid_jax.models.layers.space_time import KINDS, space_time
 from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
-from vreid_jax.models.registry import register
+from vreid_jax.models.registry import Dtype, Size, Stages, StemLength, register
 
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
@@ -57,23 +57,23 @@ class ResNet(nn.Module):
     """
 
     kind: str = "2d"
-    width: int = 64
-    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    width: Size = 64
+    stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
-    stem_length: int = 1
+    stem_length: StemLength = 1
     temporal_strides: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
     non_local_after: Mapping[str, tuple[int, ...]] | None = None
     non_local_scale: float = 1.0
     non_local_subsample: bool = False
-    clip_length: int = 8
+    clip_length: Size = 8
     temporal_scales: str = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
     m3d_scale: float = 0.0
     ral: str = ""
     released: bool = False
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

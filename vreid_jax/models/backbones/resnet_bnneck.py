@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from vreid_jax.models.backbones.resnet import ResNet
 from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.registry import register
+from vreid_jax.models.registry import Classes, Dtype, Size, Stages, register
 
 
 class Neck(nn.Module):
@@ -41,12 +41,12 @@ class ResNetBNNeck(nn.Module):
       remat: recompute each bottleneck in the backward pass.
     """
 
-    num_classes: int = 0
-    width: int = 64
-    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    num_classes: Classes = 0
+    width: Size = 64
+    stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

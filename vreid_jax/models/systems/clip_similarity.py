@@ -14,6 +14,7 @@ from vreid_jax.models.backbones.inception_i3d import HALF
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
 from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import l2_normalize
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size
 
 STAGES = ("features", "similarity")
 KINDS = ("learned", "top_t", "average")
@@ -36,13 +37,13 @@ class ClipSimilarity(nn.Module):
     clip; `hidden` and `dropout` are those of g.
     """
 
-    num_classes: int = 0
+    num_classes: Classes = 0
     backbone: str = "i3d_inception_v1"
-    width: int = 64
-    clip_length: int = 4
-    hidden: tuple[int, ...] = (1024, 1024)
-    dropout: float = 0.5
-    dtype: str = "float32"
+    width: Size = 64
+    clip_length: Size = 4
+    hidden: tuple[Size, ...] = (1024, 1024)
+    dropout: Dropout = 0.5
+    dtype: Dtype = "float32"
 
     def setup(self) -> None:
         """Make the submodules."""

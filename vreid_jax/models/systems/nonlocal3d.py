@@ -16,6 +16,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.layers.heads import BottleneckHead
 from vreid_jax.models.layers.non_local import attention_logits
 from vreid_jax.models.layers.temporal_pooling import LastState, TemporalAttention
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages, StemLength
 
 ON_CLIPS = {"separable": "resnet50_separable", "inflated": "resnet3d_50"}
 ON_FRAMES = ("average", "attention", "rnn")
@@ -33,22 +34,22 @@ class NonLocal3D(nn.Module):
     `stem_length` 0 and `temporal_strides` () mean those of the registered backbone.
     """
 
-    num_classes: int = 0
+    num_classes: Classes = 0
     network: str = "separable"
     non_local: bool = True
     non_local_after: Mapping[str, tuple[int, ...]] = EVERY_OTHER
     non_local_scale: float = 1.0
     non_local_subsample: bool = False
-    width: int = 64
-    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    width: Size = 64
+    stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 0
-    stem_length: int = 0
+    stem_length: StemLength = 0
     temporal_strides: tuple[int, ...] = ()
-    feature_size: int = 512
-    attention_size: int = 256
-    lstm_size: int = 512
-    dropout: float = 0.5
-    dtype: str = "float32"
+    feature_size: Size = 512
+    attention_size: Size = 256
+    lstm_size: Size = 512
+    dropout: Dropout = 0.5
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

@@ -18,6 +18,7 @@ from vreid_jax.models.layers.kmeans import kmeans
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
 from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
+from vreid_jax.models.registry import Classes, Dtype, Size
 
 AGGREGATIONS = ("vlad", "average", "max")
 CLASSIFIERS = ("c3d", "feature")
@@ -51,24 +52,24 @@ class PersonVLAD(nn.Module):
       dtype: of the backbone's computation.
     """
 
-    num_classes: int = 0
+    num_classes: Classes = 0
     groups: tuple = EIGHT
-    width: int = 64
+    width: Size = 64
     part_layer: str = "pool5"
     parts: str = "learned"
-    num_parts: int = 6
+    num_parts: Size = 6
     descriptors: str = "parts"
-    hidden_size: int = 512
-    feature_size: int = 256
+    hidden_size: Size = 512
+    feature_size: Size = 256
     aggregation: str = "vlad"
-    num_clusters: int = 64
+    num_clusters: Size = 64
     alpha: float = 1000.0
     assignment: str = "soft"
     aggregate_over: str = "clip"
     classifiers: tuple[str, ...] = ()
     kmeans_before: str = "parts"
-    kmeans_batches: int = 100
-    dtype: str = "float32"
+    kmeans_batches: Size = 100
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(

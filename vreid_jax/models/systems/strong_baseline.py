@@ -18,6 +18,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones import frames
 from vreid_jax.models.layers.heads import BatchNormNeck
 from vreid_jax.models.layers.temporal_pooling import LastState, TemporalAttention
+from vreid_jax.models.registry import Classes, Dtype, Size
 
 POOLINGS = ("average", "attention", "rnn")
 
@@ -37,14 +38,14 @@ class StrongBaseline(nn.Module):
       dtype: of the backbone's computation.
     """
 
-    num_classes: int = 0
+    num_classes: Classes = 0
     backbone: str = "resnet50"
     backbone_fields: Mapping[str, Any] = FrozenDict()
     pooling: str = "average"
-    attention_size: int = 256
-    lstm_size: int = 512
+    attention_size: Size = 256
+    lstm_size: Size = 512
     losses_behind: bool = False
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
 
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:

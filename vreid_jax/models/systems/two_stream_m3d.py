@@ -18,6 +18,7 @@ from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.inflation import inflate
 from vreid_jax.models.layers.norm import l2_normalize
+from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages
 
 STREAMS = ("spatial", "temporal")
 
@@ -53,22 +54,22 @@ class TwoStreamM3D(nn.Module):
     The other fields are those of the backbones and the head.
     """
 
-    num_classes: int = 0
+    num_classes: Classes = 0
     temporal: str = "m3d"
-    width: int = 64
-    stage_sizes: tuple[int, ...] = (3, 4, 6, 3)
+    width: Size = 64
+    stage_sizes: Stages = (3, 4, 6, 3)
     spatial_last_stride: int = 1
     temporal_last_stride: int = 2
-    clip_length: int = 8
+    clip_length: Size = 8
     temporal_scales: str = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
     m3d_scale: float = 0.0
     ral: str = "sct"
-    feature_size: int = 128
-    lstm_size: int = 512
-    dropout: float = 0.5
-    dtype: str = "float32"
+    feature_size: Size = 128
+    lstm_size: Size = 512
+    dropout: Dropout = 0.5
+    dtype: Dtype = "float32"
     remat: bool = False
 
     @nn.compact

@@ -1,0 +1,6 @@
+"""Makes the harness importable under the name by which its command runs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
