@@ -1,0 +1,74 @@
+"""Jobs that are killed at any moment and started again leave what the uninterrupted job leaves, bit for bit.
+
+`VREID_CRASH_KILLS` says how many kills (default 100), `VREID_CRASH_SEED` which (default: other ones every time).
+"""
+
+import collections
+import os
+import random
+import shutil
+
+import pytest
+
+from tests.crash import jobs, killing
+
+pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("VREID_CRASH_KILLS", "100"))
+SEED = int(os.environ.get("VREID_CRASH_SEED", random.SystemRandom().randrange(10**6)))
+SHARES = {"train": 0.4, "embed": 0.3, "convert": 0.2, "report": 0.1}
+MOST_IN_A_TRIAL = 4
+COLD = 1 / 3  # how many trials begin with no compiled program in the cache
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(name, bench, tmp_path, capsys):
+    wanted = max(1, round(KILLS * SHARES[name]))
+    rng = random.Random(f"{SEED} {name}")
+    whole = bench.whole(name, tmp_path / "whole")
+    kills, starts, failures = [], 0, []
+    moments: list[killing.Moment] = []
+    trial = 0
+    while len(kills) < wanted:
+        planned = []
+        for _ in range(min(rng.randint(1, MOST_IN_A_TRIAL), wanted - len(kills))):
+            moments = moments or killing.draw_moments(rng, wanted, whole.ended, jobs.JOBS[name].appearances)
+            planned.append(moments.pop())
+        folder = tmp_path / str(trial)
+        cache = tmp_path / f"{trial}.cache" if rng.random() < COLD else bench.cache
+        done, started, wrong = killed_and_restarted(name, bench, folder, cache, planned)
+        kills += done
+        starts += started
+        if wrong:
+            failures.append(f"trial {trial}: {wrong}; killed: {done}; planned: {planned}; it is in {folder}")
+        else:
+            shutil.rmtree(folder)
+        trial += 1
+    with capsys.disabled():
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(collections.Counter(kills).items()))
+        print(f"\n{name}: {len(kills)} kills, {starts} starts, {len(failures)} failures, seed {SEED}: {counts}")
+    assert not failures, f"VREID_CRASH_SEED={SEED} VREID_CRASH_KILLS={KILLS}:\n" + "\n".join(failures)
+
+
+def killed_and_restarted(name, bench, folder, cache, planned):
+    """Start a job, kill it at each of the planned moments, let it end; the kills, the starts, and what is wrong."""
+    job, whole = jobs.JOBS[name], bench.uninterrupted[name]
+    folder.mkdir()
+    kills = []
+    for starts, moment in enumerate([*planned, None], 1):
+        before = killing.times_of_modification(folder)
+        ended = killing.run(bench.arguments(name, folder), folder, cache, moment)
+        if not ended.killed:
+            break
+        after = killing.times_of_modification(folder)
+        kills.append(f"{moment.kind}: {killing.stage(before, after, job.stages)}")
+    finished = ended.code == 0 or (kills and job.done and ended.code == 2 and job.done in ended.said)
+    if not finished:
+        return kills, starts, f"exit code {ended.code}: {ended.said[-1500:]}"
+    if "Traceback" in ended.said:
+        return kills, starts, f"a traceback: {ended.said[-1500:]}"
+    if names := sorted({*jobs.names(folder)} ^ {*whole.names}):
+        return kills, starts, f"left over or missing: {names}"
+    different = jobs.differences(whole.outcome, job.outcome(folder))
+    return kills, starts, f"different: {different}" if different else ""
