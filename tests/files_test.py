@@ -1,9 +1,14 @@
 """Files and folders that appear in one piece."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file, atomic_folder
+from vreid_jax.files import UNFINISHED, atomic_file, atomic_folder
 
 
 def contents(folder):
@@ -37,6 +42,19 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
         _interrupted(half)
     assert contents(tmp_path) == ["a.json"]
     assert path.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("writes", ["atomic_file('a') as half: half", "atomic_folder('a') as half: (half / 'x')"])
+def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_rest(writes, tmp_path):
+    """The jobs of tests/crash are killed at any moment; this is the moment that matters, in a process without JAX."""
+    code = f"import os; from vreid_jax.files import *; {{}}\nwith {writes}.write_text('ne'); os.kill(os.getpid(), 9)"
+    before = "Path('a').write_text('earlier')" if "file" in writes else "os.mkdir('a')"
+    command = [sys.executable, "-c", code.format(before)]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
+    rest = [path for path in tmp_path.iterdir() if path.name != "a"]
+    assert [(path.name[0], path.suffix) for path in rest] == [(".", UNFINISHED)]
+    assert (tmp_path / "a").read_text() == "earlier" if "file" in writes else not any((tmp_path / "a").iterdir())
 
 
 def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):

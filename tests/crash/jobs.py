@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from vreid_jax.search.gallery import open_gallery
 from vreid_jax.training.checkpoints import load_state
@@ -47,8 +47,8 @@ def _train_outcome(folder: Path) -> dict[str, Any]:
     for file in sorted((workdir / "features").glob("*.npz")):
         with np.load(file) as table:
             found |= {f"{file.name} {name}": table[name] for name in table.files}
-    state = flatten_dict(load_state(workdir), sep="/")
-    return found | {f"state {name}": np.asarray(value) for name, value in state.items() if value is not None}
+    leaves = jax.tree_util.tree_leaves_with_path(load_state(workdir))
+    return found | {f"state{jax.tree_util.keystr(path)}": np.asarray(leaf) for path, leaf in leaves}
 
 
 def _without_durations(values: Mapping[str, Any]) -> dict[str, Any]:

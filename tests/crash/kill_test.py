@@ -26,7 +26,7 @@ COLD = 1 / 3  # how many trials begin with no compiled program in the cache
 def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(name, bench, tmp_path, capsys):
     wanted = max(1, round(KILLS * SHARES[name]))
     rng = random.Random(f"{SEED} {name}")
-    whole = bench.whole(name, tmp_path / "whole")
+    whole = bench.whole(name)
     kills, starts, failures = [], 0, []
     moments: list[killing.Moment] = []
     trial = 0
@@ -47,7 +47,9 @@ def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(nam
         trial += 1
     with capsys.disabled():
         counts = ", ".join(f"{count} {what}" for what, count in sorted(collections.Counter(kills).items()))
-        print(f"\n{name}: {len(kills)} kills, {starts} starts, {len(failures)} failures, seed {SEED}: {counts}")
+        print(
+            f"\n{name}: {len(kills)} kills in {trial} trials, {starts} starts, {len(failures)} failures, seed {SEED}: {counts}"
+        )
     assert not failures, f"VREID_CRASH_SEED={SEED} VREID_CRASH_KILLS={KILLS}:\n" + "\n".join(failures)
 
 
@@ -55,14 +57,15 @@ def killed_and_restarted(name, bench, folder, cache, planned):
     """Start a job, kill it at each of the planned moments, let it end; the kills, the starts, and what is wrong."""
     job, whole = jobs.JOBS[name], bench.uninterrupted[name]
     folder.mkdir()
-    kills = []
-    for starts, moment in enumerate([*planned, None], 1):
+    kills: list[str] = []
+    for moment in [*planned, None]:
         before = killing.times_of_modification(folder)
         ended = killing.run(bench.arguments(name, folder), folder, cache, moment)
         if not ended.killed:
             break
         after = killing.times_of_modification(folder)
-        kills.append(f"{moment.kind}: {killing.stage(before, after, job.stages)}")
+        kills.append(f"{killing.stage(before, after, job.stages)} ({moment.kind})")
+    starts = len(kills) + 1
     finished = ended.code == 0 or (kills and job.done and ended.code == 2 and job.done in ended.said)
     if not finished:
         return kills, starts, f"exit code {ended.code}: {ended.said[-1500:]}"

@@ -14,8 +14,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LONGEST = 1200.0  # seconds; a job takes ten, and a machine may be busy
 TICKS = os.sysconf("SC_CLK_TCK")
-# What tests/conftest.py or .ci/full set for tests, and users have not.
-NOT_OF_USERS = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+# What tests/conftest.py, .ci/full or JAX itself set in the process of the tests, and users have not.
+NOT_OF_USERS = (
+    "XLA_FLAGS",
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+    "TF_CPP_MIN_LOG_LEVEL",
+)
 
 
 @dataclasses.dataclass(frozen=True)
