@@ -47,9 +47,12 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("writes", ["atomic_file('a') as half: half", "atomic_folder('a') as half: (half / 'x')"])
 def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_rest(writes, tmp_path):
     """The jobs of tests/crash are killed at any moment; this is the moment that matters, in a process without JAX."""
-    code = f"import os; from vreid_jax.files import *; {{}}\nwith {writes}.write_text('ne'); os.kill(os.getpid(), 9)"
-    before = "Path('a').write_text('earlier')" if "file" in writes else "os.mkdir('a')"
-    command = [sys.executable, "-c", code.format(before)]
+    if "file" in writes:
+        (tmp_path / "a").write_text("earlier")
+    else:
+        (tmp_path / "a").mkdir()
+    code = f"import os; from vreid_jax.files import *\nwith {writes}.write_text('ne'); os.kill(os.getpid(), 9)"
+    command = [sys.executable, "-c", code]
     environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
     rest = [path for path in tmp_path.iterdir() if path.name != "a"]

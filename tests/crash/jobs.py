@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from vreid_jax.search.gallery import open_gallery
 from vreid_jax.training.checkpoints import load_state
@@ -60,8 +62,15 @@ def _embed_outcome(folder: Path) -> dict[str, Any]:
     return {"vectors": gallery.vectors, "about": gallery.about, **gallery.columns}
 
 
-def _all_files(folder: Path) -> dict[str, Any]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+def _convert_outcome(folder: Path) -> dict[str, Any]:
+    file = folder / "model.safetensors"
+    with safe_open(file, framework="numpy") as opened:
+        metadata = opened.metadata()  # safetensors writes it in any order, so that the bytes of two files differ
+    return {"metadata": metadata, "card": (folder / "model.md").read_bytes(), **load_file(file)}
+
+
+def _report_outcome(folder: Path) -> dict[str, Any]:
+    return {"page": (folder / "report.html").read_bytes()}
 
 
 JOBS = {
@@ -85,7 +94,7 @@ JOBS = {
     ),
     "report": Job(
         lambda folder, run, data: ["report", str(run), f"--out={folder / 'report.html'}", "--queries=4"],
-        _all_files,
+        _report_outcome,
         done="",
         appearances=(".*.partial", "report.html"),
         stages=(("after the page", "/report.html"), ("writing the page", ".partial")),
@@ -117,7 +126,7 @@ JOBS = {
             f"--out={folder / 'model.safetensors'}",
             "--licence=Apache-2.0",
         ],
-        _all_files,
+        _convert_outcome,
         done="is there already",
         appearances=(".*.partial", "model.safetensors", "model.md"),
         stages=(

@@ -55,7 +55,6 @@ def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(nam
 
 def killed_and_restarted(name, bench, folder, cache, planned):
     """Start a job, kill it at each of the planned moments, let it end; the kills, the starts, and what is wrong."""
-    job, whole = jobs.JOBS[name], bench.uninterrupted[name]
     folder.mkdir()
     kills: list[str] = []
     for moment in [*planned, None]:
@@ -64,14 +63,22 @@ def killed_and_restarted(name, bench, folder, cache, planned):
         if not ended.killed:
             break
         after = killing.times_of_modification(folder)
-        kills.append(f"{killing.stage(before, after, job.stages)} ({moment.kind})")
-    starts = len(kills) + 1
-    finished = ended.code == 0 or (kills and job.done and ended.code == 2 and job.done in ended.said)
-    if not finished:
-        return kills, starts, f"exit code {ended.code}: {ended.said[-1500:]}"
-    if "Traceback" in ended.said:
-        return kills, starts, f"a traceback: {ended.said[-1500:]}"
-    if names := sorted({*jobs.names(folder)} ^ {*whole.names}):
-        return kills, starts, f"left over or missing: {names}"
-    different = jobs.differences(whole.outcome, job.outcome(folder))
-    return kills, starts, f"different: {different}" if different else ""
+        kills.append(f"{killing.stage(before, after, jobs.JOBS[name].stages)} ({moment.kind})")
+    return kills, len(kills) + 1, wrong_with(name, bench, folder, ended, bool(kills))
+
+
+def wrong_with(name, bench, folder, ended, killed):
+    """Return what is wrong with a job that has ended by itself, empty if nothing."""
+    job, whole = jobs.JOBS[name], bench.uninterrupted[name]
+    was_done = killed and job.done and ended.code == 2 and job.done in ended.said
+    if ended.code != 0 and not was_done:
+        return f"exit code {ended.code}: {ended.said[-1500:]}"
+    wrong = [f"a traceback: {ended.said[-1500:]}"] if "Traceback" in ended.said else []
+    names = jobs.names(folder)
+    if left := sorted({*names} - {*whole.names}):
+        wrong.append(f"left over: {left}")
+    if missing := sorted({*whole.names} - {*names}):
+        wrong.append(f"missing: {missing}")
+    elif different := jobs.differences(whole.outcome, job.outcome(folder)):
+        wrong.append(f"different: {different}")
+    return "; ".join(wrong)
