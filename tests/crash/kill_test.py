@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("VREID_CRASH_KILLS", "100"))
 SEED = int(os.environ.get("VREID_CRASH_SEED", random.SystemRandom().randrange(10**6)))
-SHARES = {"train": 0.4, "embed": 0.3, "convert": 0.2, "report": 0.1}
-MOST_IN_A_TRIAL = 4
+SHARES = {"train": 0.3, "embed": 0.3, "convert": 0.2, "report": 0.2}
+IN_A_TRIAL = (2, 6)
 COLD = 1 / 3  # how many trials begin with no compiled program in the cache
 
 
@@ -32,7 +32,7 @@ def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(nam
     trial = 0
     while len(kills) < wanted:
         planned = []
-        for _ in range(min(rng.randint(1, MOST_IN_A_TRIAL), wanted - len(kills))):
+        for _ in range(min(rng.randint(*IN_A_TRIAL), wanted - len(kills))):
             moments = moments or killing.draw_moments(rng, wanted, whole.ended, jobs.JOBS[name].appearances)
             planned.append(moments.pop())
         folder = tmp_path / str(trial)
@@ -40,16 +40,17 @@ def test_a_job_killed_at_any_moment_leaves_what_the_uninterrupted_one_leaves(nam
         done, started, wrong = killed_and_restarted(name, bench, folder, cache, planned)
         kills += done
         starts += started
+        with capsys.disabled():
+            print(f"\n{name}, trial {trial}: killed at {', '.join(done) or 'nothing'}{wrong and f'; {wrong}'}", end="")
         if wrong:
             failures.append(f"trial {trial}: {wrong}; killed: {done}; planned: {planned}; it is in {folder}")
         else:
             shutil.rmtree(folder)
         trial += 1
+    counts = ", ".join(f"{count} {what}" for what, count in sorted(collections.Counter(kills).items()))
     with capsys.disabled():
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(collections.Counter(kills).items()))
-        print(
-            f"\n{name}: {len(kills)} kills in {trial} trials, {starts} starts, {len(failures)} failures, seed {SEED}: {counts}"
-        )
+        print(f"\n{name}: {len(kills)} kills in {trial} trials, {starts} starts, {len(failures)} failures, seed {SEED}")
+        print(counts)
     assert not failures, f"VREID_CRASH_SEED={SEED} VREID_CRASH_KILLS={KILLS}:\n" + "\n".join(failures)
 
 
