@@ -116,8 +116,8 @@ JOBS = {
         stages=(
             ("removing the parts", "gallery.parquet"),
             ("writing the gallery", ".gallery.parquet.*"),
-            ("between parts", "*.parts/*.parquet"),
             ("writing a part", "*.parts/.*"),
+            ("between parts", "*.parts/*.parquet"),
             ("compilation and the first part", "*.parts*"),
         ),
     ),
