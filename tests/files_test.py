@@ -1,9 +1,14 @@
 """Files and folders that appear in one piece."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file, atomic_folder, given_path, only_process, remove_unfinished
+from vreid_jax.files import UNFINISHED, atomic_file, atomic_folder, given_path, only_process, remove_unfinished
 
 
 def contents(folder):
@@ -37,6 +42,22 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
         _interrupted(half)
     assert contents(tmp_path) == ["a.json"]
     assert path.read_text() == "earlier"
+
+
+@pytest.mark.parametrize("writes", ["atomic_file('a') as half: half", "atomic_folder('a') as half: (half / 'x')"])
+def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_rest(writes, tmp_path):
+    """The jobs of tests/crash are killed at any moment; this is the moment that matters, in a process without JAX."""
+    if "file" in writes:
+        (tmp_path / "a").write_text("earlier")
+    else:
+        (tmp_path / "a").mkdir()
+    code = f"import os; from vreid_jax.files import *\nwith {writes}.write_text('ne'); os.kill(os.getpid(), 9)"
+    command = [sys.executable, "-c", code]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    assert subprocess.run(command, cwd=tmp_path, env=environment).returncode == -signal.SIGKILL
+    rest = [path for path in tmp_path.iterdir() if path.name != "a"]
+    assert [(path.name[0], path.suffix) for path in rest] == [(".", UNFINISHED)]
+    assert (tmp_path / "a").read_text() == "earlier" if "file" in writes else not any((tmp_path / "a").iterdir())
 
 
 def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):
