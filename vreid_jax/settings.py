@@ -62,7 +62,7 @@ def _is_pattern(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     try:
-        given_path(text)
+        given_path(text or ".")  # empty stands for none
     except InputError:
         return False
     return True
