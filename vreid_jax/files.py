@@ -147,7 +147,7 @@ def open_regular(path: str | os.PathLike) -> BufferedReader:
       InputError: when it cannot be opened, or is a folder, a named pipe, a socket or a device.
     """
     try:
-        opened = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        opened = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
     except (OSError, ValueError) as error:  # the latter: a NUL, or a name that the file system cannot have
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):

@@ -240,7 +240,7 @@ def test_where_no_page_can_be_is_one_sentence_and_leaves_nothing(gallery, tmp_pa
     (tmp_path / "loop.html").symlink_to(tmp_path / "loop.html")
     before = sorted(tmp_path.iterdir())
     for name in ("folder.html", "loop.html", "missing/page.html"):
-        with pytest.raises(InputError, match=f"cannot write .*{name}"):
+        with pytest.raises(InputError, match=f"(cannot write|the path) .*{name}"):
             report.write_gallery_report(gallery, tmp_path / name)
     assert sorted(tmp_path.iterdir()) == before
 
