@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import stat
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,7 +89,8 @@ class Court:
     def _judged(self, reader: Reader, copy: Path, done: str, given: Any) -> Outcome:
         before = _content(copy)
         try:
-            with _elsewhere(self._folder), _limits():
+            with _elsewhere(self._folder), _limits(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a user reads them
                 value = reader.read(copy, given)
         except InputError as error:
             kind, said = _refusal(str(error))

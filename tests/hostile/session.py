@@ -74,13 +74,12 @@ def plan(readers: list[judge.Reader], count: int) -> list[tuple[str, int]]:
 def in_processes(folder: Path, seed: int, count: int, only: str = "") -> Report:
     """Try `count` inputs in a process beside this one, which is replaced whenever an input kills or stops it."""
     report, start, last = Report(), 0, None
+    errors = (folder / "stderr.txt").open("w+")
     while True:
         command = [sys.executable, "-m", "hostile.session", str(folder), str(seed), str(count), only, str(start)]
         path = os.pathsep.join([str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-        ) as worker:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker:
             assert worker.stdout is not None
             for line in worker.stdout:
                 said = json.loads(line)
@@ -94,10 +93,10 @@ def in_processes(folder: Path, seed: int, count: int, only: str = "") -> Report:
         if last is None:
             assert worker.returncode == 0, "the worker cannot start"
             return report
-        report.add(
-            last["reader"], last["number"], judge.Outcome("failed", "", f"the process ended with {worker.returncode}")
-        )
-        print(f"{last['reader']} {last['number']}: the process ended with {worker.returncode}", flush=True)
+        errors.seek(0)
+        end = f"the process ended with {worker.returncode}: {''.join(errors.readlines()[-1:])}"
+        report.add(last["reader"], last["number"], judge.Outcome("failed", "", end))
+        print(f"{last['reader']} {last['number']}: {end}", flush=True)
         start, last = last["place"] + 1, None
 
 
