@@ -295,7 +295,8 @@ def _read(value: Any, kind: Any, where: str) -> Any:
     """Return a value of a configuration with settings for the groups that `kind` names."""
     if isinstance(kind, type) and issubclass(kind, Settings) and not isinstance(value, Settings):
         return kind.parse(value, where)
-    if get_origin(kind) is not None and issubclass(get_origin(kind), Mapping):
+    origin = get_origin(kind)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return {key: _read(part, get_args(kind)[1], f"{where}.{key}") for key, part in group(value, where).items()}
     return plain(value)
 

@@ -6,6 +6,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -45,8 +47,9 @@ def readers(toy: ConfigDict) -> list[Reader]:
 
     def write_workdir(folder: Path) -> None:
         write_run(folder)
-        state = TrainState(
-            np.int32(4), model.variables["params"], model.variables["batch_stats"], {"trace": np.ones(3)}
+        params, batch_stats = model.variables["params"], model.variables["batch_stats"]
+        state = jax.tree.map(
+            jnp.asarray, TrainState(np.int32(4), params, batch_stats, {"trace": np.ones(3, np.float32)})
         )
         checkpoints = Checkpoints(folder, 2)
         for step in (4, 8):
@@ -70,9 +73,6 @@ def readers(toy: ConfigDict) -> list[Reader]:
 
 
 def _model(toy: ConfigDict) -> inference.Model:
-    import jax
-    import jax.numpy as jnp
-
     fields = {key: value for key, value in toy.model.items() if key != "name"}
     entry = models.entry(toy.model.name)
     module = models.create(toy.model.name, **fields, num_classes=3)
@@ -93,8 +93,6 @@ def _model(toy: ConfigDict) -> inference.Model:
 
 def _of_model(model: inference.Model) -> dict[str, Any]:
     """Return what vectors of a model depend on, and where the model comes from."""
-    import jax
-
     leaves = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(dict(model.variables))}  # fmt: skip
     return {"name": model.name, "fields": str(dict(model.fields)), "leaves": leaves, "mean": model.mean, "std": model.std, "fingerprint": model.fingerprint}  # fmt: skip
 
@@ -174,8 +172,6 @@ def _read_features(test: evaluation.TestSet):
 
 
 def _read_checkpoint(folder: Path, given: None) -> Any:
-    import jax
-
     variables = load_variables(folder)
     return {
         jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(variables)
