@@ -327,7 +327,8 @@ def _readable(manager: ocp.CheckpointManager, step: int) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:90]} … {text[-100:]}"  # the reason may be the last of many
 
 
 def _check_model(step: int, stored: Any, like: Any) -> None:
