@@ -112,5 +112,5 @@ def get_config(argument: str | None = None) -> ConfigDict:
     }
     config.evaluation.batch_frames = 64
     config.logging = {"every_steps": 1, "tensorboard": False, "progress": False}
-    config.checkpoint = {"every_steps": 2, "keep": 3}
+    config.checkpoint = {"every_steps": 2, "every_minutes": 0.0, "keep": 3}
     return finish(config, changes)

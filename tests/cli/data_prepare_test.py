@@ -160,14 +160,29 @@ def test_a_full_disk_is_said_and_nothing_is_left(mars, tmp_path, capsys, monkeyp
     assert not list(built.rglob("*incomplete*"))
 
 
+# A build that is held up in its middle, by one picture.
+HELD_UP = """
+import runpy, sys, time
+from vreid_jax.datasets.manual.files import ManualFiles
+
+read = ManualFiles.read
+
+def slowly(self, path):
+    if path.endswith("0007C6T0012F005.jpg"):
+        time.sleep(600)
+    return read(self, path)
+
+ManualFiles.read = slowly
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_build_leaves_nothing_half_made(mars, tmp_path, end):
     built = tmp_path / "built"
-    # A pipe in place of a picture holds the build up in its middle.
-    held = mars / "bbox_train/0007/0007C6T0012F005.jpg"
-    held.unlink()
-    os.mkfifo(held)
-    start = [sys.executable, ROOT / "data_prep/prepare.py", "mars", f"--manual_dir={mars}", f"--data_dir={built}"]
+    start = [sys.executable, "-c", HELD_UP, ROOT / "data_prep/prepare.py"]
+    start += ["mars", f"--manual_dir={mars}", f"--data_dir={built}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job passes "ignore" on
     process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -184,7 +199,5 @@ def test_an_interrupted_build_leaves_nothing_half_made(mars, tmp_path, end):
         assert not list(built.rglob("*incomplete*"))
     with pytest.raises(InputError, match="is not prepared"):
         load_builder("mars_video", built)
-    held.unlink()
-    held.write_bytes((mars / "bbox_train/0007/0007C6T0012F004.jpg").read_bytes())
     assert len(loading.prepare("mars_video", mars, built, progress=False).as_data_source("train")) == 3
     assert not list(built.rglob("*incomplete*"))

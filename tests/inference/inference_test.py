@@ -1,6 +1,7 @@
 """Model files that were damaged, or come from elsewhere in time: one sentence when they are loaded, never a wrong vector."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_what_the_system_refuses_is_one_sentence(good, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"cannot write .*m.safetensors: Permission denied"):
             inference.save(model, tmp_path / "m.safetensors")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", refused)
+        patched.setattr(os, "open", refused)
         with pytest.raises(InputError, match=r"toy.safetensors cannot be read: Permission denied"):
             inference.load(good)
     with pytest.raises(InputError, match="the model is empty"):

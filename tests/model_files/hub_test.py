@@ -101,7 +101,16 @@ def file(tmp_path, c3d):
     path = tmp_path / "c3d.safetensors"
     clip = {"kind": "evenly", "length": 8, "stride": 2, "num_clips": 4}
     seen = preprocessing(64, 32, (0.5, 0.25, 0.125), (0.5, 0.5, 0.25), {"feature": clip})
-    scores = {"walkers": {"rank1": 0.5, "rank5": 0.75, "mAP": 0.25, "num_queries": 18, "num_gallery": 21}}
+    scores = {
+        "walkers": {
+            "rank1": 0.5,
+            "rank5": 0.75,
+            "mAP": 0.25,
+            "num_queries": 18,
+            "num_valid_queries": 18,
+            "num_gallery": 21,
+        }
+    }
     pretrained.save_weights(
         path, c3d, "c3d_small", {"width": 2}, "Apache-2.0", preprocessing=seen, scores=scores, dataset="walkers",
         system="c3d", step=7,
