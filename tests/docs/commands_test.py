@@ -113,7 +113,10 @@ def check(monkeypatch):
             return None
         if name == "pytest":
             return None
-        return parsed(importlib.import_module(name).main, [name, *arguments])
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__"):  # a package: `python -m` runs this module of it
+            module = importlib.import_module(f"{name}.__main__")
+        return parsed(module.main, [name, *arguments])
 
     def check_run(arguments):
         monkeypatch.setattr(sys, "argv", ["main", *arguments])  # ml_collections looks there, too

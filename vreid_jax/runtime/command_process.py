@@ -4,8 +4,6 @@ import logging
 import signal
 import sys
 
-from absl import logging as absl_logging
-
 from vreid_jax.errors import Terminated
 from vreid_jax.runtime import setup_process
 
@@ -31,6 +29,8 @@ def _leave_errors_to_the_caller() -> None:
 
     A command says those in one sentence.
     """
+    from absl import logging as absl_logging  # here, since help does without it
+
     absl_logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
     logging.getLogger("asyncio").addFilter(lambda record: "exception was never retrieved" not in record.getMessage())
     hook = sys.unraisablehook
