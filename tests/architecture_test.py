@@ -19,7 +19,7 @@ MOST_LINES = 400
 NAMELESS = {"utils", "util", "helpers", "common", "misc"}
 
 # The rooms that a room may import beside itself, from the ground floor up. "datasets.catalog" is that module alone.
-SHARED = "errors files settings runtime config"
+SHARED = "errors files json_files settings runtime config"
 TRAINING = f"{SHARED} datasets data models losses retrieval"
 EVALUATION = f"{TRAINING} training model_files pretrained"
 INFERENCE = f"{EVALUATION} evaluation experiment"
@@ -27,10 +27,11 @@ USES = f"{INFERENCE} inference"
 ROOMS = {
     "errors": "",
     "files": "errors",
+    "json_files": "errors",
     "settings": "errors",
     "datasets": "errors files",
     "runtime": "errors files",
-    "config": "errors files settings runtime datasets.catalog losses.terms",
+    "config": "errors files json_files settings runtime datasets.catalog losses.terms",
     "retrieval": SHARED,
     "losses": "errors files settings runtime",  # config reads its table of terms
     "data": SHARED,

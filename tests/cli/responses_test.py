@@ -1,8 +1,7 @@
-import json
-
 import pytest
 
 from vreid_jax.cli import command
+from vreid_jax.config.files import from_file
 
 
 @pytest.mark.parametrize(
@@ -21,9 +20,6 @@ def test_what_is_wrong_is_one_sentence(tmp_path, capsys, flags, words):
 
 
 def test_a_run_without_a_checkpoint_is_named(tmp_path, capsys):
-    model = {"name": "person_vlad_small", "width": 2}
-    (tmp_path / "config.json").write_text(
-        json.dumps({"system": "person_vlad", "dataset": "walkers", "split": 0, "model": model})
-    )
+    (tmp_path / "config.json").write_text(from_file("person_vlad").to_json())
     assert command.main(["responses", f"--workdir={tmp_path}", f"--out={tmp_path}/x.png"]) == 2
     assert "holds no checkpoints" in capsys.readouterr().err

@@ -28,9 +28,15 @@ def rewritten(good, file, tensors=lambda tensors: None, **metadata):
     arrays = load_file(good)
     tensors(arrays)
     with safe_open(good, framework="numpy") as opened:
-        told = opened.metadata() | metadata
+        told = opened.metadata()
+    told |= {name: new(told[name]) if callable(new) else new for name, new in metadata.items()}
     save_file(arrays, file, {key: value for key, value in told.items() if value is not None})
     return file
+
+
+def changed(part, key, value):
+    """Changes one entry of a part of the metadata."""
+    return lambda text: json.dumps({**json.loads(text), key: value})
 
 
 def bent(arrays):
@@ -51,11 +57,23 @@ def lost(arrays):
         ),
         ({"fields": '{"width": 8, "dropout": 0.5}'}, "of its tensors are not those of its fields"),
         ({"fields": '{"wide": 8}'}, "model 'toy' has no field 'wide'"),
-        ({"fields": "[4]"}, "is damaged: its config, fields or preprocessing cannot be read"),
+        ({"fields": "[4]"}, "is damaged: fields is [4] instead of an object"),
         ({"fields": None}, "is damaged: its metadata lack fields"),
-        ({"config": "{"}, "is damaged: its config is not valid JSON"),
-        ({"config": "{}"}, "is damaged: its config, fields or preprocessing cannot be read"),
-        ({"preprocessing": "7"}, "is damaged: its config, fields or preprocessing cannot be read"),
+        ({"config": "{"}, "is damaged: config is not valid JSON"),
+        ({"config": "{}"}, "is damaged: config lacks system"),
+        ({"config": "[" * 100_000}, "is damaged: config is not valid JSON"),
+        ({"config": changed("config", "evaluation", 5)}, "is damaged: config.evaluation is 5 instead of an object"),
+        ({"preprocessing": "7"}, "is damaged: preprocessing is 7 instead of an object"),
+        ({"preprocessing": changed("preprocessing", "std", [1.0])}, "has 1 means or deviations instead of 3"),
+        (
+            {"preprocessing": changed("preprocessing", "mean", [None] * 3)},
+            "preprocessing.mean[0] is null instead of a fi",
+        ),
+        ({"scores": "[1]"}, "is damaged: scores is [1] instead of an object"),
+        ({"scores": '{"walkers": {"rank1": "high"}}'}, "is damaged: scores.walkers lacks num_queries"),
+        ({"open_set": "true"}, "is damaged: open_set is true instead of an object"),
+        ({"adapted": '"yes"'}, 'is damaged: adapted is "yes" instead of an object'),
+        ({"step": "1.5"}, "is damaged: step is 1.5 instead of a whole number"),
         ({"model": "tomorrow"}, "cannot be used: there is no model 'tomorrow'"),
         ({"format": "vreid_jax-2"}, "was written by a newer version of vreid_jax"),
     ],
@@ -114,15 +132,35 @@ def test_a_file_of_somebody_else_beside_it_stays_and_the_new_one_has_ordinary_pe
     assert np.isfinite(inference.load(tmp_path / "mine.safetensors").embed(np.zeros((2, 9, 7, 3), np.uint8))).all()
 
 
-def test_a_run_of_a_system_that_is_not_in_the_library_says_what_to_do(tmp_path):
-    (tmp_path / "config.json").write_text('{"model": {"name": "attention_pooling"}, "split": 0}')
+def test_a_run_of_a_system_that_is_not_in_the_library_says_what_to_do(toy, tmp_path):
+    toy.model.name = "attention_pooling"
+    (tmp_path / "config.json").write_text(toy.to_json())
     with pytest.raises(InputError, match="is a run of attention_pooling, which is not in the library: import the file"):
         inference.load(tmp_path)
 
 
-def test_damaged_results_of_a_run_are_named(finished, tmp_path):
+def test_metadata_that_are_null_are_not_there(good, tmp_path):
+    file = rewritten(good, tmp_path / "m.safetensors", scores="null", open_set="null", step="null")
+    assert {"scores", "open_set", "step"}.isdisjoint(inference.load(file).about)
+
+
+def test_damaged_results_do_not_keep_a_run_from_being_loaded(finished, tmp_path, caplog):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
-    for content in ("{", "[]"):
+    results = json.loads((workdir / "results.json").read_text())
+    whole = inference.load(workdir)
+    assert (whole.about["scores"]["walkers"]["mAP"], whole.about["step"]) == (results["protocols"]["walkers"]["mAP"], 8)
+    assert not caplog.text
+    others = (
+        {**results, "step": 4},
+        {**results, "protocols": {"walkers": 3}},
+        {**results, "open_set": {"threshold": 1}},
+    )
+    for content in ("", "{", "[]", "null", *map(json.dumps, others)):
+        caplog.clear()
         (workdir / "results.json").write_text(content)
-        with pytest.raises(InputError, match=r"results.json cannot be read .*`vreid evaluate .*run` writes it again"):
-            inference.load(workdir)
+        model = inference.load(workdir)
+        assert model.fingerprint == whole.fingerprint
+        assert model.about == {"system": "toy", "dataset": "walkers", "step": 8}
+        assert "results.json" in caplog.text
+        assert f"the model has no scores and thresholds; `vreid evaluate {workdir}` measures them" in caplog.text
+        assert len(caplog.records) == 1

@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import json
 import os
 import re
 import sys
@@ -16,9 +15,29 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import field_names, literal, nearest, unknown_field
 from vreid_jax.errors import InputError
+from vreid_jax.json_files import read_json
 from vreid_jax.settings import plain
 
 _CONFIG_FLAGS = ("--config", "-config")
+_SPLIT = (int, str)
+# What all that read a run's config.json rely on; the settings of each room check the values.
+RUN_SHAPE = {
+    "system": str,
+    "dataset": str,
+    "split": _SPLIT,
+    "seed": int,
+    "dtype": str,
+    "model": {"name": str},
+    "data": {"name": str, "data_dir": str, "height": int, "width": int, "num_threads": int},
+    "evaluation": {
+        "streams": {str: {"clip": {"kind": str, "length": int, "num_clips": int, "stride": int}, "apply": {}}},
+        "metric": str,
+        "batch_frames": int,
+    },
+    "phases?": {str: {}},
+    "logging?": {"progress?": bool},
+    "checkpoint?": {},
+}
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
 
 
@@ -149,14 +168,10 @@ def read_config(workdir: Path) -> ConfigDict:
       InputError: when the folder holds no run, or its `config.json` is damaged.
     """
     file = workdir / "config.json"
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"{workdir} is not the workdir of a run: it has no config.json")
+    stored = read_json(file, RUN_SHAPE)
     try:
-        stored = json.loads(file.read_text())
-        if not isinstance(stored, dict):
-            raise ValueError(f"it holds {type(stored).__name__} instead of an object")
         return ConfigDict(plain(stored)).lock()
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{file} is not the configuration of a run ({error}): it is damaged, or was not written by a run"
-        ) from error
+    except (ValueError, TypeError, AttributeError) as error:  # a name that a field cannot have
+        raise InputError(f"{file} is damaged: {error}") from error

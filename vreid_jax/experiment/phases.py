@@ -153,36 +153,62 @@ def begin_phase(
 
 
 def restore(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> tuple[TrainState, Position] | None:
-    """Read the newest checkpoint, if there is one."""
-    step = checkpoints.latest()
-    if step is None:
-        return None
-    position = checkpoints.position(step)
-    plan = plan_of(position, plans)
-    like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables)
-    like = like.replace(extra={**checkpoints.extra(step), **like.extra})
-    sharding = NamedSharding(setup.mesh, PartitionSpec())
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-    return checkpoints.restore(step, like), position
+    """Read the newest checkpoint that is not damaged, if there is one; nothing of the run changes.
+
+    Raises:
+      InputError: where training cannot go on from it.
+    """
+
+    def read(step: int) -> tuple[TrainState, Position]:
+        position = checkpoints.position(step)
+        plan = _plan_from(setup, plans, position)
+        like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables)
+        like = like.replace(extra={**checkpoints.extra(step), **like.extra})
+        sharding = NamedSharding(setup.mesh, PartitionSpec())
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+        return checkpoints.restore(step, like), position
+
+    return checkpoints.newest(read)
 
 
-def plan_of(position: Position, plans: dict[str, Plan]) -> Plan:
-    """Return the plan of the phase that a checkpoint is of; `InputError` where `phase_order` does not name it."""
+def _plan_from(setup: Setup, plans: dict[str, Plan], position: Position) -> Plan:
+    """Return the plan of the phase that a checkpoint is of; `InputError` where training cannot go on from there."""
     if position.phase not in plans:
         raise InputError(f"the checkpoint is of phase {position.phase!r}, which phase_order does not name")
-    return plans[position.phase]
+    plan, order = plans[position.phase], list(plans)
+    done = sum(plans[name].total_steps for name in order[: order.index(position.phase)])
+    if position.steps_before != done:
+        raise InputError(
+            f"the phases before {position.phase} were finished with {position.steps_before} steps and now have {done}: "
+            "only the length of the phase that is trained, or of a later one, can change"
+        )
+    if position.phase_step > plan.total_steps:
+        raise InputError(
+            f"phase {position.phase} has done {position.phase_step} steps already, and is to have {plan.total_steps}: it "
+            "can only become longer"
+        )
+    if position.training_set not in ("", setup.train_source.digest()):
+        raise InputError(
+            f"the training split of {setup.settings.data.path or setup.settings.data.name} is not the one that this run "
+            "began with: give it back its tracklets, or start a new workdir with --config.init_from=THIS_ONE"
+        )
+    return plan
 
 
 def train(
-    setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints, stop: StopRequest
+    setup: Setup,
+    plans: dict[str, Plan],
+    checkpoints: Checkpoints,
+    reached: tuple[TrainState, Position] | None,
+    stop: StopRequest,
 ) -> tuple[TrainState, Position]:
-    """Train what is left of the phases, from the newest checkpoint or from nothing.
+    """Train what is left of the phases, from what `restore` has given or from nothing.
 
     Raises:
       NonFiniteLoss, Interrupted: as `run_phase`.
     """
     settings = setup.settings
-    state, position = restore(setup, plans, checkpoints) or (None, None)
+    state, position = reached or (None, None)
     writer = MetricsWriter(setup.workdir, position.step if position else 0, settings.logging.tensorboard)
     order = list(plans)
     try:
@@ -210,6 +236,7 @@ def _train_phase(
 ) -> tuple[TrainState, Position]:
     """Train one phase from `position` to its end."""
     logging = setup.settings.logging
+    checkpoints.check_room(state)
     batches = train_batches(setup, plan, plan.total_steps, position.phase_step)
     with DeferredMetrics(
         writer, position, plan.total_steps, every_steps=logging.every_steps, progress=logging.progress

@@ -12,9 +12,8 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import check_clips
 from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
-from vreid_jax.experiment.phases import Plan, new_state, phase_data, plan_of
+from vreid_jax.experiment.phases import Plan, new_state, phase_data
 from vreid_jax.experiment.setup import Setup
-from vreid_jax.training.checkpoints import Checkpoints
 
 
 def check_evaluation(setup: Setup, answerable: bool = True) -> None:
@@ -69,28 +68,3 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
             unknown_yet = (KeyError,) if setup.system.update else ()  # it reads what `prepare` is to add
             with contextlib.suppress(*unknown_yet):
                 plan.step.eval_shape(state.replace(extra={**state.extra, **cache}), batch)
-
-
-def check_position(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> None:
-    """Raise `InputError` where training cannot go on from the newest checkpoint; nothing of the run has changed yet."""
-    if (step := checkpoints.latest()) is None:
-        return
-    position = checkpoints.position(step)
-    total_steps = plan_of(position, plans).total_steps
-    order = list(plans)
-    done = sum(plans[name].total_steps for name in order[: order.index(position.phase)])
-    if position.steps_before != done:
-        raise InputError(
-            f"the phases before {position.phase} were finished with {position.steps_before} steps and now have {done}: "
-            "only the length of the phase that is trained, or of a later one, can change"
-        )
-    if position.phase_step > total_steps:
-        raise InputError(
-            f"phase {position.phase} has done {position.phase_step} steps already, and is to have {total_steps}: it can "
-            "only become longer"
-        )
-    if position.training_set not in ("", setup.train_source.digest()):
-        raise InputError(
-            f"the training split of {setup.settings.data.path or setup.settings.data.name} is not the one that this run "
-            "began with: give it back its tracklets, or start a new workdir with --config.init_from=THIS_ONE"
-        )

@@ -6,7 +6,43 @@ import math
 from pathlib import Path
 from typing import Any
 
+from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
+from vreid_jax.json_files import read_json
+from vreid_jax.model_files.metadata import NUMBER, OPEN_SET, SCORES, check_lengths
+
+_SCORES = {**SCORES, "cmc": [NUMBER]}
+SHAPE = {
+    "system": str,
+    "dataset": str,
+    "split": (int, str),
+    "seed": int,
+    "step": int,
+    "protocols": {str: _SCORES},
+    "streams?": {str: {str: _SCORES}},
+    "baselines?": {str: {str: _SCORES}},
+    "reranked?": {str: _SCORES},
+    "twins?": {str: {"rank1": NUMBER, "num_pairs": int}},
+    "metric?": str,
+    "open_set?": OPEN_SET,
+}
+_OF_ALL_SPLITS = {**SHAPE, "splits": [{"split": int}], "std": {str: {name: NUMBER for name in SCORES}}}
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return the content of a `results.json` (see `Results.content`), which has a protocol at least.
+
+    Raises:
+      InputError: when the file cannot be read or is damaged.
+    """
+    content = read_json(path, SHAPE)
+    try:
+        if not content["protocols"]:
+            raise ValueError("it has no protocols")
+        check_lengths(content.get("open_set"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    return read_json(path, _OF_ALL_SPLITS) if content["split"] == "all" else content
 
 
 @dataclasses.dataclass

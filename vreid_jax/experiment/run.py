@@ -7,13 +7,14 @@ import jax
 from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.experiment.phases import plan_phases, train
-from vreid_jax.experiment.preflight import check_evaluation, check_position, check_training
+from vreid_jax.experiment.phases import plan_phases, restore, train
+from vreid_jax.experiment.preflight import check_evaluation, check_training
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.scoring import restore_variables, score
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.splits import run_all_splits
 from vreid_jax.experiment.workdir import check_checkpoints, only_trainer, open_workdir
+from vreid_jax.files import user_path
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.loop import stopped
 from vreid_jax.training.signals import StopRequest, stop_requests
@@ -42,7 +43,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | Path, mode: str = "tra
     """
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}; it is one of {', '.join(MODES)}")
-    workdir = Path(workdir).expanduser()
+    workdir = user_path(workdir)
     if config.split == "all":
         return run_all_splits(config, workdir, mode, _run)
     return _run(config, workdir, mode)
@@ -60,10 +61,11 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     alone = only_trainer(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
         # Opening is a collective operation, so every process does it, whatever the folder holds by now.
-        with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep)) as checkpoints:
-            check_position(setup, plans, checkpoints)
+        with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep, clean=True)) as checkpoints:
+            reached = restore(setup, plans, checkpoints)
             open_workdir(workdir, config)
-            state, position = train(setup, plans, checkpoints, stop)
+            checkpoints.set_damaged_aside()
+            state, position = train(setup, plans, checkpoints, reached, stop)
         _leave_if_stopped(stop)
     return score(setup, state.variables, position) if scores else None
 

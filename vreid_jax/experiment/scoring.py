@@ -21,16 +21,18 @@ from vreid_jax.training.position import Position
 
 
 def restore_variables(setup: Setup) -> tuple[dict, Position]:
-    """Read the network's variables, and where the run stands, from the newest checkpoint.
+    """Read the network's variables, and where the run stands, from the newest checkpoint that is not damaged.
 
     Raises:
       InputError: when there is none, or it is of another model.
     """
     with contextlib.closing(Checkpoints(setup.workdir, setup.settings.checkpoint.keep)) as checkpoints:
-        step = checkpoints.latest()
-        if step is None:
+        found = checkpoints.newest(
+            lambda step: (checkpoints.variables(step, setup.abstract_variables), checkpoints.position(step))
+        )
+        if found is None:
             raise InputError(f"workdir {setup.workdir} holds no complete checkpoint; train first")
-        return checkpoints.variables(step, setup.abstract_variables), checkpoints.position(step)
+        return found
 
 
 def score(setup: Setup, variables: dict, position: Position) -> Results:

@@ -10,8 +10,10 @@ from ml_collections import ConfigDict
 from vreid_jax.config import NUM_SPLITS, dataset_name
 from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
-from vreid_jax.experiment.results import Results
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.results import Results, read_results
 from vreid_jax.experiment.workdir import check_checkpoints, check_workdir, open_workdir
+from vreid_jax.json_files import read_json
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
 
@@ -123,7 +125,7 @@ def _finished(config: ConfigDict, folder: Path, name: str) -> dict | None:
         # A start writes the configuration, and its end the results.
         if results.stat().st_mtime_ns < made_by.stat().st_mtime_ns:
             return None
-        same = json.loads(made_by.read_text()) == json.loads(config.to_json())
-        return json.loads(results.read_text()) if same else None
-    except (OSError, ValueError):
+        same = read_json(made_by, {}) == json.loads(config.to_json())
+        return read_results(results) if same else None
+    except (OSError, InputError):  # whatever is wrong with them, the split is run again
         return None

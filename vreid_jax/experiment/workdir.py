@@ -2,20 +2,22 @@
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 from ml_collections import ConfigDict
 
 from vreid_jax.config import field_names
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
-from vreid_jax.files import UNFINISHED, atomic_file
+from vreid_jax.files import UNFINISHED, atomic_file, only_writer, remove_unfinished
 from vreid_jax.settings import plain
 
 LOCK = ".lock"  # held while a process trains
+FOLDERS = ("checkpoints", "features", "metrics", "tensorboard")
+FILES = ("config.json", "metrics.jsonl", "results.json")
 # What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
 FREE_FIELDS = (
     r"phases\.\w+\.total_(steps|epochs)",
@@ -31,10 +33,9 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
     Raises:
       InputError: when the folder holds something else, or a run of another configuration (naming what differs).
     """
+    _check_place(path)
     file = path / "config.json"
     stored = None
-    if path.exists() and not path.is_dir():
-        raise InputError(f"workdir {path} is a file; it must be a folder")
     if file.exists():
         stored = read_config(path).to_dict()
         different = _differences(stored, plain(json.loads(config.to_json())))
@@ -50,6 +51,38 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
     return stored
 
 
+def _check_place(path: Path) -> None:
+    """Raise `InputError` where a run could not be written, which would show only after much work."""
+    whole = str(path.absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the path of workdir {path} is not UTF-8, and checkpoints need that: use another one"
+        ) from error
+    if wrong := next((sign for sign in "[\\" if sign in whole), ""):  # Orbax would take them for a pattern and a slash
+        raise InputError(
+            f"the path of workdir {path} holds {wrong!r}, with which checkpoints cannot be read: use another"
+        )
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise InputError(f"workdir {path} cannot be used: {error.strerror}") from error
+    if path.exists() and not path.is_dir():
+        raise InputError(f"workdir {path} is a file; it must be a folder")
+    for name in (*FOLDERS, *FILES):
+        entry, kind = path / name, "folder" if name in FOLDERS else "file"
+        if os.path.lexists(entry) and not (entry.is_dir() if kind == "folder" else entry.is_file()):
+            raise InputError(f"{entry} is in the way: it must be a {kind}; move it elsewhere")
+    places = [path, *(path / name for name in FOLDERS)]
+    there = [place for place in places if place.is_dir()] or [next(up for up in path.absolute().parents if up.is_dir())]
+    for place in there:
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise InputError(f"cannot write to {place}, where the run would be kept: use another workdir")
+
+
 def _is_left_behind(entry: Path) -> bool:  # by a start that did not get far
     empty = entry.name == "checkpoints" and entry.is_dir() and not any(entry.iterdir())
     return empty or entry.name == LOCK or entry.name.endswith(UNFINISHED)
@@ -63,6 +96,7 @@ def open_workdir(path: Path, config: ConfigDict) -> None:
     """
     stored = check_workdir(path, config)
     _make(path)
+    remove_unfinished(path)
     with atomic_file(path / "config.json") as half:
         half.write_text(config.to_json(indent=1) + "\n")
     metric = config.evaluation.metric
@@ -87,19 +121,8 @@ def check_checkpoints(path: Path) -> None:
 def only_trainer(path: Path) -> Iterator[None]:
     """Keep other processes of this machine from training in the workdir; `InputError` if one already does."""
     _make(path)
-    lock = filelock.FileLock(path / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise InputError(f"another process trains in workdir {path}: wait for it, or use another one") from error
-    except NotImplementedError:  # a file system without locks
-        pass
-    except OSError as error:
-        raise InputError(f"cannot write to workdir {path}: {error.strerror}; use another one") from error
-    try:
+    with only_writer(path / LOCK, f"another process trains in workdir {path}: wait for it, or use another one"):
         yield
-    finally:
-        lock.release()
 
 
 def _differences(stored: dict, now: dict) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vreid_jax.config import literal
 from vreid_jax.errors import InputError
+from vreid_jax.files import only_writer
 
 
 def convert(
@@ -41,25 +42,27 @@ def convert(
 
     out = Path(out)
     check_target(out)
-    for path in (out, card_path(out)):
-        if path.exists():
-            raise InputError(f"{path} is there already: name another file, or remove it")
-    if model_name:
-        if source is None:
-            raise InputError(f"there is no file of PyTorch weights for {model_name}: name it before the flags")
-        if half or not classifier:
-            raise InputError(
-                "PyTorch weights are converted whole: apply --half and --without-classifier to the model file made of them"
-            )
-        _convert_weights(Path(source), out, model_name, dict(fields or {}), inflation, licence)
-    else:
-        from vreid_jax import inference
+    if model_name and source is None:
+        raise InputError(f"there is no file of PyTorch weights for {model_name}: name it before the flags")
+    if model_name and (half or not classifier):
+        raise InputError(
+            "PyTorch weights are converted whole: apply --half and --without-classifier to the model file made of them"
+        )
+    if fields and not model_name:
+        raise InputError("fields are for PyTorch weights: name their model, too")
+    busy = f"another process writes {out}: wait for it, or name another file"
+    with only_writer(out.with_name(f".{out.name}.lock"), busy, keep=False):
+        for path in (out, card_path(out)):
+            if path.exists():
+                raise InputError(f"{path} is there already: name another file, or remove it")
+        if model_name:
+            _convert_weights(Path(source or ""), out, model_name, dict(fields or {}), inflation, licence)
+        else:
+            from vreid_jax import inference
 
-        if fields:
-            raise InputError("fields are for PyTorch weights: name their model, too")
-        model = inference.load(source)
-        inference.save(model if classifier else inference.without_classifier(model), out, licence, half=half)
-    return write_card(out)
+            model = inference.load(source)
+            inference.save(model if classifier else inference.without_classifier(model), out, licence, half=half)
+        return write_card(out)
 
 
 def card_of(source: str | Path | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from vreid_jax import models
 from vreid_jax.config import default, evaluation_stream
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
+from vreid_jax.experiment.results import read_results
 from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
-from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.checkpoints import load_newest, variables_of
 from vreid_jax.training.network import normalisation
+
+log = logging.getLogger(__name__)
 
 METADATA_KEYS = (
     "system",
@@ -129,36 +133,38 @@ def _from_box(path: Path) -> Model:
 
 def _from_workdir(workdir: Path) -> Model:
     config = read_config(workdir)
-    try:
-        name = config.model.name
-    except (AttributeError, KeyError) as error:
-        raise InputError(f"{workdir / 'config.json'} is not the configuration of a run: {error}") from error
+    name = config.model.name
     if name not in models.names():
         raise InputError(
             f"{workdir} is a run of {name}, which is not in the library: import the file that registers it"
         )
     if config.split == "all":
         raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
-    about = {"system": config.system, "dataset": config.dataset}
-    results = workdir / "results.json"
-    if results.is_file():
-        try:
-            found = json.loads(results.read_text())
-            if not isinstance(found, dict):
-                raise ValueError(f"it holds {type(found).__name__} instead of an object")
-            about |= {"open_set": search_thresholds(found), "step": found.get("step"), "scores": _scores(found)}
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{results} cannot be read ({error}): `vreid evaluate {workdir}` writes it again"
-            ) from error
+    step, state = load_newest(workdir)
+    about = {"system": config.system, "dataset": config.dataset, "step": step, **_measured(workdir, step)}
     return Model(
-        name=config.model.name,
+        name=name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
         config=config,
-        variables=load_variables(workdir),
-        **normalisation(config.data, models.entry(config.model.name)),
+        variables=variables_of(state),
+        **normalisation(config.data, models.entry(name)),
         about=about,
     )
+
+
+def _measured(workdir: Path, step: int) -> dict[str, Any]:
+    """Return scores and thresholds of a run's `results.json`; none, with a warning, where they are not those of `step`."""
+    file = workdir / "results.json"
+    if not file.is_file():
+        return {}
+    try:
+        found = read_results(file)
+        if found["step"] != step:
+            raise InputError(f"{file} is of step {found['step']}, and the weights are of step {step}")
+    except InputError as error:
+        log.warning("%s: the model has no scores and thresholds; `vreid evaluate %s` measures them", error, workdir)
+        return {}
+    return {"open_set": search_thresholds(found), "scores": _scores(found)}
 
 
 def _from_file(path: Path) -> Model:
@@ -217,6 +223,9 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
         config.evaluation.streams = {"feature": stream_of(entry)}
         config.evaluation.metric = entry.metric
     config = ConfigDict(config)
+    for three in (seen.get("mean", entry.mean), seen.get("std", entry.std)):
+        if len(three) != 3:
+            raise ValueError(f"preprocessing has {len(three)} means or deviations instead of 3")
     config.data.update({key: seen[key] for key in ("height", "width") if key in seen})
     return Model(
         name=metadata["model"],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import user_path
 
 PREFIX = "hf://"
 DEFAULT_FILE = "model.safetensors"  # where an address does not name a file
@@ -51,7 +52,7 @@ def local_path(path: str | Path, api: Any = None) -> Path:
       InputError: if the address is malformed, the hub's client is not installed, or the download fails.
     """
     if not str(path).startswith(PREFIX):
-        return Path(path).expanduser()
+        return user_path(path)
     address = parse(str(path))
     api = api or hub_api()
     try:

@@ -14,11 +14,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from vreid_jax import __version__
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, check_readable
+from vreid_jax.json_files import parse_json
+from vreid_jax.model_files.metadata import SHAPES, check_lengths
 
 FAMILY = "vreid_jax-"
 FORMAT = FAMILY + "1"
 REQUIRED_KEYS = ("model", "fields", "licence", "library_version")
-JSON_KEYS = ("fields", "config", "preprocessing", "scores", "step", "open_set", "adapted")  # all others are text
 SUFFIXES = (".pt", ".pth", ".safetensors")
 
 
@@ -52,7 +53,7 @@ def save_weights(
     arrays = flatten_dict(jax.device_get(variables), sep="/")
     stated = {"fields": fields, "licence": licence, "library_version": __version__, **more}
     metadata = {"format": FORMAT, "model": model_name}
-    metadata |= {name: json.dumps(value) if name in JSON_KEYS else value for name, value in stated.items()}
+    metadata |= {name: json.dumps(value) if name in SHAPES else value for name, value in stated.items()}
     with atomic_file(path) as half:
         try:
             save_file({name: np.asarray(value, order="C") for name, value in arrays.items()}, half, metadata)
@@ -118,15 +119,13 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
     missing = [name for name in REQUIRED_KEYS if name not in metadata]
     if missing:
         raise InputError(f"{path} is damaged: its metadata lack {missing[0]}; make or download it again")
-    for name in JSON_KEYS:
-        if name in metadata:
-            try:
-                metadata[name] = json.loads(metadata[name])
-            except ValueError as error:
-                raise InputError(
-                    f"{path} is damaged: its {name} is not valid JSON ({error}); make or download it again"
-                ) from error
-    return metadata
+    try:
+        told = {name: parse_json(metadata[name], shape, name) for name, shape in SHAPES.items() if name in metadata}
+        check_lengths(told.get("open_set"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; make or download it again") from error
+    texts = {name: text for name, text in metadata.items() if name not in SHAPES}
+    return texts | {name: value for name, value in told.items() if value is not None}
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import user_path
 from vreid_jax.report.curves import cmc_plot, training_plots
 from vreid_jax.report.page import write_page
 from vreid_jax.report.score_tables import HEAD, SCORES, counts
@@ -31,7 +32,7 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
     """
     if len(workdirs) < 2:
         raise InputError("a comparison needs at least two workdirs")
-    places = [Path(workdir).expanduser().resolve() for workdir in workdirs]
+    places = [user_path(workdir).resolve() for workdir in workdirs]
     twice = next((workdir for workdir, place in zip(workdirs, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise InputError(f"{twice} is named twice: a comparison is of different runs")

@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file
+from vreid_jax.files import atomic_file, user_path
 from vreid_jax.report.rendering import render
 
 _SOURCE = re.compile(
@@ -49,7 +49,7 @@ def write_page(
     """
     # `Path.resolve` raises for circular links on Python 3.11 and 3.12.
     folder = os.path.dirname(os.path.realpath(path))
-    places = [os.path.relpath(os.path.realpath(Path(each).expanduser()), folder) for each in made_of]
+    places = [os.path.relpath(os.path.realpath(user_path(each)), folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
     _check_replaceable(path, source)
     text = render(

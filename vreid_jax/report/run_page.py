@@ -47,7 +47,7 @@ def write_report(
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
     run = read_run(workdir)
     config, results = run.config, run.results
-    if config.split == "all":
+    if results["split"] == "all":
         return write_splits_report(run, out)
     with config.unlocked():
         config.logging.progress = False
@@ -79,7 +79,8 @@ def write_report(
 
 def _lists_are_the_scores(run: StoredRun, lists: Lists) -> bool:
     """Return whether the lists have the scores' mAP; a system may compare tracklets by more than stored features."""
-    return abs(lists.ranking.mAP - run.results["protocols"][run.protocol]["mAP"]) <= 1e-3
+    stored = run.results["protocols"][run.protocol]["mAP"]
+    return stored is not None and abs(lists.ranking.mAP - stored) <= 1e-3
 
 
 def _camera_matrices(lists: Lists, protocol: str) -> Markup:

@@ -19,13 +19,14 @@ def write_splits_report(run: StoredRun, out: str | Path | None = None) -> Path:
     results = run.results
     runs = {f"split {one['split']}": read_run(run.workdir / f"split_{one['split']}") for one in results["splits"]}
     protocols = {name: own.results["protocols"] for name, own in runs.items()}
-    spread = [
-        [protocol, *(f"{percent(scores[key])} ± {percent(results['std'][protocol][key])}" for key in SCORES)]
+    spread = results["std"]
+    means = [
+        [protocol, *(f"{percent(scores.get(key))} ± {percent(spread.get(protocol, {}).get(key))}" for key in SCORES)]
         for protocol, scores in results["protocols"].items()
     ]
     note = paragraph(f"Ranked lists and cameras are on the page of one split: vreid report {run.name}/split_0")
     sections = {
-        "Scores": table(["mean ± deviation", *HEAD], spread) + scores_table(run),
+        "Scores": table(["mean ± deviation", *HEAD], means) + scores_table(run),
         "Splits": protocol_tables(protocols.items()) + note,
         "CMC": cmc_plot({"mean": results["protocols"], **protocols}),
         "Training": training_plots(runs),

@@ -1,8 +1,6 @@
 """Read what a finished run left in its workdir."""
 
 import dataclasses
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,10 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.evaluation.metric import LEARNED
 from vreid_jax.evaluation.pair_distances import pair_distances
+from vreid_jax.experiment.results import read_results
+from vreid_jax.files import user_path
 from vreid_jax.runtime.mesh import make_mesh
+from vreid_jax.training.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,30 +53,35 @@ def read_run(workdir: str | Path) -> StoredRun:
     Raises:
       InputError: when the folder does not hold a run, or the run was not evaluated.
     """
-    workdir = Path(workdir).expanduser()
+    workdir = user_path(workdir)
     config = read_config(workdir)
-    if not (workdir / "results.json").is_file():
+    file = workdir / "results.json"
+    if not file.is_file():
         raise InputError(
             f"{workdir} was not evaluated yet: it has no results.json; `vreid evaluate {workdir}` writes it"
         )
     try:
-        results = json.loads((workdir / "results.json").read_text())
-        if not results["protocols"]:
-            raise KeyError("protocols")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the results of {workdir} cannot be read: {error}") from error
-    return StoredRun(workdir, config, results, _read_metrics(workdir / "metrics.jsonl"))
+        results = read_results(file)
+    except InputError as error:
+        raise InputError(f"{error}; `vreid evaluate {workdir}` writes it again") from error
+    return StoredRun(workdir, config, results, read_metrics(workdir / "metrics.jsonl"))
 
 
-def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a `metrics.jsonl`; none where there is no such file."""
-    lines = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue  # a run that was killed may leave half a line
-    return lines
+def _read_features(file: Path) -> tuple[list[str], np.ndarray]:
+    """Return the tracklets of a feature table and their features, `[N, D]` or `[N, C, D]` of C clips.
+
+    Raises:
+      InputError: when the file cannot be read or holds something else.
+    """
+    try:
+        with np.load(file) as table:
+            ids, features = table["tracklet_ids"], table["features"]
+    except Exception as error:  # NumPy and zipfile raise many kinds for what is damaged
+        raise InputError(f"{file} cannot be read ({' '.join(str(error).split()) or type(error).__name__})") from error
+    finite = np.issubdtype(features.dtype, np.floating) and np.isfinite(features).all()
+    if not finite or features.ndim not in (2, 3) or ids.shape != features.shape[:1]:
+        raise InputError(f"{file} cannot be read (it is not a table of finite features, one row for each tracklet)")
+    return ids.tolist(), features
 
 
 def stored_distances(run: StoredRun, test: evaluation.TestSet):
@@ -94,10 +100,9 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
         if not file.is_file():
             raise InputError(f"{file} is missing: `vreid evaluate {run.workdir}` writes it")
         try:
-            with np.load(file) as table:
-                ids, streams[name] = table["tracklet_ids"].tolist(), table["features"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{file} cannot be read ({error}): `vreid evaluate {run.workdir}` writes it") from error
+            ids, streams[name] = _read_features(file)
+        except InputError as error:
+            raise InputError(f"{error}: `vreid evaluate {run.workdir}` writes it") from error
         if ids != test.tracklets.tracklet_ids.tolist():
             raise InputError(f"{file} belongs to other tracklets than the dataset has now: evaluate the run again")
     features = extraction.fuse(streams)

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 from tqdm import tqdm
 
 from vreid_jax.files import atomic_file
+from vreid_jax.json_files import parse_json
 from vreid_jax.training.position import Position
 
 
@@ -35,8 +37,11 @@ class MetricsWriter:
         """Add one line: `step` and the values."""
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"cannot write {self._file.name}: {error.strerror or error}") from error
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
@@ -50,18 +55,32 @@ class MetricsWriter:
             self._board.close()
 
 
-def _keep_until(path: Path, step: int) -> None:
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a `metrics.jsonl`: `step`, and texts and finite numbers; none where there is no such file."""
+    return [
+        {name: value for name, value in values.items() if isinstance(value, str) or _is_number(value)}
+        for _, values in _whole_lines(path)
+    ]
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Iterate over the lines of a file, with what they hold; a killed run may leave half a line, which is left out."""
+    text = path.read_bytes().decode("utf-8", errors="replace") if path.is_file() else ""
+    for line in text.split("\n")[:-1]:
         try:
-            if json.loads(line)["step"] <= step and line.endswith("\n"):
-                kept.append(line)
-        except (ValueError, KeyError):
-            pass  # the half line of a killed run
-    with atomic_file(path) as half:
-        half.write_text("".join(kept))
+            yield line, parse_json(line, {"step": int})
+        except ValueError:
+            continue
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _keep_until(path: Path, step: int) -> None:
+    if path.exists():
+        with atomic_file(path) as half:
+            half.write_text("".join(f"{line}\n" for line, values in _whole_lines(path) if values["step"] <= step))
 
 
 class DeferredMetrics:

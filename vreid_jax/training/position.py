@@ -36,8 +36,22 @@ class Position:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "Position":
-        """Return the position that a checkpoint holds; a `TypeError` where it is of another version."""
+        """Return the position that a checkpoint holds.
+
+        Raises:
+          TypeError: where it says more, less or something else than a position of this version does.
+        """
+        if not isinstance(stored, Mapping):
+            raise TypeError(f"a position is not {type(stored).__name__}")
         stored = dict(stored)
         stored.pop("iterator", None)  # of the data, until version 0.1: now batch i follows from i alone
         inherited = stored.pop("brought", stored.pop("inherited", ()))  # `brought` until version 0.1
-        return cls(**stored, inherited=tuple(inherited))
+        if not isinstance(inherited, list | tuple):
+            raise TypeError(f"inherited is {inherited!r}")
+        position = cls(**stored, inherited=tuple(inherited))
+        for field in dataclasses.fields(cls):
+            value = getattr(position, field.name)
+            allowed = (int, float) if field.type is float else field.type
+            if field.name != "inherited" and (not isinstance(value, allowed) or isinstance(value, bool)):
+                raise TypeError(f"{field.name} is {value!r}")
+        return position
