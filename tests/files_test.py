@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import UNFINISHED, atomic_file, atomic_folder
+from vreid_jax.files import UNFINISHED, atomic_file, atomic_folder, only_writer, remove_unfinished, user_path
 
 
 def contents(folder):
@@ -102,3 +102,35 @@ def test_what_cannot_be_written_is_named(tmp_path, way):
     with pytest.raises(InputError, match=r"cannot write .*full: No space left on device"), way(tmp_path / "full"):
         raise OSError(28, "No space left on device")
     assert contents(tmp_path) == ["file"]
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_stays(tmp_path):
+    left = tmp_path / "features" / ".a.npz.1234abcd.partial"
+    left.parent.mkdir()
+    left.write_text("half")
+    (tmp_path / ".out.1234abcd.partial").mkdir()
+    (tmp_path / ".out.1234abcd.partial" / "x").write_text("half")
+    (tmp_path / "mine.partial").write_text("precious")
+    with atomic_file(tmp_path / "b.json") as half, atomic_folder(tmp_path / "c") as folder:
+        half.write_text("new")
+        remove_unfinished(tmp_path)
+        assert half.exists()
+        assert folder.exists()
+    assert contents(tmp_path) == ["b.json", "c", "features", "mine.partial"]
+
+
+def test_a_second_writer_is_told_that_there_is_one(tmp_path):
+    lock = tmp_path / ".a.lock"
+    with only_writer(lock, "somebody writes a", keep=False):
+        with pytest.raises(InputError, match="somebody writes a"), only_writer(lock, "somebody writes a"):
+            pass
+        assert lock.exists()
+    assert contents(tmp_path) == []
+    with only_writer(lock, "somebody writes a"):
+        pass
+
+
+def test_a_home_that_is_not_there_is_one_sentence():
+    assert user_path("~/a").is_absolute()
+    with pytest.raises(InputError, match="~nobody-of-this-name/a names a home folder that is not there"):
+        user_path("~nobody-of-this-name/a")

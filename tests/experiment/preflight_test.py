@@ -1,14 +1,18 @@
 """What a run refuses, before any training or in the middle of it, and that nothing is lost or overwritten then."""
 
+import json
 import math
+import os
 import shutil
+import types
 
 import pytest
 
-from vreid_jax import experiment
+from vreid_jax import experiment, inference, report
+from vreid_jax.cli import command
 from vreid_jax.data import TrackletSource
 from vreid_jax.errors import InputError, NonFiniteLoss
-from vreid_jax.experiment.workdir import only_trainer
+from vreid_jax.experiment.workdir import only_trainer, open_workdir
 
 
 def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(finished, toy, tree):
@@ -107,6 +111,116 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
     with pytest.raises(InputError, match=words):
         experiment.train_and_evaluate(toy, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (os.fsdecode(b"run-\xff"), "is not UTF-8, and checkpoints need that: use another one"),
+        ("run[1]", r"holds '\[', with which checkpoints cannot be read"),
+        ("a\\b", "with which checkpoints cannot be read"),
+        ("x" * 300, "cannot be used: File name too long"),
+        ("~nobody-of-this-name", "names a home folder that is not there"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_a_path_that_cannot_be_a_workdir_is_said_before_any_training(toy, tmp_path, monkeypatch, name, words, mode):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=words if mode == "train" or name[0] == "~" else ""):
+        experiment.train_and_evaluate(toy, name, mode)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "features", "tensorboard", "config.json", "metrics.jsonl", "results.json"]
+)
+def test_what_is_in_the_way_of_a_run_is_said_before_any_training(toy, tmp_path, name):
+    if "." in name:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text("precious")
+    with pytest.raises(InputError, match=f"{name} is in the way: it must be a {'file' if '.' in name else 'folder'}"):
+        experiment.train_and_evaluate(toy, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_any_training(toy, tmp_path, monkeypatch):
+    """Also where the system lets the administrator, as whom tests may run, write anywhere."""
+    asked = []
+
+    def refused(path, mode):
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(os, "access", refused)
+    with pytest.raises(InputError, match=r"cannot write to .*, where the run would be kept: use another workdir"):
+        experiment.train_and_evaluate(toy, tmp_path / "deep" / "run")
+    assert asked == [tmp_path]
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"checkpoints has 0.0 MB of free space, and a checkpoint takes \d"):
+        experiment.train_and_evaluate(toy, tmp_path / "run", "train")
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
+
+
+def test_the_next_run_removes_what_a_killed_one_left_half_written(toy, tmp_path):
+    (tmp_path / "features").mkdir()
+    for half in (tmp_path / ".config.json.1234abcd.partial", tmp_path / "features" / ".spatial.npz.1234abcd.partial"):
+        half.write_text("ha")
+    open_workdir(tmp_path, toy)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "features"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is damaged: it is not valid JSON"),
+        ("null", "is damaged: it is null instead of an object"),
+        ("[]", r"is damaged: it is \[\] instead of an object"),
+        ('"text"', "is damaged: it is .text. instead of an object"),
+        ("{}", "is damaged: it lacks system"),
+        ({"model": 5}, "is damaged: model is 5 instead of an object"),
+        ({"data": None}, "is damaged: data is null instead of an object"),
+        ({"evaluation": [1]}, r"is damaged: evaluation is \[1\] instead of an object"),
+        ({"phases": {"spatial": 3}}, "is damaged: phases.spatial is 3 instead of an object"),
+        ({"seed": "0"}, "is damaged: seed is .0. instead of a whole number"),
+        ({"a.b": 1}, "is damaged: "),
+    ],
+)
+def test_a_damaged_configuration_of_a_run_is_one_sentence_everywhere(toy, tmp_path, content, words):
+    whole = json.loads(toy.to_json())
+    (tmp_path / "config.json").write_text(content if isinstance(content, str) else json.dumps(whole | content))
+    for use in (
+        lambda: experiment.train_and_evaluate(toy, tmp_path),
+        lambda: inference.load(tmp_path),
+        lambda: report.write_report(tmp_path),
+    ):
+        with pytest.raises(InputError, match=rf"config\.json {words}"):
+            use()
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "new/run"],
+        ["evaluate", "~nobody-of-this-name/run"],
+        ["report", "new/run"],
+        ["report", "new/a", "new/b", "--out=deep/page.html"],
+        ["convert", "new/run", "--out=new/m.safetensors"],
+        ["convert", "new/run", "--out=m.safetensors"],
+        ["convert", "weights.pth", "--model=resnet50", "--out=m.safetensors"],
+    ],
+    ids=" ".join,
+)
+def test_a_refused_command_leaves_nothing_behind(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_length_of_a_finished_phase_cannot_change(finished, toy):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import runpy
@@ -17,6 +18,7 @@ from vreid_jax import experiment
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import setup as setups
 from vreid_jax.experiment.phases import begin_phase, plan_phases, restore, train_batches
+from vreid_jax.experiment.scoring import restore_variables
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.models import registry
 from vreid_jax.runtime.mesh import make_mesh
@@ -104,6 +106,25 @@ def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
             experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     experiment.train_and_evaluate(toy, tmp_path / "run", "train")
     assert_bitwise_equal(finished_outcome, outcome(toy, tmp_path / "run"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # reads that nobody waits for any more
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before_bit_for_bit(
+    finished, finished_outcome, toy, tmp_path, caplog
+):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    file = max((workdir / "checkpoints" / "8" / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
+    file.write_bytes(content)
+    _, position = restore_variables(make_setup(toy, workdir))
+    assert position.step == 4  # what results.json would say
+    experiment.train_and_evaluate(toy, workdir, "train")
+    assert caplog.text.count("checkpoints/8 is damaged") == 2
+    assert caplog.text.count("it is left out, and checkpoint 4 is taken in its place") == 2
+    assert_bitwise_equal(finished_outcome, outcome(toy, workdir))
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "8", "8.damaged"]
+    gc.collect()
 
 
 @contextlib.contextmanager

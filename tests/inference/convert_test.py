@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from vreid_jax import inference
 from vreid_jax.cli import command
+from vreid_jax.files import only_writer
 from vreid_jax.model_files.weights_file import read_metadata
 
 _spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parents[1] / "golden" / "golden_state.py")
@@ -57,6 +58,16 @@ def test_a_file_that_a_killed_process_left_without_its_card_gets_it_and_no_other
     assert command.main(["convert", str(source), f"--out={out}"]) == 0
     assert (out.read_bytes(), out.with_suffix(".md").read_text()) == (before, card)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_two_converts_do_not_write_one_file(converted, tmp_path, capsys):
+    out = tmp_path / "again.safetensors"
+    with only_writer(tmp_path / ".again.safetensors.lock", "busy", keep=False):
+        assert command.main(["convert", str(converted), f"--out={out}"]) == 2
+        assert f"another process writes {out}: wait for it, or name another file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+    assert command.main(["convert", str(converted), f"--out={out}"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.md", "again.safetensors"]
 
 
 @pytest.mark.slow

@@ -160,6 +160,72 @@ def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):
         assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (None, "it is null instead of an object"),
+        ([], r"it is \[\] instead of an object"),
+        ({"protocols": {}}, "it has no protocols"),
+        ({"protocols": 5}, "protocols is 5 instead of an object"),
+        ({"protocols": {"walkers": {}}}, "protocols.walkers lacks num_queries"),
+        ({"streams": {"spatial": 1}}, "streams.spatial is 1 instead of an object"),
+        ({"twins": {"system": {"rank1": "a", "num_pairs": 1}}}, "twins.system.rank1 is .a. instead of a finite number"),
+        ({"open_set": {"protocol": "walkers"}}, "open_set lacks equal_error_rate"),
+        ({"step": None}, "step is null instead of a whole number"),
+        ({"split": "all"}, "it lacks splits"),
+    ],
+)
+def test_damaged_results_are_one_sentence(workdir, tmp_path, changes, words):
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    whole = json.loads((copy / "results.json").read_text())
+    (copy / "results.json").write_text(json.dumps(whole | changes if isinstance(changes, dict) else changes))
+    for write in (report.write_report, lambda folder: report.write_comparison([workdir, folder], tmp_path / "c.html")):
+        with pytest.raises(
+            InputError, match=rf"results\.json is damaged: {words}; `vreid evaluate .*run` writes it again"
+        ):
+            write(copy)
+
+
+def test_thresholds_without_their_rates_are_damage(workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    results = json.loads((copy / "results.json").read_text())
+    results["open_set"]["threshold"].pop()
+    (copy / "results.json").write_text(json.dumps(results))
+    with pytest.raises(InputError, match="is damaged: open_set has more thresholds than rates, or fewer"):
+        report.write_report(copy)
+
+
+def test_feature_tables_of_another_kind_or_with_a_flipped_bit_are_one_sentence(workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "run")
+    file = copy / "features" / "temporal.npz"
+    whole = file.read_bytes()
+    with np.load(file) as table:
+        arrays = dict(table)
+    for features in (
+        arrays["features"][:-1],
+        arrays["features"] > 0,
+        arrays["features"][:, 0],
+        arrays["features"] * np.nan,
+    ):
+        np.savez(file, **{**arrays, "features": features})
+        with pytest.raises(InputError, match=r"temporal\.npz cannot be read \(it is not a table of finite features"):
+            stored._read_features(file)
+    rng, ids, damaged = np.random.default_rng(0), arrays["tracklet_ids"].tolist(), 0
+    for _ in range(200):
+        content = bytearray(whole)
+        place = int(rng.integers(8 * len(content)))
+        content[place // 8] ^= 1 << place % 8
+        file.write_bytes(content)
+        try:
+            found, features = stored._read_features(file)
+        except InputError:
+            damaged += 1
+        else:
+            assert found == ids
+            np.testing.assert_array_equal(features, arrays["features"])
+    assert damaged > 100
+
+
 def test_a_page_of_a_run_does_not_replace_that_of_a_comparison(workdir, tmp_path):
     other = shutil.copytree(workdir, tmp_path / "other")
     page = report.write_comparison([workdir, other], tmp_path / "page.html")

@@ -1,6 +1,6 @@
 import json
 
-from vreid_jax.training.metrics import MetricsWriter
+from vreid_jax.training.metrics import MetricsWriter, read_metrics
 
 
 def write(workdir, steps, first_step=0):
@@ -34,6 +34,28 @@ def test_the_half_line_of_a_killed_run_is_dropped(tmp_path):
     path.write_text(path.read_text()[:-9])
     write(tmp_path, [3], first_step=3)
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+
+
+def test_what_is_damaged_in_the_middle_is_left_out(tmp_path):
+    good = [{"step": 1, "phase": "spatial", "loss": 0.5}, {"step": 3, "loss": 0.25}]
+    odd = b'{"step": 2, "loss": Infinity, "extra": [1], "on": true, "rate": null, "clips": 7}'
+    damaged = [
+        b"null",
+        b"[1]",
+        b"5",
+        b'{"loss": 1}',
+        b'{"step": "2"}',
+        b'{"step": 1.5}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"",
+    ]
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"\n".join([json.dumps(good[0]).encode(), *damaged, odd, json.dumps(good[1]).encode(), b'{"st']))
+    assert read_metrics(path) == [good[0], {"step": 2, "clips": 7}, good[1]]
+    write(tmp_path, [3], first_step=2)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
+    assert read_metrics(tmp_path / "nothing") == []
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):

@@ -1,9 +1,9 @@
 """Score a trained workdir again, with other settings of the evaluation if wanted."""
 
 import argparse
-from pathlib import Path
 
 from vreid_jax.errors import InputError
+from vreid_jax.files import user_path
 
 EXAMPLE = "vreid evaluate runs/m3d-walkers --set=rerank=True --set=metric=cosine"
 REPORTS_UNDERWAY = True  # the evaluation itself prints the table
@@ -25,7 +25,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.config.files import read_config
     from vreid_jax.config.run import Evaluation
 
-    workdir = Path(flags.workdir)
+    workdir = user_path(flags.workdir)
     config = read_config(workdir)
     for assignment in flags.set:
         name, equals, value = assignment.partition("=")
