@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
 @pytest.mark.parametrize("mode", ["train", "evaluate"])
 def test_a_path_that_cannot_be_a_workdir_is_said_before_any_training(toy, tmp_path, monkeypatch, name, words, mode):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=words if mode == "train" or name[0] == "~" else ""):
+    with pytest.raises(InputError, match=words if mode == "train" else None):
         experiment.train_and_evaluate(toy, name, mode)
     assert not any(tmp_path.iterdir())
 
@@ -167,6 +167,7 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(toy,
 
 
 def test_the_next_run_removes_what_a_killed_one_left_half_written(toy, tmp_path):
+    open_workdir(tmp_path, toy)
     (tmp_path / "features").mkdir()
     for half in (tmp_path / ".config.json.1234abcd.partial", tmp_path / "features" / ".spatial.npz.1234abcd.partial"):
         half.write_text("ha")

@@ -118,12 +118,12 @@ def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before_bi
     content[len(content) // 2 : len(content) // 2 + 64] = bytes(64)
     file.write_bytes(content)
     _, position = restore_variables(make_setup(toy, workdir))
-    assert position.step == 4  # what results.json would say
+    assert position.step == 6  # what results.json would say
     experiment.train_and_evaluate(toy, workdir, "train")
     assert caplog.text.count("checkpoints/8 is damaged") == 2
-    assert caplog.text.count("it is left out, and checkpoint 4 is taken in its place") == 2
+    assert caplog.text.count("it is left out, and checkpoint 6 is taken in its place") == 2
     assert_bitwise_equal(finished_outcome, outcome(toy, workdir))
-    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "8", "8.damaged"]
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == ["4", "6", "8", "8.damaged"]
     gc.collect()
 
 

@@ -28,7 +28,7 @@ _THRESHOLDS = {
 OPEN_SET = ({**_THRESHOLDS, "of_vectors?": (_THRESHOLDS, None)}, None)
 SHAPES = {
     "fields": {},
-    "config": (RUN_SHAPE, None),
+    "config": ({**RUN_SHAPE, "model": {}}, None),  # the file names the model itself
     "preprocessing": (
         {
             "height": int,

@@ -74,7 +74,7 @@ def _read_features(file: Path) -> tuple[list[str], np.ndarray]:
       InputError: when the file cannot be read or holds something else.
     """
     try:
-        with np.load(file) as table:
+        with file.open("rb") as opened, np.load(opened) as table:
             ids, features = table["tracklet_ids"], table["features"]
     except Exception as error:  # NumPy and zipfile raise many kinds for what is damaged
         raise InputError(f"{file} cannot be read ({' '.join(str(error).split()) or type(error).__name__})") from error
