@@ -88,9 +88,9 @@ JOBS = {
         appearances=("run/checkpoints/*tmp*", "run/checkpoints/*", "run/.*.partial", "run/features/.*.partial"),
         stages=(
             ("after the scores", "run/results.json"),
-            ("evaluation", "run/features"),
-            ("checkpoint writing", "checkpoint-tmp"),
-            ("steps", "run/checkpoints/"),
+            ("evaluation", "run/features*"),
+            ("writing a checkpoint", "*checkpoint-tmp*"),
+            ("steps", "run/checkpoints/*"),
             ("compilation and first steps", "run/config.json"),
         ),
     ),
@@ -99,7 +99,7 @@ JOBS = {
         _report_outcome,
         done="",
         appearances=(".*.partial", "report.html"),
-        stages=(("after the page", "/report.html"), ("writing the page", ".partial")),
+        stages=(("after the page", "report.html"), ("writing the page", ".*")),
     ),
     "embed": Job(
         lambda folder, run, data: [
@@ -114,11 +114,11 @@ JOBS = {
         done="gallery.parquet exists already",
         appearances=("*.parts/.*.partial", "*.parts/*[3-6].parquet", ".*.partial", "*.parts", "gallery.parquet"),
         stages=(
-            ("after the gallery", "/gallery.parquet"),
-            ("writing the gallery", "/.gallery.parquet"),
-            ("between parts", ".parquet.parts/0"),
-            ("writing a part", ".partial"),
-            ("compilation and the first part", ".parts"),
+            ("removing the parts", "gallery.parquet"),
+            ("writing the gallery", ".gallery.parquet.*"),
+            ("writing a part", "*.parts/.*"),
+            ("between parts", "*.parts/*.parquet"),
+            ("compilation and the first part", "*.parts*"),
         ),
     ),
     "convert": Job(
@@ -132,9 +132,9 @@ JOBS = {
         done="is there already",
         appearances=(".*.partial", "model.safetensors", "model.md"),
         stages=(
-            ("after the card", "/model.md"),
-            ("between model and card", "/model.safetensors"),
-            ("writing", ".partial"),
+            ("after the card", "model.md"),
+            ("between model and card", "model.safetensors"),
+            ("writing the model", ".*"),
         ),
     ),
 }

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fnmatch
 import os
 import random
 import signal
@@ -171,10 +172,10 @@ def stage(before: Mapping[str, int], after: Mapping[str, int], stages: Sequence[
     Args:
       before: times of modification by path, when it started.
       after: likewise when it was killed.
-      stages: name of a stage, and what a path contains that only this stage changes; the last stage first.
+      stages: name of a stage, and the pattern of a path that only this stage and later ones change; the last one first.
     """
-    changed = [path for path, time_ in after.items() if before.get(path) != time_]
-    return next((name for name, part in stages if any(part in path for path in changed)), "imports")
+    changed = [path for path, modified in after.items() if before.get(path) != modified]
+    return next((name for name, pattern in stages if fnmatch.filter(changed, pattern)), "imports, before any change")
 
 
 def times_of_modification(folder: Path) -> dict[str, int]:
