@@ -31,6 +31,7 @@ def _leave_errors_to_the_caller() -> None:
     A command says those in one sentence.
     """
     absl_logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of several writes that fail together, Orbax awaits one
     hook = sys.unraisablehook
 
     def unless_too_late(unraisable) -> None:
