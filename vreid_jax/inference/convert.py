@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from vreid_jax.config import literal
@@ -89,7 +90,7 @@ def _content(path: Path) -> tuple[Any, dict[str, tuple]]:
     """Return the metadata and the tensors of a model file, which can be compared; `InputError` for any other file."""
     from vreid_jax.model_files.weights_file import load_weights, read_metadata
 
-    tensors = flatten_dict(load_weights(path), sep="/")
+    tensors = {name: np.asarray(value) for name, value in flatten_dict(load_weights(path), sep="/").items()}
     return read_metadata(path), {name: (value.shape, value.tobytes()) for name, value in tensors.items()}
 
 
