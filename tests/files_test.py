@@ -1,5 +1,6 @@
 """Files and folders that appear in one piece."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -58,6 +59,11 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_res
     rest = [path for path in tmp_path.iterdir() if path.name != "a"]
     assert [(path.name[0], path.suffix) for path in rest] == [(".", UNFINISHED)]
     assert (tmp_path / "a").read_text() == "earlier" if "file" in writes else not any((tmp_path / "a").iterdir())
+    with atomic_file(tmp_path / "a.b"):  # of another name
+        assert rest[0].exists()
+    with contextlib.suppress(InputError), atomic_file(tmp_path / "a") as half, atomic_file(tmp_path / "a"):
+        assert half.exists()  # this process still writes it
+        assert not rest[0].exists()
 
 
 def test_a_folder_appears_with_its_content_or_not_at_all(tmp_path):

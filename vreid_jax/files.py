@@ -5,6 +5,7 @@ from what another still writes by a lock, and can be removed.
 """
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -22,6 +23,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+TOKEN = 4  # bytes, by which the names of unfinished files differ
 UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
 
 
@@ -78,7 +80,10 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    """Return the name of a new unfinished file or folder; those that killed writers of `path` have left are removed."""
+    for earlier in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 2 * TOKEN}{UNFINISHED}"):
+        _remove_if_left(earlier)
+    return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}{UNFINISHED}")
 
 
 @contextlib.contextmanager
@@ -97,16 +102,21 @@ def _marked_as_written(half: Path) -> Iterator[None]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove, in a folder and below it, the unfinished files and folders of processes that are gone."""
-    if fcntl is None:
-        return
     for half in sorted(folder.rglob(f".*{UNFINISHED}")):
-        with contextlib.suppress(OSError):  # somebody still writes it, or removes it too
-            file = os.open(half, os.O_RDONLY | os.O_NONBLOCK)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(half) if half.is_dir() else half.unlink()
-            finally:
-                os.close(file)
+        _remove_if_left(half)
+
+
+def _remove_if_left(half: Path) -> None:
+    """Remove an unfinished file or folder unless a process still writes it."""
+    if not fcntl:
+        return
+    with contextlib.suppress(OSError):  # somebody still writes it, or removes it too
+        file = os.open(half, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(half) if half.is_dir() else half.unlink()
+        finally:
+            os.close(file)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,19 @@ def test_the_file_and_its_card_say_how_frames_enter(converted):
     assert model.streams["feature"].clip.length == 1
 
 
+def test_a_file_that_a_killed_process_left_without_its_card_gets_it_and_no_other_does(untrained, toy, tmp_path, capsys):
+    source, out = tmp_path / "source.safetensors", tmp_path / "out.safetensors"
+    inference.save(untrained(toy), source)
+    assert command.main(["convert", str(source), f"--out={out}"]) == 0
+    before, card = out.read_bytes(), out.with_suffix(".md").read_text()
+    out.with_suffix(".md").unlink()
+    assert command.main(["convert", str(source), f"--out={out}", "--licence=Apache-2.0"]) == 2
+    assert f"{out} is there already: name another file, or remove it" in capsys.readouterr().err
+    assert command.main(["convert", str(source), f"--out={out}"]) == 0
+    assert (out.read_bytes(), out.with_suffix(".md").read_text()) == (before, card)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_two_converts_do_not_write_one_file(converted, tmp_path, capsys):
     out = tmp_path / "again.safetensors"
     with only_process(tmp_path / ".again.safetensors.lock", "busy", keep=False):

@@ -214,6 +214,16 @@ def test_only_the_newest_are_kept_and_a_step_is_saved_once(folder):
     assert sorted(int(path.name) for path in (folder / "checkpoints").iterdir()) == [4, 5]
 
 
+def test_a_checkpoint_that_a_killed_process_was_removing_is_removed(two):
+    half = shutil.copytree(two / "checkpoints" / "3", two / "checkpoints" / "1")
+    shutil.rmtree(half / "digests")
+    with contextlib.closing(Checkpoints(two, keep=2)):
+        assert half.exists()  # only the sole trainer may remove something
+    with contextlib.closing(Checkpoints(two, keep=2, clean=True)) as checkpoints:
+        assert checkpoints.latest() == 4
+    assert sorted(path.name for path in half.parent.iterdir()) == ["3", "4"]
+
+
 def test_a_half_written_checkpoint_is_no_checkpoint(folder):
     half = folder / "checkpoints" / "9.orbax-checkpoint-tmp-1"
     (half / "state").mkdir(parents=True)

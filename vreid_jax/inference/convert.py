@@ -1,8 +1,12 @@
 """Model files made of what was trained: a run's workdir, another model file, or PyTorch weights of another project."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
 
 from vreid_jax.config import literal
 from vreid_jax.errors import InputError
@@ -50,19 +54,44 @@ def convert(
         )
     if fields and not model_name:
         raise InputError("fields are for PyTorch weights: name their model, too")
-    busy = f"another process writes {out}: wait for it, or name another file"
-    with only_process(out.with_name(f".{out.name}.lock"), busy, keep=False):
-        for path in (out, card_path(out)):
-            if path.exists():
-                raise InputError(f"{path} is there already: name another file, or remove it")
+
+    def write(path: Path) -> None:
         if model_name:
-            _convert_weights(Path(source or ""), out, model_name, dict(fields or {}), inflation, licence)
+            _convert_weights(Path(source or ""), path, model_name, dict(fields or {}), inflation, licence)
         else:
             from vreid_jax import inference
 
             model = inference.load(source)
-            inference.save(model if classifier else inference.without_classifier(model), out, licence, half=half)
+            inference.save(model if classifier else inference.without_classifier(model), path, licence, half=half)
+
+    busy = f"another process writes {out}: wait for it, or name another file"
+    with only_process(out.with_name(f".{out.name}.lock"), busy, keep=False):
+        card = card_path(out)
+        if card.exists() or (out.exists() and not _is_written_by(write, out)):
+            raise InputError(f"{card if card.exists() else out} is there already: name another file, or remove it")
+        if not out.exists():
+            write(out)
         return write_card(out)
+
+
+def _is_written_by(write: Callable[[Path], None], out: Path) -> bool:
+    """Return whether `out` holds what `write` writes: a process was killed before it had written the card, too."""
+    try:
+        found = _content(out)
+    except InputError:  # it is somebody's own
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / out.name
+        write(again)
+        return _content(again) == found
+
+
+def _content(path: Path) -> tuple[Any, dict[str, tuple]]:
+    """Return the metadata and the tensors of a model file, which can be compared; `InputError` for any other file."""
+    from vreid_jax.model_files.weights_file import load_weights, read_metadata
+
+    tensors = {name: np.asarray(value) for name, value in flatten_dict(load_weights(path), sep="/").items()}
+    return read_metadata(path), {name: (value.shape, value.tobytes()) for name, value in tensors.items()}
 
 
 def card_of(source: str | Path | None) -> str:

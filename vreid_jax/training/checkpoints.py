@@ -52,6 +52,9 @@ class Checkpoints:
         """
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=clean)
         self._manager = _open(workdir / FOLDER, options)
+        if clean:
+            for step in sorted(self._manager.all_steps())[:-keep]:  # a killed process was removing it
+                self._manager.delete(step)
         self._damaged: list[int] = []
 
     def latest(self) -> int | None:
