@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,22 @@ def test_the_second_writer_of_a_gallery_is_told_so(model, people, interrupted, t
     other.send_signal(signal.SIGKILL)
     other.communicate()
     assert embed_gallery(model, open_source(str(people)), interrupted, chunk=2).resumed == 4
+
+
+@pytest.mark.parametrize("without_job", [False, True])
+def test_parts_that_a_killed_process_has_not_removed_go_with_the_next_call(model, people, interrupted, without_job):
+    parts, copy = interrupted.with_name("g.parquet.parts"), interrupted.with_name("copy")
+    shutil.copytree(parts, copy)
+    embed_gallery(model, open_source(str(people)), interrupted, chunk=2)
+    for mine, left in ((False, True), (True, False)):
+        shutil.copytree(copy, parts, dirs_exist_ok=True)
+        job = json.loads((parts / embedding.JOB).read_text())
+        (parts / embedding.JOB).write_text(json.dumps(job if mine else {**job, "fingerprint": "another"}))
+        if mine and without_job:
+            (parts / embedding.JOB).unlink()
+        with pytest.raises(InputError, match="exists already"):
+            embed_gallery(model, open_source(str(people)), interrupted, chunk=2)
+        assert parts.exists() == left
 
 
 def test_what_comes_to_the_name_meanwhile_is_kept(model, people, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +23,13 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, read_regular
 from vreid_jax.inference import Model
 from vreid_jax.json_files import json_or_none
-from vreid_jax.search.gallery import make_table, metadata, open_gallery, pyarrow
+from vreid_jax.search.gallery import make_table, metadata, open_gallery, pyarrow, read_about
 from vreid_jax.search.sources import Source
 
 CHUNK = 256  # tracklets per part file
 JOB, LOCK = "job.json", ".lock"  # in the folder of the parts
 STAMP = "made_from"  # in the metadata of a part
+_PART = re.compile(r"\d{6}\.parquet")
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ def embed_gallery(
         "dataset": model.about.get("dataset"),
         "input": source.name,
     }
-    parts = out.with_name(f"{out.name}.parts")
+    parts = _parts_of(out)
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             job = {"fingerprint": model.fingerprint, "input": source.name, "chunk": chunk}
@@ -166,6 +168,7 @@ def check_out(out: str | Path) -> Path:
     if out.suffix != ".parquet":
         raise InputError(f"the name of the gallery, {out}, must end in .parquet")
     if out.exists():
+        _tidy_up(out)
         raise InputError(f"{out} exists already: name another file, or remove it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
@@ -174,6 +177,24 @@ def check_out(out: str | Path) -> Path:
     except InputError as error:
         raise InputError(f"the name of the gallery, {out.name}, is too long") from error
     return out
+
+
+def _tidy_up(out: Path) -> None:
+    """Remove the parts that a process has left which was killed when `out`, their gallery, was complete."""
+    parts = _parts_of(out)
+    if not parts.is_dir():
+        return
+    names = [entry.name for entry in parts.iterdir()]
+    ours = all(name in (JOB, LOCK) or name.endswith(UNFINISHED) or _PART.fullmatch(name) for name in names)
+    with contextlib.suppress(InputError), only_process(parts / LOCK, "the process that wrote it removes them itself"):
+        about, job = read_about(out), _read_job(parts / JOB)
+        same = job is None or all(about.get(name) == job.get(name) for name in ("fingerprint", "input"))
+        if ours and same:  # without a job the parts are of no use
+            shutil.rmtree(parts, ignore_errors=True)
+
+
+def _parts_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.parts")
 
 
 def _measured_on(model: Model) -> str:
