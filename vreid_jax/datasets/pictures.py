@@ -2,9 +2,6 @@
 
 import zlib
 
-import cv2
-import numpy as np
-
 from vreid_jax.datasets import strict_decoder
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -73,12 +70,7 @@ def _fault_of_png(data: bytes) -> str | None:
             if wrong := _fault_of_size((height, width)):
                 return wrong
         at = end
-    # Not by the strict decoder, which shrinks: of a PNG below eight pixels OpenCV leaves nothing.
-    try:
-        decodes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) is not None
-    except cv2.error:
-        decodes = False
-    return None if decodes else strict_decoder.FAILED
+    return strict_decoder.damage(data)
 
 
 def _fault_of_size(size: tuple[int, int] | None) -> str | None:
