@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **
     """Start a run of a toy system; `changes` are fields, dots written as two underscores."""
     flags = [f"--config.{name.replace('__', '.')}={value}" for name, value in changes.items()]
     command = [sys.executable, "-m", "vreid_jax.main", f"--config={file}", f"--workdir={workdir}", f"--mode={mode}"]
-    return subprocess.Popen(
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - not a pipe, which fills up while nobody reads it
+    process = subprocess.Popen(
         [*command, f"--config.data.data_dir={data_dir}", *flags],
         env={
             **os.environ,
@@ -37,10 +39,11 @@ def start(file, data_dir, workdir, devices=1, environment=None, mode="train", **
             "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
             **(environment or {}),
         },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
     )
+    process.said = said
+    return process
 
 
 def start_two_processes(file, data_dir, workdir, port, **options):
@@ -55,11 +58,18 @@ def start_two_processes(file, data_dir, workdir, port, **options):
 def finish(process, code=0):
     """Wait for a run; returns what it said on the way."""
     try:
-        said = process.communicate(timeout=240)[1]
+        process.wait(timeout=240)
     finally:
         process.kill()
+    said = read(process)
+    process.said.close()
     assert process.returncode == code, said
     return said
+
+
+def read(process):
+    process.said.seek(0)
+    return process.said.read()
 
 
 def losses(workdir):
@@ -75,7 +85,7 @@ def wait_until(condition, process, seconds=300):
     end = time.monotonic() + seconds
     try:
         while not condition():
-            assert process.poll() is None, process.communicate()[1]
+            assert process.poll() is None, read(process)
             assert time.monotonic() < end, "nothing happened"
             time.sleep(0.02)
     except BaseException:
