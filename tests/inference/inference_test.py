@@ -71,7 +71,7 @@ def lost(arrays):
             "preprocessing.mean[0] is null instead of a fi",
         ),
         ({"scores": "[1]"}, "is damaged: scores is [1] instead of an object"),
-        ({"scores": '{"walkers": {"rank1": "high"}}'}, "is damaged: scores.walkers lacks num_queries"),
+        ({"scores": '{"walkers": {"rank1": "high"}}'}, "is damaged: scores.walkers lacks mAP"),
         ({"open_set": "true"}, "is damaged: open_set is true instead of an object"),
         ({"adapted": '"yes"'}, 'is damaged: adapted is "yes" instead of an object'),
         ({"step": "1.5"}, "is damaged: step is 1.5 instead of a whole number"),

@@ -84,5 +84,6 @@ def text(outcome: dict) -> str:
     clips = ", ".join(f"{length} ({name})" for name, length in outcome["clip_length"].items())
     lines.append(f"  frames: {outcome['height']} x {outcome['width']}, in a clip: {clips}")
     for protocol, scores in (outcome.get("scores") or {}).items():
-        lines.append(f"  {protocol}: rank-1 {100 * scores['rank1']:.1f}, mAP {100 * scores['mAP']:.1f}")
+        rank1, mean = ("–" if scores[name] is None else f"{100 * scores[name]:.1f}" for name in ("rank1", "mAP"))
+        lines.append(f"  {protocol}: rank-1 {rank1}, mAP {mean}")
     return "\n".join(lines)

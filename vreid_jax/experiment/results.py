@@ -11,7 +11,7 @@ from vreid_jax.files import atomic_file
 from vreid_jax.json_files import read_json
 from vreid_jax.model_files.metadata import NUMBER, OPEN_SET, SCORES, check_lengths
 
-_SCORES = {**SCORES, "cmc": [NUMBER]}
+_SCORES = {"num_queries": float, "num_valid_queries": float, "num_gallery": float, **SCORES, "cmc": [NUMBER]}
 SHAPE = {
     "system": str,
     "dataset": str,

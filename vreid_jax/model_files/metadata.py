@@ -7,9 +7,9 @@ from vreid_jax.config.files import RUN_SHAPE
 
 NUMBER = (float, None)  # null stands for no number
 SCORES = {
-    "num_queries": float,
-    "num_valid_queries": float,
-    "num_gallery": float,
+    "num_queries?": float,
+    "num_valid_queries?": float,
+    "num_gallery?": float,
     "mAP": NUMBER,
     "mAP_trapezoid?": NUMBER,
     "rank1": NUMBER,
