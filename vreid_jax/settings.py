@@ -62,7 +62,8 @@ def _is_pattern(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     try:
-        given_path(text or ".")  # empty stands for none
+        if text:  # empty: none is given
+            given_path(text)
     except InputError:
         return False
     return True

@@ -74,7 +74,7 @@ def plan(readers: list[judge.Reader], count: int) -> list[tuple[str, int]]:
 def in_processes(folder: Path, seed: int, count: int, only: str = "") -> Report:
     """Try `count` inputs in a process beside this one, which is replaced whenever an input kills or stops it."""
     report, start, last = Report(), 0, None
-    errors = (folder / "stderr.txt").open("w+")
+    errors = (folder / "stderr.txt").open("w+", errors="replace")
     while True:
         command = [sys.executable, "-m", "hostile.session", str(folder), str(seed), str(count), only, str(start)]
         path = os.pathsep.join([str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])

@@ -23,8 +23,8 @@ from vreid_jax.training.position import Position
 from vreid_jax.training.state import TrainState
 
 _SCORES = {"num_queries": 4, "num_valid_queries": 4, "num_gallery": 9, "mAP": 0.5, "mAP_trapezoid": 0.5, "rank1": 0.5, "rank5": 1.0, "rank10": 1.0, "rank20": 1.0, "cmc": [0.5, 1.0]}  # fmt: skip
-_RESULTS = {"system": "toy", "dataset": "walkers", "split": 0, "seed": 0, "step": 8, "protocols": {"walkers": _SCORES}, "streams": {"spatial": {"walkers": _SCORES}}, "baselines": {"untrained": {"walkers": _SCORES}}, "metric": "euclidean", "skipped_frames": 0, "invalid_queries": 0}  # fmt: skip
 _OPEN_SET = {"protocol": "walkers", "metric": "euclidean", "equal_error_rate": 0.1, "false_accept_rate": [0.01, 0.1], "threshold": [0.4, 0.8], "true_accept_rate": [0.5, 0.9]}  # fmt: skip
+_RESULTS = {"system": "toy", "dataset": "walkers", "split": 0, "seed": 0, "step": 8, "protocols": {"walkers": _SCORES}, "streams": {"spatial": {"walkers": _SCORES}}, "baselines": {"untrained": {"walkers": _SCORES}}, "metric": "euclidean", "open_set": _OPEN_SET, "skipped_frames": 0, "invalid_queries": 0}  # fmt: skip
 
 
 def readers(toy: ConfigDict) -> list[Reader]:

@@ -3,14 +3,11 @@ import os
 import tarfile
 import zipfile
 
-import numpy as np
 import pytest
-from scipy.io import savemat
 
 from vreid_jax.datasets import pictures
 from vreid_jax.datasets.manual.files import ManualFiles, frame_order, is_litter
 from vreid_jax.datasets.manual.listing import Tracklet
-from vreid_jax.datasets.manual.matlab import read_table
 from vreid_jax.errors import InputError
 
 
@@ -189,10 +186,3 @@ def test_a_path_that_cannot_be_is_refused(root):
 def test_a_tracklet_has_what_a_record_can_hold(fields, words):
     with pytest.raises(InputError, match=words):
         Tracklet(**{"tracklet_id": "a", "pid": 1, "camid": 1, "frames": ("set/a/1.jpg",), **fields})
-
-
-@pytest.mark.parametrize("number", [np.inf, np.nan, 1e19, 0.5])
-def test_a_table_holds_whole_numbers_below_2_to_the_53(tmp_path, number):
-    savemat(tmp_path / "t.mat", {"t": np.array([[1.0, number]])})
-    with ManualFiles(tmp_path) as files, pytest.raises(InputError, match="the table t must hold whole numbers"):
-        read_table(files, "t.mat", "t")
