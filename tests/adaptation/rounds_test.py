@@ -55,6 +55,7 @@ def test_an_adaptation_scores_the_model_and_every_round(adapted, footage):
     assert not adapted.interrupted
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(model, footage, drawn, adapted):
     again = adapt(model, footage, FEW, synthetic=drawn)
     assert [each.loss for each in again.rounds[1:]] == [each.loss for each in adapted.rounds[1:]]
@@ -86,6 +87,7 @@ def test_a_model_that_only_gets_worse_stays_as_it_is(monkeypatch, model, footage
     assert done.model.fingerprint == model.fingerprint
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_with_the_best_so_far(monkeypatch, model, footage):
     scripted(monkeypatch, [0.5, 0.6, 0.7])
     stop = StopRequest()
@@ -167,6 +169,7 @@ def test_wrong_flags_are_one_sentence(capsys, finished, video, tmp_path, flags, 
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".safetensors", ".md")]
 
 
+@pytest.mark.slow
 def test_a_model_that_only_gets_worse_is_not_written(monkeypatch, capsys, of_few_tracks, finished, video, tmp_path):
     scripted(monkeypatch, [0.5, 0.4])
     out = tmp_path / "out.safetensors"

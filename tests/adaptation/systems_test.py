@@ -87,6 +87,7 @@ def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
     assert losses["real"].shape == losses["synthetic"].shape == ()
 
 
+@pytest.mark.slow
 def test_clips_are_drawn_as_in_training_and_as_at_test_for_foreign_weights():
     clips = {
         name: training_clips(model_of(name)) for name in ("m3d", "strong_baseline", "clip_similarity", "osnet_x0_25")

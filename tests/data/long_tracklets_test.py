@@ -50,6 +50,7 @@ def test_a_clip_costs_the_decoding_of_its_own_frames(tracklets, monkeypatch):
     assert len(calls) == 6 * 8
 
 
+@pytest.mark.slow
 # `ru_maxrss` of a child begins with what its parent held when it was started, so it cannot serve here.
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from Linux's /proc")
 def test_the_pipeline_holds_less_than_a_gigabyte_and_a_half_at_that_length(tracklets):

@@ -35,6 +35,7 @@ def converted(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_file_and_its_card_say_how_frames_enter(converted):
     seen = read_metadata(converted)["preprocessing"]
     assert (seen["height"], seen["width"], tuple(seen["mean"]), tuple(seen["std"])) == (256, 128, MEAN, STD)

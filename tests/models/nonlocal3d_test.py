@@ -169,6 +169,7 @@ def test_every_tensor_of_temporal_pooling_gets_a_gradient():
             assert np.abs(leaf).max() > 1e-4, path
 
 
+@pytest.mark.slow
 def test_attention_map_is_the_softmax_over_the_clip_for_the_cell_of_a_pixel(made):
     module, variables = made(non_local_scale=0.5)
     x = clips()

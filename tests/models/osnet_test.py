@@ -40,6 +40,7 @@ def small():
     return jax.jit(module.apply, compiler_options=QUICK), drawn(module, x), x
 
 
+@pytest.mark.slow
 def test_endpoints(small):
     apply, variables, x = small
     assert {name: value.shape for name, value in apply(variables, x).items()} == {

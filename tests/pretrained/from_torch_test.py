@@ -113,6 +113,7 @@ def test_files_prefixes_and_wrappers_give_the_same(tmp_path):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@pytest.mark.slow
 def test_a_converted_backbone_embeds_a_tracklet_as_the_mean_over_frames_of_its_pooled_features(tmp_path):
     save_file(resnet_state(), tmp_path / "weights.safetensors")
     fields = [f"--field={name}={value}" for name, value in FIELDS.items()]
