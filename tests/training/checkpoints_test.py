@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import gc
+import os
 import shutil
 
 import jax
@@ -181,6 +182,19 @@ def test_no_damage_of_any_file_gives_other_arrays(two, seed):
 def load_state_of(folder, step):
     with contextlib.closing(Checkpoints(folder, keep=2)) as checkpoints:
         return jax.device_get(checkpoints_module._load(checkpoints._manager, step))
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
+def test_nothing_waits_for_what_is_not_a_file(two, put):
+    for name in ("_METADATA", "_CHECKPOINT_METADATA"):
+        for file in [path for path in (two / "checkpoints" / "4").rglob(name) if path.is_file()]:
+            kept = file.read_bytes()
+            file.unlink()
+            put(file)
+            assert load_newest(two)[0] == 3
+            file.unlink()
+            file.write_bytes(kept)
+    assert load_newest(two)[0] == 4
 
 
 def test_what_cannot_be_written_is_one_sentence_and_keeps_what_is_there(folder, monkeypatch):

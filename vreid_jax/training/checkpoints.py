@@ -261,8 +261,17 @@ def _newest(
 
 
 def _expected(manager: ocp.CheckpointManager, step: int) -> dict[str, Any] | None:
-    """Return the digests that a checkpoint was saved with; None for one of before there were digests."""
-    if not (manager.directory / str(step) / "digests").exists():
+    """Return the digests that a checkpoint was saved with; None for one of before there were digests.
+
+    Every reading begins here, where it is made sure that nothing in the folder is one that reading would wait for.
+    """
+    folder = Path(manager.directory) / str(step)
+    for entry in folder.rglob("*"):
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise Damaged(
+                f"checkpoint {folder} is damaged ({entry.name} in it is not a regular file but a pipe or a device)"
+            )
+    if not (folder / "digests").exists():
         return None
     with _readable(manager, step):
         found = manager.restore(step, args=ocp.args.Composite(digests=ocp.args.JsonRestore()))["digests"]
