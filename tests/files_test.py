@@ -4,10 +4,12 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from vreid_jax import files
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file, atomic_folder, given_path, only_process, remove_unfinished
 
@@ -46,7 +48,7 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("writes", ["atomic_file('a') as half: half", "atomic_folder('a') as half: (half / 'x')"])
-def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_rest(writes, tmp_path):
+def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_rest(writes, tmp_path, monkeypatch):
     """The jobs of tests/crash are killed at any moment; this is the moment that matters, in a process without JAX."""
     if "file" in writes:
         (tmp_path / "a").write_text("earlier")
@@ -59,6 +61,7 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there_and_a_hidden_res
     rest = [path for path in tmp_path.iterdir() if path.name != "a"]
     assert [(path.name[0], path.suffix) for path in rest] == [(".", UNFINISHED)]
     assert (tmp_path / "a").read_text() == "earlier" if "file" in writes else not any((tmp_path / "a").iterdir())
+    monkeypatch.setattr(files, "YOUNG", 0.0)
     with atomic_file(tmp_path / "a.b"):  # of another name
         assert rest[0].exists()
     with contextlib.suppress(InputError), atomic_file(tmp_path / "a") as half, atomic_file(tmp_path / "a"):
@@ -104,7 +107,8 @@ def test_what_cannot_be_written_is_named(tmp_path, way):
     assert contents(tmp_path) == ["file"]
 
 
-def test_what_killed_processes_left_is_removed_and_what_is_being_written_stays(tmp_path):
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "YOUNG", 0.0)
     left = tmp_path / "features" / ".a.npz.1234abcd.partial"
     left.parent.mkdir()
     left.write_text("half")
@@ -134,3 +138,23 @@ def test_a_home_that_is_not_there_is_one_sentence():
     assert given_path("~/a").is_absolute()
     with pytest.raises(InputError, match="the path ~nobody-of-this-name/a names a user who does not exist"):
         given_path("~nobody-of-this-name/a")
+
+
+def write_often(path, times, failed):
+    for number in range(times):
+        try:
+            with atomic_file(path) as half:
+                half.write_text(f"{number}" * 1000)
+        except InputError as error:
+            failed.append(str(error))
+
+
+def test_several_writers_of_one_file_do_not_remove_each_others(tmp_path):
+    failed = []
+    writers = [threading.Thread(target=write_often, args=(tmp_path / "one", 200, failed)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not failed
+    assert contents(tmp_path) == ["one"]

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -24,6 +25,7 @@ except ImportError:  # Windows
     fcntl = None
 
 TOKEN = 4  # bytes, by which the names of unfinished files differ
+YOUNG = 1.0  # seconds in which an unfinished file may not be locked yet
 UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
 
 
@@ -43,8 +45,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = half.stat().st_mode & 0o777
         with _marked_as_written(half):
             yield half
-        half.chmod(mode)
-        os.replace(half, path)
+            half.chmod(mode)
+            os.replace(half, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -69,7 +71,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
         half.mkdir()
         with _marked_as_written(half):
             yield half
-        os.replace(half, path)
+            os.replace(half, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -107,10 +109,12 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def _remove_if_left(half: Path) -> None:
-    """Remove an unfinished file or folder unless a process still writes it."""
+    """Remove an unfinished file or folder unless a process still writes it, or has only just made it."""
     if not fcntl:
         return
     with contextlib.suppress(OSError):  # somebody still writes it, or removes it too
+        if abs(time.time() - half.stat().st_mtime) < YOUNG:
+            return
         file = os.open(half, os.O_RDONLY | os.O_NONBLOCK)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from vreid_jax import experiment, inference, report
+from vreid_jax import experiment, files, inference, report
 from vreid_jax.cli import command
 from vreid_jax.data import TrackletSource
 from vreid_jax.errors import InputError, NonFiniteLoss
@@ -118,8 +118,8 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
     ("name", "words"),
     [
         (os.fsdecode(b"run-\xff"), "cannot be used: it is not UTF-8"),
-        ("run[1]", r"holds '\[', with which checkpoints cannot be read"),
-        ("a\\b", "with which checkpoints cannot be read"),
+        ("run[1]", r"holds '\[': Orbax could not read back"),
+        ("a\\b", "Orbax could not read back"),
         ("x" * 300, "cannot be used: File name too long"),
         ("~nobody-of-this-name", "names a user who does not exist"),
     ],
@@ -167,7 +167,8 @@ def test_a_disk_without_room_for_a_checkpoint_is_said_before_the_first_step(toy,
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == ""
 
 
-def test_the_next_run_removes_what_a_killed_one_left_half_written(toy, tmp_path):
+def test_the_next_run_removes_what_a_killed_one_left_half_written(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "YOUNG", 0.0)
     open_workdir(tmp_path, toy)
     (tmp_path / "features").mkdir()
     for half in (tmp_path / ".config.json.1234abcd.partial", tmp_path / "features" / ".spatial.npz.1234abcd.partial"):

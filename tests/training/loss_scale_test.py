@@ -87,6 +87,15 @@ def test_a_step_whose_gradient_overflows_is_skipped_and_the_scale_halved():
     assert not np.isfinite(metrics["gradient_norm"])
 
 
+def test_a_gradient_that_overflows_at_the_smallest_scale_ends_the_run():
+    huge = {"losses": {"softmax": {"weight": 1e12}}}
+    _, _, metrics = step(2.0, **huge)
+    assert np.isfinite(metrics["loss"])
+    _, after, metrics = step(1.0, **huge)
+    assert np.isnan(metrics["loss"])  # the loop says so and stops
+    assert after.extra[NAME]["scale"] == 1.0
+
+
 @pytest.mark.parametrize(("scale", "grown"), [(2.0**12, 2.0**13), (LARGEST, LARGEST)])
 def test_the_scale_grows_after_many_finite_steps(scale, grown):
     module = Half("float32")

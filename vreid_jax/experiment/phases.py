@@ -165,10 +165,17 @@ def restore(setup: Setup, plans: dict[str, Plan], checkpoints: Checkpoints) -> t
         position = checkpoints.position(step)
         plan = _plan_from(setup, plans, position)
         like = jax.eval_shape(functools.partial(new_state, setup, plan), setup.abstract_variables)
-        like = like.replace(extra={**checkpoints.extra(step), **like.extra})
+        stored = checkpoints.extra(step)
+        own = dict(like.extra)
+        new_scale = own.pop(loss_scale.NAME, None) if loss_scale.NAME not in stored else None  # begun in another dtype
+        like = like.replace(extra={**stored, **own})
         sharding = NamedSharding(setup.mesh, PartitionSpec())
         like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-        return checkpoints.restore(step, like), position
+        state = checkpoints.restore(step, like)
+        if new_scale:
+            scale = replicate(loss_scale.new_loss_scale(), setup.mesh)
+            state = state.replace(extra={**state.extra, loss_scale.NAME: scale})
+        return state, position
 
     return checkpoints.newest(read)
 

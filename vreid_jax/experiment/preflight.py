@@ -59,6 +59,11 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     """Raise `InputError` for anything in the phases that cannot be trained."""
     settings = setup.settings
+    if wrong := next((sign for sign in "[\\" if sign in str(setup.workdir.absolute())), ""):
+        raise InputError(  # it takes them for a pattern and a slash
+            f"the path of workdir {setup.workdir} holds {wrong!r}: Orbax could not read back the checkpoints that it saves "
+            "there; train in another one"
+        )
     check_inflation(settings.inflation)
     if settings.data.path and "folder" not in (settings.dataset, settings.evaluation.dataset):
         raise InputError(

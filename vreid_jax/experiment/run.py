@@ -58,13 +58,20 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     plans = plan_phases(setup)
     check_evaluation(setup, answerable=scores)
     check_training(setup, plans)
+    if setup.mesh.size < jax.device_count() and jax.process_index() == 0:
+        sizes = sorted({plan.phase.batch_size // plan.phase.accumulation_steps for plan in plans.values()})
+        batches = " and ".join(map(str, sizes))
+        print(
+            f"training on {setup.mesh.size} of {jax.device_count()} devices, over which batches of {batches} divide",
+            flush=True,
+        )
     alone = only_trainer(workdir) if jax.process_index() == 0 else contextlib.nullcontext()
     with alone, stop_requests() as stop:
         # Opening is a collective operation, so every process does it, whatever the folder holds by now.
         with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep, clean=True)) as checkpoints:
             reached = restore(setup, plans, checkpoints)
             open_workdir(workdir, config)
-            checkpoints.set_damaged_aside()
+            checkpoints.tidy_up()
             state, position = train(setup, plans, checkpoints, reached, stop)
         _leave_if_stopped(stop)
     return score(setup, state.variables, position) if scores else None

@@ -7,6 +7,8 @@ import sys
 from vreid_jax.errors import Terminated
 from vreid_jax.runtime import setup_process
 
+AGAIN = 10.0  # seconds
+
 
 def begin(*, silent: bool = False) -> None:
     """Set up this process for one command: quiet logs, SIGTERM as Ctrl-C but for the exit code, and what makes computing fast.
@@ -17,6 +19,9 @@ def begin(*, silent: bool = False) -> None:
       silent: keep absl quiet, too, which logs every checkpoint of a training.
     """
     setup_process(restart=True)
+    # Until it is imported, SIGTERM ends the process as the system does: an exception in the middle of an import would not.
+    import jax  # noqa: F401
+
     logging.getLogger().setLevel(logging.WARNING)
     if silent:
         logging.disable(logging.INFO)
@@ -44,5 +49,9 @@ def _leave_errors_to_the_caller() -> None:
 
 
 def _terminate(number, frame):
+    """Raise `Terminated`, and again later: in a callback of the garbage collector Python only prints it."""
     del number, frame
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _terminate)
+        signal.setitimer(signal.ITIMER_REAL, AGAIN)
     raise Terminated

@@ -30,6 +30,8 @@ def exit_codes(program: str, interrupted: str = "interrupted") -> Iterator[None]
     except Interrupted as error:
         leave(program, str(error), error.exit_code)
     except Terminated:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)  # see `command_process`
         leave(program, interrupted, 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         leave(program, interrupted, 128 + signal.SIGINT)

@@ -171,8 +171,8 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
-                f"{frames} exists already and was not cut from {video} along {tracks}: name another folder with "
-                "--frames, or remove it"
+                f"{frames} exists already and was not cut from {video} along {tracks}, or by an earlier version that did not "
+                "note enough to tell: name another folder with --frames, or remove it"
             )
     elif jax.process_index() == 0:
         with atomic_folder(frames) as partial:

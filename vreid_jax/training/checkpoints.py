@@ -45,16 +45,15 @@ class Checkpoints:
         Args:
           workdir: of the run.
           keep: how many checkpoints stay.
-          clean: remove what a killed process has left half written; only for the sole trainer of the workdir.
+          clean: remove what a killed process has left half written; only for the sole trainer of the workdir, which also
+            calls `tidy_up`.
 
         Raises:
           InputError: when the system refuses.
         """
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=clean)
         self._manager = _open(workdir / FOLDER, options)
-        if clean:
-            for step in sorted(self._manager.all_steps())[:-keep]:  # a killed process was removing it
-                self._manager.delete(step)
+        self._keep = keep
         self._damaged: list[int] = []
 
     def latest(self) -> int | None:
@@ -72,11 +71,16 @@ class Checkpoints:
         found, self._damaged = _newest(self._manager, read, agree=True)
         return found
 
-    def set_damaged_aside(self) -> None:
-        """Rename what `newest` has passed over to `N.damaged`, so that step N can be saved again.
+    def tidy_up(self) -> None:
+        """Rename what `newest` has passed over to `N.damaged`, and remove what a killed process was removing.
 
-        Nothing is removed: a part of it may still be wanted.
+        So step N can be saved again. Of what is damaged nothing is removed: a part of it may still be wanted.
         """
+        self._set_damaged_aside()
+        for step in sorted(self._manager.all_steps())[: -self._keep]:
+            self._manager.delete(step)
+
+    def _set_damaged_aside(self) -> None:
         if not self._damaged:
             return
         if jax.process_index() == 0:
@@ -221,6 +225,9 @@ def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _open(folder: Path, options: ocp.CheckpointManagerOptions | None = None) -> ocp.CheckpointManager:
+    for entry in folder.rglob("*"):  # reading a pipe would wait for ever, reading a device need not end
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise InputError(f"{entry} is not a regular file but a pipe or a device: remove it")
     # The items are named ahead: Orbax could not say what a checkpoint holds before it saves, and would warn.
     handlers = {
         "state": ocp.StandardCheckpointHandler(),
@@ -261,16 +268,8 @@ def _newest(
 
 
 def _expected(manager: ocp.CheckpointManager, step: int) -> dict[str, Any] | None:
-    """Return the digests that a checkpoint was saved with; None for one of before there were digests.
-
-    Every reading begins here, where it is made sure that nothing in the folder is one that reading would wait for.
-    """
+    """Return the digests that a checkpoint was saved with; None for one of before there were digests."""
     folder = Path(manager.directory) / str(step)
-    for entry in folder.rglob("*"):
-        if entry.exists() and not (entry.is_file() or entry.is_dir()):
-            raise Damaged(
-                f"checkpoint {folder} is damaged ({entry.name} in it is not a regular file but a pipe or a device)"
-            )
     if not (folder / "digests").exists():
         return None
     with _readable(manager, step):

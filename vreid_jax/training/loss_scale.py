@@ -10,7 +10,7 @@ NAME = "loss_scale"
 """Of the scale in a state's `extra`, where the network computes in float16: `scale`, and `finite_steps` since it changed."""
 
 START = 2.0**15
-LARGEST = 2.0**24
+SMALLEST, LARGEST = 1.0, 2.0**24
 STEPS_TO_GROW = 2000
 
 
@@ -29,6 +29,17 @@ def unscaled(grads: Any, extra: Mapping[str, Any]) -> Any:
     return jax.tree.map(lambda g: g / extra[NAME]["scale"], grads) if NAME in extra else grads
 
 
+def marked_if_stuck(loss: Any, grads: Any, extra: Mapping[str, Any]) -> Any:
+    """Return the loss, or NaN where a gradient is not finite at the smallest scale, so that no step would ever be taken."""
+    if NAME not in extra:
+        return loss
+    return jnp.where(_all_finite(grads) | (extra[NAME]["scale"] > SMALLEST), loss, jnp.nan)
+
+
+def _all_finite(grads: Any) -> Any:
+    return jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(grads)]).all()
+
+
 def kept_if_finite(grads: Any, new: Any, old: Any) -> Any:
     """Return the state after a step, which is skipped where a gradient is not finite.
 
@@ -42,11 +53,11 @@ def kept_if_finite(grads: Any, new: Any, old: Any) -> Any:
     """
     if NAME not in old.extra:
         return new
-    finite = jnp.array([jnp.isfinite(g).all() for g in jax.tree.leaves(grads)]).all()
+    finite = _all_finite(grads)
     state = jax.tree.map(lambda after, before: jnp.where(finite, after, before), new, old)
     before = old.extra[NAME]
     steps = jnp.where(finite, before["finite_steps"] + 1, 0)
     grow = steps >= STEPS_TO_GROW
     scale = jnp.where(finite, jnp.where(grow, before["scale"] * 2, before["scale"]), before["scale"] / 2)
-    changed = {"scale": jnp.clip(scale, 1.0, LARGEST), "finite_steps": jnp.where(grow, 0, steps)}
+    changed = {"scale": jnp.clip(scale, SMALLEST, LARGEST), "finite_steps": jnp.where(grow, 0, steps)}
     return state.replace(step=new.step, extra={**state.extra, NAME: changed})

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
 from vreid_jax.training import average
-from vreid_jax.training.loss_scale import kept_if_finite, scaled, unscaled
+from vreid_jax.training.loss_scale import kept_if_finite, marked_if_stuck, scaled, unscaled
 from vreid_jax.training.network import Network, normalise
 from vreid_jax.training.objective import objective, remembered
 from vreid_jax.training.state import TrainState, join_params, split_params
@@ -72,6 +72,7 @@ def make_train_step(
         state, metrics["gradient_norm"] = _descend(state, phase, optimizer, grads, trainable, frozen, batch_stats)
         if follows:
             state = _follow(state, phase, update, outputs, batch, replicated)
+        metrics["loss"] = marked_if_stuck(metrics["loss"], grads, before.extra)
         return kept_if_finite(grads, state, before), metrics
 
     options = LITTLE_MEMORY if mesh.devices.flat[0].platform == "cpu" else None
