@@ -82,7 +82,9 @@ def check(monkeypatch):
     def check(command):
         words = shlex.split(command)
         while re.fullmatch(r"[A-Z_]+=.*", words[0]):
-            words.pop(0)
+            name, _, value = words.pop(0).partition("=")
+            if name == "PYTHONPATH":
+                monkeypatch.syspath_prepend(ROOT / value)
         if re.fullmatch(r"python3?", words[0]):
             words.pop(0)
             if words[0] == "-m":
