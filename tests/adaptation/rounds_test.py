@@ -70,6 +70,7 @@ def scripted(monkeypatch, scores):
     monkeypatch.setattr(rounds, "held_back_ranks", lambda *args, **known: np.full(8, next(given)))
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_round_that_is_clearly_worse_and_keeps_the_one_before(monkeypatch, model, footage):
     scripted(monkeypatch, [0.5, 0.5, 0.6, 0.4, 0.9])
     settings = dataclasses.replace(FEW, rounds=4, steps=1)

@@ -79,6 +79,7 @@ def run_step(variables, synthetic, weight=1.0):
     return step(new_state(variables, optimizer), {"clips": batch(0)}, synthetic)
 
 
+@pytest.mark.slow
 def test_a_step_descends_the_sum_of_both_losses_of_forward_passes_of_their_own(variables):
     def loss(params, each):
         module = network().module

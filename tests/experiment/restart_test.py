@@ -70,7 +70,7 @@ class SignalAt:
 
 @pytest.mark.parametrize(
     "at",
-    [pytest.param(2, marks=pytest.mark.slow), 3, 4, pytest.param(6, marks=pytest.mark.slow)],
+    [pytest.param(2, marks=pytest.mark.slow), 3, *(pytest.param(at, marks=pytest.mark.slow) for at in (4, 6))],
     ids=lambda at: f"step {at}",
 )
 def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
@@ -87,6 +87,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(
     assert [(line["step"], line["loss"]) for line in lines] == [(line["step"], line["loss"]) for line in expected]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_between_its_checkpoints_equals_one_that_was_killed_there(
     finished_outcome, toy, tmp_path, monkeypatch
 ):

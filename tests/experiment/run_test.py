@@ -254,6 +254,7 @@ def test_another_seed_is_another_run(finished, toy, tmp_path):
     assert first != second
 
 
+@pytest.mark.slow
 def test_what_another_run_of_the_system_brings_is_not_overwritten(finished, toy, tmp_path):
     """The temporal stream starts from the spatial one, but not where it was trained before."""
     toy.init_from = str(finished[0])

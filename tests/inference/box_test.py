@@ -104,6 +104,7 @@ def test_a_missing_and_a_damaged_one_are_one_sentence(toy_box, tmp_path, capsys)
     assert box.box_fingerprint() is None
 
 
+@pytest.mark.slow
 def test_a_model_without_its_classifier_gives_the_same_vectors(untrained, tmp_path):
     model = untrained(from_file("strong_baseline"), backbone_fields=NARROW)
     whole, lean = tmp_path / "whole.safetensors", tmp_path / "lean.safetensors"

@@ -58,7 +58,8 @@ def test_the_file_describes_itself(files):
     assert json.loads(metadata["fields"]) == {"width": 4, "stage_sizes": [1, 1, 1, 1]}
 
 
-@pytest.mark.parametrize("file", [pytest.param("resnet50.safetensors", marks=pytest.mark.slow), "imagenet.safetensors"])
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["resnet50.safetensors", "imagenet.safetensors"])
 def test_a_run_starts_from_a_file(files, variables, golden, file):
     found = start_from(files / file, variables, inflation="center")
     kernel = golden.narrow_resnet()["layer1.0.conv2.weight"].transpose(2, 3, 1, 0)

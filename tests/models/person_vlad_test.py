@@ -146,6 +146,7 @@ def test_a_tracklet_of_2000_frames_is_one_sum_in_bounded_memory(build):
         np.testing.assert_allclose(found[row], both_norms(sums / len(starts)), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_in_training_a_tracklets_clip_is_normalised_too(build):
     module, variables, clips = build(aggregate_over="tracklet")
     trained = apply(module, variables, clips, train=True)["feature"]
@@ -159,6 +160,7 @@ def state_of(module, variables, extra=None):
     return TrainState(jnp.int32(0), variables["params"], {}, {}, extra or {}, network)
 
 
+@pytest.mark.slow
 def test_centres_are_the_kmeans_of_training_descriptors(build):
     module, variables, _ = build(kmeans_batches=2)
     frames = np.random.default_rng(5).integers(0, 256, (2, 4, *SIZE), dtype=np.uint8)

@@ -87,6 +87,7 @@ def test_parameters(name):
     assert count(name) == PARAMETERS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_parameters_of_variants(variant):
     name, fields, expected = VARIANTS[variant]

@@ -76,6 +76,7 @@ def test_blocks_stand_behind_the_bottlenecks_they_are_asked_for():
         assert blocks == {"non_local2_1", "non_local4_0"}
 
 
+@pytest.mark.slow
 def test_frames_do_not_see_each_other(initialised):
     module = models.create("resnet50", **SMALL)
     x = clips((1, 3, 64, 32, 3))

@@ -78,7 +78,8 @@ def test_the_average_is_that_of_the_backbone_on_single_frames():
     assert found["res5"].shape == (3, 4, 2, 1, 128)  # a sixteenth of the height: the last stride is 1
 
 
-@pytest.mark.parametrize("pooling", [pytest.param("average", marks=pytest.mark.slow), "attention"])
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["average", "attention"])
 def test_pooling_of_a_still_clip_does_not_depend_on_its_length(pooling):
     module, variables = made(pooling=pooling, attention_size=8)
     still = clips((2, 1, 32, 16, 3))

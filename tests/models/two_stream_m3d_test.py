@@ -48,6 +48,7 @@ def trained_spatial(variables):
     return jax.tree_util.tree_map_with_path(change, variables)
 
 
+@pytest.mark.slow
 def test_outputs(initialised):
     module = models.create("two_stream_m3d", **SMALL)
     x = clips()

@@ -64,7 +64,7 @@ def test_the_published_code_s_numbers(name, k1, k2, lambda_value):
     np.testing.assert_allclose(given, golden[name], atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize(("k1", "k2", "lambda_value"), [(20, 6, 0.3), (7, 3, 0.0), (3, 9, 0.5), (200, 200, 0.1)])
 def test_equals_the_dense_algorithm_with_the_same_ranks(seed, k1, k2, lambda_value):
     features = persons(seed=seed)

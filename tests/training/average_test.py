@@ -66,6 +66,7 @@ def test_evaluation_and_model_files_take_the_average(averaging):
     jax.tree.map(np.testing.assert_array_equal, scored, variables)
 
 
+@pytest.mark.slow
 def test_a_phase_starts_from_what_the_one_before_has_averaged(averaging):
     settings, workdir, _ = averaging
     setup = make_setup(settings, workdir)

@@ -33,6 +33,10 @@ CASES = {
 }
 
 
+# The form that GPUs take, and the one of CPUs without oneDNN, are those of the slow tests for the other cases.
+FEW = ("point strided", "spatial strided", "temporal dilated", "full strided", "stride over dilation")
+MARKED = [case if case in FEW else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+
 # Machine code that is not optimised compiles several times faster; the sums are the same.
 QUICK = {"xla_backend_optimization_level": 0}
 
@@ -102,7 +106,7 @@ def check_gradients(case):
         np.testing.assert_allclose(ours / scale, expected / scale, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_what_gpus_compute_is_the_direct_sum_and_has_its_gradients(case):
     """A sum is the same on any platform."""
     x, kernel, *rest = arguments(case)
@@ -120,7 +124,7 @@ def test_what_gpus_compute_is_the_direct_sum_and_has_its_gradients(case):
 
 @pytest.mark.usefixtures("folded")
 class TestWithoutOneDNN:
-    @pytest.mark.parametrize("case", CASES)
+    @pytest.mark.parametrize("case", MARKED)
     def test_value(self, case):
         x, kernel, *rest = arguments(case)
         found = jax.jit(lambda x, k: conv3d(x, k, *rest), compiler_options=QUICK)(x, kernel)
