@@ -150,7 +150,7 @@ def diverging(toy_file, data_dir):
 DIVERGED = "the loss is nan at step 2 of phase spatial; the last good checkpoint is step 1"
 
 
-def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(call, diverging, tmp_path):
+def test_a_loss_that_is_not_a_number_keeps_what_was_saved_and_ends_in_one_sentence(call, diverging, tmp_path):
     for _ in range(2):
         code, said, _ = call(*diverging)
         assert code == 1
@@ -159,7 +159,7 @@ def test_a_loss_that_is_no_number_keeps_what_was_saved_and_ends_in_one_sentence(
 
 
 @pytest.mark.slow
-def test_a_process_whose_loss_is_no_number_ends_in_one_sentence(diverging, tmp_path):
+def test_a_process_whose_loss_is_not_a_number_ends_in_one_sentence(diverging, tmp_path):
     """At the end of a process Orbax could not finish a save any more."""
     for _ in range(2):
         done = start(*diverging, f"--workdir={tmp_path / 'run'}")

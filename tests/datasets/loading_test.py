@@ -217,7 +217,7 @@ def test_an_unreadable_frame_is_an_error_or_is_skipped_and_counted(tracklets, tm
     ],
     ids=["link", "folder", "pipe"],
 )
-def test_a_frame_that_is_no_file_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path, spoil, words):
+def test_a_frame_that_is_not_a_file_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path, spoil, words):
     spoil(tracklets / "train" / "0001" / "c1_a" / "9.jpg")
     (tracklets / "train" / "0001" / "c1_a" / "loop").symlink_to("..")
     with pytest.raises(InputError, match=rf"9.jpg cannot be read: {words}; repair it, or set bad_frames=skip"):

@@ -253,7 +253,7 @@ def test_training_does_not_go_on_with_other_tracklets(finished, toy, tmp_path, m
     experiment.train_and_evaluate(toy, workdir, "evaluate")
 
 
-def test_parameters_that_are_no_numbers_are_not_saved(toy, tmp_path):
+def test_parameters_that_are_not_numbers_are_not_saved(toy, tmp_path):
     """The update of a step with a good loss may be what breaks the network."""
     toy.phases.spatial.optimizer.learning_rate = 1e30
     toy.phases.spatial.lr_multipliers = ((".*", 1e30),)  # the product is infinite in float32

@@ -116,7 +116,7 @@ def test_with_all_pairs_known_it_is_the_loss_of_the_labels():
     np.testing.assert_allclose(found, supervised_contrastive(features, labels), rtol=1e-6)
 
 
-def test_a_row_whose_only_pairs_are_negative_is_no_anchor_and_no_pair_gives_zero():
+def test_a_row_whose_only_pairs_are_negative_is_not_an_anchor_and_no_pair_gives_zero():
     features, _ = example()
     nothing = np.zeros((12, 12), bool)
     assert contrastive_of_pairs(features, nothing, ~np.eye(12, dtype=bool)) == 0

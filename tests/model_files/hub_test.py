@@ -41,7 +41,7 @@ def test_another_address_is_one_sentence(address):
         hub.parse(address)
 
 
-def test_a_path_of_this_machine_is_no_address(tmp_path):
+def test_a_path_of_this_machine_is_not_an_address(tmp_path):
     assert hub.local_path(str(tmp_path)) == tmp_path
 
 

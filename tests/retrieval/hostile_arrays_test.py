@@ -49,7 +49,7 @@ OF_DISTANCES = {
 @pytest.mark.parametrize("name", OF_FEATURES)
 @pytest.mark.parametrize("side", [0, 1], ids=["query", "gallery"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_no_numbers_are_an_error(name, side, value):
+def test_features_that_are_not_numbers_are_an_error(name, side, value):
     both = [QUERY.copy(), GALLERY.copy()]
     both[side][2, 3] = value
     with pytest.raises(InputError, match="NaN or infinite"):
@@ -117,7 +117,7 @@ def test_labels_of_another_length_are_an_error_that_names_them(name, place):
 
 
 @pytest.mark.parametrize("name", OF_DISTANCES)
-def test_distances_that_are_no_numbers_or_empty_are_an_error(name):
+def test_distances_that_are_not_numbers_or_empty_are_an_error(name):
     distances = np.zeros((4, 9), np.float32)
     distances[1, 2] = np.nan
     with pytest.raises(InputError, match="NaN values, the first at row 1, column 2"):

@@ -241,7 +241,7 @@ def test_a_checkpoint_that_a_killed_process_was_removing_is_removed(two):
     assert sorted(path.name for path in half.parent.iterdir()) == ["3", "4"]
 
 
-def test_a_half_written_checkpoint_is_no_checkpoint(folder):
+def test_a_half_written_checkpoint_is_not_a_checkpoint(folder):
     half = folder / "checkpoints" / "9.orbax-checkpoint-tmp-1"
     (half / "state").mkdir(parents=True)
     checkpoints = Checkpoints(folder, keep=2)

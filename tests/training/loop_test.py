@@ -116,7 +116,7 @@ def test_a_checkpoint_stores_where_the_data_stand(tmp_path):
 
 
 @pytest.mark.parametrize("bad_from", [1, 4, 5, 8])
-def test_a_loss_that_is_no_number_is_named_and_nothing_is_saved_after_it(tmp_path, bad_from):
+def test_a_loss_that_is_not_a_number_is_named_and_nothing_is_saved_after_it(tmp_path, bad_from):
     good = [step for step in (103, 106) if step < 100 + bad_from]
     with pytest.raises(NonFiniteLoss, match=f"the loss is nan at step {100 + bad_from} of phase only") as error:
         train(tmp_path, 8, step(bad_from))

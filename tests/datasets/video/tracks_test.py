@@ -108,7 +108,7 @@ def test_a_malformed_line_is_named_with_its_number(tmp_path, line, message):
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbf1,1,3,4,5,6,1\n", b"1,1,3,4,5,6,1\r\n", b" 1 , 1,3,4.0,5e0,6,1"])
-def test_what_editors_and_spreadsheets_add_to_tracks_is_no_matter(tmp_path, content):
+def test_what_editors_and_spreadsheets_add_to_tracks_does_not_matter(tmp_path, content):
     (tmp_path / "t.txt").write_bytes(content)
     assert read_tracks(tmp_path / "t.txt") == [Box(1, 1, 3.0, 4.0, 5.0, 6.0)]
 
