@@ -9,12 +9,20 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.arrays import ArrayLike
-from vreid_jax.retrieval.distances import MAX_BYTES, block_length, check_metric, distance_block, pad_rows, prepare
+from vreid_jax.retrieval.distances import (
+    MAX_BYTES,
+    block_length,
+    check_metric,
+    distance_block,
+    pad_rows,
+    place,
+    prepare,
+)
 
 Found: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 """Distances [Q, k], indices [Q, k] and the largest distance [Q], on the device."""
@@ -89,19 +97,18 @@ def nearest_rows(
     # for the distances, of which there are about three copies: product, distance, and the input of the selection.
     query_length = block_length(num_queries, 4 * dimensions, max_bytes // 4)
     gallery_length = block_length(num_gallery, 8 * dimensions + 12 * query_length, 3 * max_bytes // 4, devices)
-    sharded = None if mesh is None else NamedSharding(mesh, PartitionSpec("data"))
-    replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
     parts: list[list[np.ndarray]] = []
     for top in range(0, num_queries, query_length):
         rows = queries[top : top + query_length]
-        on_device = jax.device_put(pad_rows(prepare(rows, metric), query_length), replicated)
-        best = jax.device_put(_none_found(query_length, k), replicated)
+        on_device = place(pad_rows(prepare(rows, metric), query_length), mesh)
+        none = _none_found(query_length, k)
+        best: Found = (place(none[0], mesh), place(none[1], mesh), place(none[2], mesh))
         for left in range(0, num_gallery, gallery_length):
             block = np.asarray(gallery_rows[left : left + gallery_length]).astype(np.float32, copy=False)
             if not top:
                 arrays.check_finite("gallery", block, left, squares)
-            on_devices = jax.device_put(pad_rows(prepare(block, metric), gallery_length), sharded)
+            on_devices = place(pad_rows(prepare(block, metric), gallery_length), mesh, "data")
             best = _merge(on_device, on_devices, best, left, num_gallery, metric, mesh)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
     distances, indices, farthest = (np.concatenate(values) for values in zip(*parts, strict=True))
