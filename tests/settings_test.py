@@ -52,6 +52,7 @@ def test_what_is_of_its_type_passes(value, kind):
         (-math.inf, float, "field is -inf; it must be a finite number"),
         (1e300, float, "field is 1e+300; it must be a finite number, as a float32 holds it"),
         (10**400, Number, "it must be a finite number"),
+        (10**30, Number, "a whole number must be below 2"),
         (1, bool, "field is 1; it must be True or False"),
         (5, str, "field is 5; it must be text"),
         ("a\0", str, r"field is 'a\x00'; it must be text that UTF-8 can write, without NUL"),

@@ -83,6 +83,10 @@ _TYPES: dict[Any, tuple[str, tuple[Rule, ...]]] = {
         (
             Rule(_is_number, "it must be a number"),
             Rule(lambda x: abs(x) <= LARGEST_FLOAT, "it must be a finite number, as a float32 holds it"),
+            Rule(
+                lambda x: not _is_whole(x) or abs(x) <= LARGEST,
+                "a whole number must be below 2**31; write a larger one with an exponent, as 1e12",
+            ),
         ),
     ),
     str: (

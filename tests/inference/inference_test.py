@@ -66,6 +66,7 @@ def lost(arrays):
         ({"config": changed("config", "evaluation", 5)}, "is damaged: config.evaluation is 5 instead of an object"),
         ({"preprocessing": "7"}, "is damaged: preprocessing is 7 instead of an object"),
         ({"preprocessing": changed("preprocessing", "std", [1.0])}, "has 1 means or deviations instead of 3"),
+        ({"preprocessing": changed("preprocessing", "width", 10**24)}, "cannot be used: its width is 1000"),
         (
             {"preprocessing": changed("preprocessing", "mean", [None] * 3)},
             "preprocessing.mean[0] is null instead of a fi",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +134,19 @@ def test_text_that_is_not_utf8_is_damage(tmp_path):
     text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff"]).buffers())
     with pytest.raises(InputError, match="is damaged: embed its input again"):
         open_gallery(written(tmp_path / "g.parquet", with_column("split", text)))
+
+
+def test_a_name_of_a_column_that_is_not_utf8_is_damage(tmp_path):
+    path = written(tmp_path / "g.parquet", about(open_set=OPEN_SET))
+    content = path.read_bytes()
+    refused = 0
+    for found in re.finditer(b"split", content):  # some are in places that nobody reads
+        path.write_bytes(content[: found.start()] + b"\xfe" + content[found.start() + 1 :])
+        try:
+            open_gallery(path)
+        except InputError as error:
+            refused += "g.parquet is not a gallery" in str(error)
+    assert refused
 
 
 def test_a_flipped_bit_anywhere_is_one_sentence_or_changes_nothing(tmp_path):

@@ -25,6 +25,8 @@ from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
+from vreid_jax.models.registry import Size
+from vreid_jax.settings import check
 from vreid_jax.training.checkpoints import load_newest, variables_of
 from vreid_jax.training.network import normalisation
 
@@ -227,7 +229,10 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
     for three in (seen.get("mean", entry.mean), seen.get("std", entry.std)):
         if len(three) != 3:
             raise ValueError(f"preprocessing has {len(three)} means or deviations instead of 3")
-    config.data.update({key: seen[key] for key in ("height", "width") if key in seen})
+    size = {key: seen[key] for key in ("height", "width") if key in seen}
+    for key, value in size.items():
+        check(value, Size, f"its {key}")
+    config.data.update(size)
     return Model(
         name=metadata["model"],
         fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},

@@ -141,16 +141,17 @@ def _parquet(path: str | Path):
     if not path.exists():
         raise InputError(f"there is no gallery {path}: make it with `vreid embed`")
     check_readable(path)
+    damaged = (pa.ArrowException, OSError, UnicodeDecodeError)  # the last: a column's name
     try:
         file = pa.parquet.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+    except damaged as error:
         raise InputError(f"{path} is not a gallery: it is not a Parquet file ({_first_line(error)})") from error
     try:
         with file:
             yield file
     except Damage as error:
         raise InputError(f"the gallery {path} {error}: embed its input again") from error
-    except (pa.ArrowException, OSError) as error:
+    except damaged as error:
         raise InputError(f"{path} is damaged: embed its input again ({_first_line(error)})") from error
 
 
