@@ -274,3 +274,30 @@ def golden():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def small_mars():
+    """`make(root)` writes the files of MARS: eight people, each in two cameras, sixteen tracklets in all of either half."""
+    import cv2
+    import numpy as np
+    from scipy.io import savemat
+
+    def make(root: Path) -> None:
+        rng = np.random.default_rng(0)
+        (root / "info").mkdir(parents=True)
+        for split, pids in (("train", (1, 2, 3, 4)), ("test", (5, 6, 7, 8))):
+            names, rows = [], []
+            for pid in pids:
+                for camid, number in ((1, 1), (1, 2), (2, 1), (2, 2)):
+                    rows.append([len(names) + 1, len(names) + 10, pid, camid])
+                    names += [f"{pid:04d}C{camid}T{number:04d}F{frame:03d}.jpg" for frame in range(1, 11)]
+            for name in names:
+                picture = root / f"bbox_{split}" / name[:4] / name
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(picture), rng.integers(0, 255, (32, 16, 3), np.uint8))
+            (root / "info" / f"{split}_name.txt").write_text("\n".join(names) + "\n")
+            savemat(root / "info" / f"tracks_{split}_info.mat", {f"track_{split}_info": np.array(rows, np.int32)})
+        savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.arange(1, 17, 2, dtype=np.uint16)[None]})
+
+    return make

@@ -25,7 +25,6 @@ import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
-from scipy.io import savemat
 
 from vreid_jax import main, models
 from vreid_jax.cli import command as vreid
@@ -297,7 +296,7 @@ def trained(environment, tmp_path_factory):
 
 
 @pytest.fixture
-def desk(trained, walkers_video, tmp_path):
+def desk(trained, walkers_video, small_mars, tmp_path):
     """What a reader has before a page begins: the repository, a trained model, a video, pictures, the files of MARS."""
     for name in ("configs", "data_prep", "docs", "benchmarks"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -313,25 +312,8 @@ def desk(trained, walkers_video, tmp_path):
                 walk.mkdir(parents=True)
                 for frame in range(10):
                     cv2.imwrite(str(walk / f"{frame}.jpg"), rng.integers(0, 255, (32, 16, 3), np.uint8))
-    make_mars(tmp_path / "FOLDER", rng)
+    small_mars(tmp_path / "FOLDER")
     return tmp_path
-
-
-def make_mars(root, rng):
-    (root / "info").mkdir(parents=True)
-    for split, pids in (("train", (1, 2, 3, 4)), ("test", (5, 6, 7, 8))):
-        names, rows = [], []
-        for pid in pids:
-            for camid, number in ((1, 1), (1, 2), (2, 1), (2, 2)):
-                rows.append([len(names) + 1, len(names) + 10, pid, camid])
-                names += [f"{pid:04d}C{camid}T{number:04d}F{frame:03d}.jpg" for frame in range(1, 11)]
-        for name in names:
-            picture = root / f"bbox_{split}" / name[:4] / name
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(picture), rng.integers(0, 255, (32, 16, 3), np.uint8))
-        (root / "info" / f"{split}_name.txt").write_text("\n".join(names) + "\n")
-        savemat(root / "info" / f"tracks_{split}_info.mat", {f"track_{split}_info": np.array(rows, np.int32)})
-    savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.arange(1, 17, 2, dtype=np.uint16)[None]})
 
 
 @pytest.mark.slow
