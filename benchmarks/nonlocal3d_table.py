@@ -1,51 +1,158 @@
-"""Reproduce Table 2 of the 3-D ResNet paper on walkers: averaged frames, ResNet3D, ResNet3D with non-local blocks.
+"""Reproduce the tables of the 3-D ResNet paper on walkers: what its networks, starts and fine-tunings are worth.
 
-    python benchmarks/nonlocal3d_table.py --out=runs/nonlocal3d-table --seeds=0,1,2 [--rows=…] [--steps=800]
+    python benchmarks/nonlocal3d_table.py --out=runs/nonlocal3d-table --seeds=0,1,2 [--tables=2,3] [--steps=800]
 
-Each row is scored on the ordinary test set, for all queries and for gait twins, and on the same people and walks with
-three times the box jitter (`walkers/jitter`). Resumable: finished runs are read and others continued.
+Every row of a table differs from the system in the fields that stand beside it, and in nothing else: the rows share one
+stride of the last stage, clips, losses and steps. Tables: `study`, one change at a time between averaged frames and the
+3-D network; `2`, `3` and `4` of the paper, `fig1` with its other poolings; `twins`, gaits on `walkers/gaits` with the
+recipe that teaches M3D. Rows of `2` and `fig1` are also scored on the same people and walks with three times the box
+jitter, rows of `twins` on shuffled frames.
+
+Resumable: finished runs are read and others continued. After each run the tables are written to `table.md`, with the
+paper's figures on MARS beside ours: mean ± standard deviation over the seeds that are there.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from walkers_runs import run, scores, table
 
 from vreid_jax.runtime import setup_process
 
-ROWS = {  # name -> (title, fields that differ from the system)
-    "average": ("ResNet-50, average over frames", {"model.network": "average"}),
-    "resnet3d": ("ResNet3D-50, separable", {"model.non_local": False}),
-    "nonlocal": ("ResNet3D-50, separable, non-local", {}),
-    "attention": ("ResNet-50, temporal attention", {"model.network": "attention"}),
-    "rnn": ("ResNet-50, RNN", {"model.network": "rnn"}),
-    "inflated": ("ResNet3D-50, inflated, non-local", {"model.network": "inflated"}),
+UNSTRIDED = (1, 1, 1, 1, 1, 1)
+AS_IT_WAS = {"model.temporal_shortcut": "subsample", "model.temporal_pool": True}
+STRIDE_1 = {"phases.clips.clip.stride": 1, "evaluation.streams.clips.clip.stride": 1}
+AVERAGE, SEPARABLE = {"model.network": "average"}, {"model.non_local": False}
+GAITS = {  # the recipe of configs/m3d.py, and its length in docs/results.md
+    "data.name": "walkers/gaits",
+    "model.dropout": 0.0,
+    "phases.clips.sampler": "shuffle",
+    "phases.clips.batch_size": 48,
+    "phases.clips.augment.flip": 0.5,
+    "phases.clips.losses.softmax.smoothing": 0.0,
+    "phases.clips.losses.triplet.weight": 0.0,
+    "phases.clips.optimizer.learning_rate": 3e-3,
+    "phases.clips.optimizer.weight_decay": 0.0,
+    "phases.clips.schedule.name": "step",
+    "phases.clips.schedule.boundaries": (0.75,),
+    "phases.clips.schedule.warmup_steps": 50,
+    "phases.clips.total_steps": 1000,
+    **STRIDE_1,
 }
-MAIN_ROWS = "average,resnet3d,nonlocal"
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+      title: what the row is called.
+      changes: the fields in which it differs from `configs/nonlocal3d.py:walkers`.
+      paper: mAP and rank-1 of the paper, on MARS.
+      start: the row whose run of the same seed it starts from.
+    """
+
+    title: str
+    changes: dict[str, Any]
+    paper: str = ""
+    start: str = ""
+
+
+ROWS = {
+    "average": Row("ResNet-50, average over frames", AVERAGE, "69.0 / 77.9"),
+    "separable": Row("ResNet3D-50, separable", SEPARABLE, "72.6 / 80.0"),
+    "nonlocal": Row("ResNet3D-50, separable, non-local", {}, "77.0 / 84.3"),
+    "attention": Row("ResNet-50, temporal attention", {"model.network": "attention"}),
+    "rnn": Row("ResNet-50, RNN", {"model.network": "rnn"}),
+    "inflated": Row("ResNet3D-50, inflated, non-local", {"model.network": "inflated"}),
+    # One change at a time.
+    "average-last1": Row("averaged frames, last stride 1", {**AVERAGE, "model.last_stride": 1}),
+    "average-stride1": Row("averaged frames, adjacent frames", {**AVERAGE, **STRIDE_1}),
+    "separable-last1": Row("separable, last stride 1", {**SEPARABLE, "model.last_stride": 1}),
+    "separable-stride1": Row("separable, adjacent frames", {**SEPARABLE, **STRIDE_1}),
+    "separable-unstrided": Row("separable, time unstrided", {**SEPARABLE, "model.temporal_strides": UNSTRIDED}),
+    "separable-subsample": Row("separable, three frames of eight count", {**SEPARABLE, **AS_IT_WAS}),
+    "separable-wrap": Row("separable, one clip of a short tracklet", {**SEPARABLE, "phases.clips.clip.short": "wrap"}),
+    "separable-2d": Row("separable, from the averaged frames", SEPARABLE, start="average"),
+    "average-again": Row("averaged frames, as many steps again", AVERAGE, start="average"),
+    # Table 3.
+    "nonlocal-2d": Row("non-local, from averaged frames (paper: re-ID sets)", {}, "71.3 / 79.9", start="average"),
+    "gaits": Row("non-local, on walkers/gaits", {"data.name": "walkers/gaits"}),
+    "nonlocal-gaits": Row("non-local, from walkers/gaits (paper: Kinetics)", {}, "77.0 / 84.3", start="gaits"),
+    # Table 4: the people of walkers/wild are nobody in the other sizes, which share some of theirs.
+    "wild": Row("non-local, on walkers/wild", {"data.name": "walkers/wild"}),
+    "gaits-wild": Row("fine-tuned from walkers/wild", {"data.name": "walkers/gaits"}, start="wild"),
+    # Gait twins.
+    "twins-average": Row("ResNet-50, average over frames", {**GAITS, **AVERAGE}),
+    "twins-separable": Row("ResNet3D-50, separable", {**GAITS, **SEPARABLE}),
+    "twins-nonlocal": Row("ResNet3D-50, separable, non-local", GAITS),
+}
+TABLES = {  # name -> (heading, rows, controls)
+    "study": (
+        "One change at a time",
+        "average separable average-last1 separable-last1 separable-unstrided separable-subsample separable-wrap "
+        "average-stride1 separable-stride1 separable-2d average-again",
+        (),
+    ),
+    "2": ("Table 2: components", "average separable nonlocal", ("jitter",)),
+    "fig1": ("Figure 1: pooling over time", "average attention rnn inflated", ("jitter",)),
+    "3": ("Table 3: where the network starts", "nonlocal nonlocal-2d nonlocal-gaits average average-again", ()),
+    "4": ("Table 4: fine-tuned to a small dataset, walkers/gaits", "gaits gaits-wild", ()),
+    "twins": ("Gait twins", "twins-average twins-separable twins-nonlocal", ("shuffled",)),
+}
+Found = dict[tuple[str, str], dict[int, tuple]]  # (row, control) -> seed -> scores
 
 
 def main() -> None:
-    """Run the requested rows, seed by seed, and write the table."""
+    """Run the rows of the requested tables, seed by seed, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/nonlocal3d-table"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rows", default=MAIN_ROWS, help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--steps", type=int, default=0, help="steps of training; 0: as in the configuration")
+    parser.add_argument("--tables", default="2,study,3,twins,fig1,4", help=f"of {', '.join(TABLES)}, in this order")
+    parser.add_argument("--steps", type=int, default=0, help="steps of every run; 0: as in the configuration")
     arguments = parser.parse_args()
     setup_process()
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list] = {}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    found: Found = {}
+    names = arguments.tables.split(",")
     for seed in map(int, arguments.seeds.split(",")):
-        for name in arguments.rows.split(","):
-            title, changes = ROWS[name]
-            if arguments.steps:
-                changes = {**changes, "phases.clips.total_steps": arguments.steps}
-            for suffix, control in (("", ""), (", jitter", "jitter")):
-                result = run("nonlocal3d", name, seed, out, changes, control)
-                found.setdefault(f"{title}{suffix}", []).append(scores(result))
-                (out / "table.md").write_text(table(found))
-    print("\n" + table(found))
+        for name in names:
+            _, rows, controls = TABLES[name]
+            for row in rows.split():
+                for control in ("", *controls):
+                    result = result_of(arguments, row, seed, control)
+                    found.setdefault((row, control), {})[seed] = scores(result)
+                    (arguments.out / "table.md").write_text(tables(found, names))
+    print("\n" + tables(found, names))
+
+
+def result_of(arguments, name: str, seed: int, control: str = "") -> dict:
+    """Return the results of a row, which is trained first, and before it the row that it starts from."""
+    row = ROWS[name]
+    changes = dict(row.changes)
+    if arguments.steps:
+        changes["phases.clips.total_steps"] = arguments.steps
+    if row.start:
+        result_of(arguments, row.start, seed)
+        changes["init_from"] = str(arguments.out / f"{row.start}-seed{seed}")
+    return run("nonlocal3d", name, seed, arguments.out, changes, control)
+
+
+def tables(found: Found, names: list[str]) -> str:
+    """Return the tables of these names with the rows that were found, as Markdown."""
+    parts = []
+    for name in names:
+        heading, rows, controls = TABLES[name]
+        values, paper = {}, {}
+        for control in ("", *controls):
+            for row in rows.split():
+                title = f"{ROWS[row].title}, {control}" if control else ROWS[row].title
+                if (row, control) in found:
+                    values[title] = list(found[row, control].values())
+                    paper[title] = "" if control else ROWS[row].paper
+        if values:
+            parts.append(f"### {heading}\n\n{table(values, paper)}")
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -50,13 +50,19 @@ def scores(result: dict, stream: str | None = None) -> tuple[float, float, float
     return 100 * main["mAP"], 100 * main["rank1"], 100 * twins, result["train_seconds"]
 
 
-def table(found: dict[str, list]) -> str:
-    """Return the mean ± standard deviation over seeds of the `scores` of each row, as Markdown."""
-    lines = ["| row | mAP | rank-1 | twins | training | seeds |", "|---|---|---|---|---|---|"]
+def table(found: dict[str, list], paper: dict[str, str] | None = None) -> str:
+    """Return the mean ± standard deviation over seeds of the `scores` of each row, as Markdown.
+
+    `paper` are its mAP and rank-1 by row, for a column beside ours.
+    """
+    head = ["row", *(["paper, MARS"] if paper else []), "mAP", "rank-1", "twins", "training", "seeds"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for title, values in found.items():
         mean, spread = np.mean(values, 0), np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros(4)
         cells = [
             f"{m:.1f} ± {s:.1f}" if len(values) > 1 else f"{m:.1f}" for m, s in zip(mean[:3], spread, strict=False)
         ]
+        if paper:
+            cells.insert(0, paper.get(title, ""))
         lines.append(f"| {title} | {' | '.join(cells)} | {mean[3]:.0f} s | {len(values)} |")
     return "\n".join(lines) + "\n"

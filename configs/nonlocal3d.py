@@ -14,6 +14,7 @@ Its comparisons, each a field or a file:
     --config.model.network=inflated       3x3x3 kernels, ResNet3D-50
     --config.init_from=runs/reid          re-ID weights (79.9 / 71.3): the workdir of network=average, inflated
     --config.init_from=resnet-50-kinetics.pth --config.model.network=inflated
+        --config.model.temporal_shortcut=subsample --config.model.temporal_pool=True
         --config.data.mean='(0.4501,0.4225,0.3901)' --config.data.std='(0.00392,0.00392,0.00392)'     (84.3 / 77.0)
 
 `ilids_vid` and `prid2011` are fine-tuned from the MARS run (81.3 and 91.2 rank-1), all ten splits:
@@ -58,9 +59,11 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "non_local_subsample": False,
         "width": 16 if small else 64,
         "stage_sizes": (1, 1, 1, 1) if small else (3, 4, 6, 3),
-        "last_stride": 0,
+        "last_stride": 2,  # for every network, so that they differ in what is compared
         "stem_length": 3 if small else 0,
         "temporal_strides": (),
+        "temporal_shortcut": "mean",
+        "temporal_pool": False,
         "feature_size": 128 if small else 512,
         "dropout": 0.5,
         "remat": not small,  # 128 clips of 8x256x128 at once

@@ -44,13 +44,40 @@ def test_evenly_with_parts_of_unequal_size():
     assert set(clips[:, 1]) == {2, 3, 4}
 
 
-@pytest.mark.parametrize("kind", ["consecutive", "strided", "random", "evenly"])
+@pytest.mark.parametrize("kind", ["consecutive", "random", "evenly"])
 def test_short_tracklets_wrap_around(kind):
     np.testing.assert_array_equal(sample_clip(kind, 3, 8, 1, np.random.default_rng(0)), [0, 1, 2, 0, 1, 2, 0, 1])
 
 
-def test_strided_clips_of_short_tracklets_wrap_around_with_their_stride():
-    np.testing.assert_array_equal(sample_clip("strided", 5, 4, 2, np.random.default_rng(0)), [0, 2, 4, 1])
+def test_a_short_tracklet_is_strided_less_from_every_start_and_wraps_around():
+    # 20 frames for 8, one every 8 of 64: 20 // 8 = 2, so a clip spans 16 frames and the last five starts wrap.
+    clips = draws("strided", 20, 8, stride=8)
+    found = {int(clip[0]): clip.tolist() for clip in clips}
+    assert found[0] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert found[5] == [5, 7, 9, 11, 13, 15, 17, 19]
+    assert found[9] == [9, 11, 13, 15, 17, 19, 1, 3]
+    assert found[19] == [19, 1, 3, 5, 7, 9, 11, 13]
+    assert set(found) == set(range(20))
+    assert {tuple(clip) for clip in clips.tolist()} == {tuple(clip) for clip in found.values()}  # one for each start
+
+
+def test_a_tracklet_with_fewer_frames_than_a_clip_repeats_them_from_every_start():
+    clips = {tuple(clip) for clip in draws("strided", 3, 8, stride=8).tolist()}
+    assert clips == {(0, 1, 2, 0, 1, 2, 0, 1), (1, 2, 0, 1, 2, 0, 1, 2), (2, 0, 1, 2, 0, 1, 2, 0)}
+
+
+def test_a_tracklet_as_long_as_the_window_is_not_short():
+    np.testing.assert_array_equal(draws("strided", 16, 8, stride=2), np.tile(2 * np.arange(8), (300, 1)))
+    assert set(np.diff(draws("strided", 15, 8, stride=2)).ravel()) == {1, -14}
+
+
+def test_short_clips_that_wrap_keep_their_stride_and_start_at_the_first_frame():
+    found = sample_clip("strided", 5, 4, 2, np.random.default_rng(0), short="wrap")
+    np.testing.assert_array_equal(found, [0, 2, 4, 1])
+    several = sample_clip("strided", 5, 4, 2, np.random.default_rng(0), 2, short="wrap")
+    np.testing.assert_array_equal(several, [0, 2, 4, 1] * 2)
+    with pytest.raises(InputError, match=r"clip.short is 'loop'; it is one of stride, wrap"):
+        sample_clip("strided", 5, 4, 2, np.random.default_rng(0), short="loop")
 
 
 @pytest.mark.parametrize("kind", ["consecutive", "strided", "random", "evenly"])

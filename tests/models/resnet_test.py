@@ -52,6 +52,7 @@ def test_endpoints_of_clips(fields, res3, res5):
     ("name", "fields", "times"),
     [  # frames behind stem, res2, res3, res4, res5
         ("resnet3d_50", {}, (8, 4, 2, 1, 1)),
+        ("resnet3d_50", {"temporal_pool": False, "temporal_shortcut": "mean"}, (8, 4, 2, 1, 1)),
         ("resnet50_i3d", {}, (8, 8, 4, 2, 1)),
         ("resnet50_p3d_b", {}, (8, 8, 4, 2, 1)),
         ("resnet50_separable", {"ral": "sct", "stem_length": 3}, (8, 8, 4, 2, 1)),
@@ -164,6 +165,7 @@ def test_wrong_fields_are_named(fields):
     [
         ({"temporal_strides": (1, 1, 2)}, "expected six numbers 1 or 2"),
         ({"temporal_strides": (1, 1, 1, 3, 1, 1)}, "expected six numbers 1 or 2"),
+        ({"temporal_shortcut": "max"}, "temporal_shortcut is 'max', expected one of mean, subsample"),
         ({"stem_length": 4}, "stem_length is 4, expected an odd number"),
         ({"non_local_after": {"res3": (1,)}}, r"non_local_after has 'res3': \(1,\), but .* res3: 1"),
         ({"non_local_after": {"layer2": (0,)}}, "non_local_after has 'layer2'"),

@@ -66,10 +66,12 @@ class Reference:
         means = np.stack([y[:, i : i + t].mean(1) for i in range(0, y.shape[1], t)], 1)
         return means + self.relu_bn_conv("2_t", y, (t, 1, 1))
 
-    def bottleneck(self, kind, x, s, t):
+    def bottleneck(self, kind, x, s, t, merge="subsample"):
         y = self.middle(kind, self.relu_bn_conv("1", x, (1, 1, 1)), s, t)
         y = self.norm("bn3", self.conv("conv3", y))
-        shortcut = self.norm("downsample_bn", self.conv("downsample_conv", x, (t, s, s)))
+        shortcut = self.norm("downsample_bn", self.conv("downsample_conv", x, (1 if merge == "mean" else t, s, s)))
+        if merge == "mean":
+            shortcut = np.stack([shortcut[:, i : i + t].mean(1) for i in range(0, shortcut.shape[1], t)], 1)
         return np.maximum(y + shortcut, 0)
 
 
@@ -83,6 +85,16 @@ def test_is_its_definition(kind, stride, temporal_stride, xla_as_users_have_it):
     expected = Reference(variables).bottleneck(kind, np.asarray(x, np.float64), stride, temporal_stride)
     for apply in (block.apply, jax.jit(block.apply, compiler_options=xla_as_users_have_it)):
         np.testing.assert_allclose(apply(variables, x), expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["inflated", "separable"])
+def test_the_shortcut_is_the_mean_of_the_frames_that_it_merges(kind):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 6, 6, 5, 4)), jnp.float32)
+    block = Bottleneck(3, kind, 2, 2, temporal_shortcut="mean", project=True)
+    variables = randomised(jax.eval_shape(block.init, jax.random.key(0), x))
+    expected = Reference(variables).bottleneck(kind, np.asarray(x, np.float64), 2, 2, "mean")
+    found = jax.jit(block.apply, compiler_options=QUICK)(variables, x)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", PLAIN)

@@ -73,7 +73,7 @@ def phase(**changes) -> ConfigDict:
     Fields:
       sampler: `shuffle`, every tracklet once an epoch; `frames`, every tracklet as often as it has frames; or
         `identity`, `identities_per_batch` x K clips.
-      clip: `kind`, `length` and `stride` of `data.sample_clip`; `num_clips` of them, of which up to `corrupt` are
+      clip: `kind`, `length`, `stride` and `short` of `data.sample_clip`; `num_clips` of them, of which up to `corrupt` are
         corrupted; how many and which is drawn anew each time.
       cache_features: for a system whose `prepare` makes a table of clip features: batches are rows of it instead of
         frames, which are then not augmented.
@@ -99,7 +99,7 @@ def phase(**changes) -> ConfigDict:
             "sampler": "shuffle",
             "batch_size": 32,
             "identities_per_batch": 8,
-            "clip": {"kind": "consecutive", "length": 8, "stride": 1, "num_clips": 1, "corrupt": 0},
+            "clip": {"kind": "consecutive", "length": 8, "stride": 1, "num_clips": 1, "corrupt": 0, "short": "stride"},
             "cache_features": False,
             "augment": {field.name: field.default for field in dataclasses.fields(Augmentation)},
             "apply": {},

@@ -38,6 +38,7 @@ class Clip(Settings):
     stride: Annotated[int, FRAMES]
     num_clips: int
     corrupt: Annotated[int, NOT_NEGATIVE]
+    short: str = "stride"
 
     def __post_init__(self):
         super().__post_init__()

@@ -7,11 +7,18 @@ from vreid_jax.errors import InputError
 
 TRAIN_KINDS = ("consecutive", "strided", "random", "evenly", "spread")
 SINGLE_KINDS = ("single_consecutive", "single_random", "single_evenly", "single_all")
+SHORT = ("stride", "wrap")
 TEST_KINDS = ("all", "sliding", "evenly", *SINGLE_KINDS)
 
 
 def sample_clip(
-    kind: str, num_frames: int, length: int, stride: int, rng: np.random.Generator, num_clips: int = 1
+    kind: str,
+    num_frames: int,
+    length: int,
+    stride: int,
+    rng: np.random.Generator,
+    num_clips: int = 1,
+    short: str = "stride",
 ) -> Int[np.ndarray, " MT"]:
     """Draw the frame numbers of training clips, each always in temporal order; short tracklets wrap around.
 
@@ -25,22 +32,30 @@ def sample_clip(
       stride: distance between neighbouring frames, for `strided`.
       rng: the only source of randomness.
       num_clips: number of clips, `M`, concatenated.
+      short: what `strided` does with a tracklet of fewer than `length * stride` frames. "stride" (**choice**): it takes
+        every `max(1, num_frames // length)`-th frame from any start and wraps around, so that such a tracklet has as
+        many clips as frames; "wrap": it keeps the stride and starts at frame 0, so that the tracklet has one clip.
 
     Returns:
       `[M T]` frame numbers in `[0, num_frames)`.
 
     Raises:
-      InputError: for an unknown kind, or a length, stride or number of clips below 1.
+      InputError: for an unknown kind or `short`, or a length, stride or number of clips below 1.
     """
     if kind not in TRAIN_KINDS:
         raise InputError(f"clip.kind is {kind!r}; training clips are one of {', '.join(TRAIN_KINDS)}")
+    if short not in SHORT:
+        raise InputError(f"clip.short is {short!r}; it is one of {', '.join(SHORT)}")
     _check_sizes(length, stride, num_clips)
     if kind == "spread":
         return split_clips("evenly", num_frames, length, num_clips, stride).reshape(-1)
     if num_clips > 1:
-        return np.concatenate([sample_clip(kind, num_frames, length, stride, rng) for _ in range(num_clips)])
+        return np.concatenate([sample_clip(kind, num_frames, length, stride, rng, 1, short) for _ in range(num_clips)])
     if kind in ("consecutive", "strided"):
         step = stride if kind == "strided" else 1
+        if kind == "strided" and short == "stride" and num_frames < length * stride:
+            step = max(1, num_frames // length)
+            return (rng.integers(num_frames) + step * np.arange(length)) % num_frames
         start = rng.integers(max(num_frames - length * step, 0) + 1)
         return (start + step * np.arange(length)) % num_frames
     if num_frames < length:

@@ -49,7 +49,7 @@ def check_clip(phase: Phase) -> None:
     """Raise `InputError` for clip sampling with invalid fields, or that a feature cache cannot serve."""
     clip = phase.clip
     rng = np.random.default_rng(0)
-    sample_clip(clip.kind, 1, clip.length, clip.stride, rng, clip.num_clips)
+    sample_clip(clip.kind, 1, clip.length, clip.stride, rng, clip.num_clips, clip.short)
     draw_corrupted(clip.num_clips, clip.corrupt, rng)
     if phase.cache_features and clip.kind != "spread":
         raise InputError(f"cache_features needs clip.kind 'spread', whose clips are always the same, not {clip.kind!r}")
@@ -173,9 +173,8 @@ class _TrainingClips:
         row = int(_rows(self.sampler, batch)[slot])
         rng = np.random.default_rng((self.seed, 4, batch, slot))
         frames = int(source.num_frames[row])
-        numbers = sample_clip(clip.kind, frames, clip.length, clip.stride, rng, clip.num_clips).reshape(
-            clip.num_clips, -1
-        )
+        numbers = sample_clip(clip.kind, frames, clip.length, clip.stride, rng, clip.num_clips, clip.short)
+        numbers = numbers.reshape(clip.num_clips, -1)
         corrupted = draw_corrupted(len(numbers), clip.corrupt, rng)
         if self.phase.cache_features:
             inputs = {"cached": cache_rows(row, corrupted, clip.corrupt > 0)}

@@ -2,6 +2,8 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from vreid_jax.config.fields import matching
@@ -19,6 +21,26 @@ def _scale_by_pattern(multipliers) -> optax.GradientTransformation:
         return {name: value * factor(name) for name, value in updates.items()}, state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def scale_by_amsgrad(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Return AMSGrad as PyTorch computes it: the maximum is of the raw second moments, and is corrected for bias then.
+
+    `optax.scale_by_amsgrad` takes the maximum of corrected moments, in which the first gradients count as if all had
+    been like them: where they were large, its steps stay smaller for good.
+    """
+
+    def update(updates, state, params=None):
+        del params
+        count = state.count + 1
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, updates)
+        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu)
+        first, second = 1 - b1**count, 1 - b2**count
+        directions = jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v / second) + eps), mu, nu_max)
+        return directions, optax.ScaleByAmsgradState(count=count, mu=mu, nu=nu, nu_max=nu_max)
+
+    return optax.GradientTransformation(optax.scale_by_amsgrad(b1, b2, eps).init, update)
 
 
 def _decays(patterns):
@@ -43,7 +65,7 @@ def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformati
         "sgd": lambda: optax.trace(config.momentum),
         "adam": lambda: optax.scale_by_adam(config.b1, config.b2, config.eps),
         "adamw": lambda: optax.scale_by_adam(config.b1, config.b2, config.eps),
-        "amsgrad": lambda: optax.scale_by_amsgrad(config.b1, config.b2, config.eps),
+        "amsgrad": lambda: scale_by_amsgrad(config.b1, config.b2, config.eps),
     }
     if config.name not in direction:
         raise InputError(f"optimizer.name is {config.name!r}; it is one of {', '.join(direction)}")

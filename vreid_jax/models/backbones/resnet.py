@@ -7,17 +7,19 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.bottleneck import Bottleneck
-from vreid_jax.models.layers.m3d import M3D, num_scales
+from vreid_jax.models.layers.m3d import M3D, mean_of_pairs, num_scales
 from vreid_jax.models.layers.non_local import NonLocal
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
 from vreid_jax.models.layers.space_time import KINDS, space_time
 from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
 from vreid_jax.models.registry import Dtype, Size, Stages, StemLength, register
 
+MERGES = ("mean", "subsample")
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
 
@@ -39,8 +41,12 @@ class ResNet(nn.Module):
       last_stride: spatial stride of stage 4, 1 or 2.
       stem_relu: a ReLU behind the stem's batch norm; the networks of reid-strong-baseline have none.
       stem_length: frames of an inflated stem's kernel, odd.
-      temporal_strides: of the stem, the pool (over 3x3x3) and the four stages, each 1 or 2, for kinds other than "2d"
-        and "m3d".
+      temporal_strides: of the stem, the pool and the four stages, each 1 or 2, for kinds other than "2d" and "m3d".
+      temporal_shortcut: what shortcuts do, and "separable" kernels at the start, where time is strided: "mean" of the
+        frames that are merged, so that every frame counts (**choice**), or "subsample", as in published networks. Of
+        P3D "subsample" alone.
+      temporal_pool: the pool is over 3x3x3 instead of 1x3x3. A network with it cannot equal its 2-D one on a moving clip.
+        Without it a strided pool merges frames as `temporal_shortcut` says.
       non_local_after: the bottlenecks, counted from 0, that a `NonLocal` block follows, e.g. {"res3": (1, 3)}; for kind
         "2d" it attends within single frames.
       non_local_scale: its `scale`.
@@ -63,6 +69,8 @@ class ResNet(nn.Module):
     stem_relu: bool = True
     stem_length: StemLength = 1
     temporal_strides: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
+    temporal_shortcut: str = "subsample"
+    temporal_pool: bool = True
     non_local_after: Mapping[str, tuple[int, ...]] | None = None
     non_local_scale: float = 1.0
     non_local_subsample: bool = False
@@ -112,8 +120,7 @@ class ResNet(nn.Module):
             )(x, train)
         outputs = {"stem": x}
         x = max_pool_3x3_stride2(x)
-        if self.kind not in ("2d", "m3d"):
-            x = max_pool_3_in_time(x, strides[1])
+        x = self._pool_in_time(x, strides[1])
         length = -(-length // strides[1])
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
         after = self.non_local_after or {}
@@ -126,6 +133,7 @@ class ResNet(nn.Module):
                     kind=self.kind,
                     stride=self._stride(stage) if first else 1,
                     temporal_stride=strides[stage + 2] if first else 1,
+                    temporal_shortcut=self.temporal_shortcut,
                     project=first,
                     scales=self._scales(length) if first and self.kind == "m3d" else 0,
                     released=self.released,
@@ -143,6 +151,16 @@ class ResNet(nn.Module):
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axes)
         outputs["feature"] = pooled.mean(1) if self.kind == "2d" else pooled
         return outputs
+
+    def _pool_in_time(self, x: Array, stride: int) -> Array:
+        """Pool three frames, or merge frames where the pool is one of space alone and strides time."""
+        if self.kind in ("2d", "m3d"):
+            return x
+        if self.temporal_pool:
+            return max_pool_3_in_time(x, stride)
+        if stride == 1:
+            return x
+        return mean_of_pairs(x) if self.temporal_shortcut == "mean" else lax.slice_in_dim(x, 0, None, stride, axis=1)
 
     def _non_local(self, name: str) -> NonLocal:
         per_frame = self.kind == "2d"
@@ -170,6 +188,8 @@ class ResNet(nn.Module):
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
         if self.last_stride not in (1, 2):
             raise InputError(f"last_stride is {self.last_stride}, expected 1 or 2")
+        if self.temporal_shortcut not in MERGES:
+            raise InputError(f"temporal_shortcut is {self.temporal_shortcut!r}, expected one of {', '.join(MERGES)}")
         if len(self.temporal_strides) != 6 or set(self.temporal_strides) - {1, 2}:
             raise InputError(
                 f"temporal_strides is {self.temporal_strides}, expected six numbers 1 or 2: of stem, pool, res2 ... res5"
@@ -203,7 +223,7 @@ _COMMON = (
 )
 _RAL = ("clip_length", "ral")
 _M3D = ("temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "released")
-_INFLATED_STEM = ("stem_length", "temporal_strides")
+_IN_TIME = ("stem_length", "temporal_strides", "temporal_shortcut", "temporal_pool")
 _CLIPS = {"last_stride": 2, "temporal_strides": STRIDED_STAGES}
 
 register("resnet50", ResNet, _COMMON, {"kind": "2d", "last_stride": 1}, clip_length=1)
@@ -212,7 +232,7 @@ register("resnet50_m3d", ResNet, _COMMON + _RAL + _M3D, {"kind": "m3d", "last_st
 register(
     "resnet3d_50",
     ResNet,
-    _COMMON + _INFLATED_STEM,
+    _COMMON + _IN_TIME,
     {"kind": "inflated", "stem_length": 7, "last_stride": 2, "temporal_strides": (1, 2, 1, 2, 2, 2)},
     mean=(114.7748 / 255, 107.7354 / 255, 99.475 / 255),
     std=(1 / 255, 1 / 255, 1 / 255),
@@ -220,14 +240,14 @@ register(
     clip_length=16,
 )
 # Time is not strided in stem and pool, or clips of 8 frames would vanish (a choice). With all temporal strides 1 the
-# third stage has 32 x 16 x 8 positions for 256x128.
+# second stage has 32 x 16 x 8 positions for 256x128.
 register(
     "resnet50_separable",
     ResNet,
-    _COMMON + _RAL + _INFLATED_STEM,
-    {"kind": "separable", "stem_length": 7, **_CLIPS},
+    _COMMON + _RAL + _IN_TIME,
+    {"kind": "separable", "stem_length": 7, "temporal_shortcut": "mean", "temporal_pool": False, **_CLIPS},
 )
 # The comparison networks of the M3D paper.
-register("resnet50_i3d", ResNet, _COMMON + _INFLATED_STEM, {"kind": "inflated", "stem_length": 3, **_CLIPS})
+register("resnet50_i3d", ResNet, _COMMON + _IN_TIME, {"kind": "inflated", "stem_length": 3, **_CLIPS})
 for _letter in "abc":
     register(f"resnet50_p3d_{_letter}", ResNet, (*_COMMON, "temporal_strides"), {"kind": f"p3d_{_letter}", **_CLIPS})

@@ -17,14 +17,16 @@ class Bottleneck(nn.Module):
     """A 1x1x1 convolution, a 3x3 one of a `kind` (see `space_time`), a 1x1x1 one, and a shortcut around the three.
 
     The middle convolution and the shortcut have `stride` and `temporal_stride`; `project` gives the shortcut its own
-    1x1x1 convolution. In kind "m3d" with `scales` > 0 an M3D layer follows the middle convolution; it strides time
-    itself, and the shortcut averages pairs of frames instead of striding.
+    1x1x1 convolution. With `temporal_shortcut` "mean" the shortcut averages pairs of frames instead of striding time, and
+    so does the temporal kernel of "separable" at the start. In kind "m3d" with `scales` > 0 an M3D layer follows the middle
+    convolution; it strides time itself, and the shortcut averages.
     """
 
     width: int
     kind: str = "2d"
     stride: int = 1
     temporal_stride: int = 1
+    temporal_shortcut: str = "subsample"
     project: bool = False
     scales: int = 0
     released: bool = False
@@ -51,6 +53,7 @@ class Bottleneck(nn.Module):
             size=3,
             stride=self.stride,
             temporal_stride=temporal_stride,
+            merge=self.temporal_shortcut,
             dtype=self.dtype,
         )
         if self.scales:
@@ -59,9 +62,10 @@ class Bottleneck(nn.Module):
         y = norm("bn3")(y)
         shortcut = x
         if self.project:
-            strides = (temporal_stride, self.stride, self.stride)
+            averages = self.temporal_stride == 2 and (self.kind == "m3d" or self.temporal_shortcut == "mean")
+            strides = (1 if averages else temporal_stride, self.stride, self.stride)
             shortcut = Conv(EXPANSION * self.width, (1, 1), strides, dtype=self.dtype, name="downsample_conv")(x)
             shortcut = norm("downsample_bn")(shortcut)
-            if self.temporal_stride > temporal_stride:
+            if averages:
                 shortcut = mean_of_pairs(shortcut)
         return nn.relu(y + shortcut)

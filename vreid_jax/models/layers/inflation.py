@@ -44,3 +44,14 @@ def identity_in_time(key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Ar
     del key
     taps, _, _, channels, features = shape
     return jnp.zeros(shape, dtype).at[taps // 2, 0, 0].set(jnp.eye(channels, features, dtype=dtype))
+
+
+def mean_in_time(key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "kt 1 1 C C"]:
+    """Initialise a temporal kernel of stride 2: half of the identity in the middle tap and the one after it.
+
+    Output t is then the mean of frames 2t and 2t + 1, so that no frame is passed over.
+    """
+    del key
+    taps, _, _, channels, features = shape
+    halves = slice(taps // 2, taps // 2 + 2)
+    return jnp.zeros(shape, dtype).at[halves, 0, 0].set(0.5 * jnp.eye(channels, features, dtype=dtype))

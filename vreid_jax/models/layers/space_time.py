@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
-from vreid_jax.models.layers.inflation import identity_in_time
+from vreid_jax.models.layers.inflation import identity_in_time, mean_in_time
 from vreid_jax.models.layers.m3d import mean_of_pairs
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.ops.conv3d import Conv, clip_padding, he_fan_out, spatial_padding
@@ -24,6 +26,7 @@ def space_time(
     length: int = 3,
     stride: int = 1,
     temporal_stride: int = 1,
+    merge: str = "subsample",
     relu: bool = True,
     dtype: str = "float32",
 ) -> Float[Array, "B t h w D"]:
@@ -31,7 +34,8 @@ def space_time(
 
     The caller gets the submodules `conv<number>`, `bn<number>`, and for temporal kernels `conv<number>_t` and
     `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. With `relu` False no ReLU follows a
-    batch norm. The kinds, where CBR(k) is a convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is
+    batch norm. With `merge` "mean" the temporal kernel of "separable" starts, where it strides time, as the mean of the
+    two frames that it merges; with "subsample" as the first of the two. The kinds, where CBR(k) is a convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is
     3x1x1:
 
     * "2d", "m3d": CBR(S), every frame alone;
@@ -65,7 +69,12 @@ def space_time(
         kernel = (length, size, size)
         return act(bn, Conv(features, kernel, strides, padding, dtype=dtype, name=f"conv{number}")(x))
     if kind == "separable":
-        return act(bn, spatial(temporal(x, x.shape[-1], 1, identity_in_time)))
+        init = identity_in_time
+        if temporal_stride == 2 and merge == "mean":
+            init = mean_in_time
+            if x.shape[1] % 2:  # the last frame is merged with itself
+                x = jnp.concatenate([x, lax.slice_in_dim(x, x.shape[1] - 1, None, axis=1)], 1)
+        return act(bn, spatial(temporal(x, x.shape[-1], 1, init)))
     if kind == "p3d_b":
         y = act(bn, spatial(x[:, ::temporal_stride]))
         return y + act(bn_t, temporal(x, features, stride, he_fan_out))

@@ -31,7 +31,9 @@ class NonLocal3D(nn.Module):
     frames, without blocks, and over time an "average" (the paper's baseline), temporal "attention", or an "rnn".
     The blocks in res3 and res4 follow every other bottleneck, counted from 0 (a choice; it overrules "right before the
     last residual block of a stage"). `feature_size` is a choice, since the paper gives no number. `last_stride` 0,
-    `stem_length` 0 and `temporal_strides` () mean those of the registered backbone.
+    `stem_length` 0 and `temporal_strides` () mean those of the registered backbone. In every network over clips shortcuts
+    take the mean of the frames that they merge and the pool is one of space (both **choice**: every frame then counts at the
+    start); Kinetics weights need `temporal_shortcut` "subsample" and a `temporal_pool`.
     """
 
     num_classes: Classes = 0
@@ -45,6 +47,8 @@ class NonLocal3D(nn.Module):
     last_stride: int = 0
     stem_length: StemLength = 0
     temporal_strides: tuple[int, ...] = ()
+    temporal_shortcut: str = "mean"
+    temporal_pool: bool = False
     feature_size: Size = 512
     attention_size: Size = 256
     lstm_size: Size = 512
@@ -78,6 +82,7 @@ class NonLocal3D(nn.Module):
             name = ON_CLIPS[self.network]
             chosen = {"stem_length": self.stem_length, "temporal_strides": self.temporal_strides}
             fields |= {field: value for field, value in chosen.items() if value}
+            fields |= {"temporal_shortcut": self.temporal_shortcut, "temporal_pool": self.temporal_pool}
             if self.non_local:
                 fields["non_local_after"] = self.non_local_after
                 fields["non_local_scale"] = self.non_local_scale
