@@ -66,7 +66,7 @@ def of_configuration(config, dtype: str, identities: int):
 
 def _abstract_variables(settings, network: Network) -> dict:
     longest = max(phase.clip.num_frames for phase in settings.phases.values())
-    clip = jax.ShapeDtypeStruct((1, longest, *settings.data.size, 3), jnp.float32)
+    clip = jax.ShapeDtypeStruct((1, longest, *settings.data.size, models.channels_of(network.module)), jnp.float32)
     return dict(jax.eval_shape(network.module.init, jax.random.key(0), clip))
 
 
@@ -84,7 +84,8 @@ def training_step(
     optimizer = make_optimizer(phase, 1000)
 
     def new_state(variables):
-        clip = jnp.zeros((1, phase.clip.num_frames, *settings.data.size, 3), jnp.float32)
+        channels = models.channels_of(module, phase.apply)
+        clip = jnp.zeros((1, phase.clip.num_frames, *settings.data.size, channels), jnp.float32)
         apply = functools.partial(module.apply, train=False, **phase.apply)
         feature = jax.eval_shape(apply, variables, clip)["feature"]
         trainable = split_params(variables["params"], phase.train)[0]
@@ -126,7 +127,8 @@ def evaluation_program(config, stream_name: str, device, *, dtype: str = "", bat
         return network(variables, frames, **apply)["feature"].astype(jnp.float32)
 
     clips = max((batch_frames or settings.evaluation.batch_frames) // length, 1)
-    shape = jax.ShapeDtypeStruct((clips, length, *settings.data.size, 3), jnp.uint8)
+    channels = models.channels_of(network.module, apply)
+    shape = jax.ShapeDtypeStruct((clips, length, *settings.data.size, channels), jnp.uint8)
     variables = _abstract_variables(settings, network)
     arguments = _placed(variables, replicated), _placed(shape, split)
     return Program(f"{config.system}_{stream_name}_eval", embed, arguments, clips, length)

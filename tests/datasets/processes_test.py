@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vreid_jax.datasets.walkers.processes import in_order
+from vreid_jax.datasets.processes import in_order
 from vreid_jax.datasets.walkers.wild_plan import WildSize, make_wild_plan
 from vreid_jax.datasets.walkers.wild_scene import encoded_wild_tracklet
 
@@ -38,7 +38,7 @@ def test_a_script_needs_no_guard(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import operator\n"
-        "from vreid_jax.datasets.walkers.processes import in_order\n"
+        "from vreid_jax.datasets.processes import in_order\n"
         "print(list(in_order(operator.neg, [1, 2, 3], processes=2)))\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)

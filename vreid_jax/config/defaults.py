@@ -37,6 +37,7 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "num_threads": 8,  # that decode, in every process that reads
                 "num_workers": 0,  # processes that read training batches; 0: this one alone, whose lock Python's threads share
                 "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
+                "flow": "dis",  # how optical flow is computed, for networks that read it; or farneback
                 "mean": (),  # of RGB in [0, 1], and its deviation; empty: what the model was made for
                 "std": (),
             },
@@ -46,6 +47,7 @@ def default(system: str, dataset: str) -> ConfigDict:
             "evaluation": {
                 "streams": {},
                 "batch_frames": 256,  # frames in one batch of the feature extraction
+                "headline": "",  # the stream whose features are the system's; empty: those of all, concatenated
                 "similarity": {},  # keyword arguments of a system's similarity of tracklets, which replaces the metric
                 "shortlist": 0,  # that similarity for so many nearest by mean feature only; 0: for all
                 "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict
 
 from vreid_jax.config.datasets import DATASETS, dataset_of
+from vreid_jax.config.inputs import FLOW_METHODS
 from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
@@ -50,6 +51,7 @@ class Data(Settings):
     mean: Annotated[tuple[Number, ...], COLOUR]
     std: Annotated[tuple[Annotated[Number, POSITIVE], ...], COLOUR]
     num_workers: Annotated[int, WORKERS] = 0
+    flow: Annotated[str, one_of(FLOW_METHODS)] = "dis"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,6 +83,7 @@ class Evaluation(Settings):
     selections: tuple[str, ...]
     dataset: str
     shuffle_frames: bool
+    headline: str = ""
 
     @classmethod
     def parse(cls, values: Any, where: str = "config.evaluation") -> "Evaluation":
@@ -92,6 +95,11 @@ class Evaluation(Settings):
         for name in self.baselines:
             if name not in BASELINES:
                 raise InputError(f"baselines names {name!r}; they are {' and '.join(BASELINES)}")
+
+        if self.headline and self.headline not in self.streams:
+            raise InputError(
+                f"headline is {self.headline!r}; it is a stream, {', '.join(self.streams)}, or empty for all"
+            )
 
     @property
     def suffix(self) -> str:

@@ -3,6 +3,7 @@
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
+from vreid_jax.data.flow_stacks import read_inputs
 from vreid_jax.data.loader import check_clip, evaluation_items, num_batches_per_epoch, train_batches
 from vreid_jax.data.samplers import ShuffleSampler
 from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
@@ -19,6 +20,7 @@ __all__ = [
     "draw_corrupted",
     "evaluation_items",
     "num_batches_per_epoch",
+    "read_inputs",
     "resize",
     "sample_clip",
     "split_clips",

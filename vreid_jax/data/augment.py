@@ -4,14 +4,17 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from vreid_jax.config.inputs import FLOW_CHANNELS, RGB_CHANNELS
 from vreid_jax.config.phases import Augmentation
 from vreid_jax.data.camera_effects import degrade, recolour
 from vreid_jax.data.chance import happens
+from vreid_jax.data.flow_stacks import fill, with_x_negated
 from vreid_jax.data.occlusion import Other, erase, occlude
 
-Clip = UInt8[np.ndarray, "T H W 3"]
-Resized = UInt8[np.ndarray, "T {height} {width} 3"]
+Clip = UInt8[np.ndarray, "T H W C"]
+Resized = UInt8[np.ndarray, "T {height} {width} C"]
 
+_AT_ONCE = 4  # channels that OpenCV averages over areas
 ENLARGEMENT = 9 / 8  # 288x144 for a crop of 256x128, as in the papers with random crops
 
 
@@ -19,16 +22,23 @@ def resize(frames: Clip, height: int, width: int) -> Resized:
     """Resize every frame to `height` x `width`: bilinear, or area averaging where both sides shrink."""
     if frames.shape[1:3] == (height, width):
         return frames
-    resized = np.empty((len(frames), height, width, 3), np.uint8)
+    resized = np.empty((len(frames), height, width, frames.shape[-1]), np.uint8)
     for frame, out in zip(frames, resized, strict=True):
         _resize_into(frame, out)
     return resized
 
 
-def _resize_into(frame: UInt8[np.ndarray, "h w 3"], out: UInt8[np.ndarray, "H W 3"]) -> None:
-    height, width = out.shape[:2]
+def _resize_into(frame: UInt8[np.ndarray, "h w C"], out: UInt8[np.ndarray, "H W C"]) -> None:
+    height, width, channels = out.shape
     shrinks = height < frame.shape[0] and width < frame.shape[1]
-    cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    if channels <= _AT_ONCE:
+        cv2.resize(frame, (width, height), dst=out, interpolation=how)
+        return
+    for first in range(0, channels, _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        part = cv2.resize(np.ascontiguousarray(frame[..., some]), (width, height), interpolation=how)
+        out[..., some] = part.reshape(height, width, -1)
 
 
 def augment(
@@ -45,8 +55,11 @@ def augment(
     The order is: crop from an enlargement, mirror, pad and crop, another person, colours, few pixels, blur, noise,
     compression, erase. What has probability 0 draws nothing, apart from the first two.
 
+    Optical flow is cropped and mirrored as its pictures are; mirroring also negates x. All that comes after changes the
+    pictures alone, which a clip of flow does not have.
+
     Args:
-      frames: `[T, h, w, 3]` uint8.
+      frames: `[T, h, w, C]` uint8, C of `config.inputs.CHANNELS`.
       height: output height in pixels.
       width: output width in pixels.
       rng: the only source of randomness.
@@ -54,7 +67,7 @@ def augment(
       **fields: those of `config.phases.Augmentation`, all off by default.
 
     Returns:
-      `[T, height, width, 3]` uint8.
+      `[T, height, width, C]` uint8.
 
     Raises:
       InputError: for a field out of its range.
@@ -63,7 +76,18 @@ def augment(
     clip = _placed(frames, height, width, rng, how)
     if happens(how.pad_crop, rng):
         clip = _padded_and_cropped(clip, round(how.padding * height), rng)
-    clip = occlude(clip, how, rng, other)
+    if clip.shape[-1] == RGB_CHANNELS:
+        return _pictured(clip, how, rng, other)
+    if clip.shape[-1] > FLOW_CHANNELS:
+        clip[..., :RGB_CHANNELS] = _pictured(np.ascontiguousarray(clip[..., :RGB_CHANNELS]), how, rng, other)
+    return clip
+
+
+def _pictured(
+    pictures: UInt8[np.ndarray, "T H W 3"], how: Augmentation, rng: np.random.Generator, other: Other | None
+) -> UInt8[np.ndarray, "T H W 3"]:
+    """Put another person in front, and change what the camera does to the pictures."""
+    clip = occlude(pictures, how, rng, other)
     clip = degrade(recolour(clip, how, rng), how, rng)
     return erase(clip, how, rng)
 
@@ -80,8 +104,9 @@ def _placed(frames: Clip, height: int, width: int, rng: np.random.Generator, how
     if not enlarged and not mirrored:
         return resize(frames, height, width)
     # Frame by frame into one array: intermediate copies of whole clips would cost more than decoding them.
-    clip = np.empty((len(frames), height, width, 3), np.uint8)
-    enlargement = np.empty((tall, wide, 3), np.uint8)
+    channels = frames.shape[-1]
+    clip = np.empty((len(frames), height, width, channels), np.uint8)
+    enlargement = np.empty((tall, wide, channels), np.uint8)
     for frame, out in zip(frames, clip, strict=True):
         if frame.shape[:2] != (tall, wide):
             _resize_into(frame, enlargement)
@@ -91,14 +116,15 @@ def _placed(frames: Clip, height: int, width: int, rng: np.random.Generator, how
             cv2.flip(window, 1, dst=out)
         else:
             out[...] = window
-    return clip
+    return with_x_negated(clip) if mirrored else clip
 
 
 def _padded_and_cropped(clip: Clip, padding: int, rng: np.random.Generator) -> Clip:
-    """Move a clip by up to `padding` pixels along both sides; what comes into the picture is black."""
+    """Move a clip by up to `padding` pixels along both sides; what comes into the picture is black, and does not move."""
     down, right = (int(n) for n in rng.integers(-padding, padding + 1, 2))
     height, width = clip.shape[1:3]
-    moved = np.zeros_like(clip)
+    moved = np.empty_like(clip)
+    moved[...] = fill(clip.shape[-1])
     to_rows, from_rows = _overlap(down, height)
     to_columns, from_columns = _overlap(right, width)
     moved[:, to_rows, to_columns] = clip[:, from_rows, from_columns]

@@ -17,6 +17,7 @@ from vreid_jax.config.phases import Clip, Phase
 from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
+from vreid_jax.data.flow_stacks import check_inputs, read_inputs
 from vreid_jax.data.samplers import IdentitySampler, Sampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets
 from vreid_jax.errors import InputError
@@ -72,6 +73,8 @@ def train_batches(
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     sampler: Sampler | None = None,
+    inputs: str = "frames",
+    flow: str = "dis",
 ) -> Iterator[dict[str, Any]]:
     """Iterate over the training batches of a phase; batch `i` is a pure function of (`seed`, `i`).
 
@@ -86,9 +89,11 @@ def train_batches(
       start: the first batch; the iteration ends with batch `num_batches - 1`.
       shard: (process index, number of processes); each process gets a contiguous part of the global batch.
       sampler: in place of the one that the phase names.
+      inputs: what the network reads, one of `config.inputs.CHANNELS`: `frames`, `flow` or `both`.
+      flow: the method by which optical flow that is not stored is computed.
 
     Returns:
-      An iterator over mappings of `frames` uint8 [B, T, H, W, 3] and `label`, `pid`,
+      An iterator over mappings of `frames` uint8 [B, T, H, W, C], C channels of `inputs`, and `label`, `pid`,
       `camid` int32 [B]. The label is the rank of the pid among the split's sorted pids, -1 for pid -1. With
       `cache_features` the frames are replaced by `cached`, int32 [B, M]: rows of a table with the features of every
       clip, `num_clips` per tracklet in the split's order, as given and, if `corrupt` is above 0, again corrupted. The
@@ -108,8 +113,9 @@ def train_batches(
             f"batch_size is {sampler.batch_size}; it must be a multiple of the number of processes, {num_processes}"
         )
     check_clip(phase)
+    check_inputs(inputs, phase.clip.corrupt)
     lanes = max(1, num_workers)
-    load = _TrainingClips(source, sampler, phase, size, seed, start, lanes, local, process * local)
+    load = _TrainingClips(source, sampler, phase, size, seed, start, lanes, local, process * local, inputs, flow)
     # Prefetching is by clip rather than by batch, which may be of any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))
     count = num_batches - start
@@ -146,6 +152,8 @@ class _TrainingClips:
       lanes: processes that read; each gets every n-th clip, and its batches are every n-th batch.
       local: clips of a batch that this process of the run reads.
       first: the first of them.
+      inputs: what the network reads.
+      flow: the method of flow that is not stored.
     """
 
     source: Tracklets
@@ -157,6 +165,8 @@ class _TrainingClips:
     lanes: int
     local: int
     first: int
+    inputs: str
+    flow: str
 
     @functools.cached_property
     def labels(self) -> dict[int, int]:
@@ -188,7 +198,7 @@ class _TrainingClips:
         }
 
     def _frames(self, row: int, numbers: np.ndarray, corrupted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        clips = self.source.read(row, numbers)
+        clips = read_inputs(self.source, row, numbers, self.inputs, method=self.flow)
         clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
         other = functools.partial(_somebody_else, self.source, row)
         how = dataclasses.asdict(self.phase.augment)
@@ -231,8 +241,10 @@ def evaluation_items(
     shard: tuple[int, int] = (0, 1),
     by_clip: bool = False,
     corrupt_all: bool = False,
+    inputs: str = "frames",
+    flow: str = "dis",
 ) -> Iterator[tuple[int | np.ndarray, np.ndarray]]:
-    """Iterate over `(row, clips)`: uint8 `[M, T, H, W, 3]` clips of tracklet `row`; long tracklets come in pieces.
+    """Iterate over `(row, clips)`: uint8 `[M, T, H, W, C]` clips of tracklet `row`; long tracklets come in pieces.
 
     Args:
       source: the split to read.
@@ -246,16 +258,20 @@ def evaluation_items(
       shard: (process index, number of processes); a process gets every n-th piece.
       by_clip: yield the numbers `row * num_clips + clip`, `[M]`, instead of `row`.
       corrupt_all: corrupt every clip.
+      inputs: what the network reads, one of `config.inputs.CHANNELS`, which has C channels.
+      flow: the method by which optical flow that is not stored is computed.
+
+    Raises:
+      InputError: as `check_inputs`.
     """
     import grain
 
+    check_inputs(inputs, clip.corrupt or corrupt_all)
     items: list[tuple[int | np.ndarray, np.ndarray, np.ndarray, int]] = []
     for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
         rng = tracklet_generator(seed, name)
         clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride, rng)
         corrupted = draw_corrupted(len(clips), clip.corrupt, rng) | corrupt_all
-        if shuffle_seed is not None:
-            clips = np.random.default_rng((shuffle_seed, row)).permutation(int(num_frames))[clips]
         pieces = min(-(-clips.size // FRAMES_PER_ITEM), len(clips))
         for part in np.array_split(np.arange(len(clips)), pieces):
             items.append((row * clip.num_clips + part if by_clip else row, clips[part], corrupted[part], row))
@@ -265,7 +281,10 @@ def evaluation_items(
 
     def load(index: int) -> tuple[int | np.ndarray, np.ndarray]:
         slot, numbers, corrupted, row = items[index]
-        frames = source.read(row, numbers)
+        order = None
+        if shuffle_seed is not None:
+            order = np.random.default_rng((shuffle_seed, row)).permutation(int(source.num_frames[row]))
+        frames = read_inputs(source, row, numbers, inputs, method=flow, order=order)
         if corrupted.any():
             frames = np.stack([corrupt(f) if bad else f for f, bad in zip(frames, corrupted, strict=True)])
         frames = resize(frames.reshape(-1, *frames.shape[2:]), *size)

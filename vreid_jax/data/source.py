@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
+from vreid_jax.data.flow_files import FlowFiles
 from vreid_jax.data.records import frame_positions, take_frames
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
@@ -72,13 +73,28 @@ class Tracklets(Protocol):
         ...
 
 
+@runtime_checkable
+class HasFlow(Protocol):
+    """Tracklets whose optical flow may be stored."""
+
+    def read_flow(self, row: int, fields: np.ndarray) -> np.ndarray | None:
+        """Return fields of tracklet `row`, `[N, H, W, 2]` bytes of `optical_flow`; None where none are stored."""
+        ...
+
+
 # Of the index of a split: `positions` are those of `frame_positions` for all tracklets, `files` the sizes of the files of
 # records, of which the index must be.
 COLUMNS = {"pids", "camids", "tracklet_ids", "num_frames", "positions", "files"}
 
 
 class TrackletSource:
-    """The tracklets of one split of a prepared dataset; the attributes are those of `Tracklets`.
+    """The tracklets of one split of a prepared dataset; the attributes are those of `Tracklets`, and a few more.
+
+    Attributes:
+      split: its name.
+      folder: of the dataset.
+      files: its records.
+      flow: its stored optical flow, where somebody has set it.
 
     Args:
       builder: of the dataset.
@@ -93,7 +109,10 @@ class TrackletSource:
         self._records = untyped.as_data_source(split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
         self._parser = tfds_core.example_parser.ExampleParserNp(untyped.info.features.get_serialized_info())
         self.split = split
-        self._files = np.array([file.stat().st_size for file in map(Path, untyped.info.splits[split].filepaths)])
+        self.folder = Path(builder.data_path)
+        self.files = [Path(file) for file in untyped.info.splits[split].filepaths]
+        self.flow: FlowFiles | None = None
+        self._files = np.array([file.stat().st_size for file in self.files])
         self._read_index(builder.data_path / f"index-{split}.npz", progress)
 
     def _read_index(self, path: Any, progress: bool) -> None:
@@ -155,6 +174,10 @@ class TrackletSource:
             return frames.reshape(*frame_numbers.shape, *frames.shape[1:])
         return frames[where.reshape(frame_numbers.shape)]
 
+    def read_flow(self, row: int, fields: Int[np.ndarray, " N"]) -> UInt8[np.ndarray, "N H W 2"] | None:
+        """Return fields of the optical flow of tracklet `row`, None where no flow is stored."""
+        return None if self.flow is None else self.flow.read(row, fields, f"{self.split}/{self.tracklet_ids[row]}")
+
 
 class JoinedSource:
     """Selected tracklets of several splits as one source, such as the distinct tracklets of query and gallery.
@@ -186,3 +209,9 @@ class JoinedSource:
         """Decode frames of tracklet `row`, as `TrackletSource.read`."""
         which, own_row = self._positions[row]
         return self._sources[which].read(own_row, frame_numbers)
+
+    def read_flow(self, row: int, fields: Int[np.ndarray, " N"]) -> UInt8[np.ndarray, "N H W 2"] | None:
+        """Return fields of the optical flow of tracklet `row`, None where no flow is stored."""
+        which, own_row = self._positions[row]
+        source = self._sources[which]
+        return source.read_flow(own_row, fields) if isinstance(source, HasFlow) else None

@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from vreid_jax import data
+from vreid_jax import data, models
 from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
 from vreid_jax.runtime.mesh import ensure_replicated, make_mesh, put_batch
@@ -33,6 +33,7 @@ class ExtractionOptions:
       seed: of what is drawn for a tracklet, together with its name.
       shuffle_frames: shuffle the frames of every tracklet, the control that destroys dynamics and nothing else.
       progress: show a bar.
+      flow: the method of optical flow that is not stored with the tracklets.
     """
 
     size: tuple[int, int]
@@ -41,6 +42,7 @@ class ExtractionOptions:
     seed: int = 0
     shuffle_frames: bool = False
     progress: bool = False
+    flow: str = "dis"
 
 
 def extract_stream(
@@ -95,6 +97,8 @@ def extract_stream(
         corrupt_all=corrupt_all,
         shuffle_seed=options.seed if options.shuffle_frames else None,
         shard=(jax.process_index(), jax.process_count()),
+        inputs=models.inputs_of(network.module, stream.apply),
+        flow=options.flow,
     )
     show = options.progress and jax.process_index() == 0
     # One batch is on the device while the next is read; the bar moves when a batch has really come back.
@@ -188,8 +192,10 @@ def _batches_of_one_length(items, batch_size: int):
         yield np.concatenate([last, np.repeat(last[-1:], batch_size - held, axis=0)]), last_rows
 
 
-def fuse(streams: Mapping[str, Features]) -> Features:
-    """Concatenate the L2-normalised features of the streams (M3D, Eq. 1); a single stream stays as it is."""
+def fuse(streams: Mapping[str, Features], headline: str = "") -> Features:
+    """Concatenate the L2-normalised features of the streams (M3D, Eq. 1); one alone, or the `headline`, stays as it is."""
+    if headline:
+        return streams[headline]
     if len(streams) == 1:
         return next(iter(streams.values()))
     units = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in streams.values()]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vreid_jax import data
+from vreid_jax import data, models
 from vreid_jax.config.phases import Phase
 from vreid_jax.config.run import RunSettings, Stream
 from vreid_jax.evaluation import features
@@ -100,9 +100,9 @@ class PhaseData:
         size, data = self.phase.batch_size, self.config.data
         batch = {key: jax.ShapeDtypeStruct((size,), jnp.int32) for key in ("label", "pid", "camid")}
         if not self.phase.cache_features:
-            frames = (size, self.phase.clip.num_frames, *data.size, 3)
+            frames = (size, self.phase.clip.num_frames, *data.size, models.channels_of(module, self.phase.apply))
             return {**batch, "frames": jax.ShapeDtypeStruct(frames, jnp.uint8)}, {}
         batch["cached"] = jax.ShapeDtypeStruct((size, self.phase.clip.num_clips), jnp.int32)
-        clip = jax.ShapeDtypeStruct((1, self.phase.clip.length, *data.size, 3), jnp.float32)
+        clip = jax.ShapeDtypeStruct((1, self.phase.clip.length, *data.size, models.channels_of(module)), jnp.float32)
         depth = jax.eval_shape(lambda v, x: module.apply(v, x, train=False)["feature"], variables, clip).shape[-1]
         return batch, {"cache": {"clip_features": jax.ShapeDtypeStruct((self.num_rows, depth), jnp.float32)}}

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from vreid_jax import data
+from vreid_jax import data, models
 from vreid_jax.config.checks import error_context
 from vreid_jax.config.phases import Phase
 from vreid_jax.errors import InputError
@@ -90,6 +90,8 @@ def train_batches(setup: Setup, plan: Plan, count: int, start: int = 0) -> Itera
         num_workers=setup.settings.data.num_workers,
         start=start,
         shard=(jax.process_index(), jax.process_count()),
+        inputs=models.inputs_of(setup.network.module, plan.phase.apply),
+        flow=setup.settings.data.flow,
     )
 
 
@@ -108,7 +110,7 @@ def new_state(setup: Setup, plan: Plan, variables: dict[str, Any], extra: dict[s
     """Return the state with which a phase begins, from the network's variables and what earlier phases remember."""
     trainable, _ = split_params(variables["params"], plan.phase.train)
     apply = functools.partial(setup.network.module.apply, train=False, **plan.phase.apply)
-    feature = jax.eval_shape(apply, variables, setup.clips_of(plan.phase.clip.num_frames))["feature"]
+    feature = jax.eval_shape(apply, variables, setup.clips_of(plan.phase.clip.num_frames, plan.phase.apply))["feature"]
     unlabelled = bool((setup.train_source.pids < 0).any())
     extra = memories(plan.phase.losses, feature.shape[-1], setup.num_identities, unlabelled, extra or {})
     batch_stats = variables.get("batch_stats", {})

@@ -48,7 +48,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
         apply = functools.partial(module.apply, train=False, **stream.apply)
-        outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length))
+        outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length, stream.apply))
         if "feature" not in outputs:
             raise InputError(f"model {setup.settings.model} gives no feature, the vector that retrieval compares")
         if not stream.average:

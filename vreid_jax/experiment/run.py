@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.experiment.flow import give_flow
 from vreid_jax.experiment.phases import plan_phases, restore, train
 from vreid_jax.experiment.preflight import check_evaluation, check_training
 from vreid_jax.experiment.results import Results
@@ -58,6 +59,7 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     plans = plan_phases(setup)
     check_evaluation(setup, answerable=scores)
     check_training(setup, plans)
+    give_flow(setup)
     if setup.mesh.size < jax.device_count() and jax.process_index() == 0:
         sizes = sorted({plan.phase.batch_size // plan.phase.accumulation_steps for plan in plans.values()})
         batches = " and ".join(map(str, sizes))
@@ -81,6 +83,7 @@ def _evaluate(config: ConfigDict, workdir: Path) -> Results:
     check_checkpoints(workdir)
     setup = make_setup(config, workdir)
     check_evaluation(setup)
+    give_flow(setup)
     with stop_requests() as stop:
         if not setup.settings.evaluation.suffix:  # a control, or another dataset, leaves the run as it is
             open_workdir(workdir, config)

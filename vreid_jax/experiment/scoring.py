@@ -97,9 +97,9 @@ def _distances(
     settings, train_source = setup.settings.evaluation, setup.train_source
     streams = stream_features(setup, setup.test.tracklets, prefix, variables)
     _write_features(setup, prefix, streams)
-    tables, training = _with_system(streams), {}
+    tables, training = _with_system(streams, settings.headline), {}
     if settings.metric in LEARNED:
-        training = _with_system(stream_features(setup, train_source, prefix, variables))
+        training = _with_system(stream_features(setup, train_source, prefix, variables), settings.headline)
     found = {}
     for name in ("system",) if only_system else tables:
         fitted = settings.metric
@@ -144,9 +144,9 @@ def stream_features(
     return streams
 
 
-def _with_system(streams: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the fused features of the system and, if there are several streams, those of each."""
-    return {"system": fuse(streams), **(streams if len(streams) > 1 else {})}
+def _with_system(streams: dict[str, np.ndarray], headline: str) -> dict[str, np.ndarray]:
+    """Return the features of the system, fused or the headline's, and, if there are several streams, those of each."""
+    return {"system": fuse(streams, headline if headline in streams else ""), **(streams if len(streams) > 1 else {})}
 
 
 def _write_features(setup: Setup, prefix: str, streams: dict[str, np.ndarray]) -> None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +60,13 @@ class Setup:
         return count_identities(self.train_source)
 
     @property
+    def reads_flow(self) -> bool:
+        """Whether a phase or an evaluation stream reads optical flow."""
+        applied = [phase.apply for phase in self.settings.phases.values()]
+        applied += [stream.apply for stream in self.settings.evaluation.streams.values()]
+        return any(models.inputs_of(self.network.module, apply) != "frames" for apply in applied)
+
+    @property
     def extraction(self) -> ExtractionOptions:
         """How features are extracted."""
         return ExtractionOptions(
@@ -66,12 +75,14 @@ class Setup:
             num_threads=self.settings.data.num_threads,
             seed=self.settings.seed,
             shuffle_frames=self.settings.evaluation.shuffle_frames,
+            flow=self.settings.data.flow,
             progress=self.settings.logging.progress,
         )
 
-    def clips_of(self, length: int) -> jax.ShapeDtypeStruct:
-        """Return the shape of one clip of so many frames, as the network takes it."""
-        return jax.ShapeDtypeStruct((1, length, *self.settings.data.size, 3), jnp.float32)
+    def clips_of(self, length: int, apply: Mapping[str, Any] | None = None) -> jax.ShapeDtypeStruct:
+        """Return the shape of one clip of so many frames, as the network takes it with these keyword arguments."""
+        channels = models.channels_of(self.network.module, apply)
+        return jax.ShapeDtypeStruct((1, length, *self.settings.data.size, channels), jnp.float32)
 
     @property
     def longest_clips(self) -> jax.ShapeDtypeStruct:

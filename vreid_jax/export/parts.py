@@ -13,6 +13,7 @@ import numpy as np
 from jax import export as jax_export
 
 from vreid_jax import models
+from vreid_jax.config.inputs import CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.inference import Model
 from vreid_jax.training.network import normalise
@@ -26,6 +27,8 @@ TOLERANCE = 1e-5  # relative to the largest value
 ONNX_TOLERANCE = 1e-4  # likewise; looser, since another runtime has its own kernels
 CHECKED_SIZES = (1, 3)
 FRAMES = "uint8 RGB frames, normalised by the function itself"
+FLOW = "uint8 stacks of 10 fields of optical flow, x and y in turn, 128 + 127/20 of a byte a pixel, normalised likewise"
+DESCRIPTIONS = {"frames": FRAMES, "flow": FLOW, "both": f"{FRAMES}, and behind the colours {FLOW}"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +83,9 @@ def model_parts(model: Model, dtype: str) -> dict[str, Part]:
             raise InputError(f"stream {name} takes a tracklet as one clip of any length, which cannot be exported")
         apply = stream.apply.to_dict()
         features = functools.partial(_features, module, variables, model.mean, model.std, apply)
-        shape = ("b", stream.clip.length, height, width, 3)
-        what = f"clips to features: {FRAMES}"
+        inputs = models.inputs_of(module, apply)
+        shape = ("b", stream.clip.length, height, width, CHANNELS[inputs])
+        what = f"clips to features: {DESCRIPTIONS[inputs]}"
         parts[name] = Part(features, (shape,), "uint8", what, ("frames",), "features")
         length = jax.eval_shape(features, jax.ShapeDtypeStruct((1, *shape[1:]), jnp.uint8)).shape[-1]
         if hasattr(module, "tracklet_feature"):

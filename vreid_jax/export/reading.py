@@ -13,6 +13,7 @@ import numpy as np
 from jax import export as jax_export
 
 from vreid_jax import data
+from vreid_jax.config.inputs import CHANNELS
 from vreid_jax.config.phases import Clip
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation import features as extraction
@@ -71,11 +72,22 @@ class Exported:
           InputError: for frames of another shape or dtype.
         """
         tracklet = OneTracklet(frames)
-        found = {}
+        found, headline = {}, self.about.get("headline", "")
+        inputs = {channels: name for name, channels in CHANNELS.items()}
         for name, clip in self.about["streams"].items():
+            if headline not in ("", name):
+                continue
             uncorrupted = Clip(**{**clip, "corrupt": 0})
             size = self.about["input"]["height"], self.about["input"]["width"]
-            items = data.evaluation_items(tracklet, uncorrupted, size=size, num_threads=1, seed=self.about["seed"])
+            items = data.evaluation_items(
+                tracklet,
+                uncorrupted,
+                size=size,
+                num_threads=1,
+                seed=self.about["seed"],
+                inputs=inputs[self.about["functions"][name]["inputs"][0]["shape"][-1]],
+                flow=self.about.get("flow", "dis"),
+            )
             features = np.concatenate([np.asarray(self.functions[name](clips), np.float64) for _, clips in items])
             mean = features.mean(0, keepdims=True).astype(np.float32)
             finish = self.functions.get(f"{name}.tracklet")

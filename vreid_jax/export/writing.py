@@ -12,6 +12,7 @@ import jax
 from jax import export as jax_export
 
 from vreid_jax import __version__
+from vreid_jax.config.inputs import FLOW_METHODS
 from vreid_jax.errors import InputError
 from vreid_jax.export.parts import (
     FORMAT,
@@ -139,6 +140,8 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         },
         "metric": model.metric,
         "seed": model.config.seed,
+        "flow": model.config.data.get("flow", FLOW_METHODS[0]),
+        "headline": model.config.evaluation.get("headline", ""),
         "streams": {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
         "functions": {},
     }

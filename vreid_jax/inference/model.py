@@ -75,6 +75,10 @@ class Model:
         digest = hashlib.sha256()
         streams = {key: stream.to_dict() for key, stream in self.config.evaluation.streams.items()}
         head = (self.name, dict(self.fields), streams, self.config.data.height, self.config.data.width)
+        if any(models.inputs_of(self.module, stream["apply"]) != "frames" for stream in streams.values()):
+            head = (*head, self.config.data.get("flow", "dis"))
+        if headline := self.config.evaluation.get("headline", ""):
+            head = (*head, headline)
         values = [[float(value) for value in three] for three in (self.mean, self.std)]
         digest.update(json.dumps([*head, *values], sort_keys=True, default=list).encode())
         variables: dict[str, Any] = flatten_dict(dict(self.variables), sep="/")
@@ -96,11 +100,12 @@ class Model:
 
     @functools.cached_property
     def streams(self) -> dict[str, Stream]:
-        """The evaluation streams, without what only an evaluation does: every one averages, and none corrupts clips."""
-        streams = parse_streams(self.config.evaluation)
+        """The evaluation streams that vectors are made of, without what only an evaluation does: every one averages, and none corrupts clips."""
+        streams, headline = parse_streams(self.config.evaluation), self.config.evaluation.get("headline", "")
         return {
             name: dataclasses.replace(stream, average=True, clip=dataclasses.replace(stream.clip, corrupt=0))
             for name, stream in streams.items()
+            if name == headline or not headline
         }
 
     @property
@@ -116,6 +121,7 @@ class Model:
             num_threads=self.config.data.num_threads,
             seed=self.config.seed,
             progress=progress,
+            flow=self.config.data.get("flow", "dis"),
         )
 
     @functools.cached_property

@@ -11,6 +11,7 @@ from flax.core import FrozenDict
 from ml_collections import ConfigDict
 
 from vreid_jax.config.fields import nearest
+from vreid_jax.config.inputs import CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.settings import BELOW_ONE, NOT_NEGATIVE, check, field_types, from_to, one_of
 
@@ -111,6 +112,27 @@ def create(name: str, **fields) -> nn.Module:
     for field, value in fields.items():
         check(value, kinds[field], f"model {name!r}: {field}")
     return found.module(**{**found.fixed, **fields})
+
+
+def inputs_of(module: nn.Module, apply: Mapping[str, Any] | None = None) -> str:
+    """Return what a module reads, of `config.inputs.CHANNELS`, with these keyword arguments: pictures, unless it says else.
+
+    A module that reads optical flow says so in a method `inputs(**apply)`.
+    """
+    inputs = getattr(module, "inputs", None)
+    return inputs(**(apply or {})) if inputs else "frames"
+
+
+def channels_of(module: nn.Module, apply: Mapping[str, Any] | None = None) -> int:
+    """Return how many channels the clips have that a module takes with these keyword arguments."""
+    return CHANNELS[inputs_of(module, apply)]
+
+
+def check_channels(clips: Any, inputs: str, what: str) -> None:
+    """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
+    if clips.shape[-1] != CHANNELS[inputs]:
+        kinds = {"frames": "pictures", "flow": "stacks of optical flow", "both": "pictures with stacks of optical flow"}
+        raise InputError(f"{what} reads {kinds[inputs]}, {CHANNELS[inputs]} channels, and was given {clips.shape[-1]}")
 
 
 def _hashable(value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vreid_jax.models.backbones.osnet import WIDTHS
 from vreid_jax.models.backbones.resnet import ADDED_PARTS
-from vreid_jax.models.layers.inflation import inflate
+from vreid_jax.models.layers.inflation import flow_kernel, inflate, is_flow_kernel
 
 Names = tuple[str, ...]  # collection, modules ..., leaf
 
@@ -25,6 +25,7 @@ MOUNTS: dict[str, tuple[Names, ...]] = {
     "resnet50_bnneck": (("backbone",), ("head",)),
     **dict.fromkeys(WIDTHS, (("backbone",), ("head",))),
     "strong_baseline": (("frames",),),
+    "two_stream_vgg": (("spatial",), ("temporal",)),
 }
 
 # Patterns of the modules that may keep their initialisation where the source has none of their tensors.
@@ -69,7 +70,7 @@ def fit(
 ) -> Fit:
     """Place the source's tensors under each of the `mounts` of a model.
 
-    A 2-D kernel is inflated to a 3-D one, and a 1x1 kernel becomes a matrix. Those of `OPTIONAL` that do not occur in
+    A 2-D kernel is inflated to a 3-D one, a 1x1 kernel becomes a matrix, and a kernel on colours one on optical flow. Those of `OPTIONAL` that do not occur in
     the source keep their initialisation, and so do variables outside all mounts.
 
     Args:
@@ -129,10 +130,12 @@ def _optional_parts(path: Names) -> set[str]:
 
 
 def _reshaped(value: np.ndarray, shape: tuple[int, ...], inflation: str) -> np.ndarray | None:
-    """Return the array in `shape`: unchanged, without leading ones, or inflated; None if it does not fit."""
+    """Return the array in `shape`: unchanged, without leading ones, inflated, or for flow; None if it does not fit."""
     extents = value.ndim - len(shape)
     if extents > 0 and value.shape[:extents] == (1,) * extents:
         value = value.reshape(value.shape[extents:])
     if value.ndim == 4 and len(shape) == 5 and value.shape == shape[1:]:
         value = np.asarray(inflate(value, shape[0], inflation))
+    if is_flow_kernel(value.shape, shape):
+        value = np.asarray(flow_kernel(value))
     return value.astype(np.float32) if value.shape == shape else None

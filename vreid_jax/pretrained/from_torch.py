@@ -112,7 +112,7 @@ def _variables(module, model_name: str) -> dict[str, Any]:
     """Initialise all variables; `lazy_init` does so without a forward pass."""
     entry = models.entry(model_name)
     length = getattr(module, "clip_length", entry.clip_length)
-    clips = jax.ShapeDtypeStruct((1, length, *entry.input_size, 3), jnp.float32)
+    clips = jax.ShapeDtypeStruct((1, length, *entry.input_size, models.channels_of(module)), jnp.float32)
     return dict(module.lazy_init(jax.random.key(0), clips))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from vreid_jax.models.backbones.osnet import WIDTHS
+from vreid_jax.models.backbones.vgg import GROUPS
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -61,6 +62,20 @@ OSNET: Rules = (
     (r"fc\.1", "bn"),
     (r"classifier", "classifier"),
 )
+# torchvision's VGG-16: convolutions are numbered with their ReLUs and pools, fully connected layers with their dropouts.
+VGG: Rules = (
+    *(
+        (rf"features\.{number}", name)
+        for number, name in zip(
+            (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+            (f"conv{group}_{n}" for group, (count, _) in enumerate(GROUPS, start=1) for n in range(1, count + 1)),
+            strict=True,
+        )
+    ),
+    (r"classifier\.0", "fc6"),
+    (r"classifier\.3", "fc7"),
+    (r"classifier\.6", "classifier"),
+)
 RULES: dict[str, Rules] = {
     **dict.fromkeys(
         (
@@ -81,6 +96,7 @@ RULES: dict[str, Rules] = {
     "resnet50_bnneck": BNNECK,
     **dict.fromkeys(WIDTHS, OSNET),
     **dict.fromkeys(("c3d", "person_vlad"), C3D),
+    **dict.fromkeys(("vgg16", "two_stream_vgg"), VGG),
     **dict.fromkeys(("i3d_inception_v1", "clip_similarity"), I3D),
 }
 

@@ -9,9 +9,9 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import example, progress
+from vreid_jax.datasets.processes import in_order
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder, in_hashed_order
 from vreid_jax.datasets.walkers.plan import Plan, Size, Tracklet, make_plan
-from vreid_jax.datasets.walkers.processes import in_order
 from vreid_jax.datasets.walkers.scene import encoded_tracklet
 from vreid_jax.datasets.walkers.wild_plan import WildPlan, WildSize, WildTracklet, make_wild_plan
 from vreid_jax.datasets.walkers.wild_scene import encoded_wild_tracklet

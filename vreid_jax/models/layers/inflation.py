@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from vreid_jax.config.inputs import FLOW_CHANNELS, RGB_CHANNELS
 from vreid_jax.errors import InputError
 
 INFLATIONS = ("mean", "center")
@@ -37,6 +38,23 @@ def inflate(
     if inflation == "center":
         weights = np.eye(length, dtype=np.float32)[length // 2]
     return kernel[None] * weights[:, None, None, None, None]
+
+
+def is_flow_kernel(colours: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Tell whether a 2-D kernel of one shape acts on pictures, and one of the other is the same on stacks of flow."""
+    return (
+        len(colours) == len(shape) == 4
+        and (colours[2], shape[2]) == (RGB_CHANNELS, FLOW_CHANNELS)
+        and (*colours[:2], colours[3]) == (*shape[:2], shape[3])
+    )
+
+
+def flow_kernel(kernel: Float[Array | np.ndarray, "kh kw 3 D"]) -> Float[Array | np.ndarray, "kh kw 20 D"]:
+    """Return the first kernel of a network on stacks of optical flow: the mean over the colours, for every channel.
+
+    Of Wang et al. 2015, "Towards good practices for very deep two-stream ConvNets", section 3.2.
+    """
+    return kernel.mean(2, keepdims=True).repeat(FLOW_CHANNELS, 2)
 
 
 def identity_in_time(key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "kt 1 1 C C"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -36,6 +37,15 @@ def kmeans(
             break
         centres = moved
     return centres.astype(np.float32)
+
+
+def of_all_processes(local: np.ndarray) -> np.ndarray:
+    """Gather the rows of a whole batch, in the order that one process would have."""
+    if jax.process_count() == 1:
+        return local
+    from jax.experimental import multihost_utils
+
+    return np.concatenate(list(multihost_utils.process_allgather(local)))
 
 
 def _spread(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

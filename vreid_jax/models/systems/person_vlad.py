@@ -14,7 +14,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
 from vreid_jax.models.layers.heads import Classifier
-from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.layers.kmeans import kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
 from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
@@ -186,18 +186,9 @@ def prepare(phase: str, state, batches):
     found = []
     for batch in batches(module.kmeans_batches):
         descriptors = np.asarray(describe(variables, batch["frames"]))
-        found.append(_of_all_processes(descriptors).reshape(-1, descriptors.shape[-1]))
+        found.append(of_all_processes(descriptors).reshape(-1, descriptors.shape[-1]))
     centres = kmeans(np.concatenate(found), module.num_clusters)
     return state.replace(params={**state.params, "vlad": vlad_parameters(centres, module.alpha)})
-
-
-def _of_all_processes(local: np.ndarray) -> np.ndarray:
-    """Gather the whole batch's rows, in the order that one process would have."""
-    if jax.process_count() == 1:
-        return local
-    from jax.experimental import multihost_utils
-
-    return np.concatenate(list(multihost_utils.process_allgather(local)))
 
 
 _FIELDS = tuple(field for field in PersonVLAD.__dataclass_fields__ if field not in ("parent", "name", "groups"))

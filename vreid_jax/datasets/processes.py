@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 _FEWEST = 64  # items for each process; fewer are done before it has started
 # The pools of the standard library do not serve: a forked process can hang on a lock that a thread of JAX or OpenCV
 # held, and a spawned one runs the caller's script again, which builds the dataset again unless it is guarded.
-_WORK = "from vreid_jax.datasets.walkers.processes import work; work()"
+_WORK = "from vreid_jax.datasets.processes import work; work()"
 
 
 def in_order(
@@ -33,7 +33,7 @@ def in_order(
       RuntimeError: when a process ends early; it has written the reason to stderr.
     """
     if processes is None:
-        processes = min(_cores(), len(items) // _FEWEST)
+        processes = min(cores(), len(items) // _FEWEST)
     if processes < 2 or not sys.executable:
         yield from map(function, items)
         return
@@ -53,7 +53,7 @@ def in_order(
             try:
                 result = pickle.load(worker.stdout)
             except EOFError:
-                raise RuntimeError(f"a process that should draw tracklets ended with status {worker.wait()}") from None
+                raise RuntimeError(f"a process of a build ended with status {worker.wait()}") from None
             yield result
 
 
@@ -72,7 +72,7 @@ def work() -> None:
         os._exit(1)  # the caller is gone
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
