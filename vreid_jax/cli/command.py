@@ -22,6 +22,7 @@ from vreid_jax.cli import (
     report,
     responses,
     search,
+    serve,
     train,
     upload,
 )
@@ -63,6 +64,7 @@ COMMANDS = {
     "search": search,
     "adapt": adapt,
     "report": report,
+    "serve": serve,
     "convert": convert,
     "upload": upload,
     "export": export,

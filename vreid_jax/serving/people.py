@@ -99,6 +99,10 @@ class People:
             raise Refusal(404, "There is no such tracklet in the galleries that are served.")
         return found
 
+    def has(self, gallery: str, tracklet: str) -> bool:
+        """Return whether there is a tracklet of that name."""
+        return (gallery, tracklet) in self._place
+
     def key(self, place: int) -> tuple[str, str]:
         """Return the names of a tracklet: of its gallery, and its own."""
         return self._names[self.gallery[place]], self.columns["tracklet_id"][place].item()

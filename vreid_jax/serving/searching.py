@@ -15,6 +15,7 @@ from vreid_jax.serving.refusal import Refusal
 
 MOST_FOUND = 200  # for one query
 _PATIENCE = 60.0  # seconds
+_LINGER = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,19 +70,24 @@ class Searcher:
         return asked.answer.result(_PATIENCE)
 
     def close(self) -> None:
-        """End the thread once it has answered what waits."""
+        """End the thread once nothing has come in for a while: a search that is just beginning is answered too."""
         self._waiting.put(None)
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            together, end = [first], False
-            while len(together) < MOST_QUERIES and not end and not self._waiting.empty():
-                another = self._waiting.get()
-                end = another is None
-                together += [] if another is None else [another]
-            self._answer(together)
-            if end:
-                return
+        wait, together = None, []
+        while True:
+            try:
+                together = [self._waiting.get(timeout=wait)]
+                while len(together) < MOST_QUERIES:
+                    together.append(self._waiting.get_nowait())
+            except queue.Empty:
+                if not together:
+                    return
+            if None in together:
+                wait = _LINGER
+            if asked := [each for each in together if each is not None]:
+                self._answer(asked)
+            together = []
 
     def _answer(self, together: list[_Asked]) -> None:
         try:

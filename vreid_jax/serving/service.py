@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import logging
 import threading
@@ -156,11 +155,6 @@ class Service:
         if not np.isfinite(vector).all():
             raise Refusal(500, "The model gives no finite numbers for this file.")
         return self.uploads.add(Upload(vector, frames, hashlib.sha256(content).hexdigest()))
-
-    @functools.cached_property
-    def threshold_note(self) -> str:
-        """Why nothing is decided, or empty."""
-        return self._people.undecided()
 
     def _named_model(self) -> inference.Model | None:
         """Return the model that made the galleries, or None where it is not known."""
