@@ -323,7 +323,7 @@ def sign_out(service: Serving, user: FormOf) -> Response:
 @router.get("/static/{name}")
 def static_file(name: str) -> Response:
     """The style and the script of the pages; no other file."""
-    kinds = {"style.css": "text/css", "app.js": "text/javascript"}
+    kinds = {"style.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
     if name not in kinds:
         raise Refusal(404, "There is no such page.")
     return Response(static(name), media_type=kinds[name])
