@@ -22,32 +22,33 @@ class Near:
     rival_squared: float
 
 
-def settle(partition: Partition, centres: Centres, neighbours: Neighbours, fixed: np.ndarray) -> int:
-    """Move tracklets to a cluster that is nearer to them than the rest of their own, and return how many moves there were.
+def settle(partition: Partition, centres: Centres, neighbours: Neighbours, fixed: np.ndarray) -> list[Near]:
+    """Move tracklets to a cluster that is nearer to them than the rest of their own.
 
     Args:
       partition: is changed.
       centres: is changed.
       neighbours: rows that are near each other; only clusters that hold such a row are looked at.
       fixed: [N] booleans: tracklets that stay where they are.
+
+    Returns:
+      What is near each of the N tracklets after the last move.
     """
-    total = 0
+    seen: list[Near] = []
     for _ in range(PASSES):
-        moved = 0
-        for row in np.flatnonzero(~fixed).tolist():
-            own = int(partition.cluster[row])
-            if len(partition.members[own]) < 2:
-                continue
+        moved, seen = 0, []
+        for row in range(len(fixed)):
             near = look(partition, centres, neighbours, row)
-            if near.rival != OUTSIDE and near.rival_squared < near.own:
+            seen.append(near)
+            own = int(partition.cluster[row])
+            if not fixed[row] and len(partition.members[own]) > 1 and near.rival_squared < near.own:
                 for book in (partition, centres):
                     book.take_out(row, own)
                     book.put_in(row, near.rival)
                 moved += 1
-        total += moved
         if not moved:
-            break
-    return total
+            return seen
+    return [look(partition, centres, neighbours, row) for row in range(len(fixed))]
 
 
 def look(partition: Partition, centres: Centres, neighbours: Neighbours, row: int) -> Near:
@@ -67,41 +68,34 @@ def look(partition: Partition, centres: Centres, neighbours: Neighbours, row: in
 
 
 def leave_open(
-    partition: Partition, centres: Centres, neighbours: Neighbours, fixed: np.ndarray, limit: float, perhaps: float
+    partition: Partition, centres: Centres, seen: list[Near], fixed: np.ndarray, limit: float, perhaps: float
 ) -> dict[int, int]:
-    """Take out what cannot be decided, and return for each such row the cluster that it may be of, or `OUTSIDE`.
+    """Take out what cannot be decided, and return for each such row the cluster that it may be of.
 
     Undecided is who is beyond `perhaps` of the rest of the own cluster, or about as near to another one; and who is alone,
-    but within `perhaps` of a cluster, unless nobody else is the better founder of that one.
+    but within `perhaps` of a cluster.
 
     Args:
       partition: is changed.
       centres: is changed.
-      neighbours: rows that are within `perhaps` of each other.
+      seen: what is near each of the N tracklets.
       fixed: [N] booleans: tracklets that stay where they are.
       limit: largest mean squared distance of one person.
       perhaps: squared distance up to which it may be one person.
     """
     open_rows: dict[int, int] = {}
-    doubtful = []
     for row in np.flatnonzero(~fixed).tolist():
-        if len(partition.members[int(partition.cluster[row])]) > 1:
-            near = look(partition, centres, neighbours, row)
-            if near.own > perhaps or near.rival_squared <= min(limit, near.own * TIE):
-                doubtful.append((row, near))
-    for row, near in doubtful:
-        own = int(partition.cluster[row])
-        if len(partition.members[own]) == 1:  # the others were taken out before it
-            continue
-        for book in (partition, centres):
-            book.take_out(row, own)
-        open_rows[row] = own if near.own <= min(near.rival_squared, perhaps) else near.rival
+        near, own = seen[row], int(partition.cluster[row])
+        doubtful = near.own > perhaps or near.rival_squared <= min(limit, near.own * TIE)
+        if doubtful and len(partition.members[own]) > 1:
+            for book in (partition, centres):
+                book.take_out(row, own)
+            open_rows[row] = own if near.own <= min(near.rival_squared, perhaps) else near.rival
     founded = {cluster for cluster, rows in partition.members.items() if len(rows) > 1 or fixed[rows[0]]}
     for cluster in sorted(set(partition.members) - founded):
         (row,) = partition.members[cluster].tolist()
-        near = look(partition, centres, neighbours, row)
-        if near.rival in founded and near.rival_squared <= perhaps:
-            open_rows[row] = near.rival
+        if seen[row].rival in founded and seen[row].rival_squared <= perhaps:
+            open_rows[row] = seen[row].rival
         else:
             founded.add(cluster)
     return open_rows

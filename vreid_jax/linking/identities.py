@@ -66,6 +66,17 @@ class Identities:
         parts = np.split(order, starts[1:]) if len(numbers) else []
         return {int(number): rows for number, rows in zip(numbers, parts, strict=True) if number != UNKNOWN}
 
+    def summary(self) -> dict[str, int]:
+        """Return how many `identities` there are, how many `across_cameras`, and how many tracklets are `unknown`."""
+        members = self.members()
+        gallery = np.unique(self.columns["gallery"], return_inverse=True)[1].reshape(-1)
+        camera = np.where(self.columns["camid"] > 0, self.columns["camid"], -1 - gallery)
+        return {
+            "identities": len(members),
+            "across_cameras": sum(len(np.unique(camera[rows])) > 1 for rows in members.values()),
+            "unknown": int((self.columns["identity"] == UNKNOWN).sum()),
+        }
+
 
 def write_identities(identities: Identities, path: Path) -> None:
     """Write a file of identities in one piece, over one that is there.

@@ -91,8 +91,8 @@ def link(
     )
     neighbours = Neighbours(pairs, len(sightings))
     agglomerate(partition, centres, neighbours, limit, lambda done: tell("links", done, len(free)))
-    settle(partition, centres, neighbours, fixed)
-    open_rows = leave_open(partition, centres, neighbours, fixed, limit, perhaps)
+    seen = settle(partition, centres, neighbours, fixed)
+    open_rows = leave_open(partition, centres, seen, fixed, limit, perhaps)
     identity, next_identity = _numbered(partition, open_rows, sightings, history)
     return _identities(
         sightings, names, band, settings, history, (identity, next_identity), partition, centres, neighbours, open_rows

@@ -51,15 +51,18 @@ def pairs_within(
         stop = min(start + length, leading)
         blocks = DistanceBlocks(vectors[start:stop], vectors[start:], metric, None, max_bytes)
         near = _none()
+        reach = np.full((stop - start, 1), radius, np.float32)  # of a row that has enough: its farthest that is kept
         for columns, block in zip(blocks.columns, blocks.of_rows(slice(0, stop - start)), strict=True):
             distances = np.asarray(block)[: stop - start, : columns.stop - columns.start]
-            one, other = np.nonzero(distances <= radius)
+            one, other = np.nonzero(distances <= reach)
             values, one, other = distances[one, other], one + start, other + columns.start + start
             kept = one < other
             if allowed is not None:
                 kept[kept] = allowed(order[one[kept]], order[other[kept]])
             new = (one[kept], other[kept], values[kept])
             near = _nearest(*(np.concatenate(two) for two in zip(near, new, strict=True)), most)
+            full, ends = _full(near[0], most)
+            reach[full - start, 0] = near[2][ends]
         found.append(near)
         tell(stop)
     one, other, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -82,6 +85,13 @@ def _nearest(
     place = np.arange(len(one)) - np.repeat(starts, np.diff(np.r_[starts, len(one)]))
     kept = place < most
     return one[kept], other[kept], values[kept]
+
+
+def _full(rows: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values that occur `most` times in ascending `rows`, and the place of the last of each."""
+    ends = np.flatnonzero(np.r_[rows[1:] != rows[:-1], True]) if len(rows) else np.empty(0, int)
+    full = np.diff(np.r_[-1, ends]) == most
+    return rows[ends[full]], ends[full]
 
 
 class Neighbours:

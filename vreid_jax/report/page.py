@@ -34,7 +34,7 @@ def write_page(
 
     Args:
       path: file to write.
-      kind: what the page is of: "run", "comparison" or "gallery".
+      kind: what the page is of: "run", "comparison", "gallery" or "identities".
       made_of: files or folders that the page was made of.
       title: heading of the page.
       sections: heading of each section and its content.
