@@ -38,9 +38,7 @@ def run(flags: argparse.Namespace) -> dict:
 
     if flags.out and given_path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
-    if Path(flags.source[0]).suffix != ".parquet" and (
-        flags.query or flags.other_cameras or flags.blur_faces
-    ):
+    if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras or flags.blur_faces):
         raise InputError(
             f"--query, --other-cameras and --blur-faces are of a gallery (.parquet), and {flags.source[0]} is a run"
         )

@@ -16,11 +16,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("galleries", nargs="+", metavar="gallery", help="files that `vreid embed` wrote, of one model")
     parser.add_argument("--identities", help="file that `vreid link` wrote for them")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this machine's own needs a token")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; any but this machine's own needs a token"
+    )
     parser.add_argument("--port", type=whole, default=8765, help="0: any that is free")
-    parser.add_argument("--token", help="what users sign in with; better in the variable VREID_TOKEN, which nobody else sees")
+    parser.add_argument(
+        "--token", help="what users sign in with; better in the variable VREID_TOKEN, which nobody else sees"
+    )
     parser.add_argument("--audit", help="file of the audit log; default: GALLERY.audit.jsonl, beside the first gallery")
-    parser.add_argument("--model", help="that made the galleries, to embed uploads; default: the model in the box, if it did")
+    parser.add_argument(
+        "--model", help="that made the galleries, to embed uploads; default: the model in the box, if it did"
+    )
     parser.add_argument("--blur-faces", action="store_true", help="blur the heads in every picture")
     parser.add_argument("--data-dir", help="where datasets are, for galleries made from one")
 

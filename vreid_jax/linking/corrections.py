@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -111,6 +111,40 @@ def append_correction(identities: str | Path, correction: Correction) -> Path:
         with atomic_file(path) as half:
             half.write_text(_text([*known, correction]), encoding="utf-8")
     return path
+
+
+def remove_tracklets(identities: str | Path, keys: Collection[Key]) -> int:
+    """Take tracklets out of the corrections of a file of identities; what then says nothing is removed.
+
+    Returns:
+      How many corrections were changed or removed.
+
+    Raises:
+      InputError: as `append_correction`.
+    """
+    path = corrections_path(identities)
+    if not path.exists():
+        return 0
+    with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
+        known = read_corrections(identities)
+        kept = [each for each in (_without(each, keys) for each in known) if each is not None]
+        changed = sum(bool({*each.tracklets, *each.others} & set(keys)) for each in known)
+        if changed and kept:
+            with atomic_file(path) as half:
+                half.write_text(_text(kept), encoding="utf-8")
+        elif changed:
+            path.unlink()
+    return changed
+
+
+def _without(correction: Correction, keys: Collection[Key]) -> Correction | None:
+    """Return a correction without some tracklets, or None where nothing is left that it says."""
+    tracklets = tuple(key for key in correction.tracklets if key not in keys)
+    others = tuple(key for key in correction.others if key not in keys)
+    try:
+        return dataclasses.replace(correction, tracklets=tracklets, others=others)
+    except InputError:
+        return None
 
 
 def _parsed(entry: dict, path: Path, number: int) -> Correction:

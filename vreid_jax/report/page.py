@@ -58,9 +58,7 @@ def write_page(
     return path
 
 
-def page_text(
-    source: str, title: str, sections: Mapping[str, Markup], *, intro: str = "", caution: str = ""
-) -> str:
+def page_text(source: str, title: str, sections: Mapping[str, Markup], *, intro: str = "", caution: str = "") -> str:
     """Return the text of a page that says it was made of `source`; other arguments are those of `write_page`."""
     return render(
         "page.html",

@@ -112,7 +112,7 @@ class Correction(BaseModel):
 
 @router.get("/about")
 def about(service: Serving, user: Signed) -> dict[str, Any]:
-    """What is served: galleries, the model, the distance, cameras, and what decides who is the same person."""
+    """Return what is served: galleries, the model, the distance, cameras, and what decides who is the same person."""
     people = service.people()
     stated = people.about
     return {
@@ -133,7 +133,7 @@ def about(service: Serving, user: Signed) -> dict[str, Any]:
 
 @router.get("/session")
 def session(service: Serving, user: Signed) -> dict[str, str]:
-    """Who is signed in, and what a browser sends as `X-CSRF-Token`; a program that sends the token does not need it."""
+    """Return who is signed in, and what a browser sends as `X-CSRF-Token`; a program that sends the token does not need it."""
     return {"name": user.name, "csrf": service.sessions.form_token(user)}
 
 
@@ -145,7 +145,7 @@ def tracklets(
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
 ) -> dict:
-    """Tracklets that filters leave, in the order of the galleries and of their time."""
+    """Return tracklets that filters leave, in the order of the galleries and of their time."""
     people = service.people()
     places = browse(people, filters)
     service.log("browse", user, shown=len(places[offset : offset + limit]), offset=offset)
@@ -164,7 +164,7 @@ def browse(people: People, filters) -> np.ndarray:
 
 @router.get("/search", response_model=Answer)
 def search(service: Serving, user: Signed, question: Asked, gallery: Name, tracklet: Name) -> dict:
-    """The tracklets nearest to one of a gallery."""
+    """Find the tracklets nearest to one of a gallery."""
     people = service.people()
     place = people.place(gallery, tracklet)
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
@@ -197,7 +197,7 @@ async def take_upload(service: Service, user: User, file: UploadFile, part: Part
 
 @router.get("/uploads/{upload}/search", response_model=Answer)
 def search_upload(service: Serving, user: Signed, question: Asked, upload: str) -> dict:
-    """The tracklets nearest to an upload."""
+    """Find the tracklets nearest to an upload."""
     query = service.uploads.get(upload)
     service.log("search", user, sha256=query.digest, **filters_in_words(question))
     people, found = service.search(query.vector, question)
@@ -208,7 +208,7 @@ def search_upload(service: Serving, user: Signed, question: Asked, upload: str) 
 def picture(
     service: Serving, user: Signed, gallery: Name, tracklet: Name, size: Literal["small", "large"] = "small"
 ) -> Response:
-    """Eight frames of a tracklet side by side, each 48 x 96 or 96 x 192 pixels, as a JPEG."""
+    """Return eight frames of a tracklet side by side, each 48 x 96 or 96 x 192 pixels, as a JPEG."""
     del user
     people = service.people()
     return Response(service.strips.of_person(people, people.place(gallery, tracklet), size), media_type="image/jpeg")
@@ -218,7 +218,7 @@ def picture(
 def picture_of_upload(
     service: Serving, user: Signed, upload: str, size: Literal["small", "large"] = "small"
 ) -> Response:
-    """Eight frames of an upload, as `/api/picture`."""
+    """Return eight frames of an upload, as `/api/picture`."""
     del user
     return Response(service.strips.of_frames(service.uploads.get(upload).frames, size), media_type="image/jpeg")
 
@@ -233,7 +233,7 @@ def compare(
     other_gallery: Name,
     other: Name,
 ) -> dict:
-    """Two tracklets, and what the threshold says of them."""
+    """Return two tracklets, and what the threshold says of them."""
     people = service.people()
     a, b = people.place(gallery, tracklet), people.place(other_gallery, other)
     service.log("compare", user, tracklets=[[gallery, tracklet], [other_gallery, other]])
@@ -255,7 +255,7 @@ def identities(
     offset: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
 ) -> list[dict]:
-    """The people that `vreid link` found, by number."""
+    """Return the people that `vreid link` found, by number."""
     people, known = service.people(), linked(service)
     service.log("identities", user, offset=offset)
     return [

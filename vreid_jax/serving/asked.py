@@ -17,7 +17,7 @@ from vreid_jax.serving.sessions import User
 
 
 def _none_for_empty(value: Any) -> Any:
-    """A form sends empty text for what was not filled in."""
+    """Return None for the empty text that a form sends for what was not filled in."""
     return None if value == "" else value
 
 
@@ -45,7 +45,8 @@ def _filters(
     in_gallery: Annotated[str, Query(max_length=LONGEST, description="file name of a gallery; empty: any")] = "",
     camera: Annotated[int | None, Optional, Query(ge=0, description="number of a camera, 0: unknown")] = None,
     after: Annotated[
-        str, Query(max_length=40, description="seconds of the video, or a date and time; tracklets that end then or later")
+        str,
+        Query(max_length=40, description="seconds of the video, or a date and time; tracklets that end then or later"),
     ] = "",
     before: Annotated[str, Query(max_length=40, description="likewise; tracklets that begin then or earlier")] = "",
 ) -> Filters:
@@ -99,13 +100,13 @@ def check_form(
 ) -> User:
     """Return who sent a form of this server's pages; `Refusal` for a form of anybody else's."""
     if not service.sessions.is_form_token(user, x_csrf_token or csrf):
-        raise Refusal(403, "The form is not of a page of this server, or the server was started again: reload the page.")
+        raise Refusal(
+            403, "The form is not of a page of this server, or the server was started again: reload the page."
+        )
     return user
 
 
-def check_header(
-    service: Serving, user: Signed, x_csrf_token: Annotated[str, Header(max_length=LONGEST)] = ""
-) -> User:
+def check_header(service: Serving, user: Signed, x_csrf_token: Annotated[str, Header(max_length=LONGEST)] = "") -> User:
     """Return who sent a request with JSON, as `check_form` does."""
     return check_form(service, user, "", x_csrf_token)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 
-
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import page_text
 from vreid_jax.report.tables import table
@@ -45,7 +44,9 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
         films.append(Film(STYLES[each.verdict], each.verdict, facts, who(told), _address(strip)))
     rule = people.rule(asked if isinstance(asked, int) else 0, question.false_accept_rate)
     if rule is None:
-        caution = f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD}"
+        caution = (
+            f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD}"
+        )
     else:
         caution = "Treat tracklets within the threshold as candidates, not as the same person."
     about = people.about

@@ -134,7 +134,9 @@ class Identities:
         try:
             append_correction(self.path, correction)
         except InputError as error:
-            raise Refusal(503, "The correction cannot be written: another is being written, or the disk is full.") from error
+            raise Refusal(
+                503, "The correction cannot be written: another is being written, or the disk is full."
+            ) from error
 
     def _as_stored(self, keys: Sequence[Key]) -> tuple[Key, ...]:
         return tuple((self._stored[gallery], tracklet) for gallery, tracklet in keys)

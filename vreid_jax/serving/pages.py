@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 def people(
     request: Request, service: Serving, user: Signed, filters: Filtered, offset: Annotated[int, Query(ge=0)] = 0
 ) -> Response:
-    """Everybody, by camera and time."""
+    """Show everybody, by camera and time."""
     table = service.people()
     places = api.browse(table, filters)
     some = places[offset : offset + PER_PAGE].tolist()
@@ -49,7 +49,7 @@ def people(
 def person(
     request: Request, service: Serving, user: Signed, question: Asked, gallery: Name, tracklet: Name
 ) -> Response:
-    """One tracklet and those that are nearest to it."""
+    """Show one tracklet and those that are nearest to it."""
     table = service.people()
     place = table.place(gallery, tracklet)
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
@@ -72,7 +72,7 @@ def person(
 
 @router.get("/uploads/{upload}")
 def uploaded(request: Request, service: Serving, user: Signed, question: Asked, upload: str) -> Response:
-    """An uploaded query and the tracklets that are nearest to it."""
+    """Show an uploaded query and the tracklets that are nearest to it."""
     query = service.uploads.get(upload)
     service.log("search", user, sha256=query.digest, **filters_in_words(question))
     table, found = service.search(query.vector, question)
@@ -104,7 +104,7 @@ def compare(
     other_gallery: Name,
     other: Name,
 ) -> Response:
-    """Two tracklets side by side."""
+    """Show two tracklets side by side."""
     table = service.people()
     a, b = table.place(gallery, tracklet), table.place(other_gallery, other)
     service.log("compare", user, tracklets=[[gallery, tracklet], [other_gallery, other]])
@@ -116,7 +116,7 @@ def compare(
 
 @router.get("/upload")
 def upload_form(request: Request, service: Serving, user: Signed) -> Response:
-    """The form for a picture or a video."""
+    """Show the form for a picture or a video."""
     del service
     return page(request, "upload.html", user, megabytes=MOST_BYTES >> 20, minutes=MINUTES)
 
@@ -138,10 +138,8 @@ async def upload(
 
 
 @router.get("/identities")
-def identities(
-    request: Request, service: Serving, user: Signed, offset: Annotated[int, Query(ge=0)] = 0
-) -> Response:
-    """The people that were linked."""
+def identities(request: Request, service: Serving, user: Signed, offset: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """Show the people that were linked."""
     table, known = service.people(), service.identities()
     service.log("identities", user, offset=offset)
     numbers = sorted(known.members) if known else []
@@ -151,7 +149,9 @@ def identities(
         keys = api.here(table, known.members[number])
         films = [shown(table, service, table.place(*key)) for key in keys[:8]]
         cameras = sorted({table.columns["camid"][table.place(*key)].item() for key in keys})
-        rows.append({"number": number, "title": known.title(number), "count": len(keys), "cameras": cameras, "films": films})
+        rows.append(
+            {"number": number, "title": known.title(number), "count": len(keys), "cameras": cameras, "films": films}
+        )
     return page(
         request,
         "identities.html",
@@ -168,7 +168,7 @@ def identities(
 
 @router.get("/identities/{number}")
 def identity(request: Request, service: Serving, user: Signed, number: int) -> Response:
-    """One person that was linked, on a timeline."""
+    """Show one person that was linked, on a timeline."""
     table, known = service.people(), api.linked(service)
     service.log("look", user, identity=number)
     all_keys = known.tracklets(number)
@@ -238,7 +238,13 @@ def correct_pair(
         api.take_correction(service, user, "different", [a], [b])
     else:
         raise Refusal(400, "Two tracklets are the same person or different people.")
-    parameters = {"gallery": gallery, "tracklet": tracklet, "other_gallery": other_gallery, "other": other, "noted": kind}
+    parameters = {
+        "gallery": gallery,
+        "tracklet": tracklet,
+        "other_gallery": other_gallery,
+        "other": other,
+        "noted": kind,
+    }
     return RedirectResponse(address("/compare", **parameters), 303)
 
 
@@ -264,13 +270,15 @@ def export(
     service.log("export", user, blurred=blur or service.options.blur_faces, **about, **filters_in_words(question))
     text = exported_page(service, asked, question, blur=blur)
     return Response(
-        text, media_type="text/html; charset=utf-8", headers={"content-disposition": 'attachment; filename="search.html"'}
+        text,
+        media_type="text/html; charset=utf-8",
+        headers={"content-disposition": 'attachment; filename="search.html"'},
     )
 
 
 @router.get("/about")
 def about(request: Request, service: Serving, user: Signed) -> Response:
-    """What is served, and what to keep in mind."""
+    """Show what is served, and what to keep in mind."""
     table = service.people()
     paths = request.app.openapi()["paths"]
     calls = [
@@ -283,7 +291,7 @@ def about(request: Request, service: Serving, user: Signed) -> Response:
 
 @router.get("/sign-in")
 def sign_in_form(request: Request, service: Serving) -> Response:
-    """The form that asks for the token."""
+    """Show the form that asks for the token."""
     if not service.sessions.needs_token or request.state.user is not None:
         return RedirectResponse("/", 303)
     return page(request, "sign_in.html", None, wrong=False)
@@ -322,7 +330,7 @@ def sign_out(service: Serving, user: FormOf) -> Response:
 
 @router.get("/static/{name}")
 def static_file(name: str) -> Response:
-    """The style and the script of the pages; no other file."""
+    """Return the style, the script or the icon of the pages; no other file."""
     kinds = {"style.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
     if name not in kinds:
         raise Refusal(404, "There is no such page.")
@@ -337,7 +345,9 @@ def _places(texts: list[str], count: int) -> list[int]:
 def _choices(service: Service, request: Request) -> dict[str, Any]:
     """Return what the form of filters offers, and what was chosen in it."""
     table = service.people()
-    chosen = {name: value for name, value in request.query_params.items() if name not in ("gallery", "tracklet", "offset")}
+    chosen = {
+        name: value for name, value in request.query_params.items() if name not in ("gallery", "tracklet", "offset")
+    }
     return {
         "galleries": list(table.galleries),
         "cameras": table.cameras,

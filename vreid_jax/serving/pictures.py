@@ -82,7 +82,7 @@ class Strips:
 
     def _tracklet(self, people: People, place: int) -> tuple[data.Tracklets, int]:
         """Return tracklets and the row in them of one tracklet; a folder is opened alone, a dataset once."""
-        name, tracklet = people.key(place)
+        name, _ = people.key(place)
         gallery, row = people.galleries[name], people.row[place]
         if gallery.columns["folder"][row]:
             return gallery_tracklets(gallery, np.array([row]), self._data_dir), 0

@@ -35,14 +35,18 @@ def page(request: Request, template: str, user: User | None, *, status: int = 20
       **values: what the template names; text is escaped.
     """
     service: Service = request.app.state.service
-    text = _environment().get_template(template).render(
-        user=user,
-        csrf=service.sessions.form_token(user) if user else "",
-        can_sign_out=service.sessions.needs_token and user is not None,
-        has_identities=service.options.identities is not None,
-        takes_uploads=service.takes_uploads,
-        here=request.url.path,
-        **values,
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            user=user,
+            csrf=service.sessions.form_token(user) if user else "",
+            can_sign_out=service.sessions.needs_token and user is not None,
+            has_identities=service.options.identities is not None,
+            takes_uploads=service.takes_uploads,
+            here=request.url.path,
+            **values,
+        )
     )
     return HTMLResponse(text, status)
 

@@ -30,7 +30,7 @@ class Question:
       false_accept_rate: of the threshold that decides, in (0, 1].
     """
 
-    filters: Filters = Filters()
+    filters: Filters = dataclasses.field(default_factory=Filters)
     k: int = 20
     other_cameras: bool = False
     max_distance: float | None = None
@@ -143,9 +143,7 @@ def find(people: People, searcher: Searcher, query: int | np.ndarray, question: 
     apart = people.at_once(own, places) if own is not None else np.zeros(len(places), bool)
     return [
         Found(rank, place, distance, verdict(people, place, distance, bool(other), question.false_accept_rate))
-        for rank, (place, distance, other) in enumerate(
-            zip(places.tolist(), distances.tolist(), apart, strict=True), 1
-        )
+        for rank, (place, distance, other) in enumerate(zip(places.tolist(), distances.tolist(), apart, strict=True), 1)
     ]
 
 

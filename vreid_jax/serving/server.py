@@ -63,5 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
         opened.bind(place)
         opened.listen(256)
     except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or --host") from error
+        raise InputError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or --host"
+        ) from error
     return opened

@@ -44,7 +44,7 @@ class Options:
 
     galleries: Sequence[str | Path]
     identities: str | Path | None = None
-    address: Address = Address()
+    address: Address = dataclasses.field(default_factory=Address)
     audit: str | Path | None = None
     model: str | None = None
     blur_faces: bool = False
@@ -120,7 +120,9 @@ class Service:
                     if self._identities is None:
                         raise
                     log.error("%s", error)
-                    raise Refusal(503, "The identities have changed and cannot be read; the server's own log says why.") from error
+                    raise Refusal(
+                        503, "The identities have changed and cannot be read; the server's own log says why."
+                    ) from error
                 self._identities_stamp = stamp
             return self._identities
 

@@ -91,4 +91,7 @@ class Sessions:
 
 def clean_name(name: str) -> str:
     """Return a name on one line, cut to a bearable length; "somebody" for none."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:_LONGEST_NAME] or "somebody"
+    return (
+        " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())[:_LONGEST_NAME]
+        or "somebody"
+    )

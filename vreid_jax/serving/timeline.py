@@ -45,7 +45,7 @@ def draw_timeline(people: People, places: Sequence[int]) -> Timeline:
     is_clock = bool(np.isfinite(times).all()) and len(places) > 0
     if not is_clock:
         times = np.stack([people.columns[name][list(places)] for name in SECONDS], 1)
-    timed = np.isfinite(times).all(1)
+    timed = np.asarray(np.isfinite(times).all(1))
     labels = [_lane(people, place) for place in places]
     lanes = sorted({label for label, known in zip(labels, timed, strict=True) if known})
     if not timed.any():
