@@ -45,10 +45,13 @@ ROOMS = {
     "export": USES,
     "search": USES,
     "adaptation": f"{USES} search",
+    "linking": f"{USES} search adaptation",
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
-    "report": f"{USES} export search visualize",
+    "report": f"{USES} export search linking visualize",
+    "serving": f"{USES} search linking visualize report",
+    "forgetting": f"{USES} search linking report",
     "main": f"{USES} export search visualize report",
-    "cli": f"{USES} export search adaptation visualize report main",
+    "cli": f"{USES} export search adaptation linking visualize report serving forgetting main",
 }
 
 # `import vreid_jax`, and modules that keep the name of a command that moved to cli/: they only pass the call on.

@@ -83,8 +83,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 def _beside(path: Path) -> Path:
     """Return the name of a new unfinished file or folder; those that killed writers of `path` have left are removed."""
-    for earlier in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 2 * TOKEN}{UNFINISHED}"):
-        _remove_if_left(earlier)
+    remove_unfinished_of(path)
     return path.with_name(f".{path.name}.{secrets.token_hex(TOKEN)}{UNFINISHED}")
 
 
@@ -105,6 +104,12 @@ def _marked_as_written(half: Path) -> Iterator[None]:
 def remove_unfinished(folder: Path) -> None:
     """Remove, in a folder and below it, the unfinished files and folders of processes that are gone."""
     for half in sorted(folder.rglob(f".*{UNFINISHED}")):
+        _remove_if_left(half)
+
+
+def remove_unfinished_of(path: Path) -> None:
+    """Remove what killed writers of one file or folder have left beside it."""
+    for half in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 2 * TOKEN}{UNFINISHED}"):
         _remove_if_left(half)
 
 

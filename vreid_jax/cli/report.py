@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--false-accept-rate", type=decimal, default=0.01, help="of a gallery: of the decision, a fraction"
     )
     parser.add_argument("--other-cameras", action="store_true", help="of a gallery: find only what another camera saw")
+    parser.add_argument("--blur-faces", action="store_true", help="of a gallery: blur the heads in all pictures")
     parser.add_argument("--data-dir", help="where datasets are, if not where the run found them")
 
 
@@ -37,8 +38,10 @@ def run(flags: argparse.Namespace) -> dict:
 
     if flags.out and given_path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
-    if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras):
-        raise InputError(f"--query and --other-cameras are of a gallery (.parquet), and {flags.source[0]} is a run")
+    if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras or flags.blur_faces):
+        raise InputError(
+            f"--query, --other-cameras and --blur-faces are of a gallery (.parquet), and {flags.source[0]} is a run"
+        )
     if Path(flags.source[0]).suffix == ".parquet":
         if len(flags.source) > 1:
             raise InputError("runs are compared, galleries have a page each: give one gallery")
@@ -50,6 +53,7 @@ def run(flags: argparse.Namespace) -> dict:
             false_accept_rate=flags.false_accept_rate,
             other_cameras=flags.other_cameras,
             data_dir=flags.data_dir,
+            blur_faces=flags.blur_faces,
         )
     elif len(flags.source) > 1:
         path = report.write_comparison(flags.source, flags.out or "comparison.html")

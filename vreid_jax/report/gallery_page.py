@@ -43,6 +43,7 @@ def write_gallery_report(
     false_accept_rate: float | int = 0.01,
     other_cameras: bool = False,
     data_dir: str | None = None,
+    blur_faces: bool = False,
 ) -> Path:
     """Write the page of a gallery file, by default beside it with the suffix `.html`.
 
@@ -54,6 +55,7 @@ def write_gallery_report(
       false_accept_rate: rate of the threshold that decides, in (0, 1].
       other_cameras: whether to find only tracklets of other cameras than the query's.
       data_dir: where datasets are, for a gallery made from one.
+      blur_faces: whether to blur the head in every picture, as `visualize.heads.blur_heads` does.
 
     Returns:
       Path of the page.
@@ -73,7 +75,7 @@ def write_gallery_report(
     if not queries:
         lists.sort(key=lambda one: one[1][0].distance if one[1] else math.inf)
         lists = lists[:num_queries]
-    addresses = _film_addresses(opened, lists, data_dir)
+    addresses = _film_addresses(opened, lists, data_dir, blur_faces)
     rows = [_list_row(opened.row(row), matches, rule, addresses) for row, matches in lists]
     kinds = KINDS if rule else {}
     frames = (
@@ -119,13 +121,15 @@ def _search(
     return list(zip(rows.tolist(), found, strict=True))
 
 
-def _film_addresses(gallery: Gallery, lists: Sequence[tuple[int, list[Match]]], data_dir: str | None) -> dict[str, str]:
+def _film_addresses(
+    gallery: Gallery, lists: Sequence[tuple[int, list[Match]]], data_dir: str | None, blur_faces: bool
+) -> dict[str, str]:
     """Return the film strip of every tracklet in the lists, by its `tracklet_id`."""
     names = gallery.columns["tracklet_id"].tolist()
     row_of = {name: row for row, name in enumerate(names)}
     rows = {row for row, _ in lists} | {row_of[match.row["tracklet_id"]] for _, matches in lists for match in matches}
     shown = np.array(sorted(rows))
-    films = strips(gallery_tracklets(gallery, shown, data_dir), range(len(shown)))
+    films = strips(gallery_tracklets(gallery, shown, data_dir), range(len(shown)), blur_faces=blur_faces)
     return {names[shown[place]]: film for place, film in films.items()}
 
 
@@ -178,11 +182,11 @@ def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresse
         verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
         if excluded := found.count("same time"):
             verdict += f", {excluded} of them seen at the same time"
-    films = [Film("asked", "query", [_when(query)], _who(query), addresses[query["tracklet_id"]])]
+    films = [Film("asked", "query", [when(query)], who(query), addresses[query["tracklet_id"]])]
     for match, words in zip(matches, found, strict=True):
         style = {"within": "right", "": "open"}.get(words, "wrong")
-        lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
-        films.append(Film(style, words, lines, _who(match.row), addresses[match.row["tracklet_id"]]))
+        lines = [str(match.rank), f"{match.distance:.3g}", when(match.row)]
+        films.append(Film(style, words, lines, who(match.row), addresses[match.row["tracklet_id"]]))
     return FilmRow(kind, query["camid"], f"{query['tracklet_id']}{verdict}", films)
 
 
@@ -195,14 +199,14 @@ def _found(match: Match, rule: Decision | None) -> str:
     return "beyond" if match.distance > rule.threshold else "same time"
 
 
-def _who(row: Mapping[str, Any]) -> str:
+def who(row: Mapping[str, Any]) -> str:
     """Return the name of a tracklet with its person and camera, where they are known."""
     person = f", person {row['pid']}" if row["pid"] > 0 else ""
     camera = f", camera {row['camid']}" if row["camid"] > 0 else ""
     return f"{row['tracklet_id']}{person}{camera}"
 
 
-def _when(row: Mapping[str, Any]) -> str:
+def when(row: Mapping[str, Any]) -> str:
     """Return the seconds of the video that a tracklet spans; empty where they are not known."""
     if math.isnan(row["start_seconds"]):
         return ""

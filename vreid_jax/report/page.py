@@ -34,7 +34,7 @@ def write_page(
 
     Args:
       path: file to write.
-      kind: what the page is of: "run", "comparison" or "gallery".
+      kind: what the page is of: "run", "comparison", "gallery" or "identities".
       made_of: files or folders that the page was made of.
       title: heading of the page.
       sections: heading of each section and its content.
@@ -52,7 +52,15 @@ def write_page(
     places = [os.path.relpath(os.path.realpath(given_path(each)), folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
     _check_replaceable(path, source)
-    text = render(
+    text = page_text(source, title, sections, intro=intro, caution=caution)
+    with atomic_file(path) as half:
+        half.write_text(text, encoding="utf-8")
+    return path
+
+
+def page_text(source: str, title: str, sections: Mapping[str, Markup], *, intro: str = "", caution: str = "") -> str:
+    """Return the text of a page that says it was made of `source`; other arguments are those of `write_page`."""
+    return render(
         "page.html",
         source=source,
         title=title,
@@ -62,9 +70,12 @@ def write_page(
         style=_read_markup("style.css"),
         script=_read_markup("script.js"),
     )
-    with atomic_file(path) as half:
-        half.write_text(text, encoding="utf-8")
-    return path
+
+
+def stated_source(page: str) -> str | None:
+    """Return what a page says that it was made of, `KIND FILE, FILE …`; None for a text that is not a page."""
+    noted = _SOURCE.match(page)
+    return html.unescape(noted[1]) if noted else None
 
 
 def _check_replaceable(path: Path, source: str) -> None:
@@ -75,9 +86,9 @@ def _check_replaceable(path: Path, source: str) -> None:
         return
     except OSError as error:
         raise InputError(f"cannot write {path} over what is there: {error.strerror}") from error
-    noted = _SOURCE.match(earlier)
-    found = f"the page of another source ({html.unescape(noted[1])})" if noted else "not a page of this library"
-    if noted is None or html.unescape(noted[1]) != source:
+    noted = stated_source(earlier)
+    found = "not a page of this library" if noted is None else f"the page of another source ({noted})"
+    if noted != source:
         raise InputError(f"{path} exists already and is {found}: name another file with --out, or remove it")
 
 

@@ -11,13 +11,13 @@
     const want = known ? show : "all", from = known ? cam : "";
     let count = 0;
     for (const query of queries) {
-      const fits = (want === "all" || query.dataset.kind === want) && (!from || query.dataset.camera === from);
+      const fits = (want === "all" || query.dataset.kind.split(" ").includes(want)) && (!from || query.dataset.camera.split(" ").includes(from));
       query.hidden = !fits;
       count += fits;
     }
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.show === want));
     camera.value = from;
-    shown.textContent = `${count} of ${queries.length} lists`;
+    shown.textContent = `${count} of ${queries.length} ${shown.dataset.of ?? "lists"}`;
   };
   const go = (show, cam) => { history.replaceState(null, "", `#show=${show},${cam}`); apply(); };
   const current = () => buttons.find(b => b.getAttribute("aria-pressed") === "true")?.dataset.show ?? "all";
@@ -29,6 +29,16 @@
       const next = { ArrowRight: "nextElementSibling", ArrowLeft: "previousElementSibling" }[event.key];
       if (next && item[next]) { item[next].focus(); event.preventDefault(); }
     });
+  }
+  for (const bar of document.querySelectorAll(".bar")) {
+    const item = document.getElementById(bar.hash.slice(1));
+    const light = on => { for (const one of [bar, item]) one.classList.toggle("lit", on); };
+    for (const one of [bar, item]) {
+      for (const name of ["pointerenter", "focus"]) one.addEventListener(name, () => light(true));
+      for (const name of ["pointerleave", "blur"]) one.addEventListener(name, () => light(false));
+    }
+    bar.addEventListener("pointerenter", () => item.parentElement.scrollTo({ left: item.offsetLeft - item.parentElement.offsetLeft - 60 }));
+    bar.addEventListener("click", event => { item.focus(); event.preventDefault(); });
   }
   addEventListener("hashchange", apply);
   apply();

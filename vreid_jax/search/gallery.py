@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import check_readable, given_path
+from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import json_or_none
 from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.search.calibration import is_calibration
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"
@@ -34,6 +35,7 @@ class Gallery:
       about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was trained on), `open_set`
         (the thresholds for this footage, or None) and `measured_on` (the footage on which the model's thresholds were
         measured, or None). Older files have the model's thresholds, wherever they were measured, and lack `measured_on`.
+        `calibration`: thresholds that `vreid calibrate` measured on the gallery itself, if it did.
     """
 
     vectors: np.ndarray
@@ -104,6 +106,28 @@ def open_gallery(path: str | Path) -> Gallery:
     with _parquet(path) as file:
         about = _about(file, path)
         return _gallery(file.read(), about)
+
+
+def replace_about(path: str | Path, **changes: Any) -> None:
+    """Write other metadata into a gallery; its rows stay bit for bit, and readers see it as it was, or as it is.
+
+    A FAISS index beside it is built anew when it is next asked for.
+
+    Args:
+      path: the gallery file.
+      **changes: what the metadata state from then on, by name.
+
+    Raises:
+      InputError: when the gallery cannot be read or written.
+    """
+    writer = pyarrow().parquet.ParquetWriter
+    with _parquet(path) as file, atomic_file(given_path(path)) as half:
+        about = {key: value for key, value in _about(file, path).items() if key != "format"}
+        schema = file.schema_arrow.with_metadata(metadata({**about, **changes}))
+        with writer(half, schema, write_page_checksum=True) as rewritten:
+            for number in range(file.num_row_groups):
+                group = file.read_row_group(number).replace_schema_metadata(schema.metadata)
+                rewritten.write_table(group, row_group_size=max(len(group), 1))
 
 
 def read_column(path: str | Path, name: str) -> np.ndarray:
@@ -221,6 +245,7 @@ _ABOUT = {
     "dataset": (_is_optional_text, "text"),
     "measured_on": (_is_optional_text, "text"),
     "open_set": (_is_open_set, "the thresholds of a model"),
+    "calibration": (is_calibration, "thresholds measured by `vreid calibrate`"),
 }
 
 

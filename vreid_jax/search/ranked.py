@@ -8,9 +8,12 @@ import numpy as np
 
 from vreid_jax import retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import Gallery
 
 OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras in which the people are known."
+CALIBRATE = "`vreid calibrate` measures one where several people are seen at the same time."
+OWN_FOOTAGE = "own footage"  # as the protocol of a calibrated gallery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Match:
     Attributes:
       rank: 1 for the nearest.
       distance: from the query.
-      same_person: whether the distance is within the threshold and the two were not seen at the same time; without a
-        threshold None, and False where they were.
+      same_person: whether the distance is within the threshold and the two were not seen at the same time; False where
+        they were; None where nothing is decided: without a threshold, or within its band "perhaps".
       row: the tracklet's columns.
     """
 
@@ -33,23 +36,35 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """A threshold on the distance, with the error rates measured when the model was evaluated.
+    """A threshold on the distance, with its error rates: measured when the model was evaluated, or on the gallery itself.
 
-    On other kinds of video than the test set's the rates may differ.
+    On other kinds of video than those on which they were measured the rates may differ.
 
     Attributes:
-      threshold: largest distance of the same person.
+      threshold: largest distance of the same person; of a calibrated gallery the lower end of its interval.
       false_accept_rate: share of different-person pairs within it.
-      true_accept_rate: share of same-person pairs within it.
-      protocol: evaluation protocol that the pairs come from.
+      true_accept_rate: share of same-person pairs within it; None: not known.
+      protocol: evaluation protocol that the pairs come from; "own footage" of a calibrated gallery.
       dataset: dataset whose test split they come from; empty in older galleries.
+      perhaps: up to which distance it may be the same person; None: no further than `threshold`.
+      pairs: of a calibrated gallery, pairs of its tracklets that the rate was measured on.
+      interval: of a calibrated gallery, the 95 % interval of the threshold for exactly this rate.
     """
 
     threshold: float
     false_accept_rate: float
-    true_accept_rate: float
+    true_accept_rate: float | None
     protocol: str
     dataset: str
+    perhaps: float | None = None
+    pairs: int = 0
+    interval: tuple[float, float] | None = None
+
+    def verdict(self, distance: float) -> bool | None:
+        """Return whether a distance is that of the same person, None for perhaps."""
+        if distance <= self.threshold:
+            return True
+        return None if self.perhaps is not None and distance <= self.perhaps else False
 
 
 def check_fingerprint(gallery: Mapping[str, Any], fingerprint: str, path) -> None:
@@ -62,7 +77,7 @@ def check_fingerprint(gallery: Mapping[str, Any], fingerprint: str, path) -> Non
 
 
 def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decision | None:
-    """Return the threshold for a false-accept rate, as measured when the model was evaluated.
+    """Return the threshold for a false-accept rate, as measured on the gallery itself, or else with the model.
 
     Args:
       about: metadata of the gallery.
@@ -77,10 +92,23 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
     """
     if not 0.0 < false_accept_rate <= 1.0:
         raise InputError(f"the false-accept rate is {false_accept_rate}; it must be a fraction in (0, 1]")
+    searched = about.get("metric")
+    own = read_calibration(about)
+    if own is not None and own.metric == searched:
+        place = own.place(false_accept_rate)
+        return Decision(
+            threshold=own.low[place],
+            false_accept_rate=own.false_accept_rate[place],
+            true_accept_rate=own.true_accept_rate[place],
+            protocol=OWN_FOOTAGE,
+            dataset=about.get("dataset") or "",
+            perhaps=own.perhaps(place),
+            pairs=own.pairs,
+            interval=(own.low[place], own.high[place]),
+        )
     measured = about.get("open_set")
     if not measured:
         return None
-    searched = about.get("metric")
     if measured.get("metric", searched) != searched:
         raise InputError(
             f"the model's thresholds are for the {measured['metric']} distance, but the gallery is searched by the "
@@ -99,7 +127,7 @@ def decision(about: Mapping[str, Any], false_accept_rate: float | int) -> Decisi
 
 def undecided(about: Mapping[str, Any]) -> str:
     """Return why nothing in a gallery is decided, only ordered; empty where it has thresholds."""
-    if about.get("open_set"):
+    if about.get("open_set") or about.get("calibration"):
         return ""
     elsewhere = about.get("measured_on")
     if not elsewhere:
@@ -183,7 +211,7 @@ def find(
         matches = []
         for rank, (distance, row) in enumerate(kept[:k], 1):
             elsewhere = apart is not None and bool(apart[query, row])
-            same = False if elsewhere else None if rule is None else distance <= rule.threshold
+            same = False if elsewhere else None if rule is None else rule.verdict(distance)
             matches.append(Match(rank, distance, same, gallery.row(row)))
         found.append(matches)
     return found

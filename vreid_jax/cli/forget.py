@@ -1,0 +1,67 @@
+"""Forget people of galleries: remove their vectors, pictures, pages and identities, and prove that they are gone."""
+
+import argparse
+import dataclasses
+
+from vreid_jax.cli.numbers import whole
+
+EXAMPLE = """vreid forget gallery.parquet --tracklet=track0017
+  vreid forget north.parquet south.parquet --identity=3 --dry-run
+  vreid forget gallery.parquet --before=2026-05-04"""
+INTERRUPTED = "interrupted; give the same command again to finish it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("galleries", nargs="+", metavar="gallery", help="files that `vreid embed` wrote")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--tracklet", action="append", default=[], help="a tracklet_id; repeatable")
+    who.add_argument(
+        "--identity", action="append", default=[], type=whole, help="number of a linked person; repeatable"
+    )
+    who.add_argument("--before", default="", help="everybody last seen before this date, UTC unless it names a zone")
+    who.add_argument(
+        "--expired", action="store_true", help="everybody kept longer than --retention-days of `vreid embed`"
+    )
+    parser.add_argument("--identities", help="file that `vreid link` wrote; default: those beside the galleries")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would be removed")
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Forget; return what was removed, what was checked, and what is not covered."""
+    from vreid_jax import forgetting
+    from vreid_jax.forgetting.selection import parse_moment
+
+    selection = forgetting.Selection(
+        tracklets=flags.tracklet,
+        identities=flags.identity,
+        before=parse_moment(flags.before) if flags.before else None,
+        expired=flags.expired,
+    )
+    found = forgetting.forget(flags.galleries, selection, identities=flags.identities, dry_run=flags.dry_run)
+    return {"dry_run": flags.dry_run, "galleries": [dataclasses.asdict(each) for each in found]}
+
+
+def text(outcome: dict) -> str:
+    """Return the report."""
+    lines = []
+    for each in outcome["galleries"]:
+        names, removed = each["tracklets"], each["removed"]
+        if not names:
+            lines.append(f"{each['gallery']}: nobody is meant, nothing was changed")
+            continue
+        said = "would forget" if outcome["dry_run"] else "forgot"
+        lines.append(f"{each['gallery']}: {said} {len(names)} tracklets: {', '.join(names)}")
+        if each["resumed"] and not outcome["dry_run"]:
+            lines.append(f"  an earlier call was killed; finished for {', '.join(each['resumed'])}")
+        if outcome["dry_run"]:
+            lines += [f"  would remove {file}" for file in each["would_remove"]]
+            continue
+        lines.append(
+            f"  removed {removed['rows']} vectors ({removed['rows_left']} stay), {removed['pictures']} pictures, "
+            f"{removed['identities']} rows of identities, {removed['corrections']} corrections changed or removed"
+        )
+        lines += [f"  removed {file}" for file in removed["files"]]
+        lines += [f"  checked: {words}" for words in each["proof"]]
+        lines += [f"  not covered: {words}" for words in each["not_covered"]]
+    return "\n".join(lines)

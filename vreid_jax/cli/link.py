@@ -1,0 +1,155 @@
+"""Link the tracklets of several galleries: one identity for each person, across cameras and times."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vreid_jax.cli.numbers import decimal
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
+
+EXAMPLE = """vreid link north.parquet south.parquet --out=identities.parquet --page=identities.html
+  vreid link east.parquet --into=identities.parquet"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument(
+        "gallery", nargs="*", help="files that `vreid embed` wrote, of one model; with --into: new ones"
+    )
+    parser.add_argument("--out", help="file to write, .parquet; with --into, to write instead of that one")
+    parser.add_argument(
+        "--into", help="file of identities to add to, or to correct: who is known keeps the number; written anew"
+    )
+    parser.add_argument(
+        "--no-overlap", action="store_true", help="the cameras show different places: nobody is in two of them at once"
+    )
+    parser.add_argument("--cameras", help="TOML file: how many seconds people need from camera to camera")
+    parser.add_argument(
+        "--false-accept-rate", type=decimal, default=0.01, help="of the distance up to which is linked, a fraction"
+    )
+    parser.add_argument("--threshold", type=decimal, help="largest distance of one person, in place of a measured one")
+    parser.add_argument("--page", help="also write a page of the identities, .html")
+    parser.add_argument("--data-dir", help="of the page: where datasets are, for galleries made from one")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+
+
+def run(flags: argparse.Namespace) -> dict:
+    """Link; return what was written and what was found."""
+    from vreid_jax import linking
+    from vreid_jax.linking.walking import check_cameras_of
+
+    out, page = _checked(flags)
+    earlier = linking.read_identities(flags.into) if flags.into else None
+    sightings = linking.open_sightings(_galleries(flags, earlier))
+    walks = linking.read_walks(flags.cameras) if flags.cameras else ()
+    check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
+    no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
+    band = linking.given_band(flags.threshold) if flags.threshold is not None else None
+    band = band or linking.find_band(sightings, flags.false_accept_rate, no_overlap=no_overlap)
+    corrections = linking.read_corrections(flags.into or out)
+    with _Bars(quiet=flags.quiet) as tell:
+        found = linking.link(
+            sightings,
+            out.absolute().parent,
+            band,
+            linking.LinkSettings(no_overlap=no_overlap, walks=walks),
+            corrections=corrections,
+            earlier=earlier,
+            tell=tell,
+        )
+    if not flags.into or out != given_path(flags.into):
+        _refuse_existing(out)  # nothing may have come there meanwhile
+    linking.write_identities(found, out)
+    written = None
+    if page:
+        from vreid_jax import report
+
+        written = str(report.write_identities_page(out, page, data_dir=flags.data_dir))
+    return {
+        "out": str(out),
+        "page": written,
+        "galleries": [str(path) for path in sightings.paths],
+        "tracklets": len(found),
+        "corrections": len(corrections),
+        **found.summary(),
+        **{
+            key: found.about[key]
+            for key in ("metric", "threshold", "perhaps", "threshold_from", "fingerprint", "model")
+        },
+    }
+
+
+def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Return the files to write."""
+    if not flags.out and not flags.into:
+        raise InputError("name the file of identities to write with --out, or one to add to with --into")
+    if not flags.gallery and not flags.into:
+        raise InputError("give at least one gallery")
+    out = given_path(flags.out or flags.into)
+    if out.suffix != ".parquet":
+        raise InputError(f"the name of the file of identities, {out}, must end in .parquet")
+    if flags.out:
+        _refuse_existing(out)
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"the folder of {out} does not exist")
+    page = given_path(flags.page) if flags.page else None
+    if page and page.suffix not in (".html", ".htm"):
+        raise InputError(f"--page={page} has to end in .html")
+    return out, page
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        raise InputError(f"{out} exists already: name another file, or add to it with --into={out}")
+
+
+def _galleries(flags: argparse.Namespace, earlier) -> list[Path]:
+    """Return the galleries of the earlier identities, which are named relative to their file, and the new ones."""
+    if earlier is None:
+        return [given_path(path) for path in flags.gallery]
+    folder = given_path(flags.into).absolute().parent
+    known = [folder / each["path"] for each in earlier.about["galleries"]]
+    real = {path.resolve() for path in known}
+    return known + [path for path in map(given_path, flags.gallery) if path.resolve() not in real]
+
+
+def text(outcome: dict) -> str:
+    """Return a few lines."""
+    lines = [
+        f"{outcome['out']}: {outcome['identities']} people in {outcome['tracklets']} tracklets of "
+        f"{len(outcome['galleries'])} galleries; {outcome['across_cameras']} of them in several cameras, "
+        f"{outcome['unknown']} tracklets unknown",
+        f"linked up to the {outcome['metric']} distance {outcome['threshold']:.4g}, perhaps up to "
+        f"{outcome['perhaps']:.4g}: {outcome['threshold_from']}",
+    ]
+    if outcome["corrections"]:
+        lines.append(f"{outcome['corrections']} corrections of a person were respected")
+    if outcome["page"]:
+        lines.append(f"{outcome['page']}: open it in any browser")
+    return "\n".join(lines)
+
+
+class _Bars:
+    """A progress bar for each part of the work, as `link` tells of it."""
+
+    def __init__(self, *, quiet: bool):
+        self._quiet, self._bar, self._what = quiet, None, ""
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if what != self._what:
+            self.__exit__()
+            self._what = what
+            self._bar = tqdm(total=total, desc=what, disable=self._quiet, leave=False)
+        assert self._bar is not None
+        self._bar.update(done - self._bar.n)

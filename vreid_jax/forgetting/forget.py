@@ -1,0 +1,165 @@
+"""Forget people of galleries: choose, note, remove, prove."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path, only_process
+from vreid_jax.forgetting.plan import Plan, journal_of, make_plan, read_journal, write_journal
+from vreid_jax.forgetting.proof import prove
+from vreid_jax.forgetting.removal import Removed, copies_of, pages_of, remove
+from vreid_jax.forgetting.selection import Selection, choose, identities_beside
+from vreid_jax.linking.identities import Identities, read_identities
+from vreid_jax.search.gallery import Gallery, open_gallery, read_about
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one gallery.
+
+    Attributes:
+      gallery: the file.
+      tracklets: `tracklet_id`s that were forgotten, or that would be.
+      resumed: those among them that an earlier call, which was killed, had begun with.
+      removed: what was removed; of a dry run, nothing.
+      would_remove: of a dry run: files beside the gallery that would go.
+      proof: what was checked afterwards.
+      not_covered: where more may be, and what to do about it.
+    """
+
+    gallery: str
+    tracklets: list[str]
+    resumed: list[str]
+    removed: Removed
+    would_remove: list[str]
+    proof: list[str]
+    not_covered: list[str]
+
+
+def forget(
+    galleries: Sequence[str | Path],
+    selection: Selection,
+    *,
+    identities: str | Path | None = None,
+    dry_run: bool = False,
+) -> list[Outcome]:
+    """Remove all that is kept of some tracklets, and prove that it is gone.
+
+    What is removed: rows of the galleries with the vectors, the folders of pictures, the index of an approximate search,
+    parts of interrupted embeddings, pages of the library beside a gallery that were made of it, rows of identities, and
+    corrections. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
+
+    Args:
+      galleries: files that `vreid embed` wrote.
+      selection: who is meant, in any of the galleries.
+      identities: file that `vreid link` wrote; None: those in the folder of each gallery that link it.
+      dry_run: whether to change nothing, and say what would be removed.
+
+    Raises:
+      InputError: when nobody is named so, a gallery cannot be used or changed, or it does not say what is asked for.
+      RuntimeError: when something is still there afterwards.
+    """
+    paths = [given_path(gallery) for gallery in galleries]
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise InputError("a gallery is named twice")
+    named = given_path(identities) if identities else None
+    with contextlib.ExitStack() as locks:
+        for path in paths:
+            lock = path.with_name(f".{path.name}.forget.lock")
+            locks.enter_context(
+                only_process(lock, f"another process is just forgetting in {path}: wait for it", keep=False)
+            )
+        done = {path: read_journal(path) for path in paths}
+        resumed = {path: _carry_out(plan) for path, plan in done.items() if plan is not None and not dry_run}
+        plans = _make_plans(paths, selection, named, done)
+        if not dry_run:
+            for plan in plans.values():
+                if plan.tracklets:
+                    write_journal(plan)
+        return [_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run) for path in paths]
+
+
+def _make_plans(
+    paths: Sequence[Path], selection: Selection, named: Path | None, done: dict[Path, Plan | None]
+) -> dict[Path, Plan]:
+    """Return what is to be removed of each gallery that is still there.
+
+    Raises:
+      InputError: when a name is in none of them.
+    """
+    plans = {}
+    finished = {name for plan in done.values() if plan for name in plan.names}
+    for path in paths:
+        if not path.exists() and done[path] is not None:
+            continue  # the earlier call has removed it
+        gallery = open_gallery(path)
+        files = [named] if named else identities_beside(path)
+        plans[path] = _plan(path, gallery, selection, files)
+    found = {name for plan in plans.values() for name in plan.names} | finished
+    missing = sorted(set(selection.tracklets) - found)
+    if missing:
+        raise InputError(f"{missing[0]} is not a tracklet of {', '.join(map(str, paths))}")
+    if selection.identities and not found:
+        raise InputError(f"identity {selection.identities[0]} has no tracklet in {', '.join(map(str, paths))}")
+    return plans
+
+
+def _plan(path: Path, gallery: Gallery, selection: Selection, files: list[Path]) -> Plan:
+    if selection.identities and len(files) > 1:
+        raise InputError(f"{files[0]} and {files[1]} both link {path}: name one with --identities")
+    linked: tuple[Path, Identities] | None = (files[0], read_identities(files[0])) if files else None
+    return make_plan(path, gallery, choose(selection, path, gallery, linked), files)
+
+
+def _carry_out(plan: Plan) -> tuple[Removed, list[str]]:
+    """Remove and prove; then nothing is left to be noted."""
+    removed = remove(plan)
+    proof = prove(plan)
+    journal_of(plan.gallery).unlink()
+    return removed, proof
+
+
+def _outcome(
+    path: Path, plan: Plan | None, earlier: Plan | None, resumed: tuple[Removed, list[str]] | None, dry_run: bool
+) -> Outcome:
+    removed, proof = resumed or (Removed(), [])
+    not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
+    would_remove = []
+    if plan is not None and plan.tracklets and dry_run:
+        would_remove = [str(file) for file in [*pages_of(path), *copies_of(path)]]
+    elif plan is not None and plan.tracklets:
+        more, proof = _carry_out(plan)
+        removed = Removed(
+            removed.rows + more.rows,
+            more.rows_left,
+            removed.pictures + more.pictures,
+            removed.files + more.files,
+            removed.identities + more.identities,
+            removed.corrections + more.corrections,
+        )
+    before, now = sorted(earlier.names) if earlier else [], sorted(plan.names) if plan else []
+    return Outcome(str(path), sorted({*before, *now}), before, removed, would_remove, proof, not_covered)
+
+
+def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
+    """Return where more of the forgotten may be."""
+    if not any(plan.tracklets for plan in plans):
+        return []
+    said = []
+    try:
+        source = read_about(path)["input"]
+    except InputError:
+        source = "its input"
+    if any(not tracklet.folder for plan in plans for tracklet in plan.tracklets):
+        said.append(f"the pictures lie in the dataset {source}, which is not changed: build it again without them")
+    said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
+    said.append(
+        "pages and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
+    )
+    said.append("audit logs keep the names of tracklets that were searched for, without pictures or vectors")
+    return said

@@ -1,0 +1,156 @@
+"""What is to be removed, written down before anything is: a forget that was killed goes on by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vreid_jax.datasets.manual.files import is_litter
+from vreid_jax.datasets.pictures import SUFFIXES
+from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file
+from vreid_jax.json_files import read_json
+from vreid_jax.search.gallery import Gallery
+
+FORMAT = "vreid_jax-forget-1"
+SUFFIX = ".forget.json"
+PREFIX = 16  # numbers of a vector that are looked for in the bytes of files
+
+_SHAPE = {
+    "format": str,
+    "tracklets": [{"name": str, "folder": str, "frames": int, "digest": str, "prefix": str}],
+    "shared": [str],
+    "identities": [str],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Doomed:
+    """A tracklet that is to be forgotten.
+
+    Attributes:
+      name: `tracklet_id`.
+      folder: of its pictures, empty where they lie in a dataset.
+      frames: how many they were.
+      digest: of the bytes of its vector.
+      prefix: the first bytes of its vector, in hexadecimal.
+    """
+
+    name: str
+    folder: str
+    frames: int
+    digest: str
+    prefix: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is to be removed of one gallery.
+
+    Attributes:
+      gallery: the file.
+      tracklets: to forget.
+      shared: digests among theirs that tracklets which stay have too: the same vector, which can be no proof.
+      identities: files of identities that link the gallery.
+    """
+
+    gallery: Path
+    tracklets: tuple[Doomed, ...]
+    shared: tuple[str, ...]
+    identities: tuple[Path, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """The `tracklet_id`s."""
+        return {each.name for each in self.tracklets}
+
+
+def make_plan(path: Path, gallery: Gallery, names: list[str], identities: list[Path]) -> Plan:
+    """Return the plan for some tracklets of a gallery.
+
+    Raises:
+      InputError: when a folder holds more pictures than the tracklet had, or is that of a tracklet that stays: it is then
+        not clear whose pictures would be removed.
+    """
+    columns = gallery.columns
+    meant = np.isin(columns["tracklet_id"], names)
+    tracklets = []
+    for row in np.flatnonzero(meant).tolist():
+        data = gallery.vectors[row].tobytes()
+        one = Doomed(
+            columns["tracklet_id"][row].item(),
+            columns["folder"][row].item(),
+            columns["num_frames"][row].item(),
+            hashlib.sha256(data).hexdigest(),
+            data[: 4 * PREFIX].hex(),
+        )
+        _check_folder(one, set(columns["folder"][~meant].tolist()))
+        tracklets.append(one)
+    staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
+    shared = sorted(staying & {each.digest for each in tracklets})
+    return Plan(path, tuple(tracklets), tuple(shared), tuple(identities))
+
+
+def _check_folder(tracklet: Doomed, staying: set[str]) -> None:
+    if not tracklet.folder:
+        return
+    if tracklet.folder in staying:
+        raise InputError(f"the pictures of {tracklet.name} are also those of a tracklet that stays: forget both")
+    count = len(pictures_in(Path(tracklet.folder)))
+    if count > tracklet.frames:
+        raise InputError(
+            f"{tracklet.folder} has {count} pictures, and {tracklet.name} was {tracklet.frames} of them: it is not clear "
+            "whose they are; move the others away"
+        )
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures that lie in a folder, those in folders below it left out; none where there is no folder."""
+    if not folder.is_absolute() or not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not is_litter(file.name) and file.is_file()
+    )
+
+
+def journal_of(gallery: Path) -> Path:
+    """Return where the plan of a gallery is noted while it is carried out."""
+    return gallery.with_name(f"{gallery.name}{SUFFIX}")
+
+
+def write_journal(plan: Plan) -> None:
+    """Note a plan beside its gallery."""
+    content = {
+        "format": FORMAT,
+        "tracklets": [dataclasses.asdict(each) for each in plan.tracklets],
+        "shared": list(plan.shared),
+        "identities": [str(file.resolve()) for file in plan.identities],
+    }
+    with atomic_file(journal_of(plan.gallery)) as half:
+        half.write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_journal(gallery: Path) -> Plan | None:
+    """Return the plan that an earlier, killed call has noted, or None.
+
+    Raises:
+      InputError: when the file is damaged.
+    """
+    file = journal_of(gallery)
+    if not file.exists():
+        return None
+    content = read_json(file, _SHAPE)
+    if content["format"] != FORMAT:
+        raise InputError(f"{file} is of the format {content['format']!r} and not {FORMAT}: another version wrote it")
+    return Plan(
+        gallery,
+        tuple(Doomed(**each) for each in content["tracklets"]),
+        tuple(content["shared"]),
+        tuple(map(Path, content["identities"])),
+    )

@@ -1,0 +1,83 @@
+"""The proof: every file that could hold what was forgotten is read again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from vreid_jax.forgetting.plan import Plan, pictures_in
+from vreid_jax.forgetting.removal import copies_of, pages_of
+from vreid_jax.forgetting.selection import stored_name
+from vreid_jax.linking.corrections import corrections_path, read_corrections
+from vreid_jax.linking.identities import read_identities
+from vreid_jax.search.gallery import open_gallery
+
+
+def prove(plan: Plan) -> list[str]:
+    """Return what was checked, a sentence each.
+
+    Raises:
+      RuntimeError: when something is still there.
+    """
+    checked: list[str] = []
+    _no_pictures(plan, checked)
+    _no_copies(plan, checked)
+    _not_in_gallery(plan, checked)
+    for file in plan.identities:
+        _not_in_identities(plan, file, checked)
+    return checked
+
+
+def _expect(right: bool, words: str) -> None:
+    if not right:
+        raise RuntimeError(f"not everything is gone: {words}; give the same command again")
+
+
+def _no_pictures(plan: Plan, checked: list[str]) -> None:
+    folders = [tracklet.folder for tracklet in plan.tracklets if tracklet.folder]
+    for folder in folders:
+        _expect(not pictures_in(Path(folder)), f"{folder} has pictures")
+    if folders:
+        checked.append(f"no picture is in any of the {len(folders)} folders")
+
+
+def _no_copies(plan: Plan, checked: list[str]) -> None:
+    for file in [*copies_of(plan.gallery), *pages_of(plan.gallery)]:
+        _expect(False, f"{file} is there")
+    checked.append(f"no index, part or page of {plan.gallery.name} lies beside it")
+
+
+def _not_in_gallery(plan: Plan, checked: list[str]) -> None:
+    if not plan.gallery.exists():
+        checked.append(f"{plan.gallery.name} is gone: nobody else was in it")
+        return
+    gallery = open_gallery(plan.gallery)
+    left = plan.names & set(gallery.columns["tracklet_id"].tolist())
+    _expect(not left, f"{plan.gallery} names {next(iter(left), '')}")
+    digests = {each.digest for each in plan.tracklets} - set(plan.shared)
+    found = [vector for vector in gallery.vectors if hashlib.sha256(vector.tobytes()).hexdigest() in digests]
+    _expect(not found, f"{plan.gallery} has a vector of theirs")
+    _no_bytes(plan, plan.gallery)
+    checked.append(f"none of the {len(gallery)} tracklets in {plan.gallery.name} has their names or vectors")
+
+
+def _not_in_identities(plan: Plan, file: Path, checked: list[str]) -> None:
+    if not file.exists():
+        return
+    table = read_identities(file)
+    stored = stored_name(plan.gallery, file, table)
+    pairs = zip(table.columns["gallery"].tolist(), table.columns["tracklet_id"].tolist(), strict=True)
+    _expect(not any(gallery == stored and name in plan.names for gallery, name in pairs), f"{file} names one of them")
+    for correction in read_corrections(file):
+        for gallery, name in (*correction.tracklets, *correction.others):
+            _expect(gallery != stored or name not in plan.names, f"{corrections_path(file)} names {name}")
+    _no_bytes(plan, file)
+    checked.append(f"{file.name} and its corrections name none of them")
+
+
+def _no_bytes(plan: Plan, file: Path) -> None:
+    """Check that a file does not contain the bytes of a vector, wherever in it they might stand."""
+    content = file.read_bytes()
+    for tracklet in plan.tracklets:
+        if tracklet.digest not in plan.shared:
+            _expect(bytes.fromhex(tracklet.prefix) not in content, f"{file} holds bytes of a vector of {tracklet.name}")

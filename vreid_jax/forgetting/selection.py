@@ -1,0 +1,138 @@
+"""Whom to forget: named tracklets, an identity, or everybody seen before a moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.linking.identities import FORMAT, Identities, read_identities
+from vreid_jax.search.gallery import KEY, Gallery, pyarrow
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """One way to say who is meant; exactly one of the four is given.
+
+    Attributes:
+      tracklets: `tracklet_id`s.
+      identities: numbers in a file of identities.
+      before: tracklets that ended before this.
+      expired: tracklets that are kept longer than the gallery's metadata allow.
+
+    Raises:
+      InputError: when none is given, or several.
+    """
+
+    tracklets: Sequence[str] = ()
+    identities: Sequence[int] = ()
+    before: datetime.datetime | None = None
+    expired: bool = False
+
+    def __post_init__(self):
+        given = [bool(self.tracklets), bool(self.identities), self.before is not None, self.expired]
+        if sum(given) != 1:
+            raise InputError("say who is to be forgotten by one of --tracklet, --identity, --before and --expired")
+
+
+def parse_moment(text: str) -> datetime.datetime:
+    """Return a date, or a date and time, in ISO 8601; without a zone it is UTC, as in the metadata of galleries."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"--before={text} is not a date such as 2026-05-04, or 2026-05-04T08:00") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def choose(selection: Selection, path: Path, gallery: Gallery, identities: tuple[Path, Identities] | None) -> list[str]:
+    """Return the `tracklet_id`s of a gallery that are meant; names that it does not have are left out.
+
+    Raises:
+      InputError: when the gallery does not say what the selection asks for, such as when it was recorded.
+    """
+    names = gallery.columns["tracklet_id"]
+    if selection.tracklets:
+        return names[np.isin(names, list(selection.tracklets))].tolist()
+    if selection.identities:
+        if identities is None:
+            raise InputError(f"--identity needs the file that links {path}: name it with --identities")
+        file, table = identities
+        stored = stored_name(path, file, table)
+        columns = table.columns
+        meant = np.isin(columns["identity"], list(selection.identities)) & (columns["gallery"] == stored)
+        return names[np.isin(names, columns["tracklet_id"][meant])].tolist()
+    ends = _ends(path, gallery)
+    if selection.before is not None:
+        limit = selection.before.timestamp()
+    else:
+        limit = datetime.datetime.now(datetime.UTC).timestamp() - 86400 * _retention_days(path, gallery.about)
+    return names[ends < limit].tolist()
+
+
+def stored_name(gallery: Path, file: Path, identities: Identities) -> str | None:
+    """Return what a file of identities calls a gallery; None where it does not link it."""
+    folder = os.path.dirname(os.path.realpath(file))
+    real = os.path.realpath(gallery)
+    for each in identities.about["galleries"]:
+        if os.path.realpath(os.path.join(folder, each["path"])) == real:
+            return each["path"]
+    return None
+
+
+def identities_beside(gallery: Path) -> list[Path]:
+    """Return the files of identities in the folder of a gallery that link it."""
+    found = []
+    for file in sorted(gallery.parent.glob("*.parquet")):
+        if not file.is_file() or file.name == gallery.name or not _is_of_identities(file):
+            continue
+        if stored_name(gallery, file, read_identities(file)) is not None:
+            found.append(file)
+    return found
+
+
+def _is_of_identities(file: Path) -> bool:
+    pa = pyarrow()
+    try:
+        metadata = pa.parquet.read_schema(file).metadata or {}
+    except (pa.ArrowException, OSError):
+        return False
+    return FORMAT.encode() in metadata.get(KEY, b"")
+
+
+def _ends(path: Path, gallery: Gallery) -> np.ndarray:
+    """Return when each tracklet ended, seconds since 1970."""
+    stated = gallery.about.get("recorded_at")
+    if stated is None:
+        raise InputError(
+            f"{path} does not say when it was recorded, so its tracklets have no date: embed the video again with "
+            "--start=DATETIME, or forget by --tracklet"
+        )
+    try:
+        start = datetime.datetime.fromisoformat(stated)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} states recorded_at={stated!r}, which is not a date and time: embed it again"
+        ) from error
+    start = start if start.tzinfo else start.replace(tzinfo=datetime.UTC)
+    ends = start.timestamp() + gallery.columns["end_seconds"]
+    if np.isnan(ends).any():
+        name = gallery.columns["tracklet_id"][np.isnan(ends)][0]
+        raise InputError(
+            f"{name} of {path} has no time in its video, so its date is not known: forget it by --tracklet"
+        )
+    return ends
+
+
+def _retention_days(path: Path, about: Mapping[str, Any]) -> float:
+    days = about.get("retention_days")
+    if not isinstance(days, int | float) or isinstance(days, bool) or not days >= 0:
+        raise InputError(
+            f"{path} does not say for how long its tracklets may be kept: embed with --retention-days, or give --before"
+        )
+    return float(days)

@@ -1,0 +1,161 @@
+"""Files of identities: Parquet, one row for each tracklet of the galleries that were linked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file, check_readable, given_path
+from vreid_jax.json_files import parse_json
+from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.search.gallery import KEY, pyarrow
+
+FORMAT = "vreid_jax-identities-1"
+UNKNOWN = 0  # in the column `identity`
+UNIX, COMMON = "unix", "common"  # clocks
+TEXTS = ("gallery", "tracklet_id", "name")
+NUMBERS = ("identity", "rival", "camid")
+FRACTIONS = ("confidence", "distance", "rival_distance", "start_seconds", "end_seconds")
+OPTIONAL = ("distance", "rival_distance", "start_seconds", "end_seconds")
+
+_ABOUT = {
+    "format": str,
+    "fingerprint": str,
+    "model": str,
+    "metric": str,
+    "galleries": [{"path": str, "rows": int}],
+    "clock": str,
+    "threshold": float,
+    "perhaps": float,
+    "threshold_from": str,
+    "no_overlap": bool,
+    "next_identity": int,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Identities:
+    """Who N tracklets are.
+
+    Attributes:
+      columns: by name, `[N]`: text, int64 and float64 (NaN where null); docs/linking.md describes each.
+      about: the metadata, likewise.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    about: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.columns["identity"])
+
+    def row(self, number: int) -> dict[str, Any]:
+        """Return every column of one tracklet, as plain Python values."""
+        return {name: values[number].item() for name, values in self.columns.items()}
+
+    def members(self) -> dict[int, np.ndarray]:
+        """Return the rows of every identity, unknown tracklets left out, by its number, in ascending order."""
+        identity = self.columns["identity"]
+        order = np.argsort(identity, kind="stable")
+        numbers, starts = np.unique(identity[order], return_index=True)
+        parts = np.split(order, starts[1:]) if len(numbers) else []
+        return {int(number): rows for number, rows in zip(numbers, parts, strict=True) if number != UNKNOWN}
+
+    def summary(self) -> dict[str, int]:
+        """Return how many `identities` there are, how many `across_cameras`, and how many tracklets are `unknown`."""
+        members = self.members()
+        gallery = np.unique(self.columns["gallery"], return_inverse=True)[1].reshape(-1)
+        camera = np.where(self.columns["camid"] > 0, self.columns["camid"], -1 - gallery)
+        return {
+            "identities": len(members),
+            "across_cameras": sum(len(np.unique(camera[rows])) > 1 for rows in members.values()),
+            "unknown": int((self.columns["identity"] == UNKNOWN).sum()),
+        }
+
+
+def write_identities(identities: Identities, path: Path) -> None:
+    """Write a file of identities in one piece, over one that is there.
+
+    Raises:
+      InputError: when the system refuses.
+    """
+    pa = pyarrow()
+    arrays = {}
+    for name, kind in _kinds().items():
+        values = identities.columns[name]
+        missing = np.isnan(values) if name in OPTIONAL else None
+        arrays[name] = pa.array(values.tolist() if name in TEXTS else values, kind, mask=missing)
+    about = json.dumps({"format": FORMAT, **identities.about})
+    table = pa.table(arrays).replace_schema_metadata({KEY: about})
+    with atomic_file(path) as half:
+        pa.parquet.write_table(table, half, write_page_checksum=True)
+
+
+def read_identities(path: str | Path) -> Identities:
+    """Read a file that `vreid link` wrote.
+
+    Raises:
+      InputError: when the file is missing, is not one of identities, or is damaged.
+    """
+    pa = pyarrow()
+    path = given_path(path)
+    if not path.exists():
+        raise InputError(f"there is no file of identities {path}: make it with `vreid link`")
+    check_readable(path)
+    try:
+        table = pa.parquet.read_table(path, page_checksum_verification=True)
+        return _checked(table, (table.schema.metadata or {}).get(KEY, b""), path)
+    except (pa.ArrowException, OSError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} cannot be read as a Parquet file: link its galleries again ({line})") from error
+
+
+def _checked(table, about: bytes, path: Path) -> Identities:
+    """Return a table as identities; `InputError` unless it has the columns, types and values of one."""
+    if f'"{FORMAT}"'.encode() not in about:
+        raise InputError(f"{path} is not a file of identities: make one with `vreid link`")
+    try:
+        parsed = parse_json(about, _ABOUT, "its metadata")
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; link its galleries again") from error
+    columns = {}
+    for name, kind in _kinds().items():
+        found = table.schema.get_all_field_indices(name)
+        if len(found) != 1 or table.schema.field(found[0]).type != kind:
+            raise InputError(f"{path} is damaged: it needs one column {name} of type {kind}; link its galleries again")
+        column = table.column(name)
+        column.validate(full=True)
+        if column.null_count and name not in OPTIONAL:
+            raise InputError(f"{path} is damaged: it has a row without {name}; link its galleries again")
+        columns[name] = np.array(column.to_pylist(), str) if name in TEXTS else column.to_numpy()
+    paths = [each["path"] for each in parsed["galleries"]]
+    confidence = columns["confidence"]
+    sound = (
+        parsed["metric"] in METRICS
+        and parsed["clock"] in (UNIX, COMMON)
+        and set(columns["gallery"].tolist()) <= set(paths)
+        and (columns["identity"] >= 0).all()
+        and (columns["identity"] < parsed["next_identity"]).all()
+        and ((confidence >= 0) & (confidence <= 1)).all()
+        and len(set(zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True))) == table.num_rows
+    )
+    if not sound:
+        raise InputError(f"{path} is damaged: its columns and its metadata contradict each other; link again")
+    return Identities(columns, {key: value for key, value in parsed.items() if key != "format"})
+
+
+def _kinds() -> dict[str, Any]:
+    """Return the Arrow type of every column, in their order."""
+    pa = pyarrow()
+    kinds = {
+        **dict.fromkeys(TEXTS, pa.string()),
+        **dict.fromkeys(NUMBERS, pa.int64()),
+        **dict.fromkeys(FRACTIONS, pa.float64()),
+    }
+    order = "gallery tracklet_id identity name confidence distance rival rival_distance camid start_seconds end_seconds"
+    return {name: kinds[name] for name in order.split()}

@@ -1,0 +1,209 @@
+"""One identity for a person's tracklets: the story of `vreid link`."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.linking.agglomeration import Centres, agglomerate
+from vreid_jax.linking.band import Band
+from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
+from vreid_jax.linking.corrections import Correction, Key
+from vreid_jax.linking.decisions import confidence, leave_open, look, settle
+from vreid_jax.linking.distances import from_squared, to_squared
+from vreid_jax.linking.history import History, told_by_people
+from vreid_jax.linking.identities import UNKNOWN, Identities
+from vreid_jax.linking.neighbourhood import Neighbours, pairs_within
+from vreid_jax.linking.sightings import Sightings
+from vreid_jax.linking.walking import Walk
+
+Tell = Callable[[str, int, int], object]
+"""Is told what is being done, how much of it is done, and how much there is of it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinkSettings:
+    """How tracklets are linked.
+
+    Attributes:
+      no_overlap: whether nobody can be in two cameras at once.
+      walks: what is known of the ways between cameras.
+    """
+
+    no_overlap: bool = False
+    walks: tuple[Walk, ...] = ()
+
+
+def link(
+    sightings: Sightings,
+    folder: Path,
+    band: Band,
+    settings: LinkSettings | None = None,
+    *,
+    corrections: Sequence[Correction] = (),
+    earlier: Identities | None = None,
+    tell: Tell = lambda what, done, total: None,
+) -> Identities:
+    """Give every tracklet the number of a person, or of nobody where it cannot be decided.
+
+    The same arguments give the same identities.
+
+    Args:
+      sightings: N tracklets.
+      folder: of the file of identities, to which its paths of galleries are relative.
+      band: distances up to which two tracklets are, and perhaps are, of one person.
+      settings: default: cameras may overlap, and nothing is known of the ways between them.
+      corrections: of a person, which hold whatever the distances are.
+      earlier: identities of some of the tracklets, which stay as they are but for the corrections.
+      tell: is called as the work goes on.
+
+    Raises:
+      InputError: when `earlier` was made by another model, or has no gallery in common with the sightings.
+    """
+    settings = settings or LinkSettings()
+    names = gallery_names(sightings, folder)
+    history = _remembered(sightings, names, corrections, earlier)
+    clock = clockwork(sightings, no_overlap=settings.no_overlap, walks=settings.walks)
+    partition = Partition(clock, history.apart)
+    centres = Centres(sightings.vectors)
+    limit, perhaps = (to_squared(each, sightings.metric) for each in (band.threshold, band.perhaps))
+
+    for group, label in history.groups:
+        for row in group[1:]:
+            kept, gone = sorted((int(partition.cluster[group[0]]), int(partition.cluster[row])))
+            if kept != gone:
+                partition.merge(kept, gone)
+                centres.merge(kept, gone)
+        if label:
+            partition.labels[partition.cluster[group[0]]] = label
+    fixed = history.fixed
+    free = np.flatnonzero(~history.labelled)
+    pairs, _ = pairs_within(
+        sightings.vectors,
+        band.perhaps,
+        sightings.metric,
+        clock.fitting,
+        first=free,
+        tell=lambda rows: tell("distances", rows, len(free)),
+    )
+    neighbours = Neighbours(pairs, len(sightings))
+    agglomerate(partition, centres, neighbours, limit, lambda done: tell("links", done, len(free)))
+    seen = settle(partition, centres, neighbours, fixed)
+    open_rows = leave_open(partition, centres, seen, fixed, limit, perhaps)
+    identity, next_identity = _numbered(partition, open_rows, sightings, history)
+    return _identities(
+        sightings, names, band, settings, history, (identity, next_identity), partition, centres, neighbours, open_rows
+    )
+
+
+def gallery_names(sightings: Sightings, folder: Path) -> list[str]:
+    """Return how a file of identities in a folder names the galleries: by their paths relative to it."""
+    base = os.path.realpath(folder)
+    return [Path(os.path.relpath(os.path.realpath(path), base)).as_posix() for path in sightings.paths]
+
+
+def _remembered(
+    sightings: Sightings, names: Sequence[str], corrections: Sequence[Correction], earlier: Identities | None
+) -> History:
+    if earlier is not None and earlier.about["fingerprint"] != sightings.about[0]["fingerprint"]:
+        raise InputError(
+            f"the identities are of model {earlier.about['fingerprint']} ({earlier.about['model']}), and "
+            f"{sightings.paths[0]} of {sightings.about[0]['fingerprint']}: link galleries of one model"
+        )
+    rows: dict[Key, int] = {
+        (names[gallery], name): row
+        for row, (gallery, name) in enumerate(
+            zip(sightings.gallery.tolist(), sightings.tracklet_ids.tolist(), strict=True)
+        )
+    }
+    return told_by_people(rows, corrections, earlier)
+
+
+def _numbered(
+    partition: Partition, open_rows: dict[int, int], sightings: Sightings, history: History
+) -> tuple[np.ndarray, int]:
+    """Return [N] the numbers of the identities, known ones first, new ones by when they are first seen, and the next."""
+    identity = np.full(len(sightings), UNKNOWN, np.int64)
+    new = []
+    for cluster, rows in partition.members.items():
+        if cluster in open_rows and len(rows) == 1 and rows[0] == cluster:
+            continue
+        if label := int(partition.labels[cluster]):
+            identity[rows] = label
+            continue
+        starts = sightings.times[rows, 0]
+        first = float(np.nanmin(starts)) if not np.isnan(starts).all() else np.inf
+        new.append((first, int(rows.min()), rows))
+    number = history.next_identity
+    for _, _, rows in sorted(new, key=lambda each: each[:2]):
+        identity[rows] = number
+        number += 1
+    return identity, number
+
+
+def _identities(
+    sightings: Sightings,
+    names: Sequence[str],
+    band: Band,
+    settings: LinkSettings,
+    history: History,
+    numbers: tuple[np.ndarray, int],
+    partition: Partition,
+    centres: Centres,
+    neighbours: Neighbours,
+    open_rows: dict[int, int],
+) -> Identities:
+    """Return the identities with what is said of each tracklet."""
+    identity, next_identity = numbers
+    count = len(sightings)
+    number_of = {cluster: int(identity[rows[0]]) for cluster, rows in partition.members.items()}
+    own, rival_distance, sure = (np.full(count, np.nan) for _ in range(3))
+    rival = np.zeros(count, np.int64)
+    for row in range(count):
+        near = look(partition, centres, neighbours, row)
+        other, squared = near.rival, near.rival_squared
+        if row in open_rows and open_rows[row] != OUTSIDE:
+            other = open_rows[row]
+            squared = float(centres.squared_of_row(row, np.array([other]), OUTSIDE)[0])
+        mine = float(from_squared(near.own, sightings.metric))
+        second = float(from_squared(squared, sightings.metric)) if other != OUTSIDE else np.inf
+        if other != OUTSIDE and number_of[other]:
+            rival[row], rival_distance[row] = number_of[other], second
+        own[row] = mine if identity[row] else np.nan
+        sure[row] = confidence(mine, second, band.threshold) if identity[row] else 0.0
+        if history.decided[row]:
+            sure[row] = 1.0
+    about = sightings.about[0]
+    called = history.names_of(identity)
+    return Identities(
+        columns={
+            "gallery": np.array([names[gallery] for gallery in sightings.gallery], str),
+            "tracklet_id": sightings.tracklet_ids,
+            "identity": identity,
+            "name": np.array([called.get(number, "") for number in identity.tolist()], str),
+            "confidence": sure,
+            "distance": own,
+            "rival": rival,
+            "rival_distance": rival_distance,
+            "camid": sightings.camids,
+            "start_seconds": sightings.times[:, 0],
+            "end_seconds": sightings.times[:, 1],
+        },
+        about={
+            "fingerprint": about["fingerprint"],
+            "model": about["model"],
+            "metric": about["metric"],
+            "galleries": [
+                {"path": name, "rows": int((sightings.gallery == number).sum())} for number, name in enumerate(names)
+            ],
+            "clock": sightings.clock,
+            "threshold": band.threshold,
+            "perhaps": band.perhaps,
+            "threshold_from": band.origin,
+            "no_overlap": settings.no_overlap,
+            "next_identity": next_identity,
+        },
+    )

@@ -1,0 +1,168 @@
+"""The tracklets of several galleries as one, on one clock, with what is certain about their cameras."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
+from vreid_jax.linking.identities import COMMON, UNIX
+from vreid_jax.retrieval.distances import prepare
+from vreid_jax.search import Gallery, open_gallery
+
+
+@dataclasses.dataclass(frozen=True)
+class Sightings:
+    """N tracklets of one or several galleries.
+
+    Attributes:
+      vectors: [N, D] float32, of unit length where the metric is "cosine".
+      gallery: [N] number of the gallery of each.
+      tracklet_ids: [N] names, unique within a gallery.
+      camids: [N] cameras as in the galleries, 0 where unknown.
+      cameras: [N] numbers from 0 that tell cameras apart; an unknown camera is one of its gallery alone.
+      times: [N, 2] first and last second on the common clock, NaN where unknown.
+      paths: of the galleries.
+      about: metadata of each gallery.
+      clock: "unix" or "common", as in a file of identities.
+    """
+
+    vectors: np.ndarray
+    gallery: np.ndarray
+    tracklet_ids: np.ndarray
+    camids: np.ndarray
+    cameras: np.ndarray
+    times: np.ndarray
+    paths: tuple[Path, ...]
+    about: tuple[Mapping[str, Any], ...]
+    clock: str
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def metric(self) -> str:
+        """The metric of all galleries."""
+        return self.about[0]["metric"]
+
+
+def open_sightings(paths: Sequence[str | Path]) -> Sightings:
+    """Open galleries as one.
+
+    Args:
+      paths: at least one gallery, none twice.
+
+    Raises:
+      InputError: when one cannot be opened, when they are of several models, when only some of them say when they were
+        recorded, or when two of one camera overlap in time.
+    """
+    files = tuple(given_path(path) for path in paths)
+    _refuse_twice(files)
+    return join_galleries(files, [open_gallery(file) for file in files])
+
+
+def join_galleries(files: Sequence[Path], galleries: Sequence[Gallery]) -> Sightings:
+    """Return opened galleries as one; `open_sightings` says what is refused."""
+    about = tuple(gallery.about for gallery in galleries)
+    for file, other in zip(files, about, strict=True):
+        if other["fingerprint"] != about[0]["fingerprint"]:
+            raise InputError(
+                f"{file} was made by model {other['fingerprint']} ({other['model']}), {files[0]} by "
+                f"{about[0]['fingerprint']} ({about[0]['model']}): vectors of different models cannot be compared; embed "
+                "one of the two again"
+            )
+    clock, offsets = _clock(files, about)
+    times = [
+        np.stack([gallery.columns[name] for name in ("start_seconds", "end_seconds")], 1) + offset
+        for gallery, offset in zip(galleries, offsets, strict=True)
+    ]
+    gallery = np.repeat(np.arange(len(galleries)), [len(each) for each in galleries])
+    camids = np.concatenate([each.columns["camid"] for each in galleries])
+    # An unknown camera is one for each gallery; the numbers of known ones hold for all galleries.
+    keys = np.stack([camids, np.where(camids > 0, -1, gallery)], 1)
+    cameras = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    joined = Sightings(
+        vectors=np.concatenate([prepare(each.vectors, about[0]["metric"]) for each in galleries]),
+        gallery=gallery,
+        tracklet_ids=np.concatenate([each.columns["tracklet_id"] for each in galleries]),
+        camids=camids,
+        cameras=cameras,
+        times=np.concatenate(times),
+        paths=tuple(files),
+        about=about,
+        clock=clock,
+    )
+    _refuse_overlaps(joined)
+    return joined
+
+
+def _refuse_twice(files: Sequence[Path]) -> None:
+    seen = set()
+    for file in files:
+        real = os.path.realpath(file)
+        if real in seen:
+            raise InputError(f"{file} is given twice: give every gallery once")
+        seen.add(real)
+
+
+def _clock(files: Sequence[Path], about: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+    """Return the clock, and the second on it at which the video of each gallery begins."""
+    recorded = [each.get("recorded_at") for each in about]
+    if not any(recorded):
+        return COMMON, [0.0] * len(recorded)
+    if not all(recorded):
+        with_one, without = recorded.index(next(filter(None, recorded))), [bool(each) for each in recorded].index(False)
+        raise InputError(
+            f"{files[with_one]} says when it was recorded and {files[without]} does not: embed the latter again with "
+            "--start=DATETIME, or all of them without it if all videos began at the same moment"
+        )
+    return UNIX, [_unix(text, file) for text, file in zip(recorded, files, strict=True)]
+
+
+def _unix(text: str, file: Path) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file} states recorded_at={text!r}, which is not a date and time: embed it again") from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _refuse_overlaps(sightings: Sightings) -> None:
+    """Raise `InputError` when two galleries show one camera, or one video, at the same time."""
+    spans: dict[tuple[int, int], tuple[float, float]] = {}
+    for camera, gallery in np.unique(np.stack([sightings.cameras, sightings.gallery], 1), axis=0).tolist():
+        times = sightings.times[(sightings.cameras == camera) & (sightings.gallery == gallery)]
+        if not np.isnan(times).all():
+            spans[camera, gallery] = float(np.nanmin(times)), float(np.nanmax(times))
+    seen: list[tuple[int, int]] = sorted(spans)
+    for place, (camera, gallery) in enumerate(seen):
+        for other_camera, other in seen[place + 1 :]:
+            if other == gallery:
+                continue
+            inputs = [os.path.realpath(str(sightings.about[each]["input"])) for each in (gallery, other)]
+            (start, end), (other_start, other_end) = spans[camera, gallery], spans[other_camera, other]
+            if max(start, other_start) > min(end, other_end):
+                continue
+            names = f"{sightings.paths[gallery]} and {sightings.paths[other]}"
+            if camera == other_camera:
+                number = int(sightings.camids[sightings.cameras == camera][0])
+                raise InputError(
+                    f"{names} are both of camera {number} and overlap in time, from {_shown(max(start, other_start))} to "
+                    f"{_shown(min(end, other_end))}: say with --start=DATETIME when each video began when you embed it, "
+                    "or with --camera that they are of two cameras"
+                )
+            if inputs[0] == inputs[1]:
+                raise InputError(f"{names} were both made from {inputs[0]}: give one of them")
+
+
+def _shown(seconds: float) -> str:
+    """Return a moment of either clock for a sentence."""
+    if math.fabs(seconds) < 1e8:  # three years: no date of a camera
+        return f"{seconds:.1f} s"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,70 @@
+"""A ranked list as a page of its own: one file that works without the server and holds no address."""
+
+from __future__ import annotations
+
+import base64
+
+from vreid_jax.report.film_rows import Film, FilmRow, film_rows
+from vreid_jax.report.page import page_text
+from vreid_jax.report.tables import table
+from vreid_jax.search.ranked import OWN_THRESHOLD
+from vreid_jax.serving.asked import filters_in_words, shown
+from vreid_jax.serving.people import last_part
+from vreid_jax.serving.rendering import STYLES, when, who
+from vreid_jax.serving.searching import Question
+from vreid_jax.serving.service import Service
+from vreid_jax.serving.uploads import Upload
+
+MOVES = "Hover over a picture, or tap it, to see it walk. Left and right keys move along the list."
+
+
+def exported_page(service: Service, asked: int | Upload, question: Question, *, blur: bool) -> str:
+    """Return the page of one query.
+
+    Args:
+      service: what is served.
+      asked: the place of a tracklet, or an upload.
+      question: how to search.
+      blur: whether to blur every head.
+    """
+    query = asked if isinstance(asked, int) else asked.vector
+    people, found = service.search(query, question)
+    if isinstance(asked, int):
+        told = shown(people, service, asked)
+        title, lines, name = f"Nearest to {told['tracklet']}", [when(told)], who(told)
+        picture = service.strips.of_person(people, asked, "small", blur=blur)
+    else:
+        title, lines, name = "Nearest to an upload", [], "an upload"
+        picture = service.strips.of_frames(asked.frames, "small", blur=blur)
+    films = [Film("asked", "query", lines, name, _address(picture))]
+    for each in found:
+        told = shown(people, service, each.place)
+        facts = [str(each.rank), f"{each.distance:.3g}", told["name"], when(told)]
+        strip = service.strips.of_person(people, each.place, "small", blur=blur)
+        films.append(Film(STYLES[each.verdict], each.verdict, facts, who(told), _address(strip)))
+    rule = people.rule(asked if isinstance(asked, int) else 0, question.false_accept_rate)
+    if rule is None:
+        caution = (
+            f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD}"
+        )
+    else:
+        caution = "Treat tracklets within the threshold as candidates, not as the same person."
+    about = people.about
+    facts = [
+        ["galleries", ", ".join(people.galleries)],
+        ["model", f"{about['model']} {about['fingerprint']}"],
+        ["tracklets", str(len(people))],
+        ["distance", str(about["metric"])],
+        ["asked for", ", ".join(f"{name} {value}" for name, value in filters_in_words(question).items())],
+        ["heads", "blurred" if blur or service.options.blur_faces else "not blurred"],
+    ]
+    if rule is not None:
+        facts.append(["within the threshold", f"up to {rule.threshold:.4g}"])
+        facts.append(["measured on", last_part(rule.dataset) or "the model's test set"])
+    rows = [FilmRow("all", 0 if not isinstance(asked, int) else people.columns["camid"][asked].item(), title, films)]
+    sections = {"Search": table(["", ""], facts), "Nearest tracklets": film_rows(rows, {}, MOVES)}
+    return page_text(f"search {', '.join(people.galleries)}", title, sections, caution=caution)
+
+
+def _address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

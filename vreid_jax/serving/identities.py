@@ -1,0 +1,169 @@
+"""Who is who: the identities that `vreid link` found, and what people corrected of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
+from vreid_jax.linking.corrections import Correction, append_correction, corrections_path, read_corrections
+from vreid_jax.linking.identities import UNKNOWN, read_identities
+from vreid_jax.serving.refusal import Refusal
+
+Key = tuple[str, str]
+"""Name of a gallery, and of a tracklet in it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Membership:
+    """To whom a tracklet was linked.
+
+    Attributes:
+      identity: number of the person; 0: nobody is decided on.
+      confidence: from 0 to 1.
+      rival: number of the person who comes second, or 0.
+    """
+
+    identity: int
+    confidence: float
+    rival: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """A merge or split that the next `vreid link --into` carries out.
+
+    Attributes:
+      kind: "same" or "different".
+      tracklets: of whom it speaks.
+      others: whom `tracklets` are not, for "different".
+      at: when it was made, ISO 8601.
+    """
+
+    kind: str
+    tracklets: tuple[Key, ...]
+    others: tuple[Key, ...]
+    at: str
+
+
+class Identities:
+    """A file of identities, as far as it speaks of the galleries that are served.
+
+    Attributes:
+      of: membership of every tracklet that was linked.
+      members: the tracklets of every identity, by its number.
+      names: that people gave, by the number of the identity.
+      waiting: corrections that came after the file was written, those of names left out: these hold at once.
+    """
+
+    def __init__(self, path: Path, galleries: Mapping[str, Path]):
+        """Read a file and its corrections.
+
+        Args:
+          path: the file.
+          galleries: paths of the galleries that are served, by name.
+
+        Raises:
+          InputError: when one cannot be read, or the identities are of none of the galleries.
+        """
+        self.path = path
+        table = read_identities(path)
+        real = {os.path.realpath(place): name for name, place in galleries.items()}
+        folder = os.path.dirname(os.path.realpath(path))
+        self._served = {
+            each["path"]: real[place]
+            for each in table.about["galleries"]
+            if (place := os.path.realpath(os.path.join(folder, each["path"]))) in real
+        }
+        if not self._served:
+            raise InputError(f"{path} links other galleries than those that are served: name its galleries")
+        self._stored = {name: stored for stored, name in self._served.items()}
+        self.of: dict[Key, Membership] = {}
+        self.members: dict[int, list[Key]] = {}
+        self.names: dict[int, str] = {}
+        for number in range(len(table)):
+            row = table.row(number)
+            if row["gallery"] not in self._served:
+                continue
+            key = (self._served[row["gallery"]], row["tracklet_id"])
+            self.of[key] = Membership(row["identity"], row["confidence"], row["rival"])
+            if row["identity"] != UNKNOWN:
+                self.members.setdefault(row["identity"], []).append(key)
+                if row["name"]:
+                    self.names[row["identity"]] = row["name"]
+        written = path.stat().st_mtime
+        later = [each for each in read_corrections(path) if _seconds(each.at) >= int(written)]
+        self._take_names(later)
+        self.waiting = [
+            Waiting(each.kind, self._keys(each.tracklets), self._keys(each.others), each.at)
+            for each in later
+            if each.kind != "name"
+        ]
+
+    def title(self, identity: int) -> str:
+        """Return what an identity is called."""
+        return self.names.get(identity) or f"person {identity}"
+
+    def of_key(self, key: Key) -> Membership | None:
+        """Return the membership of a tracklet, None where it was not linked."""
+        return self.of.get(key)
+
+    def tracklets(self, identity: int) -> list[Key]:
+        """Return the tracklets of an identity; `Refusal` where there is none of that number."""
+        if identity not in self.members:
+            raise Refusal(404, "There is no identity of that number in the galleries that are served.")
+        return self.members[identity]
+
+    def correct(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key] = (), name: str = "") -> None:
+        """Add a correction to the file of corrections; the arguments are those of `linking.Correction`.
+
+        Raises:
+          Refusal: when a tracklet was not linked, the correction says nothing, or the file cannot be written.
+        """
+        unknown = next((key for key in (*tracklets, *others) if key not in self.of), None)
+        if unknown:
+            raise Refusal(409, f"{unknown[1]} is not among the tracklets that were linked.")
+        try:
+            correction = Correction(kind, self._as_stored(tracklets), self._as_stored(others), name.strip())
+        except InputError as error:  # of the correction, whose sentences name no files
+            raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+        try:
+            append_correction(self.path, correction)
+        except InputError as error:
+            raise Refusal(
+                503, "The correction cannot be written: another is being written, or the disk is full."
+            ) from error
+
+    def _as_stored(self, keys: Sequence[Key]) -> tuple[Key, ...]:
+        return tuple((self._stored[gallery], tracklet) for gallery, tracklet in keys)
+
+    def _keys(self, stored: Sequence[Key]) -> tuple[Key, ...]:
+        return tuple((self._served[gallery], tracklet) for gallery, tracklet in stored if gallery in self._served)
+
+    def _take_names(self, corrections: Sequence[Correction]) -> None:
+        for each in corrections:
+            if each.kind == "name":
+                for key in self._keys(each.tracklets):
+                    if (member := self.of.get(key)) and member.identity != UNKNOWN:
+                        self.names[member.identity] = each.name
+
+
+def open_identities(path: str | Path, galleries: Mapping[str, Path]) -> Identities:
+    """Open a file of identities; `InputError` as `Identities`."""
+    return Identities(given_path(path), galleries)
+
+
+def files_of(path: str | Path) -> tuple[Path, Path]:
+    """Return the files that hold identities: the table and its corrections."""
+    return given_path(path), corrections_path(path)
+
+
+def _seconds(moment: str) -> float:
+    try:
+        return datetime.datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return 0.0

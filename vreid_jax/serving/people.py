@@ -1,0 +1,215 @@
+"""The tracklets of several galleries as one table that can be browsed, filtered and searched."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import given_path
+from vreid_jax.retrieval.resident import ResidentGallery
+from vreid_jax.search.gallery import SECONDS, Gallery, open_gallery
+from vreid_jax.search.ranked import Decision, check_fingerprint, decision, undecided
+from vreid_jax.serving.refusal import Refusal
+
+SHOWN = ("tracklet_id", "split", "pid", "camid", "num_frames", "first_frame", "last_frame")
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """Which tracklets to show or to find; what is None or empty does not restrict.
+
+    Attributes:
+      gallery: name of one gallery.
+      camera: number of one camera.
+      after: tracklets that end at or after this: seconds of the video, or seconds since 1970 where `clock` is set.
+      before: tracklets that begin at or before this, likewise.
+      clock: whether `after` and `before` are times of day rather than of the video.
+    """
+
+    gallery: str = ""
+    camera: int | None = None
+    after: float | None = None
+    before: float | None = None
+    clock: bool = False
+
+
+class People:
+    """N tracklets of galleries of one model; a tracklet is named by its gallery's file name and its `tracklet_id`.
+
+    Attributes:
+      galleries: each gallery by the name of its file.
+      paths: of the files, likewise.
+      gallery: `[N]` number of the gallery of each tracklet.
+      row: `[N]` its row in that gallery.
+      vectors: `[N, D]` float32.
+      columns: `[N]` of each column that the galleries have, but the folders.
+      clock: `[N, 2]` seconds since 1970 of the first and last frame, NaN where the recording's time is not known.
+      resident: the vectors on the device; None where there are no tracklets.
+    """
+
+    def __init__(self, galleries: Mapping[str, Gallery], paths: Mapping[str, Path]):
+        self.galleries, self.paths = dict(galleries), dict(paths)
+        tables = list(self.galleries.values())
+        self.gallery = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+        self.row = np.concatenate([np.arange(len(table)) for table in tables] or [np.zeros(0, int)])
+        self.columns = {
+            name: np.concatenate([table.columns[name] for table in tables] or [np.zeros(0)])
+            for name in (*SHOWN, *SECONDS)
+        }
+        self.vectors = np.concatenate([table.vectors for table in tables] or [np.zeros((0, 1), np.float32)])
+        self.clock = np.concatenate([_clock(table) for table in tables] or [np.zeros((0, 2))])
+        self.resident = ResidentGallery(self.vectors, tables[0].about["metric"]) if tables else None
+        self._names = list(self.galleries)
+        self._place = {
+            (self._names[number], name): place
+            for place, (number, name) in enumerate(
+                zip(self.gallery.tolist(), self.columns["tracklet_id"].tolist(), strict=True)
+            )
+        }
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Metadata of the first gallery: model, fingerprint and metric are those of all."""
+        return next(iter(self.galleries.values())).about
+
+    @property
+    def cameras(self) -> list[int]:
+        """The numbers of the cameras, 0 where some are unknown."""
+        return np.unique(self.columns["camid"]).tolist()
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether the time of day of any tracklet is known."""
+        return bool(np.isfinite(self.clock).any())
+
+    def place(self, gallery: str, tracklet: str) -> int:
+        """Return the place of a tracklet; `Refusal` where there is none of that name."""
+        found = self._place.get((gallery, tracklet))
+        if found is None:
+            raise Refusal(404, "There is no such tracklet in the galleries that are served.")
+        return found
+
+    def has(self, gallery: str, tracklet: str) -> bool:
+        """Return whether there is a tracklet of that name."""
+        return (gallery, tracklet) in self._place
+
+    def key(self, place: int) -> tuple[str, str]:
+        """Return the names of a tracklet: of its gallery, and its own."""
+        return self._names[self.gallery[place]], self.columns["tracklet_id"][place].item()
+
+    def of(self, place: int) -> dict[str, Any]:
+        """Return what is told about a tracklet: names and numbers, None where one is not known."""
+        columns = {name: values[place].item() for name, values in self.columns.items()}
+        begins, ends = (_iso(seconds) for seconds in self.clock[place].tolist())
+        return {
+            "gallery": self.key(place)[0],
+            "tracklet": columns["tracklet_id"],
+            "camera": columns["camid"] if columns["camid"] > 0 else None,
+            "person": columns["pid"] if columns["pid"] > 0 else None,
+            "split": columns["split"],
+            "frames": columns["num_frames"],
+            "first_frame": columns["first_frame"] if columns["first_frame"] >= 0 else None,
+            "last_frame": columns["last_frame"] if columns["last_frame"] >= 0 else None,
+            **{name: None if math.isnan(columns[name]) else columns[name] for name in SECONDS},
+            "begins": begins,
+            "ends": ends,
+        }
+
+    def hidden(self, filters: Filters) -> np.ndarray:
+        """Return `[N]` booleans: the tracklets that filters leave out. A time leaves out what has no known time."""
+        hidden = np.zeros(len(self), bool)
+        if filters.gallery:
+            if filters.gallery not in self.galleries:
+                raise Refusal(404, "There is no gallery of that name.")
+            hidden |= self.gallery != self._names.index(filters.gallery)
+        if filters.camera is not None:
+            hidden |= self.columns["camid"] != filters.camera
+        times = self.clock.T if filters.clock else [self.columns[name] for name in SECONDS]
+        with np.errstate(invalid="ignore"):
+            if filters.after is not None:
+                hidden |= ~(times[1] >= filters.after)
+            if filters.before is not None:
+                hidden |= ~(times[0] <= filters.before)
+        return hidden
+
+    def at_once(self, place: int, others: np.ndarray) -> np.ndarray:
+        """Return for each of `others` whether it was seen at the same time as `place` in the same gallery."""
+        start, end = (self.columns[name] for name in SECONDS)
+        with np.errstate(invalid="ignore"):
+            overlap = (start[place] <= end[others]) & (start[others] <= end[place])
+        return overlap & (self.gallery[others] == self.gallery[place])
+
+    def rule(self, place: int, false_accept_rate: float) -> Decision | None:
+        """Return the threshold of the gallery that a tracklet is in, or None."""
+        return decision(self.galleries[self.key(place)[0]].about, false_accept_rate)
+
+    def undecided(self) -> str:
+        """Return why nothing is decided, for the first gallery where that is so; empty where all have thresholds."""
+        for table in self.galleries.values():
+            if why := undecided({**table.about, "measured_on": last_part(table.about.get("measured_on"))}):
+                return why
+        return ""
+
+
+def open_people(paths: Sequence[str | Path]) -> People:
+    """Open galleries that are served together.
+
+    Raises:
+      InputError: when one cannot be opened, two have the same file name, or are of different models or distances.
+    """
+    galleries: dict[str, Gallery] = {}
+    places: dict[str, Path] = {}
+    for given in paths:
+        path = given_path(given)
+        if path.name in galleries:
+            raise InputError(f"two galleries are called {path.name}: rename one of them, since pages name them so")
+        opened = open_gallery(path)
+        first = next(iter(galleries.values()), opened)
+        check_fingerprint(first.about, opened.about["fingerprint"], next(iter(places.values()), path))
+        if opened.about["metric"] != first.about["metric"]:
+            raise InputError(f"{path} is searched by the {opened.about['metric']} distance, the others are not")
+        names, counts = np.unique(opened.columns["tracklet_id"], return_counts=True)
+        if (counts > 1).any():
+            raise InputError(f"{path} has several tracklets called {names[counts > 1][0]}: embed its input again")
+        galleries[path.name], places[path.name] = opened, path
+    return People(galleries, places)
+
+
+def last_part(path: str | None) -> str | None:
+    """Return a name without the folders before it; the name of a dataset, `walkers/small`, stays as it is."""
+    if path is None:
+        return None
+    return Path(path).name or "/" if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path
+
+
+def _clock(table: Gallery) -> np.ndarray:
+    """Return `[N, 2]` seconds since 1970 of the first and last frame; NaN where they are not known."""
+    start = recorded_at(table.about)
+    times = np.stack([table.columns[name] for name in SECONDS], 1).astype(float)
+    return np.full_like(times, np.nan) if start is None else start.timestamp() + times
+
+
+def recorded_at(about: Mapping[str, Any]) -> datetime.datetime | None:
+    """Return when the recording of a gallery began, or None where its metadata do not say; without a zone: UTC."""
+    stated = about.get("recorded_at")
+    try:
+        moment = datetime.datetime.fromisoformat(stated) if isinstance(stated, str) else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=datetime.UTC) if moment and moment.tzinfo is None else moment
+
+
+def _iso(seconds: float) -> str | None:
+    if math.isnan(seconds):
+        return None
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,194 @@
+"""What all pages and programs of a server share: the people, their pictures, the log, the sessions, the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vreid_jax import inference
+from vreid_jax.errors import InputError
+from vreid_jax.inference.box import box_fingerprint
+from vreid_jax.serving.address import Address
+from vreid_jax.serving.audit import AuditLog
+from vreid_jax.serving.identities import Identities, files_of, open_identities
+from vreid_jax.serving.people import People, open_people
+from vreid_jax.serving.pictures import Strips
+from vreid_jax.serving.refusal import Refusal
+from vreid_jax.serving.searching import Found, Question, Searcher, find
+from vreid_jax.serving.sessions import Sessions, User
+from vreid_jax.serving.uploads import Part, Upload, UploadedQueries, decode
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to serve, and how.
+
+    Attributes:
+      galleries: files that `vreid embed` wrote, all of one model.
+      identities: file that `vreid link` wrote, or None.
+      address: where to listen.
+      audit: file of the audit log; None: beside the first gallery.
+      model: of the galleries, as `inference.load` takes it; None: the model in the box, if it made them.
+      blur_faces: whether to blur the heads in every picture.
+      data_dir: where datasets are, for galleries made from one.
+    """
+
+    galleries: Sequence[str | Path]
+    identities: str | Path | None = None
+    address: Address = dataclasses.field(default_factory=Address)
+    audit: str | Path | None = None
+    model: str | None = None
+    blur_faces: bool = False
+    data_dir: str | None = None
+
+
+class Service:
+    """Everything behind the pages; its methods may be called from many threads."""
+
+    def __init__(self, options: Options):
+        """Open what is to be served.
+
+        Raises:
+          InputError: when a gallery, the identities, the model or the audit log cannot be used.
+        """
+        self.options = options
+        self._lock = threading.Lock()
+        self._stamp = _stamp(options.galleries)
+        self._people = open_people(options.galleries)
+        self._searcher = _searcher(self._people)
+        self._identities: Identities | None = None
+        self._identities_stamp: Any = None
+        self.identities()
+        self._model = self._named_model()
+        self._embedding = threading.Lock()
+        first = next(iter(self._people.paths.values()))
+        self.audit = AuditLog(options.audit or first.with_name(f"{first.name}.audit.jsonl"))
+        self.sessions = Sessions(options.address.token)
+        self.strips = Strips(options.data_dir, options.blur_faces)
+        self.uploads = UploadedQueries()
+
+    def people(self) -> People:
+        """Return the tracklets of the galleries as they are on the disk now.
+
+        Raises:
+          Refusal: when a gallery has changed and cannot be used, or none is left.
+        """
+        return self._current()[0]
+
+    def _current(self) -> tuple[People, Searcher]:
+        with self._lock:
+            stamp = _stamp(self.options.galleries)
+            if stamp != self._stamp:
+                self._reload(stamp)
+            if self._searcher is None:
+                raise Refusal(503, "The galleries that were served have been forgotten.")
+            return self._people, self._searcher
+
+    def _reload(self, stamp: tuple) -> None:
+        log.info("a gallery has changed: reading it again")
+        try:
+            left = [path for path, state in zip(self.options.galleries, stamp, strict=True) if state is not None]
+            people = open_people(left) if left else People({}, {})
+        except InputError as error:
+            log.error("%s", error)
+            raise Refusal(503, "A gallery has changed and cannot be read; the server's own log says why.") from error
+        if self._searcher:
+            self._searcher.close()
+        self._people, self._searcher, self._stamp = people, _searcher(people), stamp
+        self.strips.clear()
+        self._identities_stamp = None
+
+    def identities(self) -> Identities | None:
+        """Return who is who, as the files say now; None where no identities are served."""
+        if self.options.identities is None:
+            return None
+        with self._lock:
+            stamp = (_stamp(files_of(self.options.identities)), self._stamp)
+            if stamp != self._identities_stamp:
+                try:
+                    self._identities = open_identities(self.options.identities, self._people.paths)
+                except InputError as error:
+                    if self._identities is None:
+                        raise
+                    log.error("%s", error)
+                    raise Refusal(
+                        503, "The identities have changed and cannot be read; the server's own log says why."
+                    ) from error
+                self._identities_stamp = stamp
+            return self._identities
+
+    def search(self, query: int | np.ndarray, question: Question) -> tuple[People, list[Found]]:
+        """Return the people, and those of them that are nearest to a query."""
+        people, searcher = self._current()
+        try:
+            return people, find(people, searcher, query, question)
+        except InputError as error:
+            raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+
+    def log(self, what: str, user: User, **details: Any) -> None:
+        """Write to the audit log."""
+        self.audit.write(what, user.who, **details)
+
+    @property
+    def takes_uploads(self) -> bool:
+        """Whether pictures and videos can be embedded here."""
+        return self._model is not None
+
+    def upload(self, content: bytes, part: Part) -> str:
+        """Decode and embed a picture or video, and return the name under which it is kept.
+
+        Raises:
+          Refusal: when it cannot be.
+        """
+        if self._model is None:
+            raise Refusal(409, "The model that made the galleries was not named, so nothing new can be searched for.")
+        frames = decode(content, part)
+        with self._embedding:
+            vector = self._model.embed(frames)
+        if not np.isfinite(vector).all():
+            raise Refusal(500, "The model gives no finite numbers for this file.")
+        return self.uploads.add(Upload(vector, frames, hashlib.sha256(content).hexdigest()))
+
+    def _named_model(self) -> inference.Model | None:
+        """Return the model that made the galleries, or None where it is not known."""
+        about = self._people.about
+        if self.options.model is None and box_fingerprint() != about["fingerprint"]:
+            return None
+        model = inference.load(self.options.model)
+        if model.fingerprint != about["fingerprint"]:
+            raise InputError(
+                f"--model={self.options.model} is {model.name} {model.fingerprint}, and the galleries were made by "
+                f"{about['model']} {about['fingerprint']}: name the model that made them"
+            )
+        return model
+
+    def close(self) -> None:
+        """End the thread of the searches and close the log."""
+        if self._searcher:
+            self._searcher.close()
+        self.audit.close()
+
+
+def _searcher(people: People) -> Searcher | None:
+    return Searcher(people.resident) if people.resident is not None else None
+
+
+def _stamp(paths: Sequence[str | Path]) -> tuple:
+    """Return what changes when one of the files does; None for one that is not there."""
+    found = []
+    for path in paths:
+        try:
+            state = Path(path).expanduser().stat()
+            found.append((state.st_mtime_ns, state.st_size, state.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)
