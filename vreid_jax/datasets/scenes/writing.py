@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from vreid_jax.datasets.processes import cores, in_order
 from vreid_jax.datasets.scenes.drawing import Seen, draw_camera
 from vreid_jax.datasets.scenes.plan import SceneSettings
 from vreid_jax.datasets.video.writer import video_writer, write_frame
-from vreid_jax.datasets.walkers.processes import cores, in_order
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, given_path
 
