@@ -34,6 +34,17 @@ ROWS = {  # name -> (title, fields that differ from M3D alone)
     "p3d-c": ("P3D-C", {"model.temporal": "p3d_c"}),
     "lstm": ("LSTM on 2-D features", {"model.temporal": "lstm"}),
 }
+# Of all rows: Adam, and M3D's kernels from random values at the frames' own size, other than in the demonstration.
+RECIPE = {
+    "model.m3d_init": "random",
+    "model.temporal_downsample": 1,
+    "phases.temporal.optimizer.name": "adam",
+    "phases.temporal.optimizer.momentum": 0.9,
+    "phases.temporal.schedule.name": "step",
+    "phases.temporal.schedule.boundaries": (0.75,),
+    "phases.temporal.schedule.warmup_steps": 50,
+    "phases.spatial.total_steps": 600,
+}
 TWO_STREAMS = ("m3d", "ral-sct", "m3d-16")  # rows with a 2-D stream beside them
 
 
@@ -61,6 +72,7 @@ def main() -> None:
                 "data.name": "walkers/gaits",
                 "phase_order": ("temporal", "spatial") if name in TWO_STREAMS else ("temporal",),
                 "model.ral": "",
+                **RECIPE,
                 "phases.temporal.total_steps": arguments.steps,
                 **changes,
             }

@@ -29,13 +29,13 @@ _SMALL_SPATIAL = {
     "augment": _JITTER,
     "optimizer": {"learning_rate": 0.1},
     "schedule": {"name": "step", "boundaries": (0.6, 0.85)},
-    "total_steps": 600,
+    "total_steps": 400,
 }
 _SMALL_TEMPORAL = {
     "augment": _JITTER,
-    "optimizer": {"name": "adam", "learning_rate": 3e-3, "weight_decay": 0.0},
-    "schedule": {"name": "step", "boundaries": (0.75,), "warmup_steps": 50},
-    "total_steps": 200,
+    "optimizer": {"name": "muon", "learning_rate": 3e-3, "momentum": 0.95, "weight_decay": 0.0},
+    "schedule": {"name": "linear", "warmup_steps": 20},
+    "total_steps": 1000,
 }
 
 
@@ -55,12 +55,17 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "temporal_scales": "paper",
         "stem_m3d": True,
         "temporal_stride": True,
+        "m3d_init": "zero_sum" if small else "random",
+        "m3d_blocks": "first",
+        "temporal_downsample": 2 if small else 1,
         "m3d_scale": 1.0
         if small
         else 0.0,  # the paper's network starts as the 2-D one; dynamics are found sooner if not
         "dropout": 0.0 if small else 0.5,
         "remat": False,
     }
+    if dataset == "walkers":
+        config.data.name = "walkers/demo"
     if small:
         config.data.height, config.data.width, config.data.num_threads = 64, 32, 2
     clip = {"kind": "consecutive", "length": length, "stride": 1}

@@ -23,11 +23,12 @@ RIGHT, WRONG, QUERY, PAPER, INK = (24, 140, 62), (206, 42, 42), (60, 66, 78), (2
 def main() -> None:
     """Rank the run's stored features, check them against its scores, and write the picture next to this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workdir", type=Path, help="of a run on walkers/small that was evaluated")
+    parser.add_argument("workdir", type=Path, help="of a run on walkers that was evaluated")
     parser.add_argument("--data_dir", help="where datasets are, if not in the usual place")
     arguments = parser.parse_args()
 
-    builder = datasets.load_builder("walkers/small", arguments.data_dir)
+    config = json.loads((arguments.workdir / "config.json").read_text())
+    builder = datasets.load_builder(config["data"]["name"], arguments.data_dir)
     known = {}
     for split in ("query", "gallery"):
         for example in builder.as_data_source(split):

@@ -65,8 +65,10 @@ def test_starts_as_the_identity_with_random_kernels(train):
 def test_number_of_scales():
     assert [num_scales(t, "paper") for t in (1, 2, 4, 8, 16)] == [1, 1, 1, 3, 7]  # Eq. 6, at least 1
     assert [num_scales(t, "log2") for t in (1, 2, 4, 8, 16)] == [1, 1, 2, 3, 4]
-    with pytest.raises(InputError, match="temporal_scales"):
-        num_scales(8, "papers")
+    assert [num_scales(t, 2) for t in (1, 2, 4, 8)] == [1, 1, 2, 2]
+    for wrong in ("papers", 0, True):
+        with pytest.raises(InputError, match="temporal_scales"):
+            num_scales(8, wrong)
 
 
 def test_mean_of_pairs():
@@ -84,3 +86,17 @@ def test_the_initial_scale_is_how_much_the_temporal_kernels_add_at_first(stride)
     np.testing.assert_allclose(start, s if stride == 1 else mean_of_pairs(s), atol=1e-6)
     np.testing.assert_allclose(half - start, 0.5 * (whole - start), atol=1e-5)
     assert np.abs(whole - start).max() > 0.1
+
+
+def test_taps_that_sum_to_zero_leave_a_still_clip_alone_away_from_its_ends():
+    moving = jnp.asarray(np.random.default_rng(4).standard_normal((2, 8, 3, 2, 5)), jnp.float32)
+    still = jnp.broadcast_to(moving[:, :1], moving.shape)
+    module = M3D(2, initial_scale=1.0, initial_kernel="zero_sum")
+    variables = module.init(jax.random.key(5), moving)
+    kernel = np.asarray(variables["params"]["conv1"]["kernel"])
+    np.testing.assert_allclose(kernel.sum(0), 0, atol=1e-6)
+    assert np.abs(kernel).min() > 0
+    np.testing.assert_allclose(module.apply(variables, still)[:, 2:-2], still[:, 2:-2], atol=1e-5)
+    assert np.abs(module.apply(variables, moving) - moving).max() > 0.1
+    with pytest.raises(InputError, match="m3d_init is 'zero'"):
+        M3D(2, initial_kernel="zero").init(jax.random.key(0), moving)

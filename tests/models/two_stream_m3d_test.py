@@ -9,7 +9,7 @@ import pytest
 
 from vreid_jax import models
 from vreid_jax.errors import InputError
-from vreid_jax.models.systems.two_stream_m3d import init_temporal_from_spatial
+from vreid_jax.models.systems.two_stream_m3d import downsample, init_temporal_from_spatial
 
 # Machine code that is not optimised compiles several times faster; the sums are the same.
 QUICK = {"xla_backend_optimization_level": 0}
@@ -186,3 +186,59 @@ def test_wrong_stream(fields, call, message):
     module = models.create("two_stream_m3d", **SMALL, **fields)
     with pytest.raises(InputError, match=message):
         jax.eval_shape(lambda: module.init(jax.random.key(0), clips((1, 4, 32, 16, 3)), **call))
+
+
+def test_the_temporal_stream_sees_means_of_squares_of_pixels():
+    frames = jnp.arange(2 * 4 * 2.0).reshape(1, 2, 4, 2, 1)
+    np.testing.assert_array_equal(downsample(frames, 2).ravel(), [1.5, 5.5, 9.5, 13.5])
+    assert downsample(frames, 1) is frames
+    with pytest.raises(InputError, match="temporal_downsample is 3, which does not divide frames of 4x2 pixels"):
+        downsample(frames, 3)
+    module = models.create("two_stream_m3d", **SMALL, temporal_downsample=2)
+    shapes = {
+        name: jax.eval_shape(lambda name=name: module.init_with_output(jax.random.key(0), clips(), stream=name)[0])[
+            "stem"
+        ].shape
+        for name in ("spatial", "temporal")
+    }
+    assert [shape[2:4] for shape in shapes.values()] == [(32, 16), (16, 8)]
+
+
+def parameters(name, **fields):
+    module = models.create(name, **fields)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 32, 16, 3)))["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("temporal", "fields", "megabytes"),
+    [("i3d", {}, 90.6), ("p3d_a", {}, 15.2), ("p3d_b", {}, 15.2), ("p3d_c", {}, 15.2), ("m3d", {"ral": ""}, 4.8)],
+)
+def test_size_beyond_the_2d_network_is_that_of_table_1(temporal, fields, megabytes):
+    beyond = parameters(f"resnet50_{temporal}", **fields) - parameters("resnet50")
+    assert round(4 * beyond / 1e6, 1) == megabytes  # M3D: the paper has 4.2
+
+
+def test_an_m3d_layer_in_every_bottleneck():
+    fields = {"width": 8, "stage_sizes": (2, 1, 1, 1), "clip_length": 8, "temporal_scales": 2}
+    module = models.create("resnet50_m3d", **fields, m3d_blocks="all", ral="")
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 8, 32, 16, 3)))["params"]
+    layers = {
+        name: sorted(part for part in shapes[name]["m3d"] if part.startswith("conv"))
+        for name in shapes
+        if "m3d" in shapes[name]
+    }
+    assert layers == {
+        "layer1_0": ["conv1", "conv2"],
+        "layer1_1": ["conv1", "conv2"],
+        "layer2_0": ["conv1", "conv2"],
+        "layer3_0": ["conv1", "conv2"],
+        "layer4_0": ["conv1"],  # two frames are left
+    }
+    with pytest.raises(InputError, match="m3d_blocks is 'every', expected first or all"):
+        jax.eval_shape(
+            models.create("resnet50_m3d", **fields, m3d_blocks="every").init,
+            jax.random.key(0),
+            jnp.zeros((1, 8, 32, 16, 3)),
+        )

@@ -181,7 +181,61 @@ def test_warm_up_is_linear_and_multiplies_the_schedule():
 
 
 def test_unknown_names_are_errors_that_list_the_known_ones():
-    with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, adamw, amsgrad"):
+    with pytest.raises(InputError, match=r"optimizer.name is 'lamb'; it is one of sgd, adam, adamw, amsgrad, muon"):
         make_optimizer(parsed(optimizer={"name": "lamb"}), 10)
     with pytest.raises(InputError, match=r"schedule.name is 'polynomial'; it is one of constant, step, exponential, c"):
         schedule(name="polynomial")
+
+
+def orthogonalised(matrix, steps=5):
+    """The quintic Newton-Schulz iteration on a matrix of Frobenius norm 1, with Jordan's coefficients."""
+    x = matrix / np.linalg.norm(matrix)
+    x = x if x.shape[0] <= x.shape[1] else x.T
+    for _ in range(steps):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
+    return x if matrix.shape[0] <= matrix.shape[1] else x.T
+
+
+def test_muon_orthogonalises_kernels_and_leaves_the_rest_to_adam():
+    rate, momentum, b1, b2 = 0.01, 0.9, 0.8, 0.95
+    shapes = {
+        "conv/kernel": (3, 1, 2, 4, 5),
+        "head/feature/kernel": (3, 7),
+        "head/classifier/kernel": (3, 7),
+        "bias": (4,),
+    }
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    gradients = [{name: rng.normal(size=shape) for name, shape in shapes.items()} for _ in range(4)]
+    settings = parsed(
+        optimizer={
+            "name": "muon", "learning_rate": rate, "momentum": momentum, "b1": b1, "b2": b2, "weight_decay": 0.0, "eps": 1e-8,
+        }
+    )  # fmt: skip
+    optimizer = make_optimizer(settings, total_steps=100)
+    found = {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
+    state = optimizer.init(found)
+    first, second = ({name: np.zeros(shape) for name, shape in shapes.items()} for _ in range(2))
+    for step, grads in enumerate(gradients, 1):
+        updates, state = optimizer.update({n: jnp.asarray(g, jnp.float32) for n, g in grads.items()}, state, found)
+        found = optax.apply_updates(found, updates)
+        for name, gradient in grads.items():
+            if name in ("conv/kernel", "head/feature/kernel"):
+                first[name] = momentum * first[name] + (1 - momentum) * gradient
+                ahead = momentum * first[name] / (1 - momentum ** (step + 1))
+                matrix = (ahead + (1 - momentum) * gradient / (1 - momentum**step)).reshape(-1, gradient.shape[-1])
+                direction = 0.2 * np.sqrt(max(matrix.shape)) * orthogonalised(matrix).reshape(gradient.shape)
+            else:
+                first[name] = b1 * first[name] + (1 - b1) * gradient
+                second[name] = b2 * second[name] + (1 - b2) * gradient**2
+                direction = first[name] / (1 - b1**step) / (np.sqrt(second[name] / (1 - b2**step)) + 1e-8)
+            params[name] = params[name] - rate * direction
+    for name, value in params.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def test_a_linear_schedule_falls_from_the_end_of_the_warm_up():
+    settings = parsed(schedule={"name": "linear", "warmup_steps": 20, "final_factor": 0.5})
+    rate = make_schedule(settings.schedule, 1.0, 100)
+    np.testing.assert_allclose([rate(step) for step in (9, 19, 20, 60, 100)], [0.5, 1.0, 1.0, 0.75, 0.5], atol=1e-6)

@@ -17,4 +17,3 @@ COMMANDS = {
     "show": data_show,
     "flow": data_flow,
 }
-

@@ -84,12 +84,13 @@ def phase(**changes) -> ConfigDict:
       losses: terms by name, each with a weight (0 leaves it out).
       train: patterns of the parameters that learn, e.g. `spatial/.*`; the others stay as they are.
       lr_multipliers: pairs (pattern, factor); the first pattern that matches a parameter counts.
-      optimizer: `sgd`, `adam`, `amsgrad`, or `adamw` with decoupled weight decay. `no_decay` are patterns of parameters
-        without it, e.g. `.*/(bias|scale)`. With `ema` above 0 the weights are averaged over the steps with this decay,
-        and evaluation, later phases and model files take the average: see `training.average`.
+      optimizer: `sgd`, `adam`, `amsgrad`, `adamw` with decoupled weight decay, or `muon`, which takes orthogonal steps
+        for kernels, with `momentum`, and those of `adam` for everything else and for classifiers. `no_decay` are patterns
+        of parameters without weight decay, e.g. `.*/(bias|scale)`. With `ema` above 0 the weights are averaged over the
+        steps with this decay, and evaluation, later phases and model files take the average: see `training.average`.
       schedule: `constant`, `step` (times `factor` at each of `boundaries`), `exponential` (from `start` on down to
-        `final_factor`), or `cosine` (from the end of the warm-up down to `final_factor`); positions are fractions of the
-        phase, `warmup_steps` a number of steps.
+        `final_factor`), or `cosine` and `linear` (from the end of the warm-up down to `final_factor`); positions are
+        fractions of the phase, `warmup_steps` a number of steps.
       total_epochs, total_steps: the length; one of the two is 0.
       accumulation_steps: microbatches of a batch. Batch norm and hard mining see one microbatch, of whole identities.
     """

@@ -51,12 +51,20 @@ def _cosine(schedule, learning_rate, total_steps):
     return lambda step: falling(jnp.maximum(step - schedule.warmup_steps, 0))
 
 
+@register("linear")
+def _linear(schedule, learning_rate, total_steps):
+    falling = optax.linear_schedule(
+        learning_rate, learning_rate * schedule.final_factor, max(total_steps - schedule.warmup_steps, 1)
+    )
+    return lambda step: falling(jnp.maximum(step - schedule.warmup_steps, 0))
+
+
 def make_schedule(schedule: Schedule, learning_rate: float | int, total_steps: int) -> optax.Schedule:
     """Return the learning rate as a function of the phase's step; positions in `schedule` are fractions of the phase.
 
     `constant`; `step`: times `factor` at each of `boundaries`; `exponential`: constant until `start`, then
     `learning_rate * final_factor ** ((step - start) / (total - start))`; `cosine`: from the end of the warm-up down to
-    `learning_rate * final_factor` on half a cosine. A linear warm-up of `warmup_steps` multiplies it.
+    `learning_rate * final_factor` on half a cosine; `linear`: likewise on a line. A linear warm-up of `warmup_steps` multiplies it.
 
     Raises:
       InputError: for a name that does not exist.

@@ -75,6 +75,7 @@ CONFIGS = {
     ),
     "small": Size(train_identities=256, train_per_camera=3),
     "gaits": Size(train_identities=96, train_twin_share=1.0, gaits_per_outfit=8, train_per_camera=30),
+    "demo": Size(train_identities=96, train_twin_share=1.0, gaits_per_outfit=4, train_per_camera=15),
     "jitter": Size(train_identities=256, train_per_camera=3, box_jitter=3.0),
     "bench": Size(
         height=256, width=128, train_identities=256, test_identities=128, train_per_camera=2, test_per_camera=2, distractors=64, junk=32,
@@ -97,6 +98,7 @@ _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
     "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
     "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets per person.",
+    "demo": "For appearance and dynamics at once, in minutes: 64x32, 24 outfits worn by four people each.",
     "jitter": "The people, cameras and walks of small, with boxes that are three times as far off.",
     "bench": "For comparing systems: 256x128.",
     "mars_scale": "For load tests: 64x32, as many tracklets as MARS, and as long.",

@@ -55,6 +55,8 @@ class ResNet(nn.Module):
       temporal_scales: the rule of `num_scales`.
       stem_m3d: an `M3D` layer behind the stem, too.
       temporal_stride: M3D halves time in stages 2-4.
+      m3d_init: how M3D's temporal kernels start, "random" or "zero_sum": see `M3D`.
+      m3d_blocks: which bottlenecks of a stage have an `M3D` layer, the "first" or "all".
       m3d_scale: what the scale of M3D's batch norms starts at; with zero the network starts as the 2-D one.
       ral: the branches ("s", "c", "t") of a residual attention layer behind each of stages 1-3; "" for none.
       released: compute as the released code of the M3D paper: `temporal_scales` "log2", and ReLU in other places.
@@ -75,10 +77,12 @@ class ResNet(nn.Module):
     non_local_scale: float = 1.0
     non_local_subsample: bool = False
     clip_length: Size = 8
-    temporal_scales: str = "paper"
+    temporal_scales: str | int = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
     m3d_scale: float = 0.0
+    m3d_init: str = "random"
+    m3d_blocks: str = "first"
     ral: str = ""
     released: bool = False
     dtype: Dtype = "float32"
@@ -115,6 +119,7 @@ class ResNet(nn.Module):
                 self._scales(length),
                 released=self.released,
                 initial_scale=self.m3d_scale,
+                initial_kernel=self.m3d_init,
                 dtype=self.dtype,
                 name="m3d",
             )(x, train)
@@ -135,15 +140,16 @@ class ResNet(nn.Module):
                     temporal_stride=strides[stage + 2] if first else 1,
                     temporal_shortcut=self.temporal_shortcut,
                     project=first,
-                    scales=self._scales(length) if first and self.kind == "m3d" else 0,
+                    scales=self._scales(length) if self.kind == "m3d" and (first or self.m3d_blocks == "all") else 0,
                     released=self.released,
                     m3d_scale=self.m3d_scale,
+                    m3d_init=self.m3d_init,
                     dtype=self.dtype,
                     name=f"layer{stage + 1}_{block}",
                 )(x, train)
                 if block in after.get(name, ()):
                     x = self._non_local(f"non_local{stage + 1}_{block}")(x, train)
-            length = -(-length // strides[stage + 2])
+                length = -(-length // strides[stage + 2]) if first else length
             outputs[name] = x
             if self.ral and stage < 3:
                 x = ResidualAttention(length, self.ral, self.released, name=f"attention{stage + 1}")(x, train)
@@ -186,6 +192,8 @@ class ResNet(nn.Module):
         """Raise `InputError` for a field out of its range, or clips of another length than temporal attention takes."""
         if self.kind not in KINDS:
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
+        if self.m3d_blocks not in ("first", "all"):
+            raise InputError(f"m3d_blocks is {self.m3d_blocks!r}, expected first or all")
         if self.last_stride not in (1, 2):
             raise InputError(f"last_stride is {self.last_stride}, expected 1 or 2")
         if self.temporal_shortcut not in MERGES:
@@ -222,7 +230,7 @@ _COMMON = (
     "remat",
 )
 _RAL = ("clip_length", "ral")
-_M3D = ("temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "released")
+_M3D = ("temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "m3d_init", "m3d_blocks", "released")
 _IN_TIME = ("stem_length", "temporal_strides", "temporal_shortcut", "temporal_pool")
 _CLIPS = {"last_stride": 2, "temporal_strides": STRIDED_STAGES}
 

@@ -31,6 +31,7 @@ class Bottleneck(nn.Module):
     scales: int = 0
     released: bool = False
     m3d_scale: float = 0.0
+    m3d_init: str = "random"
     dtype: str = "float32"
 
     @nn.compact
@@ -57,7 +58,15 @@ class Bottleneck(nn.Module):
             dtype=self.dtype,
         )
         if self.scales:
-            y = M3D(self.scales, self.temporal_stride, self.released, self.m3d_scale, self.dtype, name="m3d")(y, train)
+            y = M3D(
+                self.scales,
+                self.temporal_stride,
+                self.released,
+                self.m3d_scale,
+                self.m3d_init,
+                self.dtype,
+                name="m3d",
+            )(y, train)
         y = Conv(EXPANSION * self.width, (1, 1), dtype=self.dtype, name="conv3")(y)
         y = norm("bn3")(y)
         shortcut = x
