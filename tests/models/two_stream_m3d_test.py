@@ -213,7 +213,7 @@ def parameters(name, **fields):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("temporal", "fields", "megabytes"),
-    [("i3d", {}, 90.6), ("p3d_a", {}, 15.2), ("p3d_b", {}, 15.2), ("p3d_c", {}, 15.2), ("m3d", {"ral": ""}, 4.8)],
+    [("i3d", {}, 90.6), ("p3d_a", {}, 15.2), ("p3d_b", {}, 15.1), ("p3d_c", {}, 15.2), ("m3d", {"ral": ""}, 4.8)],
 )
 def test_size_beyond_the_2d_network_is_that_of_table_1(temporal, fields, megabytes):
     beyond = parameters(f"resnet50_{temporal}", **fields) - parameters("resnet50")
