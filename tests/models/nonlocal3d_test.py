@@ -196,10 +196,13 @@ def test_attention_map_is_the_softmax_over_the_clip_for_the_cell_of_a_pixel(made
         ({"network": "average"}, {"position": (0, 0, 0)}, "has no non-local block"),
     ],
 )
-def test_attention_map_says_what_is_missing(made, fields, call, words):
-    module, variables = made(**fields)
+def test_attention_map_says_what_is_missing_before_it_computes(fields, call, words):
+    """Shapes are all it is given; the inflated network is the quickest to trace of those with blocks."""
+    module = models.create("nonlocal3d", **{**SMALL, "network": "inflated", **fields})
+    x = clips((1, 4, 32, 16, 3))
+    shapes = dict(jax.eval_shape(module.init, jax.random.key(0), x))
     with pytest.raises(InputError, match=words):
-        module.attention_map(variables, clips((1, 4, 32, 16, 3)), **call)
+        module.attention_map(shapes, x, **call)
 
 
 def test_an_unknown_network_is_named():
