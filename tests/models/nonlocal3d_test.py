@@ -163,7 +163,8 @@ def test_every_tensor_of_temporal_pooling_gets_a_gradient():
     for module, x in inputs.items():
         variables = module.init(jax.random.key(0), *x)
         readout = clips(jax.eval_shape(module.apply, variables, *x).shape, seed=1)
-        gradients = jax.grad(lambda v, module=module, x=x, r=readout: (module.apply(v, *x) * r).sum())(variables)
+        loss = lambda v, module=module, x=x, r=readout: (module.apply(v, *x) * r).sum()  # noqa: E731
+        gradients = jax.jit(jax.grad(loss))(variables)
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
             assert np.isfinite(leaf).all(), path
             assert np.abs(leaf).max() > 1e-4, path
