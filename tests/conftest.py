@@ -6,6 +6,7 @@ on it in a second.
 
 import atexit
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
@@ -13,12 +14,12 @@ import tempfile
 import jaxlib.version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Up to jaxlib 0.10 the fusion emitters of XLA's CPU compiler take two thirds of its time, and the emitters before them
-# compute the same; later versions refuse the flag. `xla_as_users_have_it` brings them back where the compiler is the
-# subject, and .ci/full runs every test with them.
+# Machine code that is not optimised is there in a third of the time. Up to jaxlib 0.10 the fusion emitters of XLA's CPU
+# compiler take most of what is left, and the emitters before them compute the same; later versions refuse that flag.
+# `xla_as_users_have_it` brings both back where the compiler is the subject, and .ci/full runs every test with them.
 SLOW_EMITTERS = jaxlib.version.__version_info__ < (0, 11)
 if "XLA_FLAGS" not in os.environ:
-    flags = ["--xla_force_host_platform_device_count=4"]
+    flags = ["--xla_force_host_platform_device_count=4", "--xla_backend_optimization_level=0"]
     flags += ["--xla_cpu_use_fusion_emitters=false"] * SLOW_EMITTERS
     os.environ["XLA_FLAGS"] = " ".join(flags)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -44,10 +45,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 TOY_FILE = Path(__file__).with_name("toy_config.py")
 
 
+def pytest_collection_finish():
+    """Let no collection of garbage look again through the modules and tests that stay: it takes most of a second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def xla_as_users_have_it():
     """Compiler options that undo what `XLA_FLAGS` above change, for tests of what XLA makes of a program."""
-    return {"xla_cpu_use_fusion_emitters": True} if SLOW_EMITTERS else {}
+    return {"xla_backend_optimization_level": 3} | ({"xla_cpu_use_fusion_emitters": True} if SLOW_EMITTERS else {})
 
 
 def _hash(x):

@@ -59,7 +59,7 @@ def test_jit_equals_eager():
 
 def test_the_gradient_is_that_of_fixed_weights():
     features, labels = example(count=6, identities=2)
-    gradient = jax.grad(circle)(features, labels, 0.25, 8)
+    gradient = jax.jit(jax.grad(circle), static_argnums=(2, 3))(features, labels, 0.25, 8)
     x = np.asarray(features, np.float64)
     for place in [(0, 0), (2, 3), (5, 5)]:
         up, down = x.copy(), x.copy()
@@ -86,7 +86,7 @@ def test_tracklets_without_an_identity_are_neither_anchors_nor_candidates():
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
 def test_an_anchor_needs_a_positive_and_a_negative(labels):
     features = jnp.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
-    loss, gradient = jax.value_and_grad(circle)(features, jnp.array(labels))
+    loss, gradient = jax.jit(jax.value_and_grad(circle))(features, jnp.array(labels))
     assert loss == 0
     np.testing.assert_array_equal(gradient, 0)
 
@@ -94,7 +94,7 @@ def test_an_anchor_needs_a_positive_and_a_negative(labels):
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_gradients_are_finite_where_all_features_coincide(value):
     features = jnp.full((6, 4), value)
-    loss, gradient = jax.value_and_grad(circle)(features, jnp.array([0, 0, 1, 1, 2, 2]))
+    loss, gradient = jax.jit(jax.value_and_grad(circle))(features, jnp.array([0, 0, 1, 1, 2, 2]))
     assert np.isfinite(loss)
     assert np.isfinite(gradient).all()
 

@@ -70,7 +70,7 @@ def test_loss_and_memory_follow_the_steps_by_hand(queue, jit):
 def test_gradient_is_that_of_the_softmax_and_reaches_features_alone():
     table, queue = unit_rows(3, 4).astype(np.float32), unit_rows(2, 4, seed=1).astype(np.float32)
     features, labels = unit_rows(2, 4, seed=2).astype(np.float32), np.array([1, -1], np.int32)
-    gradients = jax.grad(oim, argnums=(0, 2, 3))(jnp.asarray(features), labels, jnp.asarray(table), jnp.asarray(queue))
+    gradients = jax.jit(jax.grad(oim, argnums=(0, 2, 3)))(features, labels, table, queue)
     others = np.concatenate([table, queue]).astype(np.float64)
     p = np.exp(others @ features[0] / 0.1)
     p /= p.sum()

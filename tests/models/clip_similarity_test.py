@@ -81,9 +81,12 @@ def test_scan_equals_the_loop_of_the_equations(variables, jit, xla_as_users_have
 
 def test_gradient_equals_differences_of_the_equations(variables):
     query, gallery = clips(0, 1, M), clips(1, 1, N)
-    grads, of_query = jax.grad(
-        lambda params, q: LAYER.apply({**variables, "params": params}, q, jnp.float32(gallery))[0][0, 0], argnums=(0, 1)
-    )(variables["params"], jnp.float32(query))
+
+    def similarity(params, q):
+        return LAYER.apply({**variables, "params": params}, q, jnp.float32(gallery))[0][0, 0]
+
+    gradients = jax.jit(jax.grad(similarity, argnums=(0, 1)), compiler_options=QUICK)
+    grads, of_query = gradients(variables["params"], jnp.float32(query))
 
     def shifted(path, index, step):
         changed = jax.tree.map(np.float64, variables)

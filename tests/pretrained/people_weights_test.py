@@ -113,7 +113,7 @@ def test_what_another_head_or_backbone_of_fastreid_has_is_refused():
             pretrained.from_torch("resnet50_bnneck", state | {name: np.ones(1, np.float32)}, **NARROW)
 
 
-def test_the_strong_baseline_needs_a_word_about_its_stem():
+def test_the_strong_baseline_needs_a_word_about_its_stem(xla_as_users_have_it):
     state = bnneck_state("base", "bottleneck", "classifier")
     with pytest.raises(InputError, match="give stem_relu=False for reid-strong-baseline itself"):
         pretrained.from_torch("resnet50_bnneck", state, **NARROW)
@@ -122,7 +122,8 @@ def test_the_strong_baseline_needs_a_word_about_its_stem():
 
     def stem(relu):
         module = models.create("resnet50_bnneck", stem_relu=relu, **NARROW)
-        return jax.jit(lambda variables: module.apply(variables, x)["stem"])(variables)
+        apply = jax.jit(lambda variables: module.apply(variables, x)["stem"], compiler_options=xla_as_users_have_it)
+        return apply(variables)
 
     assert stem(False).min() < 0
     np.testing.assert_array_equal(np.maximum(stem(False), 0), stem(True))

@@ -115,20 +115,21 @@ class NonLocal3D(nn.Module):
         Raises:
           InputError: when the network has no such block, or the position lies outside the clip.
         """
-        # Under jit nothing after the last block is computed.
-        seen = jax.jit(lambda *args: self.apply(*args, mutable=["intermediates"])[1])(variables, clips)
-        sown = seen.get("intermediates", {}).get("backbone", {})
-        names = sorted(sown, key=_stage_and_bottleneck)
+        # Under jit nothing after the last block is computed, and what does not fit is said before anything is.
+        see = jax.jit(lambda *args: self.apply(*args, mutable=["intermediates"])[1])
+        shapes = see.eval_shape(variables, clips).get("intermediates", {}).get("backbone", {})
+        names = sorted(shapes, key=_stage_and_bottleneck)
         if not names:
             raise InputError(f"network {self.network!r} with non_local = {self.non_local} has no non-local block")
         if not block:
             block = [name for name in names if _stage_and_bottleneck(name)[0] == _stage_and_bottleneck(names[0])[0]][-1]
         if block not in names:
             raise InputError(f"there is no block {block!r}; the blocks are {', '.join(names)}")
-        theta, phi = (sown[block][part][0] for part in ("theta_map", "phi_map"))
         sizes = clips.shape[1:4]
         if any(not 0 <= p < size for p, size in zip(position, sizes, strict=True)):
             raise InputError(f"position {position} lies outside the clip's frames, rows and columns, {sizes}")
+        sown = see(variables, clips)["intermediates"]["backbone"][block]
+        theta, phi = (sown[part][0] for part in ("theta_map", "phi_map"))
         t, h, w = (p * cells // size for p, cells, size in zip(position, theta.shape[1:4], sizes, strict=True))
         keys = phi.reshape(len(phi), -1, phi.shape[-1])
         logits = attention_logits(theta[:, t, h, w][:, None], keys, self.non_local_scale)[:, 0]
