@@ -21,9 +21,12 @@ class TracedOnce:
         return getattr(jax, name)
 
     def jit(self, function, **options):
-        self.functions.append(function.__name__)
+        name = function.__name__
+        self.functions.append(name)
         function.__name__ += f"_{len(self.functions)}"  # chex counts what has one name and one source together
-        return jax.jit(chex.assert_max_traces(function, n=1), **options)
+        counted = chex.assert_max_traces(function, n=1)
+        counted.__name__ = name
+        return jax.jit(counted, **options)
 
 
 @pytest.fixture
@@ -39,7 +42,6 @@ def traced_once(monkeypatch):
 
 def test_a_run_and_its_evaluation_on_ragged_tracklets_trace_each_program_once(toy, traced_once, tiny_builder, tmp_path):
     assert len(set(TrackletSource(tiny_builder, "gallery").num_frames)) > 3
-    toy.evaluation.batch_frames = 16
     experiment.train_and_evaluate(toy, tmp_path / "run")
     # A step for each phase, and an embedder for each stream, which the scores of the untrained network use again.
     assert sorted(traced_once.functions) == ["embed", "embed", "step", "step"]
