@@ -32,7 +32,7 @@ class LayersTest(chex.TestCase):
         return jax.tree.map(lambda leaf: rng.uniform(0.2, 0.8, leaf.shape).astype(np.float32), dict(shapes))
 
     def results(self, module, variables, *inputs):
-        return self.variant(module.apply)(variables, *map(jnp.asarray, inputs))
+        return self.variant(module.apply)(*jax.tree.map(jnp.asarray, (variables, *inputs)))
 
     @chex.variants(with_jit=True, without_jit=True)
     def test_batch_norm_of_a_batch_moves_its_statistics_by_a_tenth(self):
