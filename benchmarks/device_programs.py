@@ -70,8 +70,8 @@ def report(program, card: Card, folder: Path | None) -> dict:
 
 def line(found: dict) -> str:
     """Return a row of the table."""
-    conv = ("Forward", "BackwardFilter", "BackwardInput")
-    counts = " / ".join(str(found["calls"].get(f"__cudnn$conv{kind}", 0)) for kind in conv)
+    conv = (("Forward", "BiasActivationForward"), ("BackwardFilter",), ("BackwardInput",))
+    counts = " / ".join(str(sum(found["calls"].get(f"__cudnn$conv{kind}", 0) for kind in kinds)) for kinds in conv)
     counts = counts if re.search(r"[1-9]", counts) else ""
     share = 100 * found["matrix_ms"] / found["ms"]
     return (
