@@ -30,7 +30,7 @@ class Card:
     """An accelerator.
 
     Attributes:
-      dtype: what `dtype=auto` computes in there.
+      dtype: what `dtype=auto` computes in there, in a run.
       peak: operations of matrix products a second in that dtype.
       bandwidth: bytes of its memory a second.
       gpu: for NVIDIA's.
@@ -85,6 +85,6 @@ CARDS = {
     "h100": Card("bfloat16", 989e12, 3.35e12, H100),
     "a100": Card("bfloat16", 312e12, 1.555e12, A100),
     "l4": Card("bfloat16", 121e12, 0.3e12, L4),
-    "t4": Card("float32", 8.1e12, 0.32e12, T4),
+    "t4": Card("float16", 65e12, 0.32e12, T4),
     "v5e": Card("bfloat16", 197e12, 0.819e12, topology="v5e:1x1x1"),
 }

@@ -87,7 +87,7 @@ def badly_taken(program: str, before_hopper: bool) -> list[str]:
         window = re.search(r"window=\{size=([\dx]+)", rest)
         if operation == "custom-call" and "__cudnn$conv" in rest and window:
             taps = [int(n) for n in window[1].split("x")]
-            if "__cudnn$convForward" in rest and math.prod(taps) > LARGEST_WINDOW:
+            if re.search(r"__cudnn\$conv\w*Forward", rest) and math.prod(taps) > LARGEST_WINDOW:
                 found.append(f"a gradient to a kernel as a forward convolution with a window of {window[1]}: {at}")
             elif before_hopper and len(taps) == 3 and 1 in taps:
                 found.append(f"a kernel of {window[1]} as a 3-D convolution: {at}")

@@ -1,6 +1,7 @@
 """Compile the training steps and evaluation programs of a configuration for an accelerator that is not there.
 
-    python benchmarks/device_programs.py --device=h100 --config=configs/m3d.py:mars [--phases=temporal] [--hlo=FOLDER] [--json]
+    python benchmarks/device_programs.py --device=h100 --config=configs/m3d.py:mars [--phases=temporal] [--hlo=FOLDER] \
+        [--results=FOLDER] [--json]
 
 Nothing runs. For each program: the memory it takes, the operations of its matrix products and convolutions, the bytes it
 moves, the milliseconds that the card's rates allow (the larger of operations / peak and bytes / bandwidth), what part of
@@ -8,12 +9,15 @@ them is matrix work, and each convolution that no kernel of the card takes well;
 Needs the compiler: `jax[cuda12]` or `jax[cuda13]` for a GPU, `jax[tpu]` for a TPU. A step of a paper's size takes one to
 three minutes on two cores.
 
-`--hlo` keeps each program as `SYSTEM_PHASE_train.txt` or `SYSTEM_STREAM_eval.txt`.
+`--hlo` keeps each program as `SYSTEM_PHASE_train.txt` or `SYSTEM_STREAM_eval.txt`. `--results` keeps what was found as
+`DEVICE_SYSTEM_PHASE_train.json` and so on; a program whose file is there is not compiled again, so that a run which was
+cut short goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -66,8 +70,8 @@ def report(program, card: Card, folder: Path | None) -> dict:
 
 def line(found: dict) -> str:
     """Return a row of the table."""
-    conv = ("Forward", "BackwardFilter", "BackwardInput")
-    counts = " / ".join(str(found["calls"].get(f"__cudnn$conv{kind}", 0)) for kind in conv)
+    conv = (("Forward", "BiasActivationForward"), ("BackwardFilter",), ("BackwardInput",))
+    counts = " / ".join(str(sum(found["calls"].get(f"__cudnn$conv{kind}", 0) for kind in kinds)) for kinds in conv)
     counts = counts if re.search(r"[1-9]", counts) else ""
     share = 100 * found["matrix_ms"] / found["ms"]
     return (
@@ -83,6 +87,7 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="as for vreid_jax.main")
     parser.add_argument("--phases", help="some of them, with commas, and `eval` for the evaluation; default: all")
     parser.add_argument("--hlo", type=Path, help="folder for the programs")
+    parser.add_argument("--results", type=Path, help="folder for what was found; what lies there is not compiled again")
     parser.add_argument("--json", action="store_true", help="one object a line instead of a table")
     flags = parser.parse_args()
     os.environ["JAX_PLATFORMS"] = "cpu"  # the accelerator is not there
@@ -106,9 +111,15 @@ def main() -> int:
         parser.error(
             f"this JAX cannot compile for {flags.device} ({error}); install jax[{'cuda12' if card.gpu else 'tpu'}]"
         )
-    programs = [training_step(config, name, device, dtype=card.dtype) for name in known[:-1] if name in chosen]
-    if "eval" in chosen:
-        programs += [evaluation_program(config, name, device, dtype=card.dtype) for name in config.evaluation.streams]
+    make = {
+        f"{config.system}_{name}_train": functools.partial(training_step, config, name, device, dtype=card.dtype)
+        for name in known[:-1]
+        if name in chosen
+    }
+    for name in config.evaluation.streams if "eval" in chosen else ():
+        make[f"{config.system}_{name}_eval"] = functools.partial(
+            evaluation_program, config, name, device, dtype=card.dtype
+        )
     if not flags.json:
         print(f"{flags.device}, {card.dtype}: compiled, not run\n")
         print(
@@ -116,8 +127,12 @@ def main() -> int:
         )
         print("|---|---|---|---|---|---|---|---|---|", flush=True)
     bad = []
-    for program in programs:
-        found = report(program, card, flags.hlo)
+    for name, program in make.items():
+        file = flags.results / f"{flags.device}_{name}.json" if flags.results else None
+        found = json.loads(file.read_text()) if file and file.exists() else report(program(), card, flags.hlo)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(found))
         bad += [f"{found['program']}: {sentence}" for sentence in found["badly_taken"]]
         print(json.dumps({"device": flags.device, **found}) if flags.json else line(found), flush=True)
     if not flags.json:

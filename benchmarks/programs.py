@@ -17,7 +17,7 @@ from vreid_jax.config.run import parse_run
 from vreid_jax.experiment.phase_data import PhaseData
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh
-from vreid_jax.training import average
+from vreid_jax.training import average, loss_scale
 from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.objective import memories
 from vreid_jax.training.optimizers import make_optimizer
@@ -91,6 +91,8 @@ def training_step(
         trainable = split_params(variables["params"], phase.train)[0]
         statistics = variables.get("batch_stats", {})
         extra = memories(phase.losses, feature.shape[-1], identities, False, {})
+        if getattr(module, "dtype", "") == "float16":
+            extra[loss_scale.NAME] = loss_scale.new_loss_scale()
         if phase.optimizer.ema:
             extra[average.NAME] = average.new_average(trainable, statistics)
         return TrainState(

@@ -179,16 +179,13 @@ SMALL = {
 
 
 STAND_IN = '''
-"""What Colab's kernels import at their start, as far as the notebooks use it."""
-import sys, types
+"""The module that is there on Colab only, as far as the notebooks and JAX use it."""
+import types
 
-colab = types.ModuleType("google.colab")
-colab.drive = types.SimpleNamespace(mount=lambda folder: print("mounted", folder))
+output = None
+drive = types.SimpleNamespace(mount=lambda folder: print("mounted", folder))
 uploads = iter(("crossing.avi", "tracks.txt"))
-colab.files = types.SimpleNamespace(upload=lambda: {next(uploads): b""})
-google = types.ModuleType("google")
-google.colab = colab
-sys.modules.update({"google": google, "google.colab": colab})
+files = types.SimpleNamespace(upload=lambda: {next(uploads): b""})
 '''
 
 
@@ -238,8 +235,9 @@ def colab(wheel, tmp_path, tmp_path_factory, monkeypatch):
     )
     # Everything else comes from where the tests run; its .pth files, an editable library among them, do not count.
     (Path(own.stdout.strip()) / "tests.pth").write_text(sysconfig.get_path("purelib"))
-    (environment / "start").mkdir()
-    (environment / "start" / "sitecustomize.py").write_text(STAND_IN)
+    (environment / "start" / "google" / "colab").mkdir(parents=True)
+    (environment / "start" / "google" / "colab" / "__init__.py").write_text(STAND_IN)
+    (environment / "start" / "sitecustomize.py").write_text("import google.colab")
     spec = environment / "kernels" / "colab" / "kernel.json"
     spec.parent.mkdir(parents=True)
     start = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -22,6 +22,19 @@ def test_a_line_is_one_object(tmp_path):
     ]
 
 
+def test_a_number_that_is_not_finite_is_null_and_left_out_by_the_reader(tmp_path):
+    writer = MetricsWriter(tmp_path, 0, tensorboard=False)
+    writer.write(1, {"loss": float("nan"), "gradient_norm": float("inf"), "accuracy": 0.5})
+    writer.close()
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=refuse) == {"step": 1, "loss": None, "gradient_norm": None, "accuracy": 0.5}
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "accuracy": 0.5}]
+
+
 def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
     write(tmp_path, [1, 2, 3, 4, 5])
     write(tmp_path, [4], first_step=3)

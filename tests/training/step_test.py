@@ -1,5 +1,6 @@
 from functools import cache
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +53,7 @@ def fresh(module):
     return jax.device_get(draw())
 
 
-def start(module, phase, mesh):
+def start(module, phase, mesh, extra=None):
     variables = fresh(module)
     optimizer = make_optimizer(phase, 10)
     state = TrainState(
@@ -60,14 +61,15 @@ def start(module, phase, mesh):
         params=variables["params"],
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(split_params(variables["params"], phase.train)[0]),
+        extra=extra or {},
     )
     return replicate(state, mesh), optimizer
 
 
-def take(module, phase, steps=1, devices=1, update=None, seed=0):
+def take(module, phase, steps=1, devices=1, update=None, seed=0, extra=None):
     """Do steps; returns the parameters before, the state after and the metrics of every step."""
     mesh = make_mesh(jax.devices()[:devices])
-    state, optimizer = start(module, phase, mesh)
+    state, optimizer = start(module, phase, mesh, extra)
     before = jax.device_get(state.params)
     step = make_train_step(Network(module, MEAN, STD), phase, optimizer, mesh, seed=seed, update=update)
     metrics = []
@@ -132,7 +134,7 @@ def test_accumulated_gradients_are_the_mean_over_microbatches(devices):
     changes = {"losses": {"softmax": {"smoothing": 0.1}}}
     _, whole, (metrics,) = take(Plain(), phase(**changes), devices=devices)
     _, parts, (averaged,) = take(Plain(), phase(accumulation_steps=2, **changes), devices=devices)
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), whole.params, parts.params)
+    chex.assert_trees_all_close(whole.params, parts.params, rtol=1e-7, atol=1e-6)
     for name in ("loss", "accuracy", "gradient_norm"):
         np.testing.assert_allclose(metrics[name], averaged[name], rtol=1e-5)
 
@@ -170,8 +172,8 @@ def test_parameters_that_do_not_train_stay_bit_for_bit():
     settings["optimizer"] = {"learning_rate": 0.5, "weight_decay": 0.1}
     module = models.create("toy", num_classes=4)
     before, after, _ = take(module, phase(**settings), steps=2)
-    jax.tree.map(np.testing.assert_array_equal, before["temporal"], after.params["temporal"])
-    jax.tree.map(np.testing.assert_array_equal, before["spatial"]["conv"], after.params["spatial"]["conv"])
+    chex.assert_trees_all_equal(before["temporal"], after.params["temporal"])
+    chex.assert_trees_all_equal(before["spatial"]["conv"], after.params["spatial"]["conv"])
     jax.tree.map(
         lambda x, y: np.testing.assert_equal(bool((x != y).any()), True),
         before["spatial"]["head"]["classifier"],
@@ -213,11 +215,22 @@ def test_the_update_of_a_system_comes_after_the_optimizer():
         del batch
         return state.replace(extra={"feature": outputs["feature"], "bias": state.params["classifier"]["bias"] + 0})
 
+    extra = {"feature": jnp.zeros((8, 6)), "bias": jnp.zeros(4)}
     for accumulation in (1, 2):
-        before, after, _ = take(Plain(), phase(accumulation_steps=accumulation), update=update)
+        before, after, _ = take(Plain(), phase(accumulation_steps=accumulation), update=update, extra=extra)
         outputs = Plain().apply({"params": before}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
         np.testing.assert_allclose(after.extra["feature"], outputs["feature"], rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(after.extra["bias"], after.params["classifier"]["bias"])
+
+
+@pytest.mark.parametrize("wrong", [jnp.zeros(3), jnp.zeros(4, jnp.int32)])
+def test_an_update_that_changes_a_shape_or_a_type_is_an_error_at_the_first_step(wrong):
+    def update(state, outputs, batch):
+        del outputs, batch
+        return state.replace(extra={"memory": wrong})
+
+    with pytest.raises(AssertionError, match="memory"):
+        take(Plain(), phase(), update=update, extra={"memory": jnp.zeros(4)})
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

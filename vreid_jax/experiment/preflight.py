@@ -5,6 +5,7 @@ import functools
 
 import jax
 from flax.traverse_util import flatten_dict
+from jax.sharding import PartitionSpec
 
 from vreid_jax import data, evaluation
 from vreid_jax.config.checks import check_patterns, error_context
@@ -15,6 +16,7 @@ from vreid_jax.evaluation.pair_distances import check_similarity
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.models.layers.inflation import check_inflation
+from vreid_jax.runtime.mesh import abstract_on
 from vreid_jax.settings import check_arguments
 
 _NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
@@ -79,9 +81,14 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
             data.check_clip(plan.phase)
             check_arguments(setup.network.module.__call__, plan.phase.apply, "apply", _NOT_GIVEN)
             check_patterns(plan.phase, names)
-            # This trace is not lost: the first step of the phase finds it.
             state = jax.eval_shape(functools.partial(new_state, setup, plan), variables)
             batch, cache = phase_data(setup, plan).abstract(setup.network.module, variables)
+            state = state.replace(extra={**state.extra, **cache})
+            # This trace is not lost: the first step of the phase finds it, since all lies where it will lie then.
+            placed = (
+                abstract_on(state, setup.mesh, PartitionSpec()),
+                abstract_on(batch, setup.mesh, PartitionSpec("data")),
+            )
             unknown_yet = (KeyError,) if setup.system.update else ()  # it reads what `prepare` is to add
             with contextlib.suppress(*unknown_yet):
-                plan.step.eval_shape(state.replace(extra={**state.extra, **cache}), batch)
+                plan.step.eval_shape(*placed)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 from numpy import typing as npt
 
 from vreid_jax.errors import InputError
-from vreid_jax.retrieval.distances import MAX_BYTES
+from vreid_jax.retrieval.block_size import block_bytes
 
 ArrayLike = Array | np.ndarray
 
@@ -52,7 +52,7 @@ def top_t_distance(
     query_valid: npt.ArrayLike | None = None,
     gallery_valid: npt.ArrayLike | None = None,
     *,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> np.ndarray:
     """Compute distances 1 - top-t % cosine similarity between tracklets given as sets of clip features.
 
@@ -62,7 +62,7 @@ def top_t_distance(
       t: a percentage in (0, 100], as for `top_t_similarity`.
       query_valid: [Q, M] which clips exist, for tracklets with different numbers of clips; all by default.
       gallery_valid: [G, N] likewise.
-      max_bytes: memory for a block of similarities.
+      max_bytes: memory for a block of similarities; `block_bytes` by default.
 
     Returns:
       [Q, G] float32.
@@ -77,6 +77,7 @@ def top_t_distance(
         raise InputError(
             f"query_clips has {query.shape[2]} dimensions and gallery_clips has {gallery.shape[2]}; they must agree."
         )
+    max_bytes = block_bytes() if max_bytes is None else max_bytes
     rows = max(1, int((max_bytes / (24 * query.shape[1] * gallery.shape[1])) ** 0.5))
     result = np.empty((len(query), len(gallery)), np.float32)
     for top in range(0, len(query), rows):

@@ -13,11 +13,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vreid_jax.retrieval import arrays, matching
 from vreid_jax.retrieval.arrays import ArrayLike
-from vreid_jax.retrieval.distances import MAX_BYTES, DistanceBlocks, check_metric, place
+from vreid_jax.retrieval.block_size import block_bytes, rows_bytes
+from vreid_jax.retrieval.distances import DistanceBlocks, check_metric, place
 from vreid_jax.retrieval.ranking import Ranking, check_max_rank, ranking
 
 KEPT = 4  # times `max_bytes`: blocks of distances that are kept for counting rather than computed again
-ROWS_AT_ONCE = 2**20  # bytes of the rows that are compared at once: what a core of a CPU keeps in its cache
 
 
 class _Pairs(NamedTuple):
@@ -48,7 +48,7 @@ def evaluate(
     metric: str = "euclidean",
     mesh: Mesh | None = None,
     max_rank: int = 50,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> Ranking:
     """Rank the gallery for each query on the devices; equal to `rank(pairwise_distance(…), …)`, ties included.
 
@@ -68,7 +68,7 @@ def evaluate(
       mesh: devices, of this process or of several that all call this with the same arguments; gallery blocks are sharded
         over the axis `data`. Shards are products of another shape, so that distances may differ in their last bit.
       max_rank: length of the CMC.
-      max_bytes: memory for a block. Up to four times as much keeps the blocks between the two passes; where all blocks of
+      max_bytes: memory for a block; `block_bytes` by default. Up to four times as much keeps the blocks between the two passes; where all blocks of
         some queries are larger, distances are computed twice. Beyond that, 32 bytes for each good or ignored pair.
 
     Returns:
@@ -92,6 +92,7 @@ def evaluate(
     gallery_cameras = arrays.identities("gallery_camids", gallery_camids, len(gallery))
 
     pairs = _pairs(query_ids, gallery_ids, query_cameras, gallery_cameras)
+    max_bytes = block_bytes(mesh) if max_bytes is None else max_bytes
     blocks = DistanceBlocks(queries, gallery, metric, mesh, max_bytes)
     counted = gallery_ids != matching.JUNK
     rows, ranks = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -145,7 +146,7 @@ def _good_ranks(
     pairs, distance = pairs.take(order), distance[order]
     good = np.flatnonzero(pairs.good)
     wanted = [pairs.query[good] - part.start, distance[good], pairs.row[good]]
-    most = (ROWS_AT_ONCE if _on_cpu(mesh) else max_bytes) // (4 * blocks.gallery_length)
+    most = rows_bytes(mesh, max_bytes) // (4 * blocks.gallery_length)
     at_once = min(_power_of_two(len(good)), max(1, most))
     query, nearest, row = (
         _padded(values, -(-len(good) // at_once) * at_once).reshape(-1, at_once) for values in wanted
@@ -218,7 +219,3 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 def _power_of_two(count: int) -> int:
     """Return the smallest one that is not below `count`, so that one compilation serves many counts."""
     return 1 << max(0, count - 1).bit_length()
-
-
-def _on_cpu(mesh: Mesh | None) -> bool:
-    return (jax.default_backend() if mesh is None else mesh.devices.flat[0].platform) == "cpu"

@@ -14,8 +14,8 @@ from jax.sharding import Mesh, PartitionSpec
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.arrays import ArrayLike
+from vreid_jax.retrieval.block_size import block_bytes
 from vreid_jax.retrieval.distances import (
-    MAX_BYTES,
     block_length,
     check_metric,
     distance_block,
@@ -49,7 +49,7 @@ def top_k(
     metric: str = "euclidean",
     *,
     mesh: Mesh | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the `k` nearest gallery rows of each query.
 
@@ -61,7 +61,7 @@ def top_k(
       k: neighbours of each query, in 1 … G.
       metric: as for `pairwise_distance`.
       mesh: devices of this process; gallery blocks are sharded over the axis `data`.
-      max_bytes: memory for blocks, beyond the arguments and the result.
+      max_bytes: memory for blocks, beyond the arguments and the result; `block_bytes` by default.
 
     Returns:
       Distances [Q, k] float32 and gallery rows [Q, k] int64, from near to far, ties by row.
@@ -80,7 +80,7 @@ def nearest_rows(
     metric: str = "euclidean",
     *,
     mesh: Mesh | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> Nearest:
     """Find what `top_k` finds, and the largest distance of each query to any gallery row."""
     check_metric(metric)
@@ -93,6 +93,7 @@ def nearest_rows(
     if not 1 <= k <= num_gallery:
         raise InputError(f"k must be in 1 … {num_gallery}, the size of the gallery, not {k}.")
     devices = 1 if mesh is None else mesh.shape["data"]
+    max_bytes = block_bytes(mesh) if max_bytes is None else max_bytes
     # A quarter of the memory for the block of queries and a quarter for the gallery block, on host and device; the rest
     # for the distances, of which there are about three copies: product, distance, and the input of the selection.
     query_length = block_length(num_queries, 4 * dimensions, max_bytes // 4)
@@ -116,7 +117,7 @@ def nearest_rows(
 
 
 def nearest_among(
-    features: ArrayLike, k: int, metric: str, *, mesh: Mesh | None = None, max_bytes: int = MAX_BYTES
+    features: ArrayLike, k: int, metric: str, *, mesh: Mesh | None = None, max_bytes: int | None = None
 ) -> Nearest:
     """Return `nearest_rows(features, features, k, metric)` in half the time: each distance serves both of its rows.
 
@@ -126,6 +127,7 @@ def nearest_among(
         return nearest_rows(features, features, k, metric, mesh=mesh, max_bytes=max_bytes)
     table = arrays.features("features", features, require_finite_squares=metric != "cosine")
     count, dimensions = table.shape
+    max_bytes = block_bytes() if max_bytes is None else max_bytes
     # A block pair costs 16·D·L bytes of features (two blocks, host and device) and about 16·L² of distances.
     longest = int((np.sqrt(dimensions**2 + max_bytes / 4) - dimensions) / 2)
     length = block_length(count, 1, longest)

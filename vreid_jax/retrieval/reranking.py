@@ -26,7 +26,8 @@ from scipy.sparse import csr_array
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.arrays import ArrayLike
-from vreid_jax.retrieval.distances import MAX_BYTES, pairwise_distance
+from vreid_jax.retrieval.block_size import block_bytes
+from vreid_jax.retrieval.distances import pairwise_distance
 from vreid_jax.retrieval.neighbours import Nearest, nearest_among
 
 Sparse: TypeAlias = Any  # a SciPy array
@@ -43,7 +44,7 @@ def rerank(
     query_index: ArrayLike | None = None,
     *,
     mesh: Mesh | None = None,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> np.ndarray:
     """Re-rank by Euclidean distances between features.
 
@@ -55,7 +56,7 @@ def rerank(
       lambda_value: weight of the original distance in [0, 1].
       query_index: [Q] gallery rows of the queries, if they are in the gallery; they then enter the neighbourhoods once.
       mesh: devices of this process, over which blocks of distances are sharded.
-      max_bytes: memory for a block of distances.
+      max_bytes: memory for a block of distances; `block_bytes` by default.
 
     Returns:
       [Q, G] float32.
@@ -273,7 +274,7 @@ def _nearest_of_matrix(rows_of: Callable[[np.ndarray], np.ndarray], total: int, 
     distances: list[np.ndarray] = []
     indices: list[np.ndarray] = []
     farthest: list[np.ndarray] = []
-    block = max(1, MAX_BYTES // (12 * total))
+    block = max(1, block_bytes() // (12 * total))
     for top in range(0, total, block):
         values = rows_of(np.arange(top, min(top + block, total)))
         negative, position = jax.lax.top_k(-values, k)

@@ -39,6 +39,12 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), jax.device_get(tree))
 
 
+def abstract_on(tree: Tree, mesh: Mesh, spec: PartitionSpec) -> Tree:
+    """Return the shapes and types of a tree of arrays, or of their shapes, laid over the mesh as `spec` says."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
 def ensure_replicated(tree: Tree, mesh: Mesh) -> Tree:
     """Return the tree as `replicate` does, without a copy of what is on every device already."""
     sharding = NamedSharding(mesh, PartitionSpec())

@@ -34,11 +34,11 @@ class MetricsWriter:
             self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Add one line: `step` and the values."""
+        """Add one line: `step` and the values; a number that is not finite, which JSON does not know, is null there."""
         if self._file is None:
             return
         try:
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.write(json.dumps({"step": step, **_finite(values)}, allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise OSError(f"cannot write {self._file.name}: {error.strerror or error}") from error
@@ -75,6 +75,10 @@ def _whole_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _keep_until(path: Path, step: int) -> None:

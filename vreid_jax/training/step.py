@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, cast
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -45,6 +46,7 @@ def make_train_step(
 
     Raises:
       InputError: when no parameter matches the phase's patterns, or the batch does not divide.
+      AssertionError: at the first step, when `update` changes the shape or the type of an array of the state.
     """
     key = jax.random.key(seed)
     microbatches = phase.accumulation_steps
@@ -73,6 +75,8 @@ def make_train_step(
         if follows:
             state = _follow(state, phase, update, outputs, batch, replicated)
         metrics["loss"] = marked_if_stuck(metrics["loss"], grads, before.extra)
+        # A system's update that changes a shape or a type would have every step compiled anew, and no checkpoint fit.
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, before)
         return kept_if_finite(grads, state, before), metrics
 
     options = LITTLE_MEMORY if mesh.devices.flat[0].platform == "cpu" else None
