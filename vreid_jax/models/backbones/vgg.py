@@ -13,7 +13,7 @@ from vreid_jax.config.inputs import FLOW_CHANNELS, RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
-from vreid_jax.models.ops.conv3d import Conv, he_fan_out, spatial_padding
+from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 from vreid_jax.models.ops.pool import max_pool_blocks
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, check_channels, register
 from vreid_jax.settings import Rule
@@ -91,7 +91,7 @@ class VGG16(nn.Module):
         # Channels first, as the weights of fc6 have them.
         x = jnp.moveaxis(average_to(x, SIDE), -1, 2).reshape(*x.shape[:2], -1)
         for name in ("fc6", "fc7"):
-            x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=he_fan_out, name=name)(x)
+            x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=nn.initializers.he_normal(), name=name)(x)
             outputs[name] = nn.relu(x)
             x = nn.Dropout(self.dropout, deterministic=not train)(outputs[name])
         outputs["feature"] = outputs["fc7"].astype(jnp.float32).mean(1)
