@@ -54,7 +54,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             clip=single,
             apply={"stream": name},
             train=(f"{name}/.*",),
-            total_steps=500 if small else 20_000,
+            total_steps=1000 if small else 20_000,
             **recipe,
         )
         for name in ("spatial", "temporal")

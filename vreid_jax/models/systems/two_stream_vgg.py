@@ -153,7 +153,7 @@ class TwoStreamVGG(nn.Module):
         return {**outputs, "feature": feature}
 
     @nn.nowrap
-    def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B 2KD"]:
+    def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B F"]:
         """Normalise the sums of each network, and join them to a vector of length 1."""
         return jnp.concatenate([normalised(spatial), normalised(temporal)], 1) / np.float32(np.sqrt(2))
 
