@@ -18,15 +18,24 @@ CONTROLS = {  # evaluations of a trained run: name -> fields
 }
 
 
-def configuration(system: str, changes: dict):
-    """`configs/<system>.py` for walkers with these fields, and no baselines."""
-    config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"]("walkers")
+def configuration(system: str, changes: dict, argument: str = "walkers"):
+    """`configs/<system>.py` for walkers, with this argument and these fields, and no baselines."""
+    config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"](argument)
     for field, value in {"evaluation.baselines": (), **changes}.items():
         set_field(config, field, value)
     return config
 
 
-def run(system: str, name: str, seed: int, out: Path, changes: dict, control: str = "", folder: str = "") -> dict:
+def run(
+    system: str,
+    name: str,
+    seed: int,
+    out: Path,
+    changes: dict,
+    control: str = "",
+    folder: str = "",
+    argument: str = "walkers",
+) -> dict:
     """Train and evaluate a configuration of `configs/<system>.py`, or read what an earlier start found.
 
     `changes` are fields by dotted name; `control` evaluates the trained run under one of `CONTROLS`.
@@ -35,7 +44,7 @@ def run(system: str, name: str, seed: int, out: Path, changes: dict, control: st
     workdir = out / f"{folder or name}-seed{seed}"
     kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
     if not kept.exists():
-        config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})})
+        config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         found.save(kept)

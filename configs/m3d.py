@@ -4,6 +4,9 @@
 `walkers` (default) and `folder`: quarter width, one block a stage, 64x32, trained from nothing; minutes on two CPU cores:
 
     python3 -m vreid_jax.main --config=configs/m3d.py
+
+The paper's row "appearance and optical flow" is `model.temporal=flow` behind the dataset, as in `m3d.py:mars,model.temporal=flow`
+(63.39 mAP and 77.11 rank-1 on MARS).
 """
 
 from ml_collections import ConfigDict
@@ -92,4 +95,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "spatial": evaluation_stream("all", 1, {"stream": "spatial"}),
         "temporal": evaluation_stream("all", length, {"stream": "temporal"}),
     }
+    if changes.get("model.temporal") == "flow":  # a stack of ten fields stands for a clip, and is learnt as a frame is
+        config.phases.temporal = config.phases.spatial.copy_and_resolve_references()
+        config.phases.temporal.update({"apply": {"stream": "temporal"}, "train": ("temporal/.*",)})
+        config.evaluation.streams.temporal = evaluation_stream("all", 1, {"stream": "temporal"})
     return finish(config, changes)

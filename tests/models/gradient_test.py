@@ -42,6 +42,9 @@ CASES = {
     "m3d": ("two_stream_m3d", {"num_classes": 4, "temporal_scales": "log2"}),
     "m3d_alone": ("resnet50_m3d", {"temporal_scales": "log2"}),
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16}),
+    "flow": ("two_stream_m3d", {"num_classes": 4, "temporal": "flow"}),
+    "vgg": ("vgg16", {"hidden_size": 32}),
+    "two_stream_vgg": ("two_stream_vgg", {"num_classes": 4, "hidden_size": 32}),
 }
 # One whole network among the default tests, C3D with parts and VLAD. The others take longer to compile, up to minutes,
 # and differ in layers that have a gradient test of their own.
@@ -77,6 +80,7 @@ WITHIN = {
     "i3d_inception_v1": {"clip_similarity"},
     "person_vlad_small": {"person_vlad"},
     "two_stream_m3d": {"resnet50", "resnet50_m3d"},
+    "vgg16": {"vgg16_bn"},
     "resnet50_i3d": {"resnet3d_50"},
     "osnet_x1_0": {"osnet_x0_75", "osnet_x0_5", "osnet_x0_25"},  # in other widths
 }
@@ -89,7 +93,8 @@ def problem(name, fields):
     module = models.create(name, **{**narrow, **fields})
     rng = np.random.default_rng(0)
     # The contrast grows from clip to clip: noise alone would pool to the same vector for all four.
-    x = jnp.asarray(rng.standard_normal((4, 8, 64, 32, 3)) * np.arange(1, 5).reshape(4, 1, 1, 1, 1), jnp.float32)
+    size = (4, 8, 64, 32, models.channels_of(module))
+    x = jnp.asarray(rng.standard_normal(size) * np.arange(1, 5).reshape(4, 1, 1, 1, 1), jnp.float32)
 
     def loss(params, batch_stats):
         outputs, updated = module.apply(
@@ -104,7 +109,7 @@ def problem(name, fields):
         elif "logits" in outputs:
             logits = [outputs["logits"]]
         else:  # a backbone, read out at random
-            pooled = outputs["pooled"]
+            pooled = outputs["feature" if name == "vgg16" else "pooled"]
             logits = [pooled @ np.random.default_rng(1).standard_normal((pooled.shape[-1], 4)).astype(np.float32)]
         total = sum(-jax.nn.log_softmax(each)[jnp.arange(4), jnp.arange(4)].mean() for each in logits)
         return total, updated.get("batch_stats", {})

@@ -36,6 +36,9 @@ PARAMETERS = {
     "resnet50_p3d_c": 27_300_416,
     "nonlocal3d": 35_744_960,  # resnet50_separable, five blocks, 1,049,600 of the head's 512
     "strong_baseline": 23_508_032 + 2_048,  # resnet50 and the scale of the neck
+    "vgg16": 134_260_544,  # torchvision's 138,357,544 less its 4,097,000 of the classifier
+    "vgg16_bn": 134_268_992,  # scales and biases of 4,224 channels more
+    "two_stream_vgg": 134_260_544 + 134_260_544 + 17 * 9 * 64,  # two, and 20 channels instead of 3
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
 }
 # To trace a network takes a second; these differ from one beside them in a number or in the order of its layers.
@@ -67,6 +70,14 @@ VARIANTS = {
     ),
     "attention over frames": ("strong_baseline", {"pooling": "attention"}, 23_508_032 + 2_048 + 4_719_104),
     "last state": ("strong_baseline", {"pooling": "rnn"}, 23_508_032 + 5_244_928 + 512),
+    "flow": ("two_stream_m3d", {"temporal": "flow"}, 2 * (23_508_032 + 262_272) + 17 * 49 * 64),
+    "vgg16 on flow": ("vgg16", {"channels": 20, "num_classes": 625}, 134_260_544 + 17 * 9 * 64 + 4097 * 625),
+    # Centres, and an assignment with bias, of 64 x 512 for each network; a batch norm and the classifier behind both.
+    "vlad": (
+        "two_stream_vgg",
+        {"num_clusters": 64, "num_classes": 625},
+        2 * (134_260_544 + 4097 * 625 + 64 * (2 * 512 + 1)) + 17 * 9 * 64 + 2 * 65_536 + 65_537 * 625,
+    ),
     "lstm": ("two_stream_m3d", {"temporal": "lstm"}, 52_588_928),
     "global pooling": ("person_vlad", {"parts": "global"}, 27_655_936 + 393_984),
     "grid, averaged": ("person_vlad", {"parts": "grid", "aggregation": "average"}, 27_655_936 + 25 * 393_984),
@@ -75,7 +86,7 @@ VARIANTS = {
 
 def count(name, **fields):
     entry, module = models.entry(name), models.create(name, **fields)
-    clips = jax.ShapeDtypeStruct((1, entry.clip_length, *entry.input_size, 3), jnp.float32)
+    clips = jax.ShapeDtypeStruct((1, entry.clip_length, *entry.input_size, models.channels_of(module)), jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), clips)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
 

@@ -242,3 +242,28 @@ def test_an_m3d_layer_in_every_bottleneck():
             jax.random.key(0),
             jnp.zeros((1, 8, 32, 16, 3)),
         )
+
+
+def test_a_network_on_flow_reads_stacks_and_starts_from_the_spatial_one():
+    module = models.create("two_stream_m3d", temporal="flow", **SMALL)
+    assert [models.inputs_of(module, {"stream": name}) for name in ("spatial", "temporal", None)] == [
+        "frames",
+        "flow",
+        "both",
+    ]
+    rng = np.random.default_rng(0)
+    both = clips((2, 4, 64, 32, 23))
+    shapes = dict(jax.eval_shape(module.init, jax.random.key(0), both))
+    before = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.5, 0.1, leaf.shape), jnp.float32), shapes)
+    params = init_temporal_from_spatial(before)["params"]
+    spatial, temporal = (params[name]["backbone"] for name in ("spatial", "temporal"))
+    mean = np.asarray(spatial["conv1"]["kernel"], np.float64).mean(2)
+    assert temporal["conv1"]["kernel"].shape == (7, 7, 20, 8)
+    for channel in (0, 13):
+        np.testing.assert_allclose(temporal["conv1"]["kernel"][:, :, channel], mean, rtol=1e-5)
+    np.testing.assert_array_equal(temporal["layer3_0"]["conv2"]["kernel"], spatial["layer3_0"]["conv2"]["kernel"])
+    outputs = jax.eval_shape(module.apply, before, both)
+    assert outputs["feature"].shape == (2, 256)
+    assert jax.eval_shape(partial(module.apply, stream="temporal"), before, both[..., 3:])["pooled"].shape == (2, 4, 64)
+    with pytest.raises(InputError, match="stream temporal reads stacks of optical flow, 20 channels, and was given 3"):
+        jax.eval_shape(partial(module.apply, stream="temporal"), before, both[..., :3])

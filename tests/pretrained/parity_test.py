@@ -83,6 +83,25 @@ def test_i3d_inception_v1(jit, number):
     assert relative(outputs["pooled"], expected[f"{number}/pooled"]) < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize(("name", "channels", "numbers"), [("vgg16", 3, (0, 1)), ("vgg16_flow", 20, (0,))])
+def test_vgg16(name, channels, numbers, jit):
+    expected = golden.vectors(name)
+    variables = pretrained.from_torch("vgg16", golden.state_dict(name), channels=channels)
+    module = models.create("vgg16", channels=channels)
+    apply = jax.jit(module.apply) if jit else module.apply
+    for number in numbers:
+        clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 1)[:, None]
+        outputs = apply(variables, clips)
+        assert relative(mean_hw(outputs["conv5_3"]), expected[f"{number}/conv5_3"]) < 2e-6
+        assert relative(outputs["pooled"], expected[f"{number}/pool5.mean_hw"]) < 2e-6
+        for layer in ("fc6", "fc7"):  # of 224x224
+            if f"{number}/{layer}" in expected:
+                assert relative(outputs[layer][:, 0], expected[f"{number}/{layer}"]) < 1e-5
+        np.testing.assert_allclose(outputs["feature"], outputs["fc7"].mean(1), rtol=1e-6)
+
+
 def applied(name, network, number, jit):
     """Outputs of model `name` for input `number` of a vector that stores clips channels first."""
     expected = golden.vectors(network)

@@ -79,7 +79,8 @@ def augment(
     if clip.shape[-1] == RGB_CHANNELS:
         return _pictured(clip, how, rng, other)
     if clip.shape[-1] > FLOW_CHANNELS:
-        clip[..., :RGB_CHANNELS] = _pictured(np.ascontiguousarray(clip[..., :RGB_CHANNELS]), how, rng, other)
+        pictures = _pictured(np.ascontiguousarray(clip[..., :RGB_CHANNELS]), how, rng, other)
+        return np.concatenate([pictures, clip[..., RGB_CHANNELS:]], -1)
     return clip
 
 

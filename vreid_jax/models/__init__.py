@@ -12,7 +12,6 @@ from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
 from vreid_jax.models.systems import person_vlad as _person_vlad  # noqa: F401
 from vreid_jax.models.systems import strong_baseline as _strong_baseline  # noqa: F401
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401
-
-# from vreid_jax.models.systems import two_stream_vgg as _two_stream_vgg
+from vreid_jax.models.systems import two_stream_vgg as _two_stream_vgg  # noqa: F401
 
 __all__ = ["Entry", "channels_of", "create", "entry", "inputs_of", "names"]

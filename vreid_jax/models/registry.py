@@ -114,7 +114,7 @@ def create(name: str, **fields) -> nn.Module:
     return found.module(**{**found.fixed, **fields})
 
 
-def inputs_of(module: nn.Module, apply: Mapping[str, Any] | None = None) -> str:
+def inputs_of(module: nn.Module, apply: Mapping[str, Any] | ConfigDict | None = None) -> str:
     """Return what a module reads, of `config.inputs.CHANNELS`, with these keyword arguments: pictures, unless it says else.
 
     A module that reads optical flow says so in a method `inputs(**apply)`.
@@ -123,7 +123,7 @@ def inputs_of(module: nn.Module, apply: Mapping[str, Any] | None = None) -> str:
     return inputs(**(apply or {})) if inputs else "frames"
 
 
-def channels_of(module: nn.Module, apply: Mapping[str, Any] | None = None) -> int:
+def channels_of(module: nn.Module, apply: Mapping[str, Any] | ConfigDict | None = None) -> int:
     """Return how many channels the clips have that a module takes with these keyword arguments."""
     return CHANNELS[inputs_of(module, apply)]
 

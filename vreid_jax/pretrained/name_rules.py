@@ -62,19 +62,19 @@ OSNET: Rules = (
     (r"fc\.1", "bn"),
     (r"classifier", "classifier"),
 )
-# torchvision's VGG-16: convolutions are numbered with their ReLUs and pools, fully connected layers with their dropouts.
+# torchvision's VGG-16, whose convolutions are numbered with what follows them: ReLUs, pools, batch norms.
+_CONVOLUTIONS = tuple(f"{group}_{n}" for group, (count, _) in enumerate(GROUPS, start=1) for n in range(1, count + 1))
+_FULLY_CONNECTED: Rules = ((r"classifier\.0", "fc6"), (r"classifier\.3", "fc7"), (r"classifier\.6", "classifier"))
+_PLAIN = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+_NORMED = (0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40)
 VGG: Rules = (
-    *(
-        (rf"features\.{number}", name)
-        for number, name in zip(
-            (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
-            (f"conv{group}_{n}" for group, (count, _) in enumerate(GROUPS, start=1) for n in range(1, count + 1)),
-            strict=True,
-        )
-    ),
-    (r"classifier\.0", "fc6"),
-    (r"classifier\.3", "fc7"),
-    (r"classifier\.6", "classifier"),
+    *((rf"features\.{number}", f"conv{name}") for number, name in zip(_PLAIN, _CONVOLUTIONS, strict=True)),
+    *_FULLY_CONNECTED,
+)
+VGG_BN: Rules = (
+    *((rf"features\.{number}", f"conv{name}") for number, name in zip(_NORMED, _CONVOLUTIONS, strict=True)),
+    *((rf"features\.{number + 1}", f"bn{name}") for number, name in zip(_NORMED, _CONVOLUTIONS, strict=True)),
+    *_FULLY_CONNECTED,
 )
 RULES: dict[str, Rules] = {
     **dict.fromkeys(
@@ -97,6 +97,7 @@ RULES: dict[str, Rules] = {
     **dict.fromkeys(WIDTHS, OSNET),
     **dict.fromkeys(("c3d", "person_vlad"), C3D),
     **dict.fromkeys(("vgg16", "two_stream_vgg"), VGG),
+    "vgg16_bn": VGG_BN,
     **dict.fromkeys(("i3d_inception_v1", "clip_similarity"), I3D),
 }
 

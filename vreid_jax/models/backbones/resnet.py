@@ -28,7 +28,7 @@ ADDED_PARTS = (r"m3d", r"(conv|bn)\d_t", r"attention\d", r"non_local\d_\d+")
 
 
 class ResNet(nn.Module):
-    """A bottleneck ResNet over [B, T, H, W, 3].
+    """A bottleneck ResNet over [B, T, H, W, C], C of 3, or 20 of stacks of optical flow.
 
     Parameters are float32.
 
@@ -89,7 +89,7 @@ class ResNet(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
+    def __call__(self, clips: Float[Array | np.ndarray, "B T H W C"], train: bool = False) -> dict[str, Array]:
         """Return the endpoints of normalised clips.
 
         They are `stem` (before the pool) and `res2` ... (before the attention), [B, t, h, w, C], and float32 `pooled`,

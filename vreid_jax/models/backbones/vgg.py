@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from vreid_jax.config.inputs import FLOW_CHANNELS, RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.dense import Dense
-from vreid_jax.models.ops.conv3d import Conv, he_fan_out, spatial_padding
+from vreid_jax.models.layers.norm import BatchNorm
+from vreid_jax.models.ops.conv3d import Conv, spatial_padding
 from vreid_jax.models.ops.pool import max_pool_blocks
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, check_channels, register
 from vreid_jax.settings import Rule
@@ -44,6 +45,7 @@ class VGG16(nn.Module):
       width: channels of the first convolution (64 in the paper).
       hidden_size: of the fully connected layers.
       dropout: behind each of them.
+      batch_norm: between each convolution and its ReLU, as in torchvision's `vgg16_bn`, for training from nothing.
       dtype: of the computation.
     """
 
@@ -52,6 +54,7 @@ class VGG16(nn.Module):
     width: Size = 64
     hidden_size: Size = 4096
     dropout: Dropout = 0.5
+    batch_norm: bool = False
     dtype: Dtype = "float32"
 
     @nn.compact
@@ -79,13 +82,16 @@ class VGG16(nn.Module):
                 conv = Conv(
                     times * self.width, (3, 3), padding=spatial_padding(3), use_bias=True, dtype=self.dtype, name=name
                 )
-                x = outputs[name] = nn.relu(conv(x))
+                x = conv(x)
+                if self.batch_norm:
+                    x = BatchNorm(not train, dtype=self.dtype, name=f"bn{group}_{number}")(x)
+                x = outputs[name] = nn.relu(x)
             x = outputs[f"pool{group}"] = max_pool_blocks(x, (1, 2, 2))
         outputs["pooled"] = x.astype(jnp.float32).mean((1, 2, 3))
         # Channels first, as the weights of fc6 have them.
         x = jnp.moveaxis(average_to(x, SIDE), -1, 2).reshape(*x.shape[:2], -1)
         for name in ("fc6", "fc7"):
-            x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=he_fan_out, name=name)(x)
+            x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=nn.initializers.he_normal(), name=name)(x)
             outputs[name] = nn.relu(x)
             x = nn.Dropout(self.dropout, deterministic=not train)(outputs[name])
         outputs["feature"] = outputs["fc7"].astype(jnp.float32).mean(1)
@@ -113,11 +119,12 @@ def average_to(x: Float[Array, "B T H W C"], side: int) -> Float[Array, "B T h w
     return x
 
 
-register(
-    "vgg16",
-    VGG16,
-    ("num_classes", "channels", "width", "hidden_size", "dropout", "dtype"),
-    {},
-    input_size=(224, 224),
-    clip_length=1,
-)
+for _name in ("vgg16", "vgg16_bn"):
+    register(
+        _name,
+        VGG16,
+        ("num_classes", "channels", "width", "hidden_size", "dropout", "dtype"),
+        {"batch_norm": _name == "vgg16_bn"},
+        input_size=(224, 224),
+        clip_length=1,
+    )

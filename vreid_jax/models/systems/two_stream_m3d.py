@@ -12,11 +12,12 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float
 
+from vreid_jax.config.inputs import RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.heads import IdentityHead
-from vreid_jax.models.layers.inflation import inflate
+from vreid_jax.models.layers.inflation import flow_kernel, inflate, is_flow_kernel
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages
 
@@ -24,17 +25,26 @@ STREAMS = ("spatial", "temporal")
 
 
 class Stream(nn.Module):
-    """A backbone and an identity head, with `lstm` > 0 an LSTM of that size between them."""
+    """A backbone and an identity head, with `lstm` > 0 an LSTM of that size between them.
+
+    `reads` is what clips hold, of `config.inputs.CHANNELS`.
+    """
 
     backbone: nn.Module
     num_classes: int = 0
     feature_size: int = 128
     dropout: float = 0.5
     lstm: int = 0
+    reads: str = "frames"
 
     @nn.compact
-    def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
-        """Return the backbone's endpoints of normalised clips, `feature` [B, D] and, with `num_classes`, `logits`."""
+    def __call__(self, clips: Float[Array | np.ndarray, "B T H W C"], train: bool = False) -> dict[str, Array]:
+        """Return the backbone's endpoints of normalised clips, `feature` [B, D] and, with `num_classes`, `logits`.
+
+        Raises:
+          InputError: for clips of other channels than it reads.
+        """
+        registry.check_channels(clips, self.reads, f"stream {self.name}")
         outputs = self.backbone(clips, train)
         pooled = outputs["pooled"]
         if self.lstm:
@@ -64,7 +74,8 @@ class TwoStreamM3D(nn.Module):
 
     `temporal` chooses the temporal stream: "m3d"; "lstm", the paper's baseline, an LSTM of `lstm_size` over the frames
     of a 2-D network, its outputs averaged; or another registered ResNet. "i3d", "p3d_a", "p3d_b" and "p3d_c" are the
-    paper's comparison networks `resnet50_i3d` ..., which have no M3D and attention fields.
+    paper's comparison networks `resnet50_i3d` ..., which have no M3D and attention fields. "flow" is its row "appearance
+    and optical flow": a 2-D network on stacks of optical flow.
     The temporal stream sees the means of squares of `temporal_downsample` x `temporal_downsample` pixels: motion needs less
     detail than appearance, and a small network on a CPU sees three times as many clips of half the size.
     Fusing the *L2-normalised* features is a choice; the paper says only "concatenation".
@@ -94,10 +105,11 @@ class TwoStreamM3D(nn.Module):
 
     @nn.compact
     def __call__(
-        self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
+        self, clips: Float[Array | np.ndarray, "B T H W C"], train: bool = False, stream: str | None = None
     ) -> dict[str, Any]:
         """Return the outputs of one stream for normalised clips, or with `stream` None of both.
 
+        Clips are frames, for the temporal stream "flow" stacks, and for both then frames with the stack that begins there.
         Of both streams, `feature` [B, 2D] is fused, `streams` holds the outputs of each, and the endpoints and `logits`
         are the temporal stream's.
 
@@ -106,19 +118,33 @@ class TwoStreamM3D(nn.Module):
         """
         if stream is not None and stream not in STREAMS:
             raise InputError(f"stream is {stream!r}, expected {' or '.join(STREAMS)}, or None for both")
-        wanted = STREAMS if stream is None else (stream,)
-        inputs = {"spatial": clips, "temporal": downsample(clips, self.temporal_downsample)}
-        outputs = {name: self._stream(name)(inputs[name], train) for name in wanted}
+
+        def outputs_of(name, given):
+            given = downsample(given, self.temporal_downsample) if name == "temporal" else given
+            return self._stream(name)(given, train)
+
         if stream is not None:
-            return outputs[stream]
+            return outputs_of(stream, clips)
+        given = {name: clips for name in STREAMS}
+        if self.temporal == "flow":
+            registry.check_channels(clips, "both", "two_stream_m3d with temporal = 'flow'")
+            given = {"spatial": clips[..., :RGB_CHANNELS], "temporal": clips[..., RGB_CHANNELS:]}
+        outputs = {name: outputs_of(name, given[name]) for name in STREAMS}
         feature = jnp.concatenate([l2_normalize(outputs[name]["feature"]) for name in STREAMS], axis=-1)
         return {**outputs["temporal"], "feature": feature, "streams": outputs}
+
+    @nn.nowrap
+    def inputs(self, stream: str | None = None) -> str:
+        """Return what a stream reads, or with `stream` None both."""
+        if self.temporal != "flow" or stream == "spatial":
+            return "frames"
+        return "flow" if stream == "temporal" else "both"
 
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
         lstm = 0
-        if name == "spatial" or self.temporal == "lstm":
+        if name == "spatial" or self.temporal in ("lstm", "flow"):
             lstm = self.lstm_size if name == "temporal" else 0
             backbone = registry.create("resnet50", last_stride=self.spatial_last_stride, **common)
         else:
@@ -137,6 +163,7 @@ class TwoStreamM3D(nn.Module):
             self.feature_size,
             self.dropout,
             lstm,
+            self.inputs(name),
             name=name,
         )
 
@@ -145,7 +172,7 @@ def init_temporal_from_spatial(variables: dict) -> dict:
     """Return the variables with the spatial stream's tensors copied into the temporal stream.
 
     A 2-D kernel goes into the middle frame of a 3-D one, so that the stream starts as the spatial one (a choice; the
-    I3D paper divides it among the frames). Temporal kernels, attention, and the LSTM with the layer that it feeds stay
+    I3D paper divides it among the frames). The first kernel on optical flow is averaged over the colours. Temporal kernels, attention, and the LSTM with the layer that it feeds stay
     as they are.
 
     Raises:
@@ -164,6 +191,8 @@ def init_temporal_from_spatial(variables: dict) -> dict:
                 flat[("temporal", *path)] = jax.tree.map(jnp.copy, spatial[path])
             elif path in spatial and value.ndim == 5 and spatial[path].shape == value.shape[1:]:
                 flat[("temporal", *path)] = inflate(spatial[path], len(value), "center")
+            elif path in spatial and is_flow_kernel(spatial[path].shape, value.shape):
+                flat[("temporal", *path)] = flow_kernel(spatial[path])
             elif not _is_temporal(path, recurrent):
                 unmatched.append(f"temporal/{'/'.join(path)}")
         unmatched += [f"spatial/{'/'.join(path)}" for path in spatial if path not in temporal]

@@ -36,6 +36,7 @@ class TwoStreamVGG(nn.Module):
       width: of `VGG16`.
       hidden_size: of `VGG16`.
       dropout: of `VGG16`.
+      batch_norm: of `VGG16`.
       num_clusters: of the VLAD layers of the stream "vlad"; 0 for none.
       alpha: of `VLAD`.
       kmeans_batches: the number of training batches that k-means sees before the phase "vlad".
@@ -46,6 +47,7 @@ class TwoStreamVGG(nn.Module):
     width: Size = 64
     hidden_size: Size = 4096
     dropout: Dropout = 0.5
+    batch_norm: bool = False
     num_clusters: Classes = 0
     alpha: float = 1000.0
     kmeans_batches: Size = 100
@@ -76,6 +78,7 @@ class TwoStreamVGG(nn.Module):
                 self.width,
                 self.hidden_size,
                 self.dropout,
+                self.batch_norm,
                 self.dtype,
                 name=name,
             )
@@ -150,7 +153,7 @@ class TwoStreamVGG(nn.Module):
         return {**outputs, "feature": feature}
 
     @nn.nowrap
-    def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B 2KD"]:
+    def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B F"]:
         """Normalise the sums of each network, and join them to a vector of length 1."""
         return jnp.concatenate([normalised(spatial), normalised(temporal)], 1) / np.float32(np.sqrt(2))
 
@@ -162,17 +165,24 @@ def prepare(phase: str, state, batches):
     it starts as `init_from` left it. The classifier of the spatial network is not copied.
     """
     if phase == "temporal" and "spatial" in batches.config.phases:
-        return state.replace(params=_temporal_from_spatial(state.params))
+        return state.replace(**_temporal_from_spatial(state.params, state.batch_stats))
     if phase == "vlad":
         return state.replace(params=_with_centres(state, batches))
     return state
 
 
-def _temporal_from_spatial(params: dict) -> dict:
-    spatial = jax.tree.map(jnp.copy, params["spatial"])  # both trees may be donated to the same step
+def _temporal_from_spatial(params: dict, batch_stats: dict) -> dict[str, dict]:
+    """Return parameters and batch statistics in which those of the flow network are the spatial one's."""
+    spatial, statistics = (
+        jax.tree.map(jnp.copy, tree.get("spatial", {}))  # both networks may be donated to the same step
+        for tree in (params, batch_stats)
+    )
     spatial["conv1_1"]["kernel"] = flow_kernel(spatial["conv1_1"]["kernel"])
     own = {name: value for name, value in params["temporal"].items() if name == "classifier"}
-    return {**params, "temporal": {**spatial, **own}}
+    return {
+        "params": {**params, "temporal": {**spatial, **own}},
+        "batch_stats": {**batch_stats, **({"temporal": statistics} if statistics else {})},
+    }
 
 
 def _with_centres(state, batches) -> dict:

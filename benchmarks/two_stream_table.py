@@ -1,0 +1,71 @@
+"""The two-stream rows with optical flow on walkers: VGG-16 (PersonVLAD, Table VII) and ResNet-50 (M3D, Table 3).
+
+    python benchmarks/two_stream_table.py --out=runs/two-stream-table --seeds=0,1,2 [--rows=vgg,vlad,m3d]
+
+`vgg` trains both networks once and scores every fusion and each network alone, also on shuffled frames, whose flow is
+computed anew; `vlad` goes on from it; `m3d` is the two-stream system of M3D with flow as its temporal stream.
+Resumable: finished runs are read and others continued; the table is rewritten after each.
+"""
+
+import argparse
+from pathlib import Path
+
+from walkers_runs import run, scores, table
+
+from vreid_jax.runtime import setup_process
+
+ROWS = {  # name -> (system, argument behind its configuration)
+    "vgg": ("two_stream_vgg", "walkers"),
+    "vlad": ("two_stream_vgg", "walkers,fusion=vlad"),
+    "m3d": ("m3d", "walkers,model.temporal=flow"),
+}
+TITLES = {  # row -> stream -> title; of no stream, the system's
+    "vgg": {
+        "spatial": "VGG-16, frames",
+        "temporal": "VGG-16, flow",
+        "max": "VGG-16, maximum",
+        "average": "VGG-16, average",
+        "product": "VGG-16, product",
+        "scores": "VGG-16, mean of the scores",
+    },
+    "vlad": {None: "VGG-16, VLAD of conv5_3"},
+    "m3d": {"spatial": "ResNet-50, frames", "temporal": "ResNet-50, flow", None: "ResNet-50, appearance and flow"},
+}
+
+
+def start(name: str, seed: int, out: Path) -> dict:
+    """Return the fields by which a row begins where another has ended."""
+    if name != "vlad":
+        return {}
+    return {
+        "init_from": str(out / f"vgg-seed{seed}"),
+        "init_patterns": ("(spatial|temporal)/.*",),
+        "phase_order": ("vlad",),
+    }
+
+
+def main() -> None:
+    """Run the requested rows, seed by seed, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/two-stream-table"))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--rows", default=",".join(ROWS), help="vlad needs vgg before it")
+    arguments = parser.parse_args()
+    setup_process()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list] = {}
+    for seed in map(int, arguments.seeds.split(",")):
+        for name in arguments.rows.split(","):
+            system, argument = ROWS[name]
+            for control in ("", "shuffled"):
+                result = run(system, name, seed, out, start(name, seed, out), control, argument=argument)
+                for stream, title in TITLES[name].items():
+                    title += ", shuffled frames" if control else ""
+                    found.setdefault(title, []).append(scores(result, stream))
+                (out / "table.md").write_text(table(found))
+    print("\n" + table(found))
+
+
+if __name__ == "__main__":
+    main()

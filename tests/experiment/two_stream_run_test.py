@@ -1,0 +1,87 @@
+"""Whole runs of networks that read optical flow, small: flow on first use, every fusion, embedding, going on."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vreid_jax
+from vreid_jax import data, experiment
+from vreid_jax.config import from_file, set_field
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def own_data(data_dir, tmp_path):
+    """A copy of walkers/tiny, beside which flow may be written."""
+    shutil.copytree(data_dir / "walkers", tmp_path / "data" / "walkers", ignore=shutil.ignore_patterns("flow"))
+    return tmp_path / "data"
+
+
+def configuration(name, data_dir, **changes):
+    config = from_file(f"{CONFIGS / name}")
+    for field, value in {
+        "data.name": "walkers/tiny",
+        "data.data_dir": str(data_dir),
+        "evaluation.baselines": (),
+        "logging.tensorboard": False,
+        "logging.progress": False,
+        "checkpoint.every_minutes": 0.0,
+        **changes,
+    }.items():
+        set_field(config, field, value)
+    for phase in config.phases.values():
+        with phase.unlocked():
+            phase.batch_size, phase.total_steps = 8, 2
+    return config
+
+
+@pytest.mark.slow
+def test_two_vgg_networks_are_trained_scored_embedded_with_and_aggregated(own_data, tmp_path):
+    small = {"model.width": 2, "model.hidden_size": 8}
+    config = configuration("two_stream_vgg.py:walkers,fusion=max", own_data, **small)
+    results = experiment.train_and_evaluate(config, tmp_path / "vgg")
+    assert set(results.streams) == {"max", "average", "product", "scores", "spatial", "temporal"}
+    assert results.protocols == results.streams["max"]
+    assert set(results.twins) == {"system", *results.streams}
+    assert len(list(own_data.rglob("*.flow"))) == 3
+
+    # A model embeds frames whose flow is not stored as the evaluation did those whose flow is.
+    model = vreid_jax.load(tmp_path / "vgg")
+    builder = vreid_jax.datasets.load_builder("walkers/tiny", data_dir=own_data, progress=False)
+    query = data.TrackletSource(builder, "query")
+    vector = model.embed(query.read(0, np.arange(query.num_frames[0])))
+    with np.load(tmp_path / "vgg" / "features" / "max.npz") as table:
+        assert table["tracklet_ids"][0] == query.tracklet_ids[0]
+        np.testing.assert_allclose(vector, table["features"][0], rtol=1e-3, atol=1e-5)
+
+    shuffled = configuration(
+        "two_stream_vgg.py:walkers,fusion=max", own_data, **small, **{"evaluation.shuffle_frames": True}
+    )
+    control = experiment.train_and_evaluate(shuffled, tmp_path / "vgg", "evaluate")
+    with np.load(tmp_path / "vgg" / "features" / "temporal-shuffled.npz") as table:
+        assert np.isfinite(table["features"]).all()
+    assert control.extra["shuffled_frames"]
+
+    going_on = {
+        "model.num_clusters": 3,
+        "model.kmeans_batches": 1,
+        "init_from": str(tmp_path / "vgg"),
+        "init_patterns": ("(spatial|temporal)/.*",),
+        "phase_order": ("vlad",),
+    }
+    config = configuration("two_stream_vgg.py:walkers,fusion=vlad", own_data, **small, **going_on)
+    experiment.train_and_evaluate(config, tmp_path / "vlad")
+    with np.load(tmp_path / "vlad" / "features" / "vlad.npz") as table:
+        assert table["features"].shape[1] == 2 * 3 * 16
+        np.testing.assert_allclose(np.linalg.norm(table["features"], axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_flow_is_the_temporal_stream_of_m3d(own_data, tmp_path):
+    config = configuration("m3d.py:walkers,model.temporal=flow", own_data, **{"model.width": 4})
+    assert config.phases.temporal.apply.stream == "temporal"
+    results = experiment.train_and_evaluate(config, tmp_path / "run")
+    assert set(results.streams) == {"spatial", "temporal"}
