@@ -16,12 +16,14 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable, given_path
 from vreid_jax.json_files import json_or_none
 from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.search.recording import is_moment
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"
 TEXTS = ("tracklet_id", "split", "folder", "model")
 NUMBERS = ("pid", "camid", "num_frames", "first_frame", "last_frame")
 SECONDS = ("start_seconds", "end_seconds")
+MOST_DAYS = 36_500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Gallery:
       columns: every other column by its name, `[N]`: text, int64, and seconds (NaN where unknown).
       about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was trained on), `open_set`
         (the thresholds for this footage, or None) and `measured_on` (the footage on which the model's thresholds were
-        measured, or None). Older files have the model's thresholds, wherever they were measured, and lack `measured_on`.
+        measured, or None), `recorded_at` (the moment of a video's first frame, ISO 8601 with a zone, or None) and
+        `retention_days` (how long the gallery may be kept, or None). Older files have the model's thresholds, wherever
+        they were measured, and lack the last three.
     """
 
     vectors: np.ndarray
@@ -212,6 +216,11 @@ def _is_open_set(value: Any) -> bool:
     )
 
 
+def is_retention(value: Any) -> bool:
+    """Return whether a gallery may be kept for so many days: a whole number from 1 to a hundred years."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_DAYS
+
+
 _ABOUT = {
     "fingerprint": (_is_text, "text"),
     "model": (_is_text, "text"),
@@ -220,6 +229,8 @@ _ABOUT = {
     "dataset": (_is_optional_text, "text"),
     "measured_on": (_is_optional_text, "text"),
     "open_set": (_is_open_set, "the thresholds of a model"),
+    "recorded_at": (lambda value: value is None or is_moment(value), "a date and time with its zone"),
+    "retention_days": (lambda value: value is None or is_retention(value), "a number of days"),
 }
 
 
