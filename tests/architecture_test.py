@@ -44,11 +44,12 @@ ROOMS = {
     "inference": INFERENCE,
     "export": USES,
     "search": USES,
+    "tracking": USES,
     "adaptation": f"{USES} search",
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
     "report": f"{USES} export search visualize",
     "main": f"{USES} export search visualize report",
-    "cli": f"{USES} export search adaptation visualize report main",
+    "cli": f"{USES} export search tracking adaptation visualize report main",
 }
 
 # `import vreid_jax`, and modules that keep the name of a command that moved to cli/: they only pass the call on.

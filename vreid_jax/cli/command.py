@@ -22,6 +22,7 @@ from vreid_jax.cli import (
     report,
     responses,
     search,
+    track,
     train,
     upload,
 )
@@ -59,6 +60,7 @@ class Command(Protocol):
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
+    "track": track,
     "embed": embed,
     "search": search,
     "adapt": adapt,
