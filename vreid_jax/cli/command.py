@@ -26,6 +26,7 @@ from vreid_jax.cli import (
     responses,
     search,
     serve,
+    track,
     train,
     upload,
 )
@@ -63,6 +64,7 @@ class Command(Protocol):
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
+    "track": track,
     "embed": embed,
     "search": search,
     "calibrate": calibrate,

@@ -1,0 +1,216 @@
+"""Tracking of a video, a camera or a stream: frame by frame to a file of tracks."""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from vreid_jax.datasets.video.track_file import read_tracks
+from vreid_jax.datasets.video.writer import CODECS, video_writer, write_frame
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.files import given_path, open_regular
+from vreid_jax.inference import Model
+from vreid_jax.tracking import track_state
+from vreid_jax.tracking.appearance import Looks
+from vreid_jax.tracking.association import Tracker, TrackSettings
+from vreid_jax.tracking.detection import Detector, find_people, make_detector
+from vreid_jax.tracking.preview import write_preview
+from vreid_jax.tracking.streams import CameraGone, Stream, frames_of, newest_frames, open_stream, shown_name
+from vreid_jax.tracking.unfinished import Unfinished, check_new, unfinished
+from vreid_jax.training.signals import stop_requests
+
+SAVE_SECONDS = 20.0  # between two states of an unfinished run
+_LIVE_FPS = 15.0  # at most: more tells no more about people who walk
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracked:
+    """What `track_video` did.
+
+    Attributes:
+      frames: that were looked at.
+      resumed: how many of them an earlier, interrupted call had looked at.
+      tracks: number of tracks.
+      boxes: number of boxes.
+      frames_per_second: at which this call looked at frames.
+      fps: frames per second of the tracks' time.
+    """
+
+    frames: int
+    resumed: int
+    tracks: int
+    boxes: int
+    frames_per_second: float
+    fps: float
+
+
+def track_video(
+    video: str,
+    out: str | os.PathLike,
+    *,
+    detector: str | Detector = "hog",
+    model: Model | None = None,
+    settings: TrackSettings | None = None,
+    preview: str | os.PathLike | None = None,
+    record: str | os.PathLike | None = None,
+    most_frames: int = 0,
+    progress: bool = False,
+) -> Tracked:
+    """Find and follow the people in a video; write their boxes in the format of MOTChallenge.
+
+    One frame is in memory at a time. `out` appears when the video is done. Of a file, an interrupted call leaves what it has
+    in `OUT.parts/`, and repeating it goes on from there with the same result. A camera or network stream is watched until
+    Ctrl-C, or until it is gone.
+
+    Args:
+      video: a file, the number of a camera, or the address of a stream (`rtsp://…`).
+      out: the file of tracks to write.
+      detector: name of a detector (`make_detector`), or what takes a frame, uint8 `[H, W, 3]` RGB, and returns boxes
+        `[N, 4]` (left, top, width, height) and scores `[N]`.
+      model: tells people who come out from behind something; without one tracks go on by overlap alone.
+      settings: how boxes become tracks.
+      preview: a video with boxes to write as well, `.webm`, `.mp4` or `.avi`.
+      record: of a camera or stream, a video of what was watched, whose frames are those of the tracks.
+      most_frames: stop after so many frames; 0 for all.
+      progress: whether to show bars.
+
+    Raises:
+      InputError: when something given cannot be used, or there are no people; nothing is written then.
+      CameraGone: when a live stream ends, after `out` was written.
+    """
+    out = check_new(out, "the tracks")
+    for file, what in ((preview, "the preview"), (record, "the recording")):
+        if file is not None and check_new(file, what).suffix.lower() not in CODECS:
+            raise InputError(f"the name of {what}, {file}, must end in {', '.join(CODECS)}")
+    settings = settings or TrackSettings()
+    with open_stream(video) as stream:
+        if record is not None and not stream.live:
+            raise InputError(f"a recording is made of a camera or a stream, and {video} is a file")
+        if preview is not None and stream.live and record is None:
+            raise InputError(
+                "the preview of a camera or a stream is drawn into its recording: name a file for that, too"
+            )
+        found = make_detector(detector) if isinstance(detector, str) else detector
+        job = _job(stream, detector, model, settings, most_frames)
+        with unfinished(out, job) as held:
+            tracked, gone = _track(stream, found, model, settings, held, record, most_frames, progress)
+            if not held.written:
+                raise _nobody(stream, detector, gone)
+            held.finish(out)
+    if preview is not None:
+        boxes = sorted(read_tracks(out), key=lambda box: box.frame)
+        write_preview(os.fspath(record or video), boxes, preview, progress=progress)
+    if gone:
+        raise CameraGone(f"{gone}; the tracks until then are in {out}")
+    return tracked
+
+
+def _track(
+    stream: Stream,
+    detector: Detector,
+    model: Model | None,
+    settings: TrackSettings,
+    held: Unfinished,
+    record: str | os.PathLike | None,
+    most_frames: int,
+    progress: bool,
+) -> tuple[Tracked, CameraGone | None]:
+    """Look at every frame; return what was done, and the error of a stream that ended."""
+    looks = Looks(model) if model else None
+    fps = _live_fps(stream, detector) if stream.live else stream.fps
+    tracker = Tracker(fps, settings)
+    if held.tracker is not None:
+        track_state.restore(tracker, held.tracker)
+    number = start = held.frame
+    total = most_frames or stream.frames or None
+    began = saved = time.monotonic()
+    gone: CameraGone | None = None
+    bar = tqdm(desc="tracking", total=total, initial=start, unit=" frames", disable=not progress, dynamic_ncols=True)
+    with bar, _recorder(record, fps, stream) as recorded, stop_requests() as stop:
+        frames = newest_frames(stream, fps) if stream.live else frames_of(stream, start)
+        try:
+            for frame in frames:
+                recorded(frame)
+                boxes, scores = find_people(detector, frame)
+                number += 1
+                held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None))
+                bar.update()
+                bar.set_postfix(people=tracker.started, refresh=False)
+                if most_frames and number >= most_frames:
+                    break
+                if stream.live:
+                    if stop.number:
+                        break
+                elif stop.number or time.monotonic() - saved > SAVE_SECONDS:
+                    held.save(number, track_state.dump(tracker))
+                    saved = time.monotonic()
+                    if stop.number:
+                        raise Interrupted(
+                            f"interrupted after frame {number}; run the same command again to resume it", stop.number
+                        )
+        except CameraGone as error:
+            gone = error
+        finally:
+            frames.close()
+    held.append(tracker.finish())
+    seconds = max(time.monotonic() - began, 1e-9)
+    return Tracked(number, start, tracker.started, held.written, round((number - start) / seconds, 2), float(fps)), gone
+
+
+def _live_fps(stream: Stream, detector: Detector) -> float:
+    """Return how many frames a second of a live stream are looked at: as many as the detector keeps up with."""
+    frame = stream.first[..., ::-1]
+    find_people(detector, frame)  # the first time takes longer
+    began = time.monotonic()
+    find_people(detector, frame)
+    return float(max(0.5, min(stream.fps or _LIVE_FPS, _LIVE_FPS, 0.8 / max(time.monotonic() - began, 1e-3))))
+
+
+@contextlib.contextmanager
+def _recorder(record: str | os.PathLike | None, fps: float, stream: Stream) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yield what writes a frame to the recording, if there is one."""
+    if record is None:
+        yield lambda frame: None
+        return
+    with video_writer(record, fps, stream.size) as writer:
+        yield lambda frame: write_frame(writer, frame)
+
+
+def _job(stream: Stream, detector, model: Model | None, settings: TrackSettings, most_frames: int) -> dict[str, Any]:
+    """Return what the result depends on, to tell whether an unfinished one is of the same."""
+    return {
+        "video": shown_name(stream) if stream.live else _stamp(Path(given_path(stream.name))),
+        "detector": detector
+        if isinstance(detector, str)
+        else getattr(detector, "__qualname__", type(detector).__name__),
+        "model": model.fingerprint if model else None,
+        "settings": dataclasses.asdict(settings),
+        "most_frames": most_frames,
+    }
+
+
+def _stamp(file: Path) -> list:
+    """Return name, length and a digest of the first and last megabyte of a video, which may have many gigabytes."""
+    with open_regular(file) as opened:
+        size = os.fstat(opened.fileno()).st_size
+        digest = hashlib.sha256(opened.read(1 << 20))
+        opened.seek(max(0, size - (1 << 20)))
+        digest.update(opened.read())
+    return [file.name, size, digest.hexdigest()]
+
+
+def _nobody(stream: Stream, detector, gone: CameraGone | None) -> InputError:
+    name = detector if isinstance(detector, str) else "the detector"
+    if gone:
+        return InputError(f"{gone}, and {name} found no people until then")
+    return InputError(
+        f"{name} found no people in {shown_name(stream)}: hog needs whole people of at least 60 pixels, and another detector "
+        "(--detector=onnx:FILE) may see them"
+    )

@@ -1,0 +1,199 @@
+"""Frames of a video file, a camera or a network stream, one at a time."""
+
+import contextlib
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Generator, Iterator
+from typing import Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+
+from vreid_jax.errors import InputError
+from vreid_jax.files import check_readable, given_path
+
+_USUAL_FPS = 25.0  # of a file that states none
+_MOST_FPS = 1000.0
+_PATIENCE = 10.0  # seconds without a picture after which a camera is gone
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What this module needs of OpenCV's `VideoCapture`."""
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        """Return whether there is another frame, and the frame."""
+        ...
+
+    def grab(self) -> bool:
+        """Go one frame on."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stream:
+    """What is watched.
+
+    Attributes:
+      name: as given.
+      live: a camera or a network stream, which has no end, rather than a file.
+      fps: frames per second; of a live one as it states, 0 where it does not.
+      frames: number of frames that a file states; 0 where it does not, and of a live one.
+      size: height and width of a frame, pixels.
+      reader: OpenCV's.
+      first: the first frame, which is read already, BGR.
+    """
+
+    name: str
+    live: bool
+    fps: float
+    frames: int
+    size: tuple[int, int]
+    reader: Reader
+    first: np.ndarray
+
+
+class CameraGone(InputError):
+    """A live stream gave no picture any more."""
+
+
+@contextlib.contextmanager
+def open_stream(name: str) -> Iterator[Stream]:
+    """Open a video file, a camera by its number (`0`), or a network stream (`rtsp://…`).
+
+    Raises:
+      InputError: when it is missing, or not a video, or gives no picture.
+    """
+    if not name:
+        raise InputError("the video is empty: give a file, the number of a camera, or rtsp://…")
+    camera, address = name.isascii() and name.isdigit(), "://" in name
+    if not (camera or address):
+        path = given_path(name)
+        if not path.exists():
+            raise InputError(f"the video {name} does not exist")
+        check_readable(path)
+    with _without_log():
+        reader = (
+            cv2.VideoCapture(int(name))
+            if camera
+            else cv2.VideoCapture(name if address else os.fspath(given_path(name)))
+        )
+        readable, first = reader.read() if reader.isOpened() else (False, None)
+    try:
+        if not readable or first is None:
+            raise InputError(_nothing(name, camera, address))
+        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+        fps = fps if 0 < fps <= _MOST_FPS else 0.0
+        live = camera or (address and not name.startswith("file://"))
+        count = 0 if live else max(int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        yield Stream(name, live, fps if live else fps or _USUAL_FPS, count, first.shape[:2], reader, first)
+    finally:
+        reader.release()
+
+
+def _nothing(name: str, camera: bool, address: bool) -> str:
+    if camera:
+        return f"there is no camera {name}, or another program uses it: the first one has the number 0"
+    if address:
+        return f"{_without_password(name)} gives no picture: check the address, user and password, and that the camera is on"
+    return f"{name} is not a video: OpenCV finds no frame in it"
+
+
+def _without_password(address: str) -> str:
+    """Return an address as it may be shown."""
+    scheme, _, rest = address.partition("://")
+    host = rest.rpartition("@")[2] if "@" in rest.split("/")[0] else rest
+    return f"{scheme}://{host}"
+
+
+def shown_name(stream: Stream) -> str:
+    """Return the name of a stream as it may be shown: without the password of an address."""
+    return _without_password(stream.name) if "://" in stream.name else stream.name
+
+
+def frames_of(stream: Stream, skip: int = 0) -> Generator[np.ndarray, None, None]:
+    """Yield the frames of a file behind the first `skip`, uint8 `[H, W, 3]` RGB."""
+    if not skip:
+        yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
+    for _ in range(skip - 1):
+        if not stream.reader.grab():
+            return
+    while True:
+        readable, frame = stream.reader.read()
+        if not readable or frame is None:
+            return
+        if frame.shape[:2] == stream.size:  # a damaged one may have another
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def newest_frames(stream: Stream, fps: float) -> Generator[np.ndarray, None, None]:
+    """Yield what a live stream shows now, at most `fps` frames a second; what comes meanwhile is skipped.
+
+    Raises:
+      CameraGone: when there was no picture for ten seconds.
+    """
+    box = _Newest(stream.reader)
+    try:
+        yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
+        due = time.monotonic()
+        while True:
+            due = max(due + 1 / fps, time.monotonic() - 1 / fps)
+            time.sleep(max(0.0, due - time.monotonic()))
+            frame = box.take()
+            if frame is None:
+                raise CameraGone(
+                    f"{_without_password(stream.name) if '://' in stream.name else f'camera {stream.name}'} is gone: it gave no picture for {_PATIENCE:g} seconds"
+                )
+            if frame.shape[:2] == stream.size:
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    finally:
+        box.close()
+
+
+class _Newest:
+    """Reads a live stream in a thread, so that its buffer never fills, and keeps the newest frame."""
+
+    def __init__(self, reader: Reader):
+        self._reader, self._frame, self._ended = reader, None, False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._ended:
+            readable, frame = self._reader.read()
+            with self._changed:
+                if readable:
+                    self._frame = frame
+                else:
+                    self._ended = True
+                self._changed.notify_all()
+
+    def take(self) -> np.ndarray | None:
+        """Return the newest frame that was not taken yet, or None when none comes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout=_PATIENCE)
+            frame, self._frame = self._frame, None
+        return frame
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._ended = True
+        self._thread.join(timeout=2.0)
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep OpenCV from logging why a backend cannot open what another may; the sentence of the error says it."""
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:
+        yield
+        return
+    before = logging.getLogLevel()
+    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging.setLogLevel(before)
