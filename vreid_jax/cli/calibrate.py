@@ -35,7 +35,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.search.gallery import replace_about
 
     sightings = linking.open_sightings([flags.gallery])
-    calibration = linking.measure(sightings, no_overlap=flags.no_overlap, rate=flags.false_accept_rate)
+    calibration = linking.measure(sightings, flags.false_accept_rate, no_overlap=flags.no_overlap)
     without = "--no-pieces was given"
     if not flags.no_pieces:
         calibration, without = _with_pieces(flags, calibration)

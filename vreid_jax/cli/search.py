@@ -93,11 +93,13 @@ def _plain(match) -> dict:
 
 def text(outcome: dict) -> str:
     """Return a table for each query."""
-    from vreid_jax.search.ranked import OWN_THRESHOLD
+    from vreid_jax.search.ranked import CALIBRATE, OWN_THRESHOLD
 
     rule = outcome["decision"]
     lines = [f"{outcome['gallery']}, {outcome['metric']} distance of {outcome['model']} {outcome['fingerprint']}"]
-    if rule:
+    if rule and rule["pairs"]:
+        lines.append(_calibrated(rule))
+    elif rule:
         lines.append(
             f"the same person up to {rule['threshold']:.4g}: of pairs of two persons {100 * rule['false_accept_rate']:g} "
             f"% pass, of one person {100 * rule['true_accept_rate']:.1f} %, measured on "
@@ -105,8 +107,8 @@ def text(outcome: dict) -> str:
             "kind it may be off"
         )
     else:
-        lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}. {OWN_THRESHOLD}")
-    words = {True: "same", False: "other", None: "?"}
+        lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}. {OWN_THRESHOLD} {CALIBRATE}")
+    words = {True: "same", False: "other", None: "perhaps" if rule else "?"}
     for query in outcome["queries"]:
         lines += [
             "",
@@ -117,7 +119,7 @@ def text(outcome: dict) -> str:
             span = (
                 f"{match['first_frame']} to {match['last_frame']}" if match["first_frame"] >= 0 else match["num_frames"]
             )
-            near = rule is None or match["distance"] <= rule["threshold"]
+            near = rule is None or match["distance"] <= (rule["perhaps"] or rule["threshold"])
             reason = ", seen at the same time" if near and match["same_person"] is False else ""
             lines.append(
                 f"{match['rank']:>6}{match['distance']:>10.4f}  {words[match['same_person']]:7}{match['camid']:>7}"
@@ -126,6 +128,18 @@ def text(outcome: dict) -> str:
         if not query["matches"]:
             lines.append("      nothing else is in the gallery to compare it with")
     return "\n".join(lines)
+
+
+def _calibrated(rule: dict) -> str:
+    """Return what the thresholds of a calibrated gallery are."""
+    low, high = rule["interval"]
+    accepted = rule["true_accept_rate"]
+    of_one = "" if accepted is None else f", of one person about {100 * accepted:.0f} % or fewer"
+    return (
+        f"the same person up to {low:.4g}, perhaps up to {rule['perhaps']:.4g}: of pairs of two persons "
+        f"{100 * rule['false_accept_rate']:g} % pass{of_one}, measured by `vreid calibrate` on {rule['pairs']} pairs of this "
+        f"footage seen at the same time (95 % interval {low:.4g} to {high:.4g})"
+    )
 
 
 def _queries(flags: argparse.Namespace, about: dict) -> Gallery:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from vreid_jax.errors import InputError
-from vreid_jax.linking.calibrating import RATES, RULE_OF_THREE, measure
+from vreid_jax.linking.calibrating import RATES, measure
 from vreid_jax.linking.sightings import Sightings
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.ranked import decision
@@ -41,8 +41,8 @@ def find_band(sightings: Sightings, false_accept_rate: float, *, no_overlap: boo
     """Return the band that galleries have, or that their own footage gives.
 
     Galleries that `vreid calibrate` has calibrated, all of them, have one: the narrowest counts. Else it is measured on all
-    of them together, at the smallest rate that their pairs can show if the one asked for is below. Else thresholds that
-    hold for this footage by the model's own evaluation serve.
+    of them together; where there are too few pairs to show the rate, the threshold is below the nearest of them. Else
+    thresholds that hold for this footage by the model's own evaluation serve.
 
     Args:
       sightings: tracklets of the galleries.
@@ -62,17 +62,17 @@ def find_band(sightings: Sightings, false_accept_rate: float, *, no_overlap: boo
         threshold, perhaps, rate, pairs = min(found)
         return Band(threshold, perhaps, _measured(rate, pairs, "by `vreid calibrate`"))
     try:
-        own = measure(sightings, no_overlap=no_overlap)
+        own = measure(sightings, false_accept_rate, no_overlap=no_overlap, shown=False)
     except InputError as error:
         rules = [decision(about, false_accept_rate) for about in sightings.about]
         known = [rule.threshold for rule in rules if rule is not None]
         if len(known) == len(rules):
             return Band(min(known), WIDTH * min(known), "it was measured when the model was evaluated, on this dataset")
-        raise InputError(f"{error}; or give the largest distance of one person with --threshold") from error
-    rate = max(false_accept_rate, RULE_OF_THREE / own.pairs)
-    place = own.place(rate) if rate >= own.false_accept_rate[0] else 0
-    return Band(own.threshold[place], own.perhaps(place), _measured(own.false_accept_rate[place], own.pairs, "here"))
+        raise InputError(f"{error}, or give the largest distance of one person with --threshold") from error
+    place = own.place(false_accept_rate)
+    return Band(own.threshold[place], own.perhaps(place), _measured(false_accept_rate, own.pairs, "here"))
 
 
 def _measured(rate: float, pairs: int, where: str) -> str:
-    return f"{100 * rate:g} % of {pairs} pairs of tracklets seen at the same time are nearer, as measured {where}"
+    nearer = f"{100 * rate:g} %" if rate * pairs >= 1 else "none"
+    return f"{nearer} of {pairs} pairs of tracklets seen at the same time are nearer, as measured {where}"

@@ -19,6 +19,7 @@ from vreid_jax.search.calibration import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RULE_OF_THREE = 3  # with n pairs and none accepted, a rate below 3 / n is shown at 95 % confidence, not a lower one
 LEAST_TRACKLETS = 6
+LEAST_PAIRS = 20  # for a threshold whose rate they need not show
 MOST_PAIRS = 200_000
 DRAWS = 500
 CONFIDENCE = 0.95
@@ -55,33 +56,32 @@ def simultaneous_pairs(times: np.ndarray, cameras: np.ndarray, most: int = MOST_
     return np.sort(np.stack([order[place], order[other]], 1), axis=1)
 
 
-def measure(sightings: Sightings, *, no_overlap: bool = False, rate: float | None = None) -> Calibration:
+def measure(
+    sightings: Sightings, rate: float | None = None, *, no_overlap: bool = False, shown: bool = True
+) -> Calibration:
     """Measure thresholds on the tracklets of one or several galleries.
 
     Args:
       sightings: the tracklets.
+      rate: a false-accept rate that is wanted besides `RATES`, in (0, 0.5].
       no_overlap: whether nobody can be in two cameras at once, so that pairs of two cameras count as well.
-      rate: a rate that is wanted besides `RATES`.
+      shown: whether every rate has to be one that so many pairs can show, at least three of which it lets pass. Else the
+        wanted rate may be lower; with few pairs its threshold is then just below the nearest of them.
 
     Raises:
       InputError: when there are too few pairs for the rate, or without one for any of `RATES`.
     """
+    if rate is not None and not 0 < rate <= RATES[-1]:
+        raise InputError(f"the false-accept rate is {rate:g}; it must be above 0 and at most {RATES[-1]}")
     cameras = np.zeros_like(sightings.cameras) if no_overlap else sightings.cameras
     pairs = simultaneous_pairs(sightings.times, cameras)
-    names = ", ".join(str(path) for path in sightings.paths)
     tracklets = len(np.unique(pairs))
     smallest = RULE_OF_THREE / max(len(pairs), 1)
-    known = sorted({*RATES, *([rate] if rate is not None else [])})
-    usable = [each for each in known if each >= smallest * (1 - 1e-9)]
+    usable = sorted(each for each in {*RATES, rate} if each and (each >= smallest * (1 - 1e-9)))
+    if not shown and rate is not None and len(pairs) >= LEAST_PAIRS:
+        usable = sorted({*usable, rate})
     if tracklets < LEAST_TRACKLETS or not usable or (rate is not None and rate not in usable):
-        wanted = f"a false-accept rate of {rate:g}" if rate is not None else "any threshold"
-        least = math.ceil(RULE_OF_THREE / (rate if rate is not None else RATES[-1]) - 1e-9)
-        lowest = math.ceil(1000 * smallest) / 1000
-        instead = f", or ask for --false-accept-rate={lowest:g} or more" if lowest <= RATES[-1] and rate else ""
-        raise InputError(
-            f"{names} has {len(pairs)} pairs of tracklets seen at the same time, of {tracklets} tracklets; {wanted} takes "
-            f"at least {least} pairs and {LEAST_TRACKLETS} tracklets: film for longer{instead}"
-        )
+        raise InputError(_too_few(sightings, len(pairs), tracklets, rate, shown))
     distances = pair_distances(sightings.vectors, pairs, sightings.metric)
     order = np.argsort(distances, kind="stable")
     pairs, distances = pairs[order], distances[order]
@@ -96,6 +96,20 @@ def measure(sightings: Sightings, *, no_overlap: bool = False, rate: float | Non
         metric=sightings.metric,
         pairs=len(pairs),
         tracklets=tracklets,
+    )
+
+
+def _too_few(sightings: Sightings, pairs: int, tracklets: int, rate: float | None, shown: bool) -> str:
+    """Return the sentence that says how many pairs there are and how many it takes."""
+    names = ", ".join(str(path) for path in sightings.paths)
+    wanted = f"a false-accept rate of {rate:g}" if rate is not None and shown else "a threshold"
+    least = math.ceil(RULE_OF_THREE / (rate or RATES[-1]) - 1e-9) if shown else LEAST_PAIRS
+    lowest = math.ceil(1000 * RULE_OF_THREE / max(pairs, 1)) / 1000
+    instead = shown and rate is not None and rate < lowest <= RATES[-1]
+    return (
+        f"{names} has {pairs} pairs of tracklets seen at the same time, of {tracklets} tracklets; {wanted} takes at least "
+        f"{least} pairs and {LEAST_TRACKLETS} tracklets: film for longer"
+        + (f", or ask for --false-accept-rate={lowest:g} or more" if instead else "")
     )
 
 

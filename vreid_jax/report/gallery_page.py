@@ -16,6 +16,8 @@ from vreid_jax.report.pictures import strips
 from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import Gallery, open_gallery
 from vreid_jax.search.ranked import (
+    CALIBRATE,
+    OWN_FOOTAGE,
     OWN_THRESHOLD,
     Decision,
     Match,
@@ -31,6 +33,7 @@ from vreid_jax.search.sources import gallery_tracklets
 MOST_QUERIES = 4096  # searched for, to choose those that are shown
 DEPTH = 10
 MARKED = "Dashed frame: seen at the same time as the query, so another person. "
+BAND = "Grey frame: perhaps the same person. "
 KINDS = {"all": "all", "same": "with candidates", "none": "without candidates"}
 
 
@@ -78,9 +81,8 @@ def write_gallery_report(
     addresses = _film_addresses(opened, lists, data_dir, blur_faces)
     rows = [_list_row(opened.row(row), matches, rule, addresses) for row, matches in lists]
     kinds = KINDS if rule else {}
-    frames = (
-        "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. " if rule else MARKED
-    )
+    frames = "Solid frame: within the threshold; dashed frame: beyond it, or seen at the same time. "
+    frames = MARKED if rule is None else frames if rule.perhaps is None else f"{frames}{BAND}"
     if not queries and len(lists) < len(opened):
         frames = (
             f"The queries are the {len(lists)} of {len(opened)} tracklets whose nearest neighbours are nearest; "
@@ -134,7 +136,9 @@ def _film_addresses(
 
 
 def _measured_on(gallery: Gallery, rule: Decision) -> str:
-    """Return the test set that the threshold was measured on."""
+    """Return what the threshold was measured on."""
+    if rule.protocol == OWN_FOOTAGE:
+        return f"{rule.pairs} pairs of this gallery seen at the same time, by `vreid calibrate`"
     dataset = gallery.about.get("dataset")
     return f"{dataset}, protocol {rule.protocol}" if dataset else f"the model's test set, protocol {rule.protocol}"
 
@@ -144,7 +148,12 @@ def _caution(gallery: Gallery, rule: Decision | None) -> str:
     if rule is None:
         return (
             "The page shows an order, nearest first, and does not say who is the same person: "
-            f"{undecided(gallery.about)}. {OWN_THRESHOLD}"
+            f"{undecided(gallery.about)}. {OWN_THRESHOLD} {CALIBRATE}"
+        )
+    if rule.protocol == OWN_FOOTAGE:
+        return (
+            f"The threshold was measured on {_measured_on(gallery, rule)}. Treat tracklets within it as candidates, not as the "
+            "same person."
         )
     return (
         f"The threshold was measured on {_measured_on(gallery, rule)}; on video of another kind it may be off. Treat "
@@ -166,9 +175,12 @@ def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
         rows.append(["same person", f"not decided: {undecided(gallery.about)}"])
     else:
         rows.append(["within the threshold", f"up to {rule.threshold:.4g}"])
+        if rule.perhaps is not None:
+            rows.append(["perhaps the same person", f"up to {rule.perhaps:.4g}"])
         rows.append(["measured on", _measured_on(gallery, rule)])
         rows.append(["different-person pairs within it", f"{100 * rule.false_accept_rate:g} %"])
-        rows.append(["same-person pairs within it", f"{100 * rule.true_accept_rate:.1f} %"])
+        if rule.true_accept_rate is not None:
+            rows.append(["same-person pairs within it", f"{100 * rule.true_accept_rate:.1f} %"])
     return table(["", ""], rows)
 
 
@@ -178,15 +190,15 @@ def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresse
     kind, verdict = "all", ""
     if rule is not None:
         kind = "same" if "within" in found else "none"
-        within = len(matches) - found.count("beyond")
+        within = len(matches) - found.count("beyond") - found.count("perhaps")
         verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
         if excluded := found.count("same time"):
             verdict += f", {excluded} of them seen at the same time"
-    films = [Film("asked", "query", [when(query)], who(query), addresses[query["tracklet_id"]])]
+    films = [Film("asked", "query", [_when(query)], _who(query), addresses[query["tracklet_id"]])]
     for match, words in zip(matches, found, strict=True):
-        style = {"within": "right", "": "open"}.get(words, "wrong")
-        lines = [str(match.rank), f"{match.distance:.3g}", when(match.row)]
-        films.append(Film(style, words, lines, who(match.row), addresses[match.row["tracklet_id"]]))
+        style = {"within": "right", "perhaps": "open", "": "open"}.get(words, "wrong")
+        lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
+        films.append(Film(style, words, lines, _who(match.row), addresses[match.row["tracklet_id"]]))
     return FilmRow(kind, query["camid"], f"{query['tracklet_id']}{verdict}", films)
 
 
@@ -194,19 +206,19 @@ def _found(match: Match, rule: Decision | None) -> str:
     """Return the word for a match; one within the threshold but seen at the same time is a different person."""
     if rule is None:
         return "" if match.same_person is None else "same time"
-    if match.same_person:
-        return "within"
-    return "beyond" if match.distance > rule.threshold else "same time"
+    if match.same_person is not False:
+        return "within" if match.same_person else "perhaps"
+    return "same time" if rule.verdict(match.distance) else "beyond"
 
 
-def who(row: Mapping[str, Any]) -> str:
+def _who(row: Mapping[str, Any]) -> str:
     """Return the name of a tracklet with its person and camera, where they are known."""
     person = f", person {row['pid']}" if row["pid"] > 0 else ""
     camera = f", camera {row['camid']}" if row["camid"] > 0 else ""
     return f"{row['tracklet_id']}{person}{camera}"
 
 
-def when(row: Mapping[str, Any]) -> str:
+def _when(row: Mapping[str, Any]) -> str:
     """Return the seconds of the video that a tracklet spans; empty where they are not known."""
     if math.isnan(row["start_seconds"]):
         return ""

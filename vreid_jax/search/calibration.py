@@ -8,7 +8,8 @@ from typing import Any
 from vreid_jax.errors import InputError
 
 KEY = "calibration"  # in the metadata of a gallery
-BAND = 10  # times the rate of "the same person" is that of "perhaps"
+BAND = 10  # times the rate of "the same person" is that of "perhaps", but at most
+WIDEST = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +61,13 @@ class Calibration:
         return usable[-1]
 
     def perhaps(self, place: int) -> float:
-        """Return up to which distance two tracklets are perhaps one person: that of `BAND` times the rate."""
-        beyond = self.place(min(BAND * self.false_accept_rate[place], self.false_accept_rate[-1]))
-        return max(self.threshold[beyond], self.threshold[place])
+        """Return up to which distance two tracklets are perhaps one person.
+
+        It is that of `BAND` times the rate but of at most `WIDEST`, or the upper end of the interval if that is larger.
+        """
+        rate = self.false_accept_rate[place]
+        beyond = self.place(max(rate, min(BAND * rate, WIDEST)))
+        return max(self.threshold[beyond], self.high[place])
 
 
 def is_calibration(value: Any) -> bool:

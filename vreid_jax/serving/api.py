@@ -58,7 +58,7 @@ class FoundTracklet(Tracklet):
 
     rank: int
     distance: float
-    verdict: Literal["within", "beyond", "same time", ""] = Field(
+    verdict: Literal["within", "perhaps", "beyond", "same time", ""] = Field(
         description="of the threshold; same time: seen at once with the query, so somebody else; empty: nothing decides"
     )
 
@@ -82,7 +82,7 @@ class Comparison(BaseModel):
     a: Tracklet
     b: Tracklet
     distance: float
-    verdict: Literal["within", "beyond", "same time", ""]
+    verdict: Literal["within", "perhaps", "beyond", "same time", ""]
 
 
 class Identity(BaseModel):

@@ -362,4 +362,8 @@ def _turned(request: Request, offset: int) -> str:
 
 
 def _measured_on(rule) -> str:
-    return last_part(rule.dataset) or "the test set of the model" if rule else ""
+    if rule is None:
+        return ""
+    if rule.pairs:
+        return f"{rule.pairs} pairs of people seen at once in this gallery"
+    return last_part(rule.dataset) or "the test set of the model"

@@ -33,7 +33,7 @@ def in_order(
       RuntimeError: when a process ends early; it has written the reason to stderr.
     """
     if processes is None:
-        processes = min(_cores(), len(items) // _FEWEST)
+        processes = min(cores(), len(items) // _FEWEST)
     if processes < 2 or not sys.executable:
         yield from map(function, items)
         return
@@ -72,7 +72,7 @@ def work() -> None:
         os._exit(1)  # the caller is gone
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
