@@ -56,7 +56,7 @@ def test_a_person_browses_filters_searches_compares_and_plays(server, browser):
     assert page.ask("document.querySelectorAll('.cards .item').length") == 5
     page.click(".cards .item", loads=True)
     assert page.ask("document.querySelector('h1').textContent") == "track0000"
-    assert page.ask("document.querySelector('.ranked .item').className") == "item right"
+    assert page.ask("document.querySelector('.ranked .item').classList.contains('right')")
     assert "1 of 9 within the threshold" in page.ask("document.querySelector('[role=status]').textContent")
     x, y = page.place(".ranked .item")
     page._mouse("mouseMoved", x, y)

@@ -52,6 +52,13 @@ def test_the_nearest_are_found_and_named_by_the_threshold(served):
     assert [each["tracklet"] for each in only] == ["track0000"]
 
 
+def test_a_form_that_was_not_filled_in_restricts_nothing(served):
+    empty = dict.fromkeys(("in_gallery", "camera", "after", "before", "k", "max_distance", "false_accept_rate"), "")
+    assert len(served.get("/api/search", {**RED, **empty, "other_cameras": ""}).json["found"]) == 9
+    assert served.page("/person", {**RED, **empty}).status == 200
+    assert served.page("/", empty).status == 200
+
+
 def test_who_was_seen_at_the_same_time_is_somebody_else(tmp_path):
     with serving([write_gallery(tmp_path, "one", 1, people=[0, 0 + 1])]) as server:
         people = server.service.people()
