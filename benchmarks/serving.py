@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,20 +36,19 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=768, help="768 is the model in the box")
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each of the two parts")
-    parser.add_argument("--port", type=int, default=8799)
     flags = parser.parse_args()
     if not (0 < flags.users <= MOST_USERS and 0 < flags.seconds <= MOST_SECONDS):
         raise SystemExit(f"at most {MOST_USERS} users and {MOST_SECONDS} seconds")
     with tempfile.TemporaryDirectory() as folder:
         gallery = write_gallery(Path(folder), flags.tracklets, flags.dimensions)
         began = time.monotonic()
-        with served(gallery, flags.port):
+        with served(gallery) as port:
             print(f"{flags.tracklets} x {flags.dimensions} served after {time.monotonic() - began:.1f} s")
             for users in (1, flags.users):
-                ask(flags.port, 1, flags.tracklets, 2.0, pictures=False)  # compiles
-                ask(flags.port, users, flags.tracklets, 3.0, pictures=False)
-                report("searches", users, ask(flags.port, users, flags.tracklets, flags.seconds, pictures=False))
-            report("with pictures", users, ask(flags.port, users, flags.tracklets, flags.seconds, pictures=True))
+                ask(port, 1, flags.tracklets, 2.0, pictures=False)  # compiles
+                ask(port, users, flags.tracklets, 3.0, pictures=False)
+                report("searches", users, ask(port, users, flags.tracklets, flags.seconds, pictures=False))
+            report("with pictures", users, ask(port, users, flags.tracklets, flags.seconds, pictures=True))
 
 
 def write_gallery(folder: Path, count: int, dimensions: int) -> Path:
@@ -81,17 +81,19 @@ def name(row: int) -> str:
 
 
 @contextlib.contextmanager
-def served(gallery: Path, port: int):
-    """Serve the gallery in a process of its own while the block runs."""
-    command = [sys.executable, "-m", "vreid_jax.cli.command", "serve", str(gallery), f"--port={port}"]
+def served(gallery: Path):
+    """Serve the gallery in a process of its own while the block runs; yield the port."""
+    command = [sys.executable, "-m", "vreid_jax.cli.command", "serve", str(gallery), "--port=0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    said: list[str] = []
     try:
         for line in process.stderr:
-            if "serving on" in line:
+            if found := re.search(r"serving on http://127.0.0.1:(\d+)/", line):
                 break
+            said.append(line)
         else:
-            raise SystemExit("the server did not start")
-        yield
+            raise SystemExit("the server did not start: " + "".join(said[-3:]))
+        yield int(found[1])
     finally:
         process.terminate()
         process.wait()

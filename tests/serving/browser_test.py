@@ -104,6 +104,7 @@ def test_a_person_uploads_a_picture_and_draws_where_somebody_is(server, browser,
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
     page.choose_file("#file", text)
+    page.wait("document.querySelector('#preview').hidden")  # it cannot be shown
     page.click("form.upload button", loads=True)
     assert "neither a picture" in page.ask("document.querySelector('[role=alert]').textContent")
     page.said[:] = [line for line in page.said if "415" not in line]
