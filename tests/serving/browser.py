@@ -5,6 +5,7 @@ It is spoken to in its DevTools protocol over two pipes, which needs no package.
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -13,7 +14,7 @@ import subprocess
 import time
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
 KEYS = {
     "Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), " ": (32, " "), "ArrowLeft": (37, ""), "ArrowUp": (38, ""),
     "ArrowRight": (39, ""), "ArrowDown": (40, ""),
@@ -24,17 +25,18 @@ class Browser:
     """One page."""
 
     def __init__(self, profile, size=(1280, 900), phone=False, dark=False):
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        # Descriptors 3 and 4 are Chromium's own ends.
-        command = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", CHROMIUM, "--headless", "--no-sandbox",
-                   "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-                   "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        os.close(theirs_in)
-        os.close(theirs_out)
+        ours_in, out = os.pipe()
+        into, ours_out = os.pipe()
+        # Descriptors 3 and 4 are Chromium's own ends; they are made from others, which must not be 3 and 4 already.
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (into, out)]
+        command = [
+            "bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", CHROMIUM, "--headless", "--no-sandbox",
+            "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, pass_fds=theirs, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for end in (into, out, *theirs):
+            os.close(end)
         self._in, self._out, self._buffer, self._number = ours_in, ours_out, b"", 0
         self.said, self._loaded, self._session = [], False, None
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -78,7 +80,9 @@ class Browser:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], max(0.0, until - time.monotonic()))
             assert ready, "the browser does not answer"
-            self._buffer += os.read(self._in, 1 << 20)
+            data = os.read(self._in, 1 << 20)
+            assert data, "the browser has ended"
+            self._buffer += data
         text, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(text)
         method, parameters = message.get("method"), message.get("params", {})

@@ -51,6 +51,21 @@ def settle(partition: Partition, centres: Centres, neighbours: Neighbours, fixed
     return [look(partition, centres, neighbours, row) for row in range(len(fixed))]
 
 
+def look_again(
+    partition: Partition, centres: Centres, neighbours: Neighbours, seen: list[Near], open_rows: dict[int, int]
+) -> list[Near]:
+    """Return what is near each tracklet now that some are left open; most has not changed."""
+    changed = set(open_rows.values()) | {near.rival for near in (seen[row] for row in open_rows)}
+    changed |= {int(partition.cluster[row]) for row in open_rows} | {OUTSIDE}
+    again = []
+    for row, near in enumerate(seen):
+        if not {int(partition.cluster[row]), near.rival} & changed and row not in open_rows:
+            again.append(near)
+        else:
+            again.append(look(partition, centres, neighbours, row))
+    return again
+
+
 def look(partition: Partition, centres: Centres, neighbours: Neighbours, row: int) -> Near:
     """Return the squared distance of a tracklet to its own cluster, and the nearest other one that it could be of."""
     own = int(partition.cluster[row])

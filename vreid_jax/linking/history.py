@@ -21,6 +21,7 @@ class History:
       labelled: [N] whether a row is of an earlier identity.
       decided: [N] whether a person decided on a row.
       names: (row, name) in the order in which they were given.
+      rivals: by row, the identity that came second in the earlier identities, and its distance.
       next_identity: the first number that was never used.
     """
 
@@ -30,11 +31,13 @@ class History:
     labelled: np.ndarray
     decided: np.ndarray
     names: tuple[tuple[int, str], ...]
+    rivals: Mapping[int, tuple[int, float]]
     next_identity: int
 
-    def names_of(self, identity: np.ndarray) -> dict[int, str]:
-        """Return the names of identities; the last that was given to any tracklet of one holds."""
-        return {int(identity[row]): name for row, name in self.names if identity[row] != UNKNOWN}
+    def names_of(self, identity: np.ndarray) -> np.ndarray:
+        """Return [N] the name of each row's identity; the last that was given to any tracklet of one holds."""
+        called = {int(identity[row]): name for row, name in self.names if identity[row] != UNKNOWN}
+        return np.array([called.get(number, "") for number in identity.tolist()], str)
 
 
 def told_by_people(
@@ -69,12 +72,12 @@ def told_by_people(
                     leavers.add(one)
     by_hand = np.zeros(count, bool)
     by_hand[[row for group in people.groups() if len(group) > 1 for row in group]] = True
-    by_hand[list(leavers)] = True
     labels = np.zeros(count, np.int64)
     next_identity = 1
+    rivals: dict[int, tuple[int, float]] = {}
     if earlier is not None:
         next_identity = earlier.about["next_identity"]
-        _take_over(rows, earlier, people, leavers, labels)
+        rivals = _take_over(rows, earlier, people, leavers, labels)
     groups = []
     for group in people.groups():
         label = min((int(labels[row]) for row in group if labels[row]), default=0)
@@ -91,14 +94,15 @@ def told_by_people(
         labelled=labelled,
         decided=by_hand,
         names=tuple(reversed(named)),
+        rivals=rivals,
         next_identity=next_identity,
     )
 
 
 def _take_over(
     rows: Mapping[Key, int], earlier: Identities, people: "_People", leavers: set[int], labels: np.ndarray
-) -> None:
-    """Join the rows of every earlier identity, but for those that a correction separates from it."""
+) -> dict[int, tuple[int, float]]:
+    """Join the rows of every earlier identity but those that a correction separates from it; return the rivals of rows."""
     keys = list(zip(earlier.columns["gallery"].tolist(), earlier.columns["tracklet_id"].tolist(), strict=True))
     for number, members in earlier.members().items():
         found = [rows[keys[member]] for member in members if keys[member] in rows]
@@ -112,6 +116,8 @@ def _take_over(
                 leaving.append(row)
         for row in leaving[1:]:  # who left together was one person to the machine, and nobody has denied it
             people.join(leaving[0], row)
+    second = zip(keys, earlier.columns["rival"].tolist(), earlier.columns["rival_distance"].tolist(), strict=True)
+    return {rows[key]: (number, distance) for key, number, distance in second if key in rows and number != UNKNOWN}
 
 
 class _People:

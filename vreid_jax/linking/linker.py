@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from vreid_jax.linking.agglomeration import Centres, agglomerate
 from vreid_jax.linking.band import Band
 from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
 from vreid_jax.linking.corrections import Correction, Key
-from vreid_jax.linking.decisions import confidence, leave_open, look, settle
+from vreid_jax.linking.decisions import Near, confidence, leave_open, look_again, settle
 from vreid_jax.linking.distances import from_squared, to_squared
 from vreid_jax.linking.history import History, told_by_people
 from vreid_jax.linking.identities import UNKNOWN, Identities
@@ -93,10 +94,21 @@ def link(
     agglomerate(partition, centres, neighbours, limit, lambda done: tell("links", done, len(free)))
     seen = settle(partition, centres, neighbours, fixed)
     open_rows = leave_open(partition, centres, seen, fixed, limit, perhaps)
+    seen = look_again(partition, centres, neighbours, seen, open_rows)
+    for row, cluster in open_rows.items():
+        seen[row] = Near(np.nan, cluster, float(centres.squared_of_row(row, np.array([cluster]), OUTSIDE)[0]))
     identity, next_identity = _numbered(partition, open_rows, sightings, history)
-    return _identities(
-        sightings, names, band, settings, history, (identity, next_identity), partition, centres, neighbours, open_rows
-    )
+    columns = {
+        "gallery": np.array([names[gallery] for gallery in sightings.gallery], str),
+        "tracklet_id": sightings.tracklet_ids,
+        "identity": identity,
+        "name": history.names_of(identity),
+        **_judged(partition, seen, identity, history, band.threshold, sightings.metric),
+        "camid": sightings.camids,
+        "start_seconds": sightings.times[:, 0],
+        "end_seconds": sightings.times[:, 1],
+    }
+    return Identities(columns, _about(sightings, names, band, settings, next_identity))
 
 
 def gallery_names(sightings: Sightings, folder: Path) -> list[str]:
@@ -144,66 +156,45 @@ def _numbered(
     return identity, number
 
 
-def _identities(
-    sightings: Sightings,
-    names: Sequence[str],
-    band: Band,
-    settings: LinkSettings,
-    history: History,
-    numbers: tuple[np.ndarray, int],
-    partition: Partition,
-    centres: Centres,
-    neighbours: Neighbours,
-    open_rows: dict[int, int],
-) -> Identities:
-    """Return the identities with what is said of each tracklet."""
-    identity, next_identity = numbers
-    count = len(sightings)
+def _judged(
+    partition: Partition, seen: Sequence[Near], identity: np.ndarray, history: History, threshold: float, metric: str
+) -> dict[str, np.ndarray]:
+    """Return the columns that say how sure every tracklet is, and who comes second."""
     number_of = {cluster: int(identity[rows[0]]) for cluster, rows in partition.members.items()}
-    own, rival_distance, sure = (np.full(count, np.nan) for _ in range(3))
-    rival = np.zeros(count, np.int64)
-    for row in range(count):
-        near = look(partition, centres, neighbours, row)
-        other, squared = near.rival, near.rival_squared
-        if row in open_rows and open_rows[row] != OUTSIDE:
-            other = open_rows[row]
-            squared = float(centres.squared_of_row(row, np.array([other]), OUTSIDE)[0])
-        mine = float(from_squared(near.own, sightings.metric))
-        second = float(from_squared(squared, sightings.metric)) if other != OUTSIDE else np.inf
-        if other != OUTSIDE and number_of[other]:
-            rival[row], rival_distance[row] = number_of[other], second
-        own[row] = mine if identity[row] else np.nan
-        sure[row] = confidence(mine, second, band.threshold) if identity[row] else 0.0
-        if history.decided[row]:
-            sure[row] = 1.0
-    about = sightings.about[0]
-    called = history.names_of(identity)
-    return Identities(
-        columns={
-            "gallery": np.array([names[gallery] for gallery in sightings.gallery], str),
-            "tracklet_id": sightings.tracklet_ids,
-            "identity": identity,
-            "name": np.array([called.get(number, "") for number in identity.tolist()], str),
-            "confidence": sure,
-            "distance": own,
-            "rival": rival,
-            "rival_distance": rival_distance,
-            "camid": sightings.camids,
-            "start_seconds": sightings.times[:, 0],
-            "end_seconds": sightings.times[:, 1],
-        },
-        about={
-            "fingerprint": about["fingerprint"],
-            "model": about["model"],
-            "metric": about["metric"],
-            "galleries": [
-                {"path": name, "rows": int((sightings.gallery == number).sum())} for number, name in enumerate(names)
-            ],
-            "clock": sightings.clock,
-            "threshold": band.threshold,
-            "perhaps": band.perhaps,
-            "threshold_from": band.origin,
-            "no_overlap": settings.no_overlap,
-            "next_identity": next_identity,
-        },
-    )
+    own = from_squared(np.array([near.own for near in seen]), metric)
+    own[identity == UNKNOWN] = np.nan
+    rival = np.array([number_of.get(near.rival, UNKNOWN) for near in seen], np.int64)
+    second = from_squared(np.array([near.rival_squared for near in seen]), metric)
+    second[rival == UNKNOWN] = np.inf
+    there = set(identity.tolist())
+    for row, (number, distance) in history.rivals.items():
+        if distance < second[row] and number in there and number != identity[row] != UNKNOWN:
+            rival[row], second[row] = number, distance
+    sure = np.array([confidence(mine, other, threshold) for mine, other in zip(own, second, strict=True)])
+    sure[history.decided] = 1.0
+    sure[identity == UNKNOWN] = 0.0
+    return {
+        "confidence": sure,
+        "distance": own,
+        "rival": rival,
+        "rival_distance": np.where(np.isfinite(second), second, np.nan),
+    }
+
+
+def _about(
+    sightings: Sightings, names: Sequence[str], band: Band, settings: LinkSettings, next_identity: int
+) -> dict[str, Any]:
+    """Return the metadata of the file of identities."""
+    about, rows = sightings.about[0], np.bincount(sightings.gallery, minlength=len(names)).tolist()
+    return {
+        "fingerprint": about["fingerprint"],
+        "model": about["model"],
+        "metric": about["metric"],
+        "galleries": [{"path": name, "rows": count} for name, count in zip(names, rows, strict=True)],
+        "clock": sightings.clock,
+        "threshold": band.threshold,
+        "perhaps": band.perhaps,
+        "threshold_from": band.origin,
+        "no_overlap": settings.no_overlap,
+        "next_identity": next_identity,
+    }

@@ -194,11 +194,11 @@ def _list_row(query: dict, matches: list[Match], rule: Decision | None, addresse
         verdict = f": {within or 'none'} of the nearest {len(matches)} within the threshold"
         if excluded := found.count("same time"):
             verdict += f", {excluded} of them seen at the same time"
-    films = [Film("asked", "query", [when(query)], who(query), addresses[query["tracklet_id"]])]
+    films = [Film("asked", "query", [_when(query)], _who(query), addresses[query["tracklet_id"]])]
     for match, words in zip(matches, found, strict=True):
         style = {"within": "right", "perhaps": "open", "": "open"}.get(words, "wrong")
-        lines = [str(match.rank), f"{match.distance:.3g}", when(match.row)]
-        films.append(Film(style, words, lines, who(match.row), addresses[match.row["tracklet_id"]]))
+        lines = [str(match.rank), f"{match.distance:.3g}", _when(match.row)]
+        films.append(Film(style, words, lines, _who(match.row), addresses[match.row["tracklet_id"]]))
     return FilmRow(kind, query["camid"], f"{query['tracklet_id']}{verdict}", films)
 
 
@@ -211,14 +211,14 @@ def _found(match: Match, rule: Decision | None) -> str:
     return "same time" if rule.verdict(match.distance) else "beyond"
 
 
-def who(row: Mapping[str, Any]) -> str:
+def _who(row: Mapping[str, Any]) -> str:
     """Return the name of a tracklet with its person and camera, where they are known."""
     person = f", person {row['pid']}" if row["pid"] > 0 else ""
     camera = f", camera {row['camid']}" if row["camid"] > 0 else ""
     return f"{row['tracklet_id']}{person}{camera}"
 
 
-def when(row: Mapping[str, Any]) -> str:
+def _when(row: Mapping[str, Any]) -> str:
     """Return the seconds of the video that a tracklet spans; empty where they are not known."""
     if math.isnan(row["start_seconds"]):
         return ""

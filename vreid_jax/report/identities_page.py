@@ -105,7 +105,8 @@ def write_identities_page(
     addresses = _addresses(known, path, {sight.row for person in shown for sight in person.sights}, data_dir)
     explanation = (
         "Each person's tracklets by camera and time, the doubtful first. Hover over a picture or a bar, or tap it, to see "
-        "it walk. Dashed frame: a doubtful link, or, of an unknown tracklet, the person that it may be."
+        "it walk. Dashed frame: a doubtful link, with the distance from the others and the person that comes second. Grey "
+        "frame: the person that an unknown tracklet may be."
     )
     if len(shown) < len(people):
         explanation = f"{len(shown)} of {len(people)} rows are shown, the doubtful first. {explanation}"
@@ -159,7 +160,7 @@ def _person(known: Identities, number: int, rows: np.ndarray) -> Person:
 def _unknown(known: Identities, row: int, others: np.ndarray) -> Person:
     """Return the row of an undecided tracklet beside some of the identity that it may be."""
     nearest = others[np.argsort(-known.columns["confidence"][others], kind="stable")][:MOST_RIVALS]
-    sights = [_sight(known, row, "asked"), *(_sight(known, other, "wrong") for other in nearest.tolist())]
+    sights = [_sight(known, row, "asked"), *(_sight(known, other, "open") for other in nearest.tolist())]
     rival = int(known.columns["rival"][row])
     who = f"perhaps {_called(known, rival)}" if rival else "nobody who is known"
     cameras = sorted({_camera(known, sight.row) for sight in sights})
@@ -173,8 +174,8 @@ def _sight(known: Identities, row: int, kind: str) -> Sight:
     first, last = _span(known)
     length = max(last - first, 1e-9)
     lines = [_camera(known, row), *([] if math.isnan(start) else [_moment(known, start)])]
-    if columns["identity"][row] != UNKNOWN and not math.isnan(columns["distance"][row]):
-        lines.append(f"at {columns['distance'][row]:.3g}")
+    if kind in ("right", "wrong") and not math.isnan(columns["distance"][row]):
+        lines.append(f"distance {columns['distance'][row]:.3g}")
     if kind in ("wrong", "asked") and columns["rival"][row]:
         lines.append(f"{_called(known, int(columns['rival'][row]))} at {columns['rival_distance'][row]:.3g}")
     return Sight(

@@ -58,7 +58,7 @@ class FoundTracklet(Tracklet):
 
     rank: int
     distance: float
-    verdict: Literal["within", "beyond", "same time", ""] = Field(
+    verdict: Literal["within", "perhaps", "beyond", "same time", ""] = Field(
         description="of the threshold; same time: seen at once with the query, so somebody else; empty: nothing decides"
     )
 
@@ -82,7 +82,7 @@ class Comparison(BaseModel):
     a: Tracklet
     b: Tracklet
     distance: float
-    verdict: Literal["within", "beyond", "same time", ""]
+    verdict: Literal["within", "perhaps", "beyond", "same time", ""]
 
 
 class Identity(BaseModel):
@@ -177,10 +177,10 @@ async def upload(
     service: Serving,
     user: FormOf,
     file: Annotated[UploadFile, File(description="JPEG, PNG, MP4, MOV, MKV, WebM or AVI of one person")],
-    left: Annotated[float | None, Optional, Form(ge=0, lt=1)] = 0.0,
-    top: Annotated[float | None, Optional, Form(ge=0, lt=1)] = 0.0,
-    width: Annotated[float | None, Optional, Form(gt=0, le=1)] = 1.0,
-    height: Annotated[float | None, Optional, Form(gt=0, le=1)] = 1.0,
+    left: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, Optional, Form()] = 0.0,
+    top: Annotated[Annotated[float, Field(ge=0, lt=1)] | None, Optional, Form()] = 0.0,
+    width: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional, Form()] = 1.0,
+    height: Annotated[Annotated[float, Field(gt=0, le=1)] | None, Optional, Form()] = 1.0,
 ) -> dict:
     """Embed a picture or a short video of a person; the rectangle, in shares of the picture, says where they are."""
     part = (left or 0.0, top or 0.0, width or 1.0, height or 1.0)

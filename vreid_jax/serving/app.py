@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 import vreid_jax
 from vreid_jax.serving import api, pages
-from vreid_jax.serving.guard import Guard
+from vreid_jax.serving.guard import FAILED, Guard
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.rendering import page
 from vreid_jax.serving.service import Service
@@ -45,6 +45,7 @@ def make_app(service: Service) -> Guard:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)  # the guard logs it
     return Guard(app, service.options.address, service.sessions)
 
 
@@ -66,6 +67,12 @@ def _http(request: Request, error: Exception) -> Response:
         return _refused(request, error.__cause__)
     words = {404: "There is no such page.", 405: "This page does not take that kind of request."}
     return _answer(request, error.status_code, words.get(error.status_code, "The request cannot be read."))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, Refusal):
+        return _refused(request, error)
+    return _answer(request, 500, FAILED)
 
 
 def _answer(request: Request, status: int, sentence: str) -> Response:

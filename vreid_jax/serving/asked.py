@@ -7,7 +7,7 @@ import math
 from typing import Annotated, Any
 
 from fastapi import Depends, Form, Header, Query, Request
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from vreid_jax.serving.people import Filters, People
 from vreid_jax.serving.refusal import Refusal
@@ -43,7 +43,9 @@ Signed = Annotated[User, Depends(_user)]
 
 def _filters(
     in_gallery: Annotated[str, Query(max_length=LONGEST, description="file name of a gallery; empty: any")] = "",
-    camera: Annotated[int | None, Optional, Query(ge=0, description="number of a camera, 0: unknown")] = None,
+    camera: Annotated[
+        Annotated[int, Field(ge=0)] | None, Optional, Query(description="number of a camera, 0: unknown")
+    ] = None,
     after: Annotated[
         str,
         Query(max_length=40, description="seconds of the video, or a date and time; tracklets that end then or later"),
@@ -62,10 +64,14 @@ Filtered = Annotated[Filters, Depends(_filters)]
 
 def _question(
     filters: Filtered,
-    k: Annotated[int | None, Optional, Query(ge=1, le=MOST_FOUND, description="how many to find")] = 20,
+    k: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_FOUND)] | None, Optional, Query(description="how many to find")
+    ] = 20,
     other_cameras: Annotated[bool | None, Optional, Query(description="leave out the query's own camera")] = False,
-    max_distance: Annotated[float | None, Optional, Query(ge=0, allow_inf_nan=False)] = None,
-    false_accept_rate: Annotated[float | None, Optional, Query(gt=0, le=1, description="of the threshold")] = 0.01,
+    max_distance: Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, Optional, Query()] = None,
+    false_accept_rate: Annotated[
+        Annotated[float, Field(gt=0, le=1)] | None, Optional, Query(description="of the threshold")
+    ] = 0.01,
 ) -> Question:
     """Return the question of a request."""
     return Question(filters, k or 20, bool(other_cameras), max_distance, false_accept_rate or 0.01)

@@ -60,7 +60,8 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
     ]
     if rule is not None:
         facts.append(["within the threshold", f"up to {rule.threshold:.4g}"])
-        facts.append(["measured on", last_part(rule.dataset) or "the model's test set"])
+        own = f"{rule.pairs} pairs of people seen at once in the gallery"
+        facts.append(["measured on", own if rule.pairs else last_part(rule.dataset) or "the model's test set"])
     rows = [FilmRow("all", 0 if not isinstance(asked, int) else people.columns["camid"][asked].item(), title, films)]
     sections = {"Search": table(["", ""], facts), "Nearest tracklets": film_rows(rows, {}, MOVES)}
     return page_text(f"search {', '.join(people.galleries)}", title, sections, caution=caution)

@@ -25,6 +25,7 @@ ROOM = 1 << 16  # bytes of an upload beside the file
 OPEN = ("/sign-in", "/static/")  # to strangers
 UPLOADS = ("/upload", "/api/uploads")
 
+FAILED = "The server failed; its own log says why."  # the error's own text may name folders
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; img-src 'self' blob:; media-src blob:; style-src 'self'; script-src 'self'; "
@@ -32,7 +33,7 @@ HEADERS = {
     ),
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with "no-referrer", browsers send the forms of our own pages with `Origin: null`
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
@@ -83,10 +84,10 @@ class Guard:
             if not started:
                 answer = JSONResponse({"error": refusal.sentence}, refusal.status)
                 await answer(scope, receive, sent)
-        except Exception:  # its text may name folders
+        except Exception:
             log.exception("a request failed")
             if not started:
-                answer = JSONResponse({"error": "The server failed; its own log says why."}, 500)
+                answer = JSONResponse({"error": FAILED}, 500)
                 await answer(scope, receive, sent)
 
     def _check(self, scope: Message, headers: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from pydantic import Field
 from starlette.responses import RedirectResponse
 
 from vreid_jax.serving import api
@@ -126,10 +127,10 @@ async def upload(
     service: Serving,
     user: FormOf,
     file: Annotated[UploadFile, File()],
-    left: Annotated[float | None, Optional, Form(ge=0, lt=100)] = 0.0,
-    top: Annotated[float | None, Optional, Form(ge=0, lt=100)] = 0.0,
-    width: Annotated[float | None, Optional, Form(gt=0, le=100)] = 100.0,
-    height: Annotated[float | None, Optional, Form(gt=0, le=100)] = 100.0,
+    left: Annotated[Annotated[float, Field(ge=0, lt=100)] | None, Optional, Form()] = 0.0,
+    top: Annotated[Annotated[float, Field(ge=0, lt=100)] | None, Optional, Form()] = 0.0,
+    width: Annotated[Annotated[float, Field(gt=0, le=100)] | None, Optional, Form()] = 100.0,
+    height: Annotated[Annotated[float, Field(gt=0, le=100)] | None, Optional, Form()] = 100.0,
 ) -> Response:
     """Take a picture or a video, and go on to what is nearest to it; the rectangle is in percent."""
     part = ((left or 0.0) / 100, (top or 0.0) / 100, (width or 100.0) / 100, (height or 100.0) / 100)
@@ -362,4 +363,8 @@ def _turned(request: Request, offset: int) -> str:
 
 
 def _measured_on(rule) -> str:
-    return last_part(rule.dataset) or "the test set of the model" if rule else ""
+    if rule is None:
+        return ""
+    if rule.pairs:
+        return f"{rule.pairs} pairs of people seen at once in this gallery"
+    return last_part(rule.dataset) or "the test set of the model"

@@ -15,9 +15,16 @@ from starlette.responses import HTMLResponse
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import User
 
-STYLES = {"within": "right", "beyond": "wrong", "same time": "wrong", "": "open"}  # frames, as on the pages of reports
+STYLES = {
+    "within": "right",
+    "perhaps": "open",
+    "beyond": "wrong",
+    "same time": "wrong",
+    "": "open",
+}  # frames, as on the pages of reports
 WORDS = {
     "within": "within the threshold",
+    "perhaps": "perhaps one person, in the band behind the threshold",
     "beyond": "beyond the threshold",
     "same time": "seen at the same time, so another person",
     "": "not decided",

@@ -45,7 +45,7 @@ class Found:
       rank: 1 for the nearest.
       place: in the table of people.
       distance: from the query.
-      verdict: "within" or "beyond" the threshold, "same time" for who was seen at the same time as the query and so is
+      verdict: "within" or "beyond" the threshold, "perhaps" in the band behind it, "same time" for who was seen at the same time as the query and so is
         somebody else, or empty where nothing decides.
     """
 
@@ -154,4 +154,4 @@ def verdict(people: People, place: int, distance: float, at_once: bool, false_ac
     rule = people.rule(place, false_accept_rate)
     if rule is None:
         return ""
-    return "within" if distance <= rule.threshold else "beyond"
+    return {True: "within", None: "perhaps", False: "beyond"}[rule.verdict(distance)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 
@@ -58,12 +59,14 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; `InputError` when the system refuses."""
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(place)
-        opened.listen(256)
+        with contextlib.ExitStack() as stack:
+            opened = stack.enter_context(socket.socket(family, kind))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(place)
+            opened.listen(256)
+            stack.pop_all()
+            return opened
     except OSError as error:
         raise InputError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or --host"
         ) from error
-    return opened

@@ -49,7 +49,7 @@ def draw_timeline(people: People, places: Sequence[int]) -> Timeline:
     labels = [_lane(people, place) for place in places]
     lanes = sorted({label for label, known in zip(labels, timed, strict=True) if known})
     if not timed.any():
-        return Timeline([], [], [], 0, len(places))
+        return Timeline([], [], [], 0.0, len(places))
     first, last = float(times[timed, 0].min()), float(times[timed, 1].max())
     scale = (WIDTH - LEFT - 10) / max(last - first, 1e-9)
     bars = []
@@ -57,12 +57,12 @@ def draw_timeline(people: People, places: Sequence[int]) -> Timeline:
         if known:
             x = LEFT + (start - first) * scale
             length = max(_SHORTEST, (end - start) * scale)
-            y = 8 + LANE * lanes.index(label)
+            y = 8.0 + LANE * lanes.index(label)
             bars.append(Bar(*people.key(place), min(x, WIDTH - length), y, length, who(people.of(place) | _NOBODY)))
     ticks = [(LEFT + (WIDTH - LEFT - 10) * share, _label(first + share * (last - first), is_clock, last - first))
              for share in (0.0, 0.5, 1.0)]  # fmt: skip
-    middles = [(8 + LANE * number + LANE / 2, label) for number, label in enumerate(lanes)]
-    return Timeline(middles, bars, ticks, 8 + LANE * len(lanes) + 24, int((~timed).sum()))
+    middles = [(8.0 + LANE * number + LANE / 2, label) for number, label in enumerate(lanes)]
+    return Timeline(middles, bars, ticks, 8.0 + LANE * len(lanes) + 24, int((~timed).sum()))
 
 
 _NOBODY = {"identity": None, "name": ""}

@@ -64,7 +64,7 @@ def _picture(cv2, file: str) -> list:
 
 def _video(cv2, file: str, most: int) -> list:
     """Return at most `most` frames, evenly spread, without knowing before how many there are."""
-    reader = cv2.VideoCapture(file, cv2.CAP_FFMPEG)
+    reader = cv2.VideoCapture(file, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])  # a thread counts as a process
     height, width = (int(reader.get(what)) for what in (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH))
     if not reader.isOpened():
         raise Unusable("cannot be decoded: there is no video in it that OpenCV reads")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 import secrets
 import subprocess
 import sys
@@ -31,6 +32,7 @@ Frames = UInt8[np.ndarray, "T H W 3"]
 Part = tuple[float, float, float, float]
 """Left, top, width and height of a rectangle, as shares of the picture."""
 
+_NEEDED = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "HOME")  # to find packages; other variables may be secrets
 _slots = threading.BoundedSemaphore(AT_ONCE)
 
 
@@ -84,12 +86,12 @@ def _in_a_process(data: bytes, kind: str) -> Frames:
         limits = [str(number) for number in (SECONDS, MEMORY, MOST_FRAMES, SIDE)]
         try:
             done = subprocess.run(
-                [sys.executable, "-P", "-I", upload_decoder.__file__, str(file), kind, *limits],
+                [sys.executable, "-P", upload_decoder.__file__, str(file), kind, *limits],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=SECONDS * 1.5,
                 cwd=folder,
-                env={},  # no addresses of proxies, no keys
+                env={name: os.environ[name] for name in _NEEDED if name in os.environ},
                 check=False,
             )
         except subprocess.TimeoutExpired as error:

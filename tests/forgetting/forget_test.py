@@ -1,0 +1,191 @@
+"""What was forgotten is in none of the files, the rest is as it was, and a killed forget is finished by the next."""
+
+import datetime
+import json
+
+import numpy as np
+import pytest
+
+from vreid_jax import forgetting
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+from vreid_jax.forgetting import Selection, removal
+from vreid_jax.forgetting.plan import journal_of
+from vreid_jax.linking.corrections import read_corrections
+from vreid_jax.linking.identities import read_identities
+from vreid_jax.search.gallery import open_gallery
+
+pytest.importorskip("pyarrow")
+
+
+def forget(gallery, **selection):
+    (outcome,) = forgetting.forget([gallery], Selection(**selection))
+    return outcome
+
+
+def shown(folder):
+    """The names in a folder, but those of locks, in which nothing is."""
+    return {file.name for file in folder.iterdir() if not (file.name.endswith(".lock") and not file.stat().st_size)}
+
+
+def test_everything_of_a_tracklet_goes_and_everything_else_stays(kept, tmp_path, tree):
+    before = open_gallery(kept)
+    vector = before.vectors[0].tobytes()
+    outcome = forget(kept, tracklets=["track0"])
+    after = open_gallery(kept)
+    assert after.columns["tracklet_id"].tolist() == ["track1", "track2", "track3"]
+    np.testing.assert_array_equal(after.vectors, before.vectors[1:])
+    assert after.about == before.about
+    files = tree(tmp_path)
+    assert not [name for name, content in files.items() if vector in content or b"track0" in content]
+    pictures = [name for name in files if name.endswith(".jpg")]
+    assert sorted(pictures) == [f"town.parquet.frames/track{n}/{k:06d}.jpg" for n in (1, 2, 3) for k in (0, 1)]
+    assert {name for name in files if "/" not in name and not name.startswith(".")} == {
+        "town.parquet", "identities.parquet", "identities.corrections.json", "other.html", "mine.html",
+    }  # fmt: skip
+    linked = read_identities(tmp_path / "identities.parquet")
+    assert linked.columns["tracklet_id"].tolist() == ["track1", "track2", "track3"]
+    assert linked.about["galleries"] == [{"path": "town.parquet", "rows": 3}]
+    (left,) = read_corrections(tmp_path / "identities.parquet")  # the merge and the name were of them
+    assert (left.kind, left.others) == ("different", (("town.parquet", "track3"),))
+    removed = outcome.removed
+    assert (removed.rows, removed.rows_left, removed.pictures, removed.identities, removed.corrections) == (
+        1,
+        3,
+        2,
+        1,
+        3,
+    )
+    assert len(removed.files) == 4  # two pages, the index, the parts
+    assert len(outcome.proof) == 4
+    assert not journal_of(kept).exists()
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_go(kept, tmp_path, tree, capsys):
+    before = tree(tmp_path)
+    assert command.main(["forget", str(kept), "--identity=1", "--dry-run"]) == 0
+    assert tree(tmp_path) == before
+    said = capsys.readouterr().out
+    assert "would forget 2 tracklets: track0, track1" in said
+    assert "would remove" in said
+    assert "town.html" in said
+    assert "town.parquet.faiss" in said
+
+
+def test_a_person_is_forgotten_in_all_galleries_that_are_named(write_gallery, write_linked):
+    galleries = [write_gallery("north.parquet"), write_gallery("south.parquet")]
+    linked = write_linked(*galleries)
+    outcomes = forgetting.forget(galleries, Selection(identities=[1]), identities=linked)
+    assert [outcome.tracklets for outcome in outcomes] == [["track0", "track1"]] * 2
+    assert read_identities(linked).columns["identity"].tolist() == [2, 3, 2, 3]
+
+
+def test_who_was_seen_before_a_moment_is_forgotten(write_gallery):
+    gallery = write_gallery(recorded_at="2026-05-04T12:00:00+02:00")
+    noon = datetime.datetime(2026, 5, 4, 10, 0, 20, tzinfo=datetime.UTC)  # track1 ended at 15 seconds, track2 at 25
+    assert forget(gallery, before=noon).tracklets == ["track0", "track1"]
+    assert forget(gallery, before=noon).tracklets == []
+
+
+def test_who_is_kept_too_long_is_forgotten(write_gallery, capsys):
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=7, seconds=20)
+    gallery = write_gallery(recorded_at=long_ago.isoformat(), retention_days=7)
+    assert command.main(["forget", str(gallery), "--expired", "--json"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)["galleries"]
+    assert outcome["tracklets"] == ["track0", "track1"]
+    assert (
+        "town.mp4, from which the gallery was made, is not changed: embedded again, they are back"
+        in outcome["not_covered"]
+    )
+
+
+def test_a_gallery_without_anybody_left_is_removed_with_its_pictures(kept, tmp_path):
+    outcome = forget(kept, tracklets=["track0", "track1", "track2", "track3"])
+    assert shown(tmp_path) == {"mine.html", "other.html"}
+    assert "town.parquet is gone: nobody else was in it" in outcome.proof
+
+
+@pytest.mark.parametrize("step", ["_remove_pictures", "_remove_beside", "_remove_identities", "_remove_rows"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("names", [["track0"], ["track0", "track1", "track2", "track3"]])
+def test_a_forget_that_was_killed_is_finished_by_the_next(kept, tmp_path, monkeypatch, step, when, names):
+    whole = getattr(removal, step)
+
+    def killed(*arguments):
+        if when == "after":
+            whole(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(removal, step, killed)
+    with pytest.raises(KeyboardInterrupt):
+        forget(kept, tracklets=names)
+    monkeypatch.setattr(removal, step, whole)
+    outcome = forget(kept, tracklets=names)
+    assert outcome.tracklets == outcome.resumed == names
+    left = shown(tmp_path)
+    if len(names) == 4:
+        assert left == {"mine.html", "other.html"}
+    else:
+        assert "track0" not in open_gallery(kept).columns["tracklet_id"].tolist()
+        assert "track0" not in read_identities(tmp_path / "identities.parquet").columns["tracklet_id"].tolist()
+        assert not (tmp_path / "town.parquet.frames" / "track0").exists()
+        assert not journal_of(kept).exists()
+
+
+def test_what_is_still_there_is_not_called_forgotten(kept, monkeypatch):
+    monkeypatch.setattr(removal, "_remove_rows", lambda plan, removed: None)
+    with pytest.raises(
+        RuntimeError, match=r"not everything is gone: .*town.parquet names track0; give the same command"
+    ):
+        forget(kept, tracklets=["track0"])
+    monkeypatch.undo()
+    assert forget(kept, tracklets=["track0"]).resumed == ["track0"]
+
+
+def test_pictures_of_somebody_else_are_not_removed(kept, tmp_path, tree):
+    (tmp_path / "town.parquet.frames" / "track1" / "holiday.jpg").write_bytes(b"mine")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="has 3 pictures, and track1 was 2 of them: it is not clear whose they are"):
+        forget(kept, tracklets=["track1"])
+    assert tree(tmp_path) == before
+    (tmp_path / "town.parquet.frames" / "track0" / "notes.txt").write_text("mine")
+    forget(kept, tracklets=["track0"])
+    assert [file.name for file in (tmp_path / "town.parquet.frames" / "track0").iterdir()] == ["notes.txt"]
+
+
+def test_a_vector_that_somebody_else_has_too_is_no_proof_but_no_obstacle(write_gallery):
+    from vreid_jax.search.gallery import make_table, pyarrow
+
+    path = write_gallery()
+    gallery = open_gallery(path)
+    vectors = np.stack([gallery.vectors[0]] * 4)
+    columns = {name: values.tolist() for name, values in gallery.columns.items()}
+    pyarrow().parquet.write_table(make_table(vectors, columns, gallery.about), path)
+    assert forget(path, tracklets=["track0"]).removed.rows_left == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--tracklet=nobody"], "nobody is not a tracklet of "),
+        (["--identity=9"], "identity 9 has no tracklet in "),
+        (["--before=yesterday"], "--before=yesterday is not a date such as 2026-05-04"),
+        (["--before=2026-05-04"], "does not say when it was recorded, so its tracklets have no date"),
+        (["--expired"], "does not say when it was recorded"),
+        (["--identity=1", "--identities=missing.parquet"], "there is no file of identities missing.parquet"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_changes_nothing(kept, tmp_path, tree, capsys, flags, sentence):
+    before = tree(tmp_path)
+    assert command.main(["forget", str(kept), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_times_that_are_not_known_and_periods_that_are_not_stated_are_sentences(write_gallery):
+    with pytest.raises(InputError, match="does not say for how long its tracklets may be kept"):
+        forget(write_gallery(recorded_at="2026-05-04T12:00:00"), expired=True)
+    with pytest.raises(InputError, match="states recorded_at='noon', which is not a date and time"):
+        forget(write_gallery("noon.parquet", recorded_at="noon"), expired=True)
+    with pytest.raises(InputError, match="by one of --tracklet, --identity, --before and --expired"):
+        Selection()

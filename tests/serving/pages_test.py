@@ -1,0 +1,257 @@
+"""The pages and the API: what is browsed, found, compared, linked, corrected, exported and logged."""
+
+import json
+import os
+import re
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("pyarrow")
+
+from vreid_jax import forgetting
+from vreid_jax.cli import command
+from vreid_jax.errors import InputError
+from vreid_jax.linking.corrections import read_corrections
+from vreid_jax.report.page import stated_source
+from vreid_jax.serving import address
+from vreid_jax.serving.people import last_part, open_people
+
+from .conftest import RED, serving, write_gallery
+
+PAGES = [
+    "/", "/person?gallery=north.parquet&tracklet=track0000", "/identities", "/identities/1", "/upload", "/about",
+    "/compare?gallery=north.parquet&tracklet=track0000&other_gallery=south.parquet&other=track0000",
+]  # fmt: skip
+
+
+def test_people_are_browsed_by_gallery_camera_and_time(served):
+    def names(**filters):
+        return [
+            (row["gallery"][:5], row["tracklet"]) for row in served.get("/api/tracklets", filters).json["tracklets"]
+        ]
+
+    assert len(names()) == 10
+    assert names(in_gallery="south.parquet")[0] == ("south", "track0000")
+    assert {gallery for gallery, _ in names(camera=2)} == {"south"}
+    assert names(after=3.5, before=6.5, camera=1) == [("north", "track0001"), ("north", "track0002")]
+    at = {"after": "2026-05-04T08:59:59+00:00", "before": "2026-05-04T09:00:02.500000+00:00"}
+    assert names(**at) == [("south", "track0000")]
+    assert served.get("/api/tracklets", {"limit": 3, "offset": 8}).json["total"] == 10
+
+
+def test_the_nearest_are_found_and_named_by_the_threshold(served):
+    found = served.get("/api/search", {**RED, "k": 3}).json["found"]
+    assert [(each["gallery"], each["tracklet"], each["verdict"]) for each in found[:1]] == [
+        ("south.parquet", "track0000", "within")
+    ]
+    assert found[0]["distance"] < 0.1
+    assert [each["verdict"] for each in found[1:]] == ["beyond", "beyond"]
+    assert found[0]["begins"] is not None
+    only = served.get("/api/search", {**RED, "other_cameras": True, "max_distance": 0.2}).json["found"]
+    assert [each["tracklet"] for each in only] == ["track0000"]
+
+
+def test_a_form_that_was_not_filled_in_restricts_nothing(served):
+    empty = dict.fromkeys(("in_gallery", "camera", "after", "before", "k", "max_distance", "false_accept_rate"), "")
+    assert len(served.get("/api/search", {**RED, **empty, "other_cameras": ""}).json["found"]) == 9
+    assert served.page("/person", {**RED, **empty}).status == 200
+    assert served.page("/", empty).status == 200
+
+
+def test_who_was_seen_at_the_same_time_is_somebody_else(tmp_path):
+    with serving([write_gallery(tmp_path, "one", 1, people=[0, 0 + 1])]) as server:
+        people = server.service.people()
+        people.columns["start_seconds"][:] = 0.0
+        found = server.get("/api/search", {"gallery": "one.parquet", "tracklet": "track0000"}).json["found"]
+        assert [each["verdict"] for each in found] == ["same time"]
+
+
+def test_every_page_is_whole_and_names_nothing_of_the_machine(served):
+    folder = os.path.dirname(served.service.audit.path)
+    for path in PAGES:
+        answer = served.page(path)
+        assert answer.status == 200
+        assert "</html>" in answer.text
+        for secret in (folder, "/secret", ".frames", "tmp"):
+            assert secret not in answer.text
+    for path in ("/api/about", "/api/tracklets", "/api/identities", "/api/openapi.json"):
+        assert folder not in served.get(path).text
+        assert "/secret" not in served.get(path).text
+
+
+def test_the_api_describes_itself(served):
+    paths = served.get("/api/openapi.json").json["paths"]
+    assert {"/api/search", "/api/tracklets", "/api/uploads", "/api/corrections", "/api/identities"} <= set(paths)
+    assert not [path for path in paths if not path.startswith("/api/")]
+    for path in ("/docs", "/redoc"):
+        assert served.get(path).status == 404
+
+
+def test_a_picture_and_a_video_are_queries(served, red_picture, red_video):
+    for content in (red_picture, red_video):
+        answer = served.upload(content)
+        assert answer.status == 201
+        name = answer.json["upload"]
+        found = served.get(f"/api/uploads/{name}/search", {"k": 2}).json["found"]
+        assert {each["tracklet"] for each in found} == {"track0000"}
+        assert served.get(f"/api/uploads/{name}/picture").body.startswith(b"\xff\xd8")
+        assert "An upload" in served.page(f"/uploads/{name}").text
+    assert served.get("/api/uploads/nothing/search").status == 404
+
+
+def test_a_part_of_a_picture_is_a_query(served):
+    import cv2
+    import numpy as np
+
+    two = np.full((96, 96, 3), 90, np.uint8)
+    two[:, :48], two[:, 48:] = (40, 40, 200), (60, 180, 40)  # red beside green
+    content = cv2.imencode(".png", two)[1].tobytes()
+    for left, wanted in ((0, "track0000"), (0.5, "track0001")):
+        name = served.upload(content, fields={"left": left, "width": 0.5}).json["upload"]
+        assert served.get(f"/api/uploads/{name}/search", {"k": 1}).json["found"][0]["tracklet"] == wanted
+    assert served.upload(content, fields={"left": 2}).status == 400
+
+
+def test_identities_are_shown_named_merged_and_split(town):
+    galleries, linked = town
+    os.utime(linked, (0, 0))
+    with serving(galleries, identities=str(linked)) as server:
+        assert [each["identity"] for each in server.get("/api/identities").json] == [1, 2, 3, 4]
+        assert server.post("/identities/1", {"action": "name", "name": "Ann <3"}).status == 303
+        text = server.page("/identities/1").text
+        assert "<h1>Ann &lt;3</h1>" in text
+        assert text.count('class="bar"') == 2  # of the timeline
+        assert server.post("/identities/1", {"action": "merge", "other": 2}).status == 303
+        assert server.post("/identities/3", {"action": "split", "tracklet": ["1"]}).status == 303
+        assert "1 correction of this person waits for the next" in server.page("/identities/3").text
+        pair = {**RED, "other_gallery": "south.parquet", "other": "track0001", "kind": "different"}
+        assert server.post("/corrections", pair).status == 303
+        body = json.dumps(
+            {"kind": "same", "tracklets": [["north.parquet", "track0000"], ["south.parquet", "track0000"]]}
+        )
+        json_headers = {"content_type": "application/json", "x_csrf_token": server.csrf()}
+        assert server.ask("POST", "/api/corrections", body, **json_headers).status == 201
+        kinds = [each.kind for each in read_corrections(linked)]
+        assert kinds == ["name", "same", "different", "different", "same"]
+        assert [line["kind"] for line in server.logged if line["what"] == "correct"] == kinds
+        for wrong in ({"action": "split"}, {"action": "split", "tracklet": ["0", "1"]}, {"action": "grow"}):
+            assert server.post("/identities/2", wrong).status == 400
+        assert len(read_corrections(linked)) == 5
+
+
+def test_an_export_is_one_file_without_addresses_and_with_blurred_heads(served):
+    answer = served.post("/export?k=3&camera=2", {**RED, "blur": "true"})
+    assert answer.headers["content-disposition"] == 'attachment; filename="search.html"'
+    text = answer.text
+    assert stated_source(text) == "search north.parquet, south.parquet"
+    assert text.count("data:image/jpeg;base64,") == 4
+    assert not re.search("https?://", text)
+    assert "<td>blurred</td>" in text
+    sharp = served.post("/export?k=3&camera=2", RED).text
+    assert "<td>not blurred</td>" in sharp
+    assert set(re.findall('base64,([^"]+)', text)).isdisjoint(re.findall('base64,([^"]+)', sharp))
+    assert (served.logged[-1]["what"], served.logged[-1]["blurred"]) == ("export", False)
+
+
+def test_a_server_that_blurs_shows_no_sharp_head(town):
+    galleries, _ = town
+    with serving(galleries) as sharp:
+        clear = sharp.get("/api/picture", RED).body
+    with serving(galleries, blur_faces=True) as blurring:
+        assert blurring.get("/api/picture", RED).body != clear
+        assert "<td>blurred</td>" in blurring.post("/export", RED).text
+
+
+def test_every_search_is_in_the_audit_log(served):
+    before = len(served.logged)
+    served.page("/person", {**RED, "camera": 2})
+    served.get("/api/search", {**RED, "k": 5})
+    lines = served.logged[before:]
+    assert [line["what"] for line in lines] == ["search", "search"]
+    assert (lines[0]["camera"], lines[0]["tracklet"], lines[1]["k"]) == (2, "track0000", 5)
+    assert lines[0]["who"]["address"] == "127.0.0.1"
+    assert oct(served.service.audit.path.stat().st_mode)[-3:] == "600"
+
+
+def test_what_cannot_be_logged_is_not_shown(town):
+    galleries, _ = town
+    with serving(galleries) as server:
+        kept, server.service.audit._file = server.service.audit._file, os.open(os.devnull, os.O_RDONLY)
+        answer = server.get("/api/search", RED)
+        assert answer.status == 503
+        assert "audit log cannot be written" in answer.json["error"]
+        os.close(server.service.audit._file)
+        server.service.audit._file = kept
+
+
+def test_who_is_forgotten_is_gone_from_the_server_at_once(town):
+    galleries, linked = town
+    with serving(galleries, identities=str(linked)) as server:
+        assert server.get("/api/picture", RED).status == 200
+        forgetting.forget([galleries[0]], forgetting.Selection(tracklets=["track0000"]))
+        assert server.get("/api/picture", RED).status == 404
+        assert server.page("/person", RED).status == 404
+        query = {"gallery": "south.parquet", "tracklet": "track0000"}
+        found = server.get("/api/search", query).json["found"]
+        assert len(found) == 8
+        assert ("north.parquet", "track0000") not in [(each["gallery"], each["tracklet"]) for each in found]
+        assert len(server.get("/api/identities").json[0]["tracklets"]) == 1
+        forgetting.forget([galleries[0]], forgetting.Selection(tracklets=[f"track000{n}" for n in (1, 2, 3, 4)]))
+        assert server.get("/api/about").json["galleries"] == {"south.parquet": 5}
+        forgetting.forget([galleries[1]], forgetting.Selection(tracklets=[f"track000{n}" for n in range(5)]))
+        assert server.get("/api/about").status == 503
+
+
+def test_pictures_that_have_gone_are_said_without_their_place(town):
+    galleries, _ = town
+    with serving(galleries) as server:
+        for file in (galleries[0].parent / "north.frames" / "track0000").iterdir():
+            file.unlink()
+        answer = server.get("/api/picture", RED)
+        assert (answer.status, answer.json["error"]) == (
+            404, "The pictures of this tracklet are not there any more, or have changed."
+        )  # fmt: skip
+
+
+def test_galleries_that_do_not_belong_together_are_a_sentence(tmp_path):
+    (tmp_path / "a").mkdir()
+    one, same = write_gallery(tmp_path, "one", 1), write_gallery(tmp_path / "a", "one", 1)
+    other = write_gallery(tmp_path, "other", 2, fingerprint="g")
+    with pytest.raises(InputError, match=r"two galleries are called one.parquet: rename one of them"):
+        open_people([one, same])
+    with pytest.raises(InputError, match="vectors of different models cannot be compared"):
+        open_people([one, other])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--host=0.0.0.0"], "can be reached by other machines: give a token"),
+        (["--token=short"], "the token must have at least 16 letters"),
+        (["--port=99999"], "--port=99999 must be from 0 to 65535"),
+        (["--audit=missing/log"], "the audit log missing/log cannot be written"),
+        (["--identities=missing.parquet"], "there is no file of identities missing.parquet"),
+        (["--host=192.0.2.1", "--token=0123456789abcdef"], "cannot listen on 192.0.2.1:8765"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence(town, capsys, monkeypatch, flags, sentence):
+    monkeypatch.delenv("VREID_TOKEN", raising=False)
+    assert command.main(["serve", str(town[0][0]), *flags]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_names_of_the_host_are_known_and_no_others():
+    local, open_one = address.Address(), address.Address("0.0.0.0", token="0123456789abcdef")
+    for name in ("localhost", "127.0.0.1:8765", "[::1]:9", "LOCALHOST:1"):
+        assert local.may_be_called(name)
+    for name in ("evil.example", "localhost.evil.example", "", "192.168.1.5", "127.0.0.1.evil.example"):
+        assert not local.may_be_called(name)
+    assert open_one.may_be_called("192.168.1.5:8765")
+    assert not open_one.may_be_called("evil.example")
+
+
+def test_a_path_is_cut_to_its_last_part_and_a_dataset_keeps_its_name():
+    assert [last_part(path) for path in ("walkers/small", "/a/b.mp4", "~/a", "../x/y", "a/b/c", None)] == [
+        "walkers/small", "b.mp4", "a", "y", "c", None,
+    ]  # fmt: skip
