@@ -45,12 +45,12 @@ def test_what_cannot_be_joined_is_one_sentence(gallery_file):
     ):
         open_sightings([one, gallery_file("two", V, 1, T)])
     with pytest.raises(InputError, match=r"when.parquet says when it was recorded and .*one.parquet does not: embed"):
-        open_sightings([gallery_file("when", V, 2, T, recorded_at="2026-03-02T09:00:00"), one])
+        open_sightings([gallery_file("when", V, 2, T, recorded_at="2026-03-02T09:00:00+00:00"), one])
     with pytest.raises(InputError, match=r"same.parquet were both made from .*one.avi: give one of them"):
         open_sightings([one, gallery_file("same", V, 2, T, input="one.avi")])
 
 
 def test_one_camera_at_two_times_is_fine(gallery_file):
-    later = gallery_file("later", V, 1, T, recorded_at="2026-03-02T09:01:00")
-    found = open_sightings([gallery_file("now", V, 1, T, recorded_at="2026-03-02T09:00:00"), later])
+    later = gallery_file("later", V, 1, T, recorded_at="2026-03-02T09:01:00Z")
+    found = open_sightings([gallery_file("now", V, 1, T, recorded_at="2026-03-02T09:00:00+00:00"), later])
     assert len(np.unique(found.cameras)) == 1

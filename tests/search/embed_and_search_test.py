@@ -290,6 +290,9 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(vreid, workdir, ga
         (["embed", "", f"--model={workdir}", f"--out={out}"], "the input is empty"),
         (["embed", "walkers/tiny", "--model=", f"--out={out}"], "the model is empty"),
         (["embed", tmp_path / "broken", "--frames=x", f"--model={workdir}", f"--out={out}"], "--frames=x applies to a video"),
+        (["embed", "walkers/tiny", "--start=0", f"--model={workdir}", f"--out={out}"], "--start=0 applies to a video"),
+        (["embed", "x.avi", "--start=9:00", f"--model={workdir}", f"--out={out}"], "--start=9:00 is not a moment"),
+        (["embed", "x.avi", "--retention-days=0", f"--out={out}"], "--retention-days=0 must be from 1 to 36500"),
         (["convert", workdir, "--licence=MIT"], "are about the file that is written: give --out"),
         (["evaluate", tmp_path / "empty"], "is not the workdir of a run"),
     ]  # fmt: skip

@@ -51,6 +51,20 @@ def test_what_the_library_writes_is_read(tmp_path):
     assert np.isnan(gallery.columns["start_seconds"][1])
 
 
+def test_a_gallery_notes_when_it_was_recorded_and_how_long_it_may_be_kept(tmp_path):
+    noted = {"recorded_at": "2026-03-02T09:00:00+00:00", "retention_days": 30}
+    read = read_about(written(tmp_path / "g.parquet", about(**noted)))
+    assert {name: read[name] for name in noted} == noted
+    for name, value in (
+        ("recorded_at", "yesterday"),
+        ("recorded_at", 5),
+        ("retention_days", 0),
+        ("retention_days", 1.5),
+    ):
+        with pytest.raises(InputError, match=f"states {name}="):
+            read_about(written(tmp_path / "g.parquet", about(**{name: value})))
+
+
 @pytest.mark.parametrize("value", [b"", b"null", b"[]", b'"text"', b"5", b"{}", b"\xff", b"[" * 100_000])
 def test_metadata_of_another_kind_are_not_a_gallery_s(tmp_path, value):
     with pytest.raises(InputError, match="was not written by this library"):

@@ -50,7 +50,14 @@ class Embedded:
 
 
 def embed_gallery(
-    model: Model, source: Source, out: str | Path, *, chunk: int = CHUNK, progress: bool = False
+    model: Model,
+    source: Source,
+    out: str | Path,
+    *,
+    recorded_at: str | None = None,
+    retention_days: int | None = None,
+    chunk: int = CHUNK,
+    progress: bool = False,
 ) -> Embedded:
     """Write the vectors of `source` to a gallery file, which appears once it is complete.
 
@@ -62,6 +69,8 @@ def embed_gallery(
       model: model to embed with.
       source: tracklets to embed.
       out: file to write, `.parquet`.
+      recorded_at: the moment of a video's first frame, ISO 8601 with a zone (`recording.moment_text`).
+      retention_days: how long the gallery may be kept.
       chunk: tracklets per part.
       progress: whether to show a bar.
 
@@ -84,6 +93,8 @@ def embed_gallery(
         "measured_on": _measured_on(model) if model.about.get("open_set") else None,
         "dataset": model.about.get("dataset"),
         "input": source.name,
+        "recorded_at": recorded_at,
+        "retention_days": retention_days,
     }
     parts = _parts_of(out)
     with contextlib.ExitStack() as stack:

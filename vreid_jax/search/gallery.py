@@ -17,12 +17,14 @@ from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import json_or_none
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.search.calibration import is_calibration
+from vreid_jax.search.recording import is_moment
 
 FORMAT = "vreid_jax-gallery-1"
 KEY = b"vreid_jax"
 TEXTS = ("tracklet_id", "split", "folder", "model")
 NUMBERS = ("pid", "camid", "num_frames", "first_frame", "last_frame")
 SECONDS = ("start_seconds", "end_seconds")
+MOST_DAYS = 36_500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +36,10 @@ class Gallery:
       columns: every other column by its name, `[N]`: text, int64, and seconds (NaN where unknown).
       about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was trained on), `open_set`
         (the thresholds for this footage, or None) and `measured_on` (the footage on which the model's thresholds were
-        measured, or None). Older files have the model's thresholds, wherever they were measured, and lack `measured_on`.
-        `calibration`: thresholds that `vreid calibrate` measured on the gallery itself, if it did.
+        measured, or None), `recorded_at` (the moment of a video's first frame, ISO 8601 with a zone, or None) and
+        `retention_days` (how long the gallery may be kept, or None). Older files have the model's thresholds, wherever
+        they were measured, and lack the last three. `calibration`: thresholds that `vreid calibrate` measured on the
+        gallery itself, if it did.
     """
 
     vectors: np.ndarray
@@ -236,6 +240,11 @@ def _is_open_set(value: Any) -> bool:
     )
 
 
+def is_retention(value: Any) -> bool:
+    """Return whether a gallery may be kept for so many days: a whole number from 1 to a hundred years."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_DAYS
+
+
 _ABOUT = {
     "fingerprint": (_is_text, "text"),
     "model": (_is_text, "text"),
@@ -245,6 +254,8 @@ _ABOUT = {
     "measured_on": (_is_optional_text, "text"),
     "open_set": (_is_open_set, "the thresholds of a model"),
     "calibration": (is_calibration, "thresholds measured by `vreid calibrate`"),
+    "recorded_at": (lambda value: value is None or is_moment(value), "a date and time with its zone"),
+    "retention_days": (lambda value: value is None or is_retention(value), "a number of days"),
 }
 
 

@@ -95,7 +95,7 @@ def open_source(
         raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
     file = given_path(path)
     for name, value in (("tracks", tracks), ("frames", frames)):
-        if value and not file.is_file() and (file.is_dir() or file.suffix.lower() not in VIDEOS):
+        if value and not is_video(file):
             raise InputError(f"--{name}={value} applies to a video, and {path} is not a video")
     if split and file.exists():
         raise InputError(f"--split={split} applies to a built dataset, and {path} is not a dataset")
@@ -110,6 +110,12 @@ def open_source(
     if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
         raise InputError(f"{path} does not exist: give a built dataset, a folder of tracklet folders, or a video")
     return _from_dataset(path, data_dir, split, progress)
+
+
+def is_video(path: str | Path) -> bool:
+    """Return whether an input is taken for a video: a file, or something with a video's suffix that may be missing."""
+    file = given_path(path)
+    return file.is_file() or (not file.is_dir() and file.suffix.lower() in VIDEOS)
 
 
 def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -> Source:

@@ -1,0 +1,40 @@
+"""When a video was recorded, so that galleries of several cameras share one clock."""
+
+import datetime
+import re
+
+from vreid_jax.errors import InputError
+
+_SECONDS = re.compile(r"\d{1,11}(\.\d{0,6})?", re.ASCII)  # up to the year 5138
+_WHAT = "a date and time with its zone, as in 2026-03-02T09:00:00+01:00, or seconds since 1970 (0: a clock of its own)"
+
+
+def moment_text(text: str, flag: str = "--start") -> str:
+    """Return a moment that a person gave, as a gallery keeps it: an ISO 8601 date and time with its zone.
+
+    Args:
+      text: an ISO 8601 date and time with a zone, or seconds since 1970.
+      flag: what it is called in an error.
+
+    Raises:
+      InputError: when it is neither, or lacks the zone.
+    """
+    if _SECONDS.fullmatch(text):
+        return datetime.datetime.fromtimestamp(float(text), datetime.UTC).isoformat()
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        with_zone = moment.utcoffset() is not None
+        moment.timestamp()  # the first and last days of the calendar have none
+    except (ValueError, OverflowError):
+        raise InputError(f"{flag}={text} is not a moment: give {_WHAT}") from None
+    if not with_zone:
+        raise InputError(f"{flag}={text} has no zone, and cameras may stand in several: give {_WHAT}")
+    return moment.isoformat()
+
+
+def is_moment(value: object) -> bool:
+    """Return whether metadata are a moment as `moment_text` returns it."""
+    try:
+        return isinstance(value, str) and not _SECONDS.fullmatch(value) and bool(moment_text(value))
+    except InputError:
+        return False
