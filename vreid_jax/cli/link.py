@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cameras", help="TOML file: how many seconds people need from camera to camera")
     parser.add_argument(
-        "--false-accept-rate", type=decimal, default=0.01, help="of the distance up to which is linked, a fraction"
+        "--false-accept-rate", type=decimal, default=0.005, help="of the distance up to which is linked, a fraction"
     )
     parser.add_argument("--threshold", type=decimal, help="largest distance of one person, in place of a measured one")
     parser.add_argument("--page", help="also write a page of the identities, .html")
@@ -38,29 +38,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
+    from vreid_jax.linking.corrections import moved, write_corrections
     from vreid_jax.linking.walking import check_cameras_of
 
     out, page = _checked(flags)
+    folder = out.absolute().parent
     earlier = linking.read_identities(flags.into) if flags.into else None
+    corrections = linking.read_corrections(flags.into or out)
     sightings = linking.open_sightings(_galleries(flags, earlier))
+    if earlier is not None:
+        source = given_path(flags.into).absolute().parent
+        earlier = earlier.moved(source, folder)
+        corrections = tuple(moved(each, source, folder) for each in corrections)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
     check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
     band = linking.given_band(flags.threshold) if flags.threshold is not None else None
     band = band or linking.find_band(sightings, flags.false_accept_rate, no_overlap=no_overlap)
-    corrections = linking.read_corrections(flags.into or out)
     with _Bars(quiet=flags.quiet) as tell:
         found = linking.link(
             sightings,
-            out.absolute().parent,
+            folder,
             band,
             linking.LinkSettings(no_overlap=no_overlap, walks=walks),
             corrections=corrections,
             earlier=earlier,
             tell=tell,
         )
-    if not flags.into or out != given_path(flags.into):
+    if flags.out:
         _refuse_existing(out)  # nothing may have come there meanwhile
+    if flags.out and flags.into and corrections:
+        write_corrections(out, corrections)
     linking.write_identities(found, out)
     written = None
     if page:

@@ -40,8 +40,8 @@ def given_band(threshold: float) -> Band:
 def find_band(sightings: Sightings, false_accept_rate: float, *, no_overlap: bool = False) -> Band:
     """Return the band that galleries have, or that their own footage gives.
 
-    Galleries that `vreid calibrate` has calibrated, all of them, have one: the narrowest counts. Else it is measured on all
-    of them together; where there are too few pairs to show the rate, the threshold is below the nearest of them. Else
+    Galleries that `vreid calibrate` has calibrated, all of them, have one if that goes down to the rate: the narrowest counts.
+    Else it is measured on all of them together; where there are too few pairs to show the rate, the threshold is below the nearest of them. Else
     thresholds that hold for this footage by the model's own evaluation serve.
 
     Args:
@@ -56,11 +56,17 @@ def find_band(sightings: Sightings, false_accept_rate: float, *, no_overlap: boo
         raise InputError(f"--false-accept-rate={false_accept_rate:g} must be above 0 and at most {RATES[-1]}")
     stored = [read_calibration(about) for about in sightings.about]
     calibrations = [each for each in stored if each is not None and each.metric == sightings.metric]
-    if len(calibrations) == len(stored):
-        found = [(each.threshold[place], each.perhaps(place), each.false_accept_rate[place], each.pairs)
-                 for each in calibrations for place in [each.place(false_accept_rate)]]  # fmt: skip
-        threshold, perhaps, rate, pairs = min(found)
-        return Band(threshold, perhaps, _measured(rate, pairs, "by `vreid calibrate`"))
+    if len(calibrations) == len(stored) and all(
+        each.false_accept_rate[0] <= false_accept_rate for each in calibrations
+    ):
+        places = [each.place(false_accept_rate) for each in calibrations]
+        threshold, number = min(
+            (each.threshold[place], n) for n, (each, place) in enumerate(zip(calibrations, places, strict=True))
+        )
+        own, place = calibrations[number], places[number]
+        return Band(
+            threshold, own.perhaps(place), _measured(own.false_accept_rate[place], own.pairs, "by `vreid calibrate`")
+        )
     try:
         own = measure(sightings, false_accept_rate, no_overlap=no_overlap, shown=False)
     except InputError as error:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,6 +146,34 @@ def _without(correction: Correction, keys: Collection[Key]) -> Correction | None
         return dataclasses.replace(correction, tracklets=tracklets, others=others)
     except InputError:
         return None
+
+
+def write_corrections(identities: str | Path, corrections: Sequence[Correction]) -> Path:
+    """Write the corrections of a file of identities that has none yet, and return their file.
+
+    Raises:
+      InputError: when there are some, or the system refuses.
+    """
+    path = corrections_path(identities)
+    if path.exists():
+        raise InputError(f"{path} exists already: name another file of identities, or remove it")
+    with atomic_file(path) as half:
+        half.write_text(_text(corrections), encoding="utf-8")
+    return path
+
+
+def moved(correction: Correction, source: Path, target: Path) -> Correction:
+    """Return a correction whose paths of galleries are relative to another folder."""
+
+    def keys(some: tuple[Key, ...]) -> tuple[Key, ...]:
+        return tuple((relative_to(source / gallery, target), name) for gallery, name in some)
+
+    return dataclasses.replace(correction, tracklets=keys(correction.tracklets), others=keys(correction.others))
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """Return how a file of identities in a folder names a gallery: by its path relative to it, with `/`."""
+    return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
 
 
 def _parsed(entry: dict, path: Path, number: int) -> Correction:

@@ -13,6 +13,7 @@ import numpy as np
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import parse_json
+from vreid_jax.linking.corrections import relative_to
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.search.gallery import KEY, pyarrow
 
@@ -65,6 +66,13 @@ class Identities:
         numbers, starts = np.unique(identity[order], return_index=True)
         parts = np.split(order, starts[1:]) if len(numbers) else []
         return {int(number): rows for number, rows in zip(numbers, parts, strict=True) if number != UNKNOWN}
+
+    def moved(self, source: Path, target: Path) -> Identities:
+        """Return identities of a file in the folder `source` as one in the folder `target` states them."""
+        paths = {each["path"]: relative_to(source / each["path"], target) for each in self.about["galleries"]}
+        gallery = np.array([paths[path] for path in self.columns["gallery"].tolist()], str)
+        galleries = [{**each, "path": paths[each["path"]]} for each in self.about["galleries"]]
+        return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})
 
     def summary(self) -> dict[str, int]:
         """Return how many `identities` there are, how many `across_cameras`, and how many tracklets are `unknown`."""

@@ -1,7 +1,6 @@
 """One identity for a person's tracklets: the story of `vreid link`."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.linking.agglomeration import Centres, agglomerate
 from vreid_jax.linking.band import Band
 from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
-from vreid_jax.linking.corrections import Correction, Key
+from vreid_jax.linking.corrections import Correction, Key, relative_to
 from vreid_jax.linking.decisions import Near, confidence, leave_open, look_again, settle
 from vreid_jax.linking.distances import from_squared, to_squared
 from vreid_jax.linking.history import History, told_by_people
@@ -113,8 +112,7 @@ def link(
 
 def gallery_names(sightings: Sightings, folder: Path) -> list[str]:
     """Return how a file of identities in a folder names the galleries: by their paths relative to it."""
-    base = os.path.realpath(folder)
-    return [Path(os.path.relpath(os.path.realpath(path), base)).as_posix() for path in sightings.paths]
+    return [relative_to(path, folder) for path in sightings.paths]
 
 
 def _remembered(

@@ -122,15 +122,7 @@ def _clock(files: Sequence[Path], about: Sequence[Mapping[str, Any]]) -> tuple[s
             f"{files[with_one]} says when it was recorded and {files[without]} does not: embed the latter again with "
             "--start=DATETIME, or all of them without it if all videos began at the same moment"
         )
-    return UNIX, [_unix(text, file) for text, file in zip(recorded, files, strict=True)]
-
-
-def _unix(text: str, file: Path) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{file} states recorded_at={text!r}, which is not a date and time: embed it again") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return UNIX, [datetime.fromisoformat(str(text)).timestamp() for text in recorded]
 
 
 def _refuse_overlaps(sightings: Sightings) -> None:

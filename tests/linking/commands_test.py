@@ -1,0 +1,172 @@
+"""`vreid calibrate`, `vreid link` and the page of identities, on files."""
+
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+
+from vreid_jax.linking import Correction, append_correction, read_corrections, read_identities
+from vreid_jax.search.gallery import open_gallery, read_about, replace_about
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def crowd(gallery_file):
+    """Write a gallery of 30 tracklets of 10 people, three waves of all of them at once."""
+
+    def write(name, camid=1, seed=0, **given):
+        rng = np.random.default_rng(seed)
+        vectors = 3 * np.random.default_rng(9).standard_normal((10, 8))[np.arange(30) % 10]
+        times = [(20.0 * (row // 10), 20.0 * (row // 10) + 9) for row in range(30)]
+        return gallery_file(name, vectors + 0.3 * rng.standard_normal((30, 8)), camid, times, **given)
+
+    return write
+
+
+def test_calibrate_keeps_the_rows_bit_for_bit_and_search_uses_it(crowd, vreid):
+    path = crowd("g", pictures=False)
+    before = open_gallery(path)
+    code, printed, said = vreid("calibrate", path, "--false-accept-rate=0.05", "--no-pieces")
+    assert (code, said) == (0, "")
+    assert "135 pairs of tracklets seen at the same time, of 30 tracklets" in printed
+    assert "was not measured: --no-pieces was given" in printed
+    after = open_gallery(path)
+    assert before.vectors.tobytes() == after.vectors.tobytes()
+    assert all(
+        (before.columns[name] == values).all() for name, values in after.columns.items() if values.dtype != float
+    )
+    assert {key: value for key, value in after.about.items() if key != "calibration"} == before.about
+    code, printed, _ = vreid("search", path, "--query=track0003", "--false-accept-rate=0.05")
+    assert code == 0
+    assert re.search(
+        r"the same person up to [\d.]+, perhaps up to [\d.]+: of pairs of two persons 5 % pass, measured by", printed
+    )
+    words = re.findall(r"^ +\d+ +[\d.]+ +(\w+) ", printed, re.MULTILINE)
+    assert words[:2] == ["same", "same"]
+    assert words == sorted(words, key=["same", "perhaps", "other"].index)
+    code, printed, _ = vreid("search", path, "--query=track0003", "--false-accept-rate=0.05", "--json")
+    rule = json.loads(printed)["decision"]
+    assert rule["threshold"] == rule["interval"][0] <= rule["perhaps"]
+    assert rule["pairs"] == 135
+    code, _, said = vreid("search", path, "--query=track0003", "--false-accept-rate=0.001")
+    assert code == 2
+    assert "was too short to measure a threshold for a false-accept rate of 0.001; the rates are 0.05, 0.1" in said
+
+
+def test_calibrate_refuses_too_few_pairs_and_leaves_the_gallery(crowd, vreid):
+    path = crowd("g", pictures=False)
+    before = path.read_bytes()
+    code, _, said = vreid("calibrate", path, "--no-pieces")
+    assert code == 2
+    assert "has 135 pairs" in said
+    assert "ask for --false-accept-rate=0.023 or more" in said
+    assert vreid("calibrate", path, "--no-pieces", "--false-accept-rate=0.05", "--dry-run")[0] == 0
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_calibration_is_one_sentence(crowd, vreid):
+    path = crowd("g", pictures=False)
+    vreid("calibrate", path, "--false-accept-rate=0.05", "--no-pieces")
+    stated = read_about(path)["calibration"]
+    for change in (
+        {"pairs": -1},
+        {"threshold": [0.1]},
+        {"false_accept_rate": list(reversed(stated["false_accept_rate"]))},
+    ):
+        replace_about(path, calibration={**stated, **change})
+        code, _, said = vreid("search", path, "--query=track0003")
+        assert code == 2
+        assert "which is not thresholds measured by `vreid calibrate`" in said
+        replaced = crowd("fresh", pictures=False)
+        path.write_bytes(replaced.read_bytes())
+
+
+def test_link_writes_identities_and_a_page_and_overwrites_nothing(crowd, vreid, tmp_path):
+    north, south = crowd("north", 1), crowd("south", 2, seed=1)
+    out, page = tmp_path / "i.parquet", tmp_path / "i.html"
+    flags = ("--threshold=4", "--quiet", f"--page={page}")
+    code, printed, said = vreid("link", north, south, f"--out={out}", *flags)
+    assert (code, said) == (0, "")
+    assert "10 people in 60 tracklets of 2 galleries; 10 of them in several cameras, 0 tracklets unknown" in printed
+    identities = read_identities(out)
+    assert identities.about["galleries"] == [
+        {"path": "north.parquet", "rows": 30},
+        {"path": "south.parquet", "rows": 30},
+    ]
+    assert (identities.columns["identity"].reshape(6, 10) == np.arange(1, 11)).all()
+    text = page.read_text()
+    assert text.count("<article") == 10
+    assert text.count('class="bar right"') == 60
+    assert not re.search(r"https?://", text)
+    assert "Person 3: 6 tracklets in 2 cameras" in text
+    code, _, said = vreid("link", north, f"--out={out}", *flags)
+    assert code == 2
+    assert f"exists already: name another file, or add to it with --into={out}" in said
+
+
+def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_path):
+    north, south = crowd("north", 1), crowd("south", 2, seed=1)
+    out, other = tmp_path / "i.parquet", tmp_path / "sub" / "j.parquet"
+    other.parent.mkdir()
+    assert vreid("link", north, f"--out={out}", "--threshold=4", "--quiet")[0] == 0
+    append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="<b>Ann</b>"))
+    append_correction(
+        out, Correction("different", (("north.parquet", "track0001"),), others=(("north.parquet", "track0011"),))
+    )
+    code, printed, _ = vreid("link", south, f"--into={out}", f"--out={other}", "--threshold=4", "--quiet", "--json")
+    assert code == 0
+    assert json.loads(printed)["corrections"] == 2
+    found = read_identities(other)
+    assert found.about["galleries"][0]["path"] == "../north.parquet"
+    numbers = found.columns["identity"]
+    assert numbers[2] == numbers[12] == numbers[32] == 3
+    assert numbers[1] not in (2, 0) or numbers[11] == 2 != numbers[1]
+    assert set(found.columns["name"][numbers == 3]) == {"<b>Ann</b>"}
+    assert [each.tracklets[0][0] for each in read_corrections(other)] == ["../north.parquet"] * 2
+    assert len(read_identities(out)) == 30  # as it was
+    code, _, _ = vreid("link", south, f"--into={out}", "--threshold=4", "--quiet", f"--page={tmp_path / 'i.html'}")
+    assert code == 0
+    assert len(read_identities(out)) == 60
+    text = (tmp_path / "i.html").read_text()
+    assert "<b>Ann" not in text
+    assert "<b>Ann</b>, person 3" in html.unescape(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--out=i.txt"], "must end in .parquet"),
+        (["--out=no/i.parquet"], "the folder of no/i.parquet does not exist"),
+        ([], "name the file of identities to write with --out"),
+        (["--out=i.parquet", "--page=i.pdf"], "--page=i.pdf has to end in .html"),
+        (["--out=i.parquet", "--threshold=0"], "--threshold=0 must be a distance above 0"),
+        (["--out=i.parquet", "--false-accept-rate=2"], "must be above 0 and at most 0.5"),
+        (["--out=i.parquet", "--cameras=none.toml"], "none.toml cannot be read"),
+        (["--into=none.parquet"], "there is no file of identities none.parquet"),
+        (["--out=i.parquet"], "or give the largest distance of one person with --threshold"),
+    ],
+)
+def test_what_cannot_be_linked_is_one_sentence(gallery_file, vreid, tmp_path, monkeypatch, flags, words):
+    path = gallery_file("g", np.eye(3), pictures=False)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, printed, said = vreid("link", path, *flags, "--quiet")
+    assert (code, printed) == (2, "")
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_page_puts_the_doubtful_first_and_says_who_it_may_be(gallery_file, vreid, tmp_path):
+    path = gallery_file(
+        "g", [[0], [0.1], [0.2], [0.905], [1.6], [1.7], [1.8], [30]], times=[(9 * n, 9 * n + 5) for n in range(8)]
+    )
+    page = tmp_path / "i.html"
+    code, _, said = vreid("link", path, f"--out={tmp_path / 'i.parquet'}", "--threshold=1", f"--page={page}", "--quiet")
+    assert (code, said) == (0, "")
+    headings = re.findall(r"<h3>(.*?)</h3>", page.read_text())
+    assert re.fullmatch(r"Unknown, track0003: perhaps person [12]", headings[0])
+    assert headings[-1] == "Person 3: 1 tracklet in camera 1"

@@ -1,0 +1,56 @@
+"""Galleries as one: clocks, cameras, and what cannot be joined."""
+
+import numpy as np
+import pytest
+
+from vreid_jax.errors import InputError
+from vreid_jax.linking import open_sightings
+
+pytest.importorskip("pyarrow")
+V = np.eye(3, dtype=np.float32)
+T = [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)]
+
+
+def test_times_are_those_of_the_recordings(gallery_file):
+    one = gallery_file("one", V, 1, T, recorded_at="2026-03-02T09:00:00+00:00")
+    two = gallery_file("two", 2 * V, 1, T, recorded_at="2026-03-02T10:00:06+01:00")
+    found = open_sightings([one, two])
+    assert found.clock == "unix"
+    np.testing.assert_allclose(found.times[3] - found.times[0], 6.0)
+    assert found.times[0, 0] == 1772442000.0
+    assert found.cameras.tolist() == [0] * 6
+
+
+def test_without_recordings_all_videos_begin_at_once_and_unknown_cameras_are_of_their_gallery(gallery_file):
+    found = open_sightings([gallery_file("one", V, 0, T), gallery_file("two", V, 0, T), gallery_file("six", V, 6, T)])
+    assert found.clock == "common"
+    assert len(np.unique(found.cameras)) == 3
+    assert found.times[:, 0].tolist() == [0, 2, 4] * 3
+
+
+def test_vectors_are_of_unit_length_where_the_metric_is_cosine(gallery_file):
+    found = open_sightings([gallery_file("one", 7 * V, 1, T, metric="cosine")])
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1.0)
+
+
+def test_what_cannot_be_joined_is_one_sentence(gallery_file):
+    one = gallery_file("one", V, 1, T)
+    other = gallery_file("other", V, 2, T, fingerprint="e", model="another")
+    with pytest.raises(InputError, match=r"other.parquet was made by model e \(another\), .*one.parquet by f \(toy\)"):
+        open_sightings([one, other])
+    with pytest.raises(InputError, match=r"one.parquet is given twice"):
+        open_sightings([one, one])
+    with pytest.raises(
+        InputError, match=r"both of camera 1 and overlap in time, from 0.0 s to 5.0 s: say with --start="
+    ):
+        open_sightings([one, gallery_file("two", V, 1, T)])
+    with pytest.raises(InputError, match=r"when.parquet says when it was recorded and .*one.parquet does not: embed"):
+        open_sightings([gallery_file("when", V, 2, T, recorded_at="2026-03-02T09:00:00+00:00"), one])
+    with pytest.raises(InputError, match=r"same.parquet were both made from .*one.avi: give one of them"):
+        open_sightings([one, gallery_file("same", V, 2, T, input="one.avi")])
+
+
+def test_one_camera_at_two_times_is_fine(gallery_file):
+    later = gallery_file("later", V, 1, T, recorded_at="2026-03-02T09:01:00Z")
+    found = open_sightings([gallery_file("now", V, 1, T, recorded_at="2026-03-02T09:00:00+00:00"), later])
+    assert len(np.unique(found.cameras)) == 1
