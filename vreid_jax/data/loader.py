@@ -220,6 +220,28 @@ def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
     return ((1 + variants) * m * row + m * corrupted + np.arange(m)).astype(np.int32)
 
 
+def _clips_at_test(source: Tracklets, row: int, clip: Clip, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frame numbers [M, T] of a tracklet's clips, and which of them are corrupted [M]."""
+    rng = tracklet_generator(seed, source.tracklet_ids[row])
+    clips = split_clips(clip.kind, int(source.num_frames[row]), clip.length, clip.num_clips, clip.stride, rng)
+    return clips, draw_corrupted(len(clips), clip.corrupt, rng)
+
+
+def _read(source: Tracklets, row: int, numbers: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
+    frames = source.read(row, numbers)
+    if not corrupted.any():
+        return frames
+    return np.stack([corrupt(clip) if bad else clip for clip, bad in zip(frames, corrupted, strict=True)])
+
+
+def clips_as_evaluated(source: Tracklets, row: int, clip: Clip, seed: int = 0) -> np.ndarray:
+    """Return the clips of a tracklet as its features see them, corrupted ones corrupted: uint8 `[M, T, H, W, 3]`.
+
+    The frames have the size in which they are stored; the arguments are those of `evaluation_items`.
+    """
+    return _read(source, row, *_clips_at_test(source, row, clip, seed))
+
+
 def evaluation_items(
     source: Tracklets,
     clip: Clip,
@@ -250,10 +272,9 @@ def evaluation_items(
     import grain
 
     items: list[tuple[int | np.ndarray, np.ndarray, np.ndarray, int]] = []
-    for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
-        rng = tracklet_generator(seed, name)
-        clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride, rng)
-        corrupted = draw_corrupted(len(clips), clip.corrupt, rng) | corrupt_all
+    for row, num_frames in enumerate(source.num_frames):
+        clips, corrupted = _clips_at_test(source, row, clip, seed)
+        corrupted = corrupted | corrupt_all
         if shuffle_seed is not None:
             clips = np.random.default_rng((shuffle_seed, row)).permutation(int(num_frames))[clips]
         pieces = min(-(-clips.size // FRAMES_PER_ITEM), len(clips))
@@ -265,9 +286,7 @@ def evaluation_items(
 
     def load(index: int) -> tuple[int | np.ndarray, np.ndarray]:
         slot, numbers, corrupted, row = items[index]
-        frames = source.read(row, numbers)
-        if corrupted.any():
-            frames = np.stack([corrupt(f) if bad else f for f, bad in zip(frames, corrupted, strict=True)])
+        frames = _read(source, row, numbers, corrupted)
         frames = resize(frames.reshape(-1, *frames.shape[2:]), *size)
         return slot, frames.reshape(*numbers.shape, *frames.shape[1:])
 
