@@ -13,10 +13,9 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from clip_similarity_table import Score, add_arguments, percent, trained
+from clip_similarity_table import Score, add_arguments, of_features, percent, trained
 
 from vreid_jax import evaluation
 from vreid_jax.evaluation.distances import FeatureDistances
@@ -41,10 +40,7 @@ def features_run(arguments, seed: int, length: int) -> Setup:
     """Return the setup of the I3D that was trained on clips of so many frames."""
     name = f"features-seed{seed}" if length == 4 else f"features-l{length}-seed{seed}"
     fields = ("model.clip_length", "phases.features.clip.length", "evaluation.streams.clips.clip.length")
-    changes: dict[str, Any] = {"seed": seed, "phase_order": ("features",), **dict.fromkeys(fields, length)}
-    if arguments.feature_steps:
-        changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
-    return trained(arguments, name, changes)
+    return trained(arguments, name, {**of_features(arguments, seed), **dict.fromkeys(fields, length)})
 
 
 def extracted(setup: Setup, variables, average: bool, **clip) -> np.ndarray:

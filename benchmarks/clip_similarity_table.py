@@ -225,7 +225,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=str(Path(__file__).parent.parent / "configs" / "clip_similarity.py"))
     parser.add_argument("--out", type=Path, default=Path("runs/clip-table"))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--init-from", default="", help="weights that I3D starts from, e.g. of Kinetics")
     parser.add_argument("--feature-steps", type=int, default=0, help="of I3D; 0: as in the configuration")
+
+
+def of_features(arguments, seed: int) -> dict:
+    """Return the fields of a run that trains I3D alone."""
+    changes = {"seed": seed, "phase_order": ("features",), "init_from": arguments.init_from}
+    if arguments.feature_steps:
+        changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
+    return changes
 
 
 def main() -> None:
@@ -242,10 +251,7 @@ def main() -> None:
     file = arguments.out / "scores.json"
     scores = json.loads(file.read_text()) if file.exists() else {}
     for seed in arguments.seeds.split(","):
-        changes = {"seed": int(seed), "phase_order": ("features",)}
-        if arguments.feature_steps:
-            changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
-        features = trained(arguments, f"features-seed{seed}", changes)
+        features = trained(arguments, f"features-seed{seed}", of_features(arguments, int(seed)))
         for most in map(int, arguments.corrupt.split(",")):
             found = scores.setdefault(seed, {}).setdefault(str(most), {})
             for _ in rows_of(arguments, int(seed), most, features, found):
