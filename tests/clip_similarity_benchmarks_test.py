@@ -11,6 +11,9 @@ import pytest
 from vreid_jax.models.layers.clip_similarity import ClipAggregation
 from vreid_jax.models.layers.norm import l2_normalize
 
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+
 
 @pytest.fixture
 def benchmark(monkeypatch, request):
@@ -26,8 +29,10 @@ def test_sharing_the_products_of_the_first_layer_changes_nothing(benchmark):
         lambda leaf: jnp.asarray(rng.uniform(0.2, 1.5, leaf.shape), jnp.float32),
         jax.eval_shape(layer.init, jax.random.key(0), query, gallery),
     )
-    shared = jax.jit(lambda v: benchmark("clip_pairs").shared_products(v, query, gallery, "float32"))(variables)
-    expected = jax.jit(layer.apply)(variables, query, gallery)[0]
+    other = benchmark("clip_pairs").shared_products
+    shared, expected = jax.jit(
+        lambda v: (other(v, query, gallery, "float32"), layer.apply(v, query, gallery)[0]), compiler_options=QUICK
+    )(variables)
     np.testing.assert_allclose(shared, expected, atol=1e-5)
 
 

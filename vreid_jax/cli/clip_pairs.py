@@ -70,8 +70,8 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     alpha = np.asarray(apply(clips[q : q + 1], clips[g : g + 1], method="importance"))[0, 0]
     units = [clips[row] / np.maximum(np.linalg.norm(clips[row], axis=1, keepdims=True), 1e-12) for row in (q, g)]
     clip = parse_streams(model.config.evaluation)["clips"].clip
-    frames = [clips_as_evaluated(test.tracklets, row, clip, model.config.seed) for row in (q, g)]
-    rows = pair_rows(*frames, alpha, units[0] @ units[1].T, shown)
+    left, right = (clips_as_evaluated(test.tracklets, row, clip, model.config.seed) for row in (q, g))
+    rows = pair_rows(left, right, alpha, units[0] @ units[1].T, shown)
     same = "the same person" if pids[q] == pids[g] else "another person"
     title = f"{ids[q]} and {ids[g]} ({same}): similarity {float(similarity[g]):.2f}"
     rows[0] = (f"{title}. {rows[0][0]}", rows[0][1])
