@@ -24,12 +24,13 @@ import time
 from pathlib import Path
 
 BLOCKS = {"non_local_after": {"res3": (1, 3), "res4": (1, 3, 5)}}
+SUBSAMPLED = {"temporal_shortcut": "subsample", "temporal_pool": True}  # as the counterpart in PyTorch is
 CASES = {
     "resnet50": ("resnet50", {}),
     "resnet50_m3d": ("resnet50_m3d", {}),
     "resnet50_m3d released": ("resnet50_m3d", {"released": True}),
-    "resnet50_separable": ("resnet50_separable", {}),
-    "resnet50_separable non-local": ("resnet50_separable", BLOCKS),
+    "resnet50_separable": ("resnet50_separable", SUBSAMPLED),
+    "resnet50_separable non-local": ("resnet50_separable", {**SUBSAMPLED, **BLOCKS}),
     "resnet50_i3d": ("resnet50_i3d", {}),
     "resnet50_p3d_a": ("resnet50_p3d_a", {}),
     "resnet50_p3d_b": ("resnet50_p3d_b", {}),

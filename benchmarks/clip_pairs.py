@@ -1,8 +1,12 @@
 """Measure the learned similarity in clip pairs per second at the paper's size, and project the time for MARS.
 
     python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32] [--memory]
+    python benchmarks/clip_pairs.py --stopping=WORKDIR [--top=1,10,50]
 
-`--memory` also computes two rows against the whole gallery of MARS and prints the peak memory of the process (Linux).
+Beside the library's form it times one that shares the products of the first layer: W (r - c) = W r - W c, where W r moves
+with r, so that r itself is not needed. Both are run in turn, and their results compared. `--memory` also computes two rows
+against the whole gallery of MARS and prints the peak memory of the process (Linux). `--stopping` tells, for an evaluated
+run, how many clip pairs need not be weighed to know the k most similar tracklets of every query exactly.
 """
 
 import argparse
@@ -15,12 +19,101 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax.evaluation.pair_distances import PairDistances
-from vreid_jax.models.layers.clip_similarity import ClipAggregation
+from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.mesh import make_mesh
 
 QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries are part of the gallery; clips per tracklet
+DEVICES = {  # bfloat16 FLOP/s of dense products, bytes/s of memory, as the makers give them
+    "TPU v5e": (197e12, 819e9),
+    "H100 SXM": (989e12, 3.35e12),
+}
+
+
+def shared_products(variables, query, gallery, dtype: str):
+    """Return the similarities of two blocks of normalised clips with W r in place of r as the state of the scan."""
+    params, stats = (variables[name]["importance"] for name in ("params", "batch_stats"))
+    kernel, bias = (params["dense1"][name].astype(dtype) for name in ("kernel", "bias"))
+
+    def norm(x, name):
+        own, seen = params[name], stats[name]
+        factor = own["scale"] * jax.lax.rsqrt(seen["var"] + 1e-5)
+        return x * factor.reshape(1, 1, -1) + (own["bias"] - seen["mean"] * factor).reshape(1, 1, -1)
+
+    def step(carry, pair):
+        moved, total, mean = carry
+        current = query[:, pair[0]][:, None] * gallery[:, pair[1]][None]
+        product = current.astype(dtype) @ kernel
+        x = norm(jax.nn.relu((moved - product).astype(dtype) + bias.reshape(1, 1, -1)), "bn1")
+        second = params["dense2"]
+        x = x.astype(dtype) @ second["kernel"].astype(dtype) + second["bias"].astype(dtype).reshape(1, 1, -1)
+        x = norm(jax.nn.relu(x), "bn2") @ params["score"]["kernel"]
+        alpha = jax.nn.softplus(x[..., 0] + params["score"]["bias"].reshape(1, 1))
+        total = total + alpha
+        share = alpha / (total + EPSILON)
+        moved = moved + share[..., None] * (product - moved)
+        return (moved, total, mean + share * (current.sum(-1) - mean)), None
+
+    size = query.shape[0], gallery.shape[0]
+    start = jnp.zeros((*size, kernel.shape[1])), jnp.zeros(size), jnp.zeros(size)
+    pairs = jnp.stack(jnp.divmod(jnp.arange(query.shape[1] * gallery.shape[1]), gallery.shape[1]), 1)
+    return jax.lax.scan(step, start, pairs)[0][2]
+
+
+def pairs_needed(alpha: np.ndarray, cosines: np.ndarray, top: int) -> float:
+    """Return the share of clip pairs after which it is certain which `top` of G tracklets are the most similar.
+
+    A similarity is a mean of cosines with positive weights. After t pairs it cannot end above the larger of the mean so far
+    and the largest cosine that is to come, so that a tracklet can be dropped once that is below the k-th best
+    similarity (which is taken as known: no order of work can drop more).
+
+    Args:
+      alpha: `[Q, G, M, N]` importances.
+      cosines: `[Q, G, M, N]` of the same clips.
+      top: k.
+    """
+    alpha, cosines = (np.asarray(x, np.float64).reshape(*x.shape[:2], -1) for x in (alpha, cosines))
+    means = np.cumsum(alpha * cosines, -1) / np.cumsum(alpha, -1)
+    to_come = np.maximum.accumulate(cosines[..., ::-1], -1)[..., ::-1]
+    bounds = to_come.copy()  # before pair t, from the first on
+    bounds[..., 1:] = np.maximum(means[..., :-1], to_come[..., 1:])
+    best = np.sort(means[..., -1], 1)[:, -top]
+    return float((bounds >= best[:, None, None]).cumprod(-1).mean())
+
+
+def stopping(workdir: Path, tops: list[int]) -> None:
+    """Print what exact early stopping could save for an evaluated run."""
+    from vreid_jax import inference
+
+    model = inference.load(workdir)
+    with np.load(workdir / "features" / "clips.npz") as table:
+        clips = table["features"]
+    units = clips / np.maximum(np.linalg.norm(clips, axis=2, keepdims=True), 1e-12)
+    importance = jax.jit(lambda query: model.module.apply(model.variables, query, clips, method="importance"))
+    rows = np.random.default_rng(0).permutation(len(clips))[:64]
+    alpha = np.concatenate([np.asarray(importance(clips[row][None])) for row in rows])
+    others = rows[:, None] != np.arange(len(clips))  # a query is its own most similar tracklet
+    size = (len(rows), len(clips) - 1)
+    cosines = np.einsum("qmd,gnd->qgmn", units[rows], units)
+    alpha, cosines = (x[others].reshape(*size, *x.shape[2:]) for x in (alpha, cosines))
+    for top in tops:
+        needed = 100 * pairs_needed(alpha, cosines, top)
+        print(f"{workdir}, the {top} most similar of {size[1]} exactly: {needed:.1f} % of the clip pairs are needed")
+
+
+def roofline(width: int) -> None:
+    """Print the pairs of clips a second that an accelerator cannot pass, by its products and by its memory."""
+    flop = 2 * (2 * width**2 + width)
+    # r read twice and written, in float32; what enters and leaves the two layers, written and read, in bfloat16.
+    moved = 3 * 4 * width + 4 * 2 * 2 * width
+    for name, (flops, memory) in DEVICES.items():
+        rate = min(flops / flop, memory / moved)
+        limit = "memory" if memory / moved < flops / flop else "products"
+        print(
+            f"{name}: at most {flops / flop / 1e6:,.0f} million pairs a second by products, {memory / moved / 1e6:,.0f} by "
+            f"memory; MARS in {QUERY * GALLERY * CLIPS**2 / rate:,.0f} s, bound by {limit}"
+        )
 
 
 def main() -> None:
@@ -31,8 +124,13 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", help="of the importance network: float32 or bfloat16")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
+    parser.add_argument("--stopping", type=Path, help="workdir of an evaluated run of clip_similarity")
+    parser.add_argument("--top", default="1,10,50", help="k of --stopping")
     arguments = parser.parse_args()
     setup_process(compilation_cache=False)
+    if arguments.stopping:
+        stopping(arguments.stopping, [int(top) for top in arguments.top.split(",")])
+        return
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)
     clips = np.random.default_rng(0).standard_normal((side * arguments.blocks, CLIPS, arguments.width), np.float32)
@@ -42,22 +140,33 @@ def main() -> None:
     def similarity(variables, query, gallery):
         return layer.apply(variables, l2_normalize(query), l2_normalize(gallery))[0]
 
+    def shared(variables, query, gallery):
+        return shared_products(variables, l2_normalize(query), l2_normalize(gallery), arguments.dtype)
+
     mesh = make_mesh()
-    distances = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)
+    at_once = arguments.pairs_at_once // mesh.size
+    forms = {"library": similarity, "shared products": shared}
+    tables = {name: PairDistances(form, variables, clips, mesh, pairs_at_once=at_once) for name, form in forms.items()}
     rows = np.arange(side)
-    distances(rows, rows)  # compiles
-    seconds = []
+    first = [distances(rows, rows) for distances in tables.values()]  # compiles
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
     for block in range(1, arguments.blocks):
-        started = time.perf_counter()
-        distances(rows + side * block, rows)
-        seconds.append(time.perf_counter() - started)
+        for name, distances in tables.items():
+            started = time.perf_counter()
+            distances(rows + side * block, rows)
+            seconds[name].append(time.perf_counter() - started)
     tracklet_pairs = side * len(clips)
-    rate = tracklet_pairs * CLIPS**2 / float(np.median(seconds))
+    rates = {name: tracklet_pairs * CLIPS**2 / float(np.median(taken)) for name, taken in seconds.items()}
     flop = 2 * (2 * arguments.width**2 + arguments.width)
     print(
         f"{jax.devices()[0].device_kind} x {mesh.size}, JAX {jax.__version__}, {arguments.dtype}, width {arguments.width}"
     )
-    print(f"{rate:,.0f} pairs of clips a second, {rate * flop / 1e9:,.0f} GFLOP/s in the importance network")
+    for name, rate in rates.items():
+        print(
+            f"{name}: {rate:,.0f} pairs of clips a second, {rate * flop / 1e9:,.0f} GFLOP/s in the importance network"
+        )
+    print(f"the two differ by {np.abs(first[0] - first[1]).max():.1e} at most")
+    rate = rates["library"]
     for what, pairs in (
         ("MARS, all pairs", QUERY * GALLERY),
         ("MARS, shortlist of 100", QUERY * 100),
@@ -65,10 +174,11 @@ def main() -> None:
         ("MARS, re-ranking on shortlists of 100", GALLERY * 100),
     ):
         print(f"{what}: {pairs * CLIPS**2:.2e} pairs of clips, {pairs * CLIPS**2 / rate / 3600:,.2f} h")
+    roofline(arguments.width)
     if arguments.memory:
         clips = np.random.default_rng(0).standard_normal((GALLERY, CLIPS, arguments.width), np.float32)
         Path("/proc/self/clear_refs").write_text("5")  # forgets the most it has held
-        table = PairDistances(similarity, variables, clips, mesh, pairs_at_once=arguments.pairs_at_once // mesh.size)
+        table = PairDistances(similarity, variables, clips, mesh, pairs_at_once=at_once)
         table(np.arange(2), np.arange(GALLERY))
         size = f"{GALLERY:,} x {CLIPS} x {arguments.width:,}"
         print(f"{size} floats ({clips.nbytes / 1e9:.2f} GB), two rows: held {resident()['most'] / 1e3:.2f} GB at most")

@@ -4,7 +4,10 @@
         --seeds=0,1,2 [--corrupt=0,3,5,7] [--te=20,50,70,100] [--steps=100]
 
 For each seed I3D is trained once on clean clips, and the features of all training and test clips, clean and corrupted,
-are extracted once; every row and M_max selects from them. Resumable: finished trainings and scores are read. Writes `table.md`, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
+are extracted once; every row and M_max selects from them. Of the learned similarity it also measures the weight of pairs
+with 0, 1 and 2 corrupted clips, relative to equal weights, over all pairs of a query and a gallery tracklet; without
+corruption also the scores after re-ranking. Resumable: finished trainings and scores are read. Writes `table.md`, with the
+paper's figures in brackets, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
 """
 
 import argparse
@@ -14,7 +17,9 @@ import runpy
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
+from clip_similarity_paper import paper
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
@@ -28,7 +33,7 @@ from vreid_jax.runtime import setup_process
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
-Score = dict[str, float]
+Score = dict[str, float]  # mAP and rank1; of the learned similarity also weight0, weight1 and weight2
 
 
 def configure(arguments, changes: dict):
@@ -72,31 +77,55 @@ def test_features(setup: Setup, file: Path) -> np.ndarray:
     return np.load(file)
 
 
-def mixed(tables: np.ndarray, setup: Setup, most: int) -> np.ndarray:
-    """Return what an extraction with `clip.corrupt` = `most` would return."""
-    chosen = [
-        data.draw_corrupted(tables.shape[2], most, data.tracklet_generator(setup.settings.seed, name))
-        for name in setup.test.tracklets.tracklet_ids
-    ]
-    return np.where(np.stack(chosen)[:, :, None], tables[1], tables[0])
+def corrupted_clips(setup: Setup, num_clips: int, most: int) -> np.ndarray:
+    """Return which clips [N, M] an extraction with `clip.corrupt` = `most` corrupts."""
+    generators = (data.tracklet_generator(setup.settings.seed, name) for name in setup.test.tracklets.tracklet_ids)
+    return np.stack([data.draw_corrupted(num_clips, most, generator) for generator in generators])
 
 
-def score(setup: Setup, clips: np.ndarray, **similarity) -> Score:
+def percent(summary: dict) -> Score:
+    """Return mAP and rank-1 of a summary, in percent."""
+    return {"mAP": 100 * summary["mAP"], "rank1": 100 * summary["rank1"]}
+
+
+def weights(setup: Setup, clips: np.ndarray, corrupted: np.ndarray) -> Score:
+    """Return the mean weight of pairs of clips with 0, 1 and 2 corrupted ones; 1 is the weight that all pairs would share.
+
+    The mean is over the pairs of clips of every query with every tracklet of another camera or identity.
+    """
+    variables, _ = restore_variables(setup)
+    module, test = setup.network.module, setup.test
+    importance = jax.jit(lambda query: module.apply(variables, query, clips, method="importance")[0])
+    sums, counts = np.zeros(3), np.zeros(3)
+    pids, camids = test.tracklets.pids, test.tracklets.camids
+    for row in np.unique(test.query_rows).tolist():
+        alpha = np.asarray(importance(clips[row][None]), np.float64)
+        share = alpha / alpha.mean((1, 2), keepdims=True)
+        bad = corrupted[row][None, :, None].astype(int) + corrupted[:, None, :]
+        others = (pids != pids[row]) | (camids != camids[row])
+        for number in range(3):
+            of_kind = (bad == number) & others[:, None, None]
+            sums[number] += share[of_kind].sum()
+            counts[number] += of_kind.sum()
+    return {f"weight{number}": sums[number] / counts[number] for number in range(3) if counts[number]}
+
+
+def score(setup: Setup, clips: np.ndarray, rerank: bool = False, **similarity) -> Score:
     """Return mAP and rank-1 of the dataset's first protocol, in percent."""
     settings = setup.settings.evaluation
     settings = dataclasses.replace(settings, similarity={**settings.similarity, **similarity})
     variables, _ = restore_variables(setup)
     module, method = setup.network.module, setup.system.similarity
     distances = pair_distances(module, variables, clips, settings, setup.mesh, method, "pairs")
-    found = evaluation.score(setup.test, distances, setup.protocols[:1])[setup.protocols[0]]
-    return {"mAP": 100 * found["mAP"], "rank1": 100 * found["rank1"]}
+    return percent(evaluation.score(setup.test, distances, setup.protocols[:1], rerank)[setup.protocols[0]])
 
 
 def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, Score]):
     """Score every row at one M_max, training what it needs; `found` is filled row by row."""
     base = {"seed": seed, "data.feature_dir": str(arguments.out / "features")}
     tables = test_features(features, arguments.out / f"test-seed{seed}.npy")
-    clips = mixed(tables, features, most)
+    corrupted = corrupted_clips(features, tables.shape[2], most)
+    clips = np.where(corrupted[:, :, None], tables[1], tables[0])  # as extracted with clip.corrupt = most
     base |= {
         "phase_order": ("similarity",),
         "init_from": str(features.workdir),
@@ -123,13 +152,22 @@ def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, S
             if rate in arguments.te:
                 add(f"topt-te {rate}", run, kind="top_t", t=rate)
             yield
-    if "learned" not in found:
-        add("learned", trained(arguments, f"learned-m{most}-seed{seed}", base), kind="learned")
-    yield
+    reranked = ["learned, re-ranked"] if most == 0 else []
+    if not all(row in found for row in ("learned", *reranked)):
+        run = trained(arguments, f"learned-m{most}-seed{seed}", base)
+        add("learned", run, kind="learned")
+        found["learned"] |= weights(run, clips, corrupted)
+        yield
+        for row in reranked:
+            add(row, run, rerank=True, kind="learned")
+        yield
 
 
 def table(scores: dict) -> str:
-    """Return a Markdown row per method: mAP, then rank-1, at every M_max; mean ± standard deviation over seeds."""
+    """Return a Markdown row per method: mAP, then rank-1, at every M_max; mean ± standard deviation over seeds.
+
+    In brackets are the paper's figures on MARS. The weights of pairs with corrupted clips follow.
+    """
     levels = sorted({int(most) for seeds in scores.values() for most in seeds})
     rows = list(dict.fromkeys(row for seeds in scores.values() for found in seeds.values() for row in found))
     head = [f"mAP, {most}" for most in levels] + [f"rank-1, {most}" for most in levels]
@@ -139,10 +177,26 @@ def table(scores: dict) -> str:
         for what in ("mAP", "rank1"):
             for most in levels:
                 values = [found[str(most)][row][what] for found in scores.values() if row in found.get(str(most), {})]
-                spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-                cells.append(f"{np.mean(values):.1f}{spread}" if values else "")
+                theirs = paper(row, most, what)
+                cells.append(_mean(values, 1) + (f" ({theirs})" if theirs and values else ""))
         lines.append(f"| {row} | {' | '.join(cells)} |")
+    lines += ["", f"| weight of pairs with | {' | '.join(f'M_max = {most}' for most in levels)} |"]
+    lines.append("|---" * (len(levels) + 1) + "|")
+    for number in range(3):
+        cells = []
+        for most in levels:
+            learned = [found.get(str(most), {}).get("learned", {}) for found in scores.values()]
+            cells.append(_mean([each[f"weight{number}"] for each in learned if f"weight{number}" in each], 2))
+        lines.append(f"| {number} corrupted clips | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _mean(values: list[float], digits: int) -> str:
+    """Return the mean, of several values with their standard deviation."""
+    if not values:
+        return ""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def curves(scores: dict) -> tuple[dict, dict]:
@@ -166,16 +220,30 @@ def curves(scores: dict) -> tuple[dict, dict]:
     return rows, selection
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the tables of this paper share."""
+    parser.add_argument("--config", default=str(Path(__file__).parent.parent / "configs" / "clip_similarity.py"))
+    parser.add_argument("--out", type=Path, default=Path("runs/clip-table"))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--init-from", default="", help="weights that I3D starts from, e.g. of Kinetics")
+    parser.add_argument("--feature-steps", type=int, default=0, help="of I3D; 0: as in the configuration")
+
+
+def of_features(arguments, seed: int) -> dict:
+    """Return the fields of a run that trains I3D alone."""
+    changes = {"seed": seed, "phase_order": ("features",), "init_from": arguments.init_from}
+    if arguments.feature_steps:
+        changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
+    return changes
+
+
 def main() -> None:
     """Train, score and write, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default=str(Path(__file__).parent.parent / "configs" / "clip_similarity.py"))
-    parser.add_argument("--out", type=Path, default=Path("runs/clip-table"))
-    parser.add_argument("--seeds", default="0")
+    add_arguments(parser)
     parser.add_argument("--corrupt", default="0,1,2,3,4,5,6,7", help="the M_max of training and test")
     parser.add_argument("--te", default="20,50,70,100", help="t of top-t in training too; empty: none")
     parser.add_argument("--steps", type=int, default=0, help="of the second phase; 0: as in the configuration")
-    parser.add_argument("--feature-steps", type=int, default=0, help="of the first phase")
     arguments = parser.parse_args()
     setup_process()
     arguments.te = tuple(int(t) for t in arguments.te.split(",") if t)
@@ -183,10 +251,7 @@ def main() -> None:
     file = arguments.out / "scores.json"
     scores = json.loads(file.read_text()) if file.exists() else {}
     for seed in arguments.seeds.split(","):
-        changes = {"seed": int(seed), "phase_order": ("features",)}
-        if arguments.feature_steps:
-            changes |= {"phases.features.total_steps": arguments.feature_steps, "phases.features.total_epochs": 0}
-        features = trained(arguments, f"features-seed{seed}", changes)
+        features = trained(arguments, f"features-seed{seed}", of_features(arguments, int(seed)))
         for most in map(int, arguments.corrupt.split(",")):
             found = scores.setdefault(seed, {}).setdefault(str(most), {})
             for _ in rows_of(arguments, int(seed), most, features, found):

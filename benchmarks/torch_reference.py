@@ -358,5 +358,5 @@ def create(name: str, **fields) -> nn.Module:
     if name == "resnet3d_50":
         return ResNet3d("inflated", 7, (1, 2, 1, 2, 2, 2))
     if name == "resnet50_separable":
-        return ResNet3d("separable", 7, **fields)
+        return ResNet3d("separable", 7, non_local_after=fields.get("non_local_after"))
     return ResNet3d({"resnet50_i3d": "inflated"}.get(name, name.removeprefix("resnet50_")), 3)

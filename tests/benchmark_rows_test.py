@@ -3,9 +3,14 @@
 import importlib
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 
 from vreid_jax import models
+from vreid_jax.pretrained.fitting import Tensor, fit
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -45,3 +50,25 @@ def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, 
     streams = config.evaluation.streams
     assert set(table.TITLES[name]) - {None} <= set(streams)
     assert "flow" in {models.inputs_of(module, stream.apply) for stream in streams.values()} or name == "vlad"
+
+
+def test_a_row_of_the_3d_resnet_fits_what_it_starts_from(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    rows = importlib.import_module("nonlocal3d_table").ROWS
+    runs = importlib.import_module("walkers_runs")
+
+    def variables(name, num_classes):
+        module = models.create(num_classes=num_classes, **runs.configuration("nonlocal3d", rows[name].changes).model)
+        clip = jax.ShapeDtypeStruct((1, 8, 64, 32, 3), jnp.float32)
+        return flatten_dict(jax.eval_shape(module.init, jax.random.key(0), clip))
+
+    # The largest step of them: a 2-D network inflated into one with blocks.
+    assert rows["nonlocal-2d"].start == "average"
+    given = {
+        path: Tensor("/".join(path), leaf.shape, np.broadcast_to(np.float32(0), leaf.shape))
+        for path, leaf in variables("average", 96).items()
+    }
+    found = fit(given, variables("nonlocal-2d", 256))
+    assert (found.unexplained, found.missing) == ([], [])
+    assert set(found.left_out) == {"params/head/classifier/kernel", "params/head/classifier/bias"}
+    assert ("params", "backbone", "conv1", "kernel") in found.values

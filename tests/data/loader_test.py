@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from vreid_jax.config.phases import Phase
 from vreid_jax.config.run import Stream
 from vreid_jax.data import (
     TrackletSource,
+    clips_as_evaluated,
     evaluation_items,
     loader,
     num_batches_per_epoch,
@@ -185,6 +188,15 @@ def test_every_clip_of_every_tracklet_is_evaluated_once(gallery, clip, monkeypat
         numbers = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride)
         expected = resize(gallery.read(row, np.arange(num_frames)), *SIZE)[numbers]
         np.testing.assert_array_equal(np.concatenate(found[row]), expected)
+
+
+def test_the_clips_that_pictures_show_are_those_that_are_evaluated(gallery):
+    clip = dataclasses.replace(clips("evenly", 3, 4), stride=2, corrupt=3)
+    stored = gallery.read(0, np.arange(1)).shape[1:3]
+    for row, frames in evaluation_items(gallery, clip, size=stored, num_threads=2, seed=5):
+        np.testing.assert_array_equal(clips_as_evaluated(gallery, row, clip, seed=5), frames)
+    first, second = (clips_as_evaluated(gallery, 0, clip, seed=seed) for seed in (5, 6))
+    assert (first != second).any()  # the choice of the corrupted ones is the seed's
 
 
 def test_processes_share_the_evaluation_without_overlap(gallery):

@@ -16,9 +16,10 @@ from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.phases import phase_data, plan_phases, restore
 from vreid_jax.experiment.setup import make_setup
+from vreid_jax.report import insight
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
-from vreid_jax.visualize import clip_pairs
+from vreid_jax.visualize import clip_pairs, pair_rows
 
 M = 3  # clips of a tracklet there
 
@@ -163,6 +164,37 @@ def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(fini
     assert cv2.imread(str(out)).shape[0] == 2 * (128 + 18)
     assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--query=nobody"]) == 2
     assert "there is no tracklet 'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shown_by", ["command", "report"])
+def test_the_frames_of_clip_pairs_are_those_whose_weights_are_shown(finished, small, tmp_path, monkeypatch, shown_by):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished[0], workdir)
+    fields = {"corrupt": M, "stride": 2}
+    streams = {f"evaluation.streams.clips.clip.{name}": value for name, value in fields.items()}
+    experiment.train_and_evaluate(small(**{"phases.similarity.clip.corrupt": 2, **streams}), workdir, "evaluate")
+    drawn = []
+    rows = pair_rows.pair_rows
+    monkeypatch.setattr(pair_rows, "pair_rows", lambda *given: drawn.append(given) or rows(*given))
+    monkeypatch.setattr(insight, "pair_rows", pair_rows.pair_rows)
+    if shown_by == "command":
+        assert clip_pairs.main([f"--workdir={workdir}", f"--out={tmp_path / 'pairs.png'}"]) == 0
+    else:
+        report.write_report(workdir, tmp_path / "page.html", num_queries=2)
+    model, table = vreid_jax.load(workdir), stored_clips(workdir)
+    assert drawn
+    for query, gallery, alpha, cosines, *_ in drawn:
+        features = []
+        for frames in (query, gallery):
+            size = (model.config.data.height, model.config.data.width)
+            frames = data.resize(frames.reshape(-1, *frames.shape[2:]), *size).reshape(*frames.shape[:2], *size, 3)
+            features.append(model.network(model.variables, frames, stage="features")["feature"])
+            # A tracklet of the table has these features, and so the frames are what was corrupted, with the stride.
+            assert np.abs(table["features"] - np.asarray(features[-1])).max((1, 2)).min() < 1e-4
+        units = [np.asarray(f) / np.linalg.norm(f, axis=1, keepdims=True) for f in features]
+        np.testing.assert_allclose(cosines, units[0] @ units[1].T, atol=1e-4)
+        expected = model.module.apply(model.variables, features[0][None], features[1][None], method="importance")
+        np.testing.assert_allclose(alpha, np.asarray(expected)[0, 0], atol=1e-4)
 
 
 def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, small, tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     import numpy as np
 
     from vreid_jax import inference
-    from vreid_jax.data import split_clips
+    from vreid_jax.config.run import parse_streams
+    from vreid_jax.data import clips_as_evaluated
     from vreid_jax.visualize.contact_sheet import contact_sheet
     from vreid_jax.visualize.pair_rows import pair_rows
 
@@ -68,17 +69,13 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
         g = int(np.argmax(np.where(camids != camids[q], np.asarray(similarity), -np.inf)))
     alpha = np.asarray(apply(clips[q : q + 1], clips[g : g + 1], method="importance"))[0, 0]
     units = [clips[row] / np.maximum(np.linalg.norm(clips[row], axis=1, keepdims=True), 1e-12) for row in (q, g)]
-    stream = model.config.evaluation.streams.clips.clip
-
-    def frames(row: int) -> np.ndarray:
-        numbers = split_clips(stream.kind, int(test.tracklets.num_frames[row]), stream.length, stream.num_clips)
-        return test.tracklets.read(row, numbers)
-
-    rows = pair_rows(frames(q), frames(g), alpha, units[0] @ units[1].T, shown)
+    clip = parse_streams(model.config.evaluation)["clips"].clip
+    left, right = (clips_as_evaluated(test.tracklets, row, clip, model.config.seed) for row in (q, g))
+    rows = pair_rows(left, right, alpha, units[0] @ units[1].T, shown)
     same = "the same person" if pids[q] == pids[g] else "another person"
     title = f"{ids[q]} and {ids[g]} ({same}): similarity {float(similarity[g]):.2f}"
     rows[0] = (f"{title}. {rows[0][0]}", rows[0][1])
-    return contact_sheet(rows, columns=2 * stream.length + 1)
+    return contact_sheet(rows, columns=2 * clip.length + 1)
 
 
 def _test_set(config):

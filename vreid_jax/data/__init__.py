@@ -4,7 +4,13 @@ from vreid_jax.data.augment import augment, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.flow_stacks import read_inputs
-from vreid_jax.data.loader import check_clip, evaluation_items, num_batches_per_epoch, train_batches
+from vreid_jax.data.loader import (
+    check_clip,
+    clips_as_evaluated,
+    evaluation_items,
+    num_batches_per_epoch,
+    train_batches,
+)
 from vreid_jax.data.samplers import ShuffleSampler
 from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
 
@@ -15,6 +21,7 @@ __all__ = [
     "Tracklets",
     "augment",
     "check_clip",
+    "clips_as_evaluated",
     "corrupt",
     "decode_frames",
     "draw_corrupted",

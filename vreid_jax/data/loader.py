@@ -230,6 +230,29 @@ def cache_rows(row: int, corrupted: np.ndarray, variants: bool) -> np.ndarray:
     return ((1 + variants) * m * row + m * corrupted + np.arange(m)).astype(np.int32)
 
 
+def _clips_at_test(source: Tracklets, row: int, clip: Clip, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the frame numbers [M, T] of a tracklet's clips, and which of them are corrupted [M]."""
+    rng = tracklet_generator(seed, source.tracklet_ids[row])
+    clips = split_clips(clip.kind, int(source.num_frames[row]), clip.length, clip.num_clips, clip.stride, rng)
+    return clips, draw_corrupted(len(clips), clip.corrupt, rng)
+
+
+def _with_corrupted(clips: np.ndarray, corrupted: np.ndarray) -> np.ndarray:
+    """Return clips `[M, T, H, W, C]`, those of them corrupted that shall be."""
+    if not corrupted.any():
+        return clips
+    return np.stack([corrupt(clip) if bad else clip for clip, bad in zip(clips, corrupted, strict=True)])
+
+
+def clips_as_evaluated(source: Tracklets, row: int, clip: Clip, seed: int = 0) -> np.ndarray:
+    """Return the clips of a tracklet as its features see them, corrupted ones corrupted: uint8 `[M, T, H, W, 3]`.
+
+    The frames have the size in which they are stored; the arguments are those of `evaluation_items`.
+    """
+    numbers, corrupted = _clips_at_test(source, row, clip, seed)
+    return _with_corrupted(source.read(row, numbers), corrupted)
+
+
 def evaluation_items(
     source: Tracklets,
     clip: Clip,
@@ -268,10 +291,9 @@ def evaluation_items(
 
     check_inputs(inputs, clip.corrupt or corrupt_all)
     items: list[tuple[int | np.ndarray, np.ndarray, np.ndarray, int]] = []
-    for row, (num_frames, name) in enumerate(zip(source.num_frames, source.tracklet_ids, strict=True)):
-        rng = tracklet_generator(seed, name)
-        clips = split_clips(clip.kind, int(num_frames), clip.length, clip.num_clips, clip.stride, rng)
-        corrupted = draw_corrupted(len(clips), clip.corrupt, rng) | corrupt_all
+    for row in range(len(source)):
+        clips, corrupted = _clips_at_test(source, row, clip, seed)
+        corrupted = corrupted | corrupt_all
         pieces = min(-(-clips.size // FRAMES_PER_ITEM), len(clips))
         for part in np.array_split(np.arange(len(clips)), pieces):
             items.append((row * clip.num_clips + part if by_clip else row, clips[part], corrupted[part], row))
@@ -284,9 +306,7 @@ def evaluation_items(
         order = None
         if shuffle_seed is not None:
             order = np.random.default_rng((shuffle_seed, row)).permutation(int(source.num_frames[row]))
-        frames = read_inputs(source, row, numbers, inputs, method=flow, order=order)
-        if corrupted.any():
-            frames = np.stack([corrupt(f) if bad else f for f, bad in zip(frames, corrupted, strict=True)])
+        frames = _with_corrupted(read_inputs(source, row, numbers, inputs, method=flow, order=order), corrupted)
         frames = resize(frames.reshape(-1, *frames.shape[2:]), *size)
         return slot, frames.reshape(*numbers.shape, *frames.shape[1:])
 

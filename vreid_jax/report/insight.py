@@ -96,15 +96,15 @@ def _importance(model: inference.Model, tracklets: data.Tracklets, one: RankedLi
     if stream.average or similarity != "learned" or not one.found:
         raise _NothingToShow
     rows = (one.row, one.found[0].row)
-    clip, size = stream.clip, (model.config.data.height, model.config.data.width)
+    options = model.extraction()
 
     def clips(row: int) -> np.ndarray:
-        numbers = data.split_clips(clip.kind, int(tracklets.num_frames[row]), clip.length, clip.num_clips, clip.stride)
-        frames = tracklets.read(row, numbers.reshape(-1))
-        return data.resize(frames, *size).reshape(*numbers.shape, *size, 3)
+        frames = data.clips_as_evaluated(tracklets, row, stream.clip, options.seed)
+        resized = data.resize(frames.reshape(-1, *frames.shape[2:]), *options.size)
+        return resized.reshape(*frames.shape[:2], *resized.shape[1:])
 
     table = extract_stream(
-        model.network, model.variables, data.JoinedSource([tracklets], np.array(rows)), stream, model.extraction()
+        model.network, model.variables, data.JoinedSource([tracklets], np.array(rows)), stream, options
     )
     alpha = model.module.apply(model.variables, table[:1], table[1:], method="importance")
     units = table / np.maximum(np.linalg.norm(table, axis=2, keepdims=True), 1e-12)

@@ -1,0 +1,79 @@
+"""What the benchmarks of clip similarity compute beside the library: weights, bounds, another form, tables."""
+
+import importlib
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vreid_jax.models.layers.clip_similarity import ClipAggregation
+from vreid_jax.models.layers.norm import l2_normalize
+
+# Machine code that is not optimised compiles several times faster; the sums are the same.
+QUICK = {"xla_backend_optimization_level": 0}
+
+
+@pytest.fixture
+def benchmark(monkeypatch, request):
+    monkeypatch.syspath_prepend(str(request.config.rootpath / "benchmarks"))
+    return importlib.import_module
+
+
+def test_sharing_the_products_of_the_first_layer_changes_nothing(benchmark):
+    rng = np.random.default_rng(0)
+    layer = ClipAggregation((5, 4))
+    query, gallery = (l2_normalize(rng.standard_normal((2 + extra, 3, 6))) for extra in (0, 1))
+    variables = jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.2, 1.5, leaf.shape), jnp.float32),
+        jax.eval_shape(layer.init, jax.random.key(0), query, gallery),
+    )
+    other = benchmark("clip_pairs").shared_products
+    shared, expected = jax.jit(
+        lambda v: (other(v, query, gallery, "float32"), layer.apply(v, query, gallery)[0]), compiler_options=QUICK
+    )(variables)
+    np.testing.assert_allclose(shared, expected, atol=1e-5)
+
+
+def test_pairs_are_needed_until_their_bound_falls_below_the_best(benchmark):
+    # Two clips against two, three tracklets, equal weights: similarities .55, .35 and .2; the best is .55.
+    cosines = np.array([[[[0.4, 0.7], [0.6, 0.5]], [[0.6, 0.3], [0.3, 0.2]], [[0.1, 0.3], [0.2, 0.2]]]])
+    needed = benchmark("clip_pairs").pairs_needed(np.ones_like(cosines), cosines, 1)
+    # All four of the first; of the second .6 is to come before its first pair, then .6 is the mean, then .45: two;
+    # none of the third, whose largest is .3.
+    assert needed == pytest.approx((4 + 2 + 0) / 12)
+    everything = benchmark("clip_pairs").pairs_needed(np.ones_like(cosines), cosines, 3)
+    assert everything == pytest.approx(1)
+
+
+def test_the_weight_of_corrupted_pairs_is_relative_to_equal_weights(benchmark, monkeypatch):
+    table = benchmark("clip_similarity_table")
+    corrupted = np.array([[True, False]] * 3)
+
+    def apply(variables, query, gallery, method):  # a pair counts 1, 1/2 or 1/3
+        return 1 / (1 + query[:, None, :, None, 0] + gallery[None, :, None, :, 0])
+
+    test = SimpleNamespace(
+        tracklets=SimpleNamespace(pids=np.array([1, 1, 2]), camids=np.array([1, 2, 1])), query_rows=np.array([0])
+    )
+    setup = SimpleNamespace(network=SimpleNamespace(module=SimpleNamespace(apply=apply)), test=test)
+    monkeypatch.setattr(table, "restore_variables", lambda setup: ({}, None))
+    found = table.weights(setup, corrupted[..., None].astype(np.float32), corrupted)
+    # Of four pairs the mean weight is (1 + 1/2 + 1/2 + 1/3) / 4 = 7/12.
+    assert found == pytest.approx({"weight0": 12 / 7, "weight1": 6 / 7, "weight2": 4 / 7})
+    none = table.weights(setup, np.zeros((3, 2, 1), np.float32), np.zeros((3, 2), bool))
+    assert none == pytest.approx({"weight0": 1.0})
+
+
+def test_the_tables_of_clip_similarity_show_the_figures_of_the_paper(benchmark):
+    learned = {"mAP": 50.0, "rank1": 40.0, "weight0": 1.2, "weight1": 0.9, "weight2": 0.5}
+    other = {**learned, "mAP": 52.0, "weight0": 1.4}
+    text = benchmark("clip_similarity_table").table({"0": {"7": {"learned": learned}}, "1": {"7": {"learned": other}}})
+    assert "| learned | 51.0 ± 1.4 (69.9) | 40.0 ± 0.0 (78.6) |" in text
+    assert "| 0 corrupted clips | 1.30 ± 0.14 |" in text
+    ablations = benchmark("clip_similarity_ablations")
+    scores = {"0": {"L 4, M 8, L2": learned, "L_train 4, evenly, L_test 4": learned}}
+    text = ablations.tables(scores, [4, 8])
+    assert "| 8 | 50.0 (74.9) |  |" in text
+    assert "| 4, evenly | 50.0 / 40.0 |  /  |  /  |  /  |" in text
