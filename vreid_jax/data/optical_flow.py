@@ -6,7 +6,7 @@
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import cv2
 import numpy as np
@@ -38,7 +38,7 @@ def flow_fields(frames: UInt8[np.ndarray, "T H W 3"], method: str = "dis") -> UI
         return fields
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     with _one_thread():
-        search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) if method == "dis" else None
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) if method == "dis" else None
         for number, (before, after) in enumerate(itertools.pairwise(grey)):
             if search is not None:
                 flow = search.calc(before, after, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -71,7 +71,7 @@ def to_pixels(fields: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> Generator[None]:
     """Keep OpenCV to one thread: how DIS cuts a picture into parts, and so its result, may follow their number.
 
     The setting is the process's. The last of several callers at once puts it back.

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vreid_jax.retrieval.distances import MAX_BYTES, DistanceBlocks
+from vreid_jax.retrieval.block_size import block_bytes
+from vreid_jax.retrieval.distances import DistanceBlocks
 
 MOST_NEIGHBOURS = 64  # of a tracklet among those behind it
 
@@ -20,7 +21,7 @@ def pairs_within(
     *,
     first: np.ndarray | None = None,
     most: int = MOST_NEIGHBOURS,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
     tell: Callable[[int], object] = lambda rows: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the pairs of rows that are at most `radius` apart.
@@ -35,12 +36,13 @@ def pairs_within(
       allowed: which pairs count at all; None: all.
       first: [F] rows of which each pair has at least one; None: all rows.
       most: see above.
-      max_bytes: memory for blocks of distances.
+      max_bytes: memory for blocks of distances; None: what serves the device.
       tell: is called with the number of rows that are done, again and again.
 
     Returns:
       pairs [E, 2] int32, the smaller row first, ordered by the first row, then by the second; distances [E] float32.
     """
+    max_bytes = block_bytes() if max_bytes is None else max_bytes
     count = len(vectors)
     order = np.arange(count) if first is None else np.r_[first, np.setdiff1d(np.arange(count), first)]
     vectors = vectors if first is None else vectors[order]
@@ -60,7 +62,8 @@ def pairs_within(
             if allowed is not None:
                 kept[kept] = allowed(order[one[kept]], order[other[kept]])
             new = (one[kept], other[kept], values[kept])
-            near = _nearest(*(np.concatenate(two) for two in zip(near, new, strict=True)), most)
+            ones, others, all_values = (np.concatenate(two) for two in zip(near, new, strict=True))
+            near = _nearest(ones, others, all_values, most)
             full, ends = _full(near[0], most)
             reach[full - start, 0] = near[2][ends]
         found.append(near)

@@ -1,5 +1,10 @@
 """How much memory blocks of distances take, by the kind of device that computes them."""
 
+# The types of JAX's devices are unknown to the checker.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from typing import Any
+
 import jax
 from jax.sharding import Mesh
 
@@ -37,7 +42,7 @@ def rows_bytes(mesh: Mesh | None, max_bytes: int) -> int:
     return CPU_ROWS_BYTES if _device(mesh).platform == "cpu" else max_bytes
 
 
-def _device(mesh: Mesh | None) -> jax.Device:
+def _device(mesh: Mesh | None) -> Any:
     if mesh is not None:
         # Of this process, where a mesh spans several: others cannot be asked for their memory.
         local = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
