@@ -63,6 +63,15 @@ def test_what_no_kernel_takes_well_is_named(benchmark):
     assert "a kernel of 1x3x3 as a 3-D convolution: bf16[2,3] at jit(step)/conv3" in programs.badly_taken(PROGRAM, True)
 
 
+def test_a_row_of_the_table_counts_forward_calls_with_a_bias_too(benchmark):
+    kinds = {"Forward": 2, "BiasActivationForward": 3, "BackwardInput": 4}
+    found = {"program": "x_train", "clips": 8, "GB": 1.5, "TFLOP": 2.0, "GB_moved": 3.0, "ms": 4.0, "matrix_ms": 1.0}
+    found |= {"calls": {f"__cudnn$conv{kind}": count for kind, count in kinds.items()}, "badly_taken": ["one"]}
+    assert benchmark("device_programs").line(found) == (
+        "| x_train | 8 | 1.50 | 2.00 | 3.0 | 4.0 | 25 % | 5 / 0 / 4 | 1 |"
+    )
+
+
 def test_matrix_operations_are_counted_by_hand(benchmark):
     count = benchmark("operations").matrix_operations
 
