@@ -139,7 +139,7 @@ def test_the_main_row_of_two_vgg_networks_is_the_fusion_that_is_named():
     assert set(get_config(file, "mars,fusion=vlad").evaluation.streams) == {"vlad"}
     with pytest.raises(InputError, match="fusion is 'sum'; it is one of max, average, product, scores, vlad"):
         get_config(file, "walkers,fusion=sum")
-    with pytest.raises(InputError, match="headline is 'sum'; it is a stream, max, average"):
+    with pytest.raises(InputError, match="headline is 'sum'; it is a stream, average, max"):
         parse_run(get_config(file, "walkers,evaluation.headline=sum"))
 
 
