@@ -2,7 +2,8 @@
 
     python benchmarks/optical_flow.py [--dataset=walkers/small] [--tracklets=40] [--rounds=3]
 
-Three parts: computing and encoding the flow of a tracklet, decoding of frames included; reading a stack of ten stored
+Three parts: computing and encoding the flow of a tracklet, decoding of frames included, at their size and enlarged to
+256x128; reading a stack of ten stored
 fields; and whole training batches of frames, of stacks and of both, by one thread. The best of the rounds counts, in
 CPU time, which other work on the machine changes little. The flow of the dataset is computed first where it is missing.
 """
@@ -22,6 +23,7 @@ from vreid_jax.datasets import load_builder
 from vreid_jax.experiment.flow import store_flow
 
 BATCH, BATCHES = 64, 8
+LARGE = (256, 128)
 
 
 def main() -> None:
@@ -40,14 +42,16 @@ def main() -> None:
     height, width = frames[0].shape[1:3]
     print(f"{flags.dataset}, {height}x{width}, {flags.tracklets} tracklets, OpenCV {cv2.__version__}")
     for method in FLOW_METHODS:
+        for size in ((height, width), LARGE):
 
-        def compute(method: str = method) -> None:
-            for row in rows:
-                clip = source.read(row, np.arange(source.num_frames[row]))
-                for field in flow_fields(clip, method):
-                    encode_field(field)
+            def compute(method: str = method, size: tuple[int, int] = size) -> None:
+                for row in rows[:: 1 if size == (height, width) else 4]:
+                    clip = source.read(row, np.arange(source.num_frames[row]))
+                    for field in flow_fields(data.resize(clip, *size), method):
+                        encode_field(field)
 
-        report(f"compute, {method}", count, "frames", best(compute, flags.rounds))
+            read = count if size == (height, width) else sum(map(len, frames[::4]))
+            report(f"compute, {method}, {size[0]}x{size[1]}", read, "frames", best(compute, flags.rounds))
     store_flow(source, "dis", progress=True)
 
     def read_stacks() -> None:

@@ -173,8 +173,9 @@ def untrained():
         own = {key: value for key, value in config.model.to_dict().items() if key != "name"} | changes
         entry = models.entry(config.model.name)
         length = max(stream.clip.length for stream in config.evaluation.streams.values())
-        clips = jax.ShapeDtypeStruct((1, length, config.data.height, config.data.width, 3), jnp.float32)
         module = models.create(config.model.name, **own, num_classes=3)
+        size = (config.data.height, config.data.width, models.channels_of(module))
+        clips = jax.ShapeDtypeStruct((1, length, *size), jnp.float32)
         shapes = dict(jax.eval_shape(module.init, jax.random.key(0), clips))
         rng = np.random.default_rng(0)
         drawn = jax.tree.map(lambda x: rng.uniform(0.05, 0.3, x.shape).astype(np.float32), shapes)

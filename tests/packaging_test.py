@@ -54,6 +54,7 @@ def test_a_wheel_carries_the_configurations_and_every_file_of_the_package(source
         "nonlocal3d",
         "person_vlad",
         "strong_baseline",
+        "two_stream_vgg",
     }
     package = {path.relative_to(sources).as_posix() for path in (sources / "vreid_jax").rglob("*") if path.is_file()}
     assert outputs == package | configs

@@ -22,7 +22,7 @@ from vreid_jax.training.optimizers import make_optimizer
 from vreid_jax.training.state import TrainState, split_params
 from vreid_jax.training.step import make_train_step
 
-PAPER_SIZE = {"person_vlad": (180, 90)}
+PAPER_SIZE = {"person_vlad": (180, 90), "two_stream_vgg": (224, 224)}
 FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
@@ -35,15 +35,20 @@ def check_steps(config, num_classes):
     entry = models.entry(config.model.name)
     own = {name: value for name, value in config.model.items() if name != "name"}
     module = models.create(config.model.name, num_classes=num_classes, **own)
-    size = (config.data.height, config.data.width, 3)
     length = max(phase.clip.length for phase in config.phases.values())
-    clips = jax.ShapeDtypeStruct((1, length, *size), jnp.float32)
+
+    def shape(count, length, dtype, apply=None):
+        size = (config.data.height, config.data.width, models.channels_of(module, apply))
+        return jax.ShapeDtypeStruct((count, length, *size), dtype)
+
+    clips = shape(1, length, jnp.float32)
     variables = jax.eval_shape(module.init, jax.random.key(0), clips)
     for name in config.phase_order:
         phase = Phase.parse(config.phases[name], f"config.phases.{name}")
         optimizer = make_optimizer(phase, 100)
+        clips = shape(1, length, jnp.float32, phase.apply)
 
-        def state(variables, phase=phase, optimizer=optimizer):
+        def state(variables, phase=phase, optimizer=optimizer, clips=clips):
             trainable, _ = split_params(variables["params"], phase.train)
             start = jnp.zeros((), jnp.int32)
             outputs = jax.eval_shape(lambda v, x: module.apply(v, x, train=False, **phase.apply), variables, clips)
@@ -54,7 +59,7 @@ def check_steps(config, num_classes):
             return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
 
         batch = {
-            "frames": jax.ShapeDtypeStruct((phase.batch_size, phase.clip.length, *size), jnp.uint8),
+            "frames": shape(phase.batch_size, phase.clip.length, jnp.uint8, phase.apply),
             "label": jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32),
         }
         mesh = make_mesh(jax.devices()[:1])
@@ -66,8 +71,8 @@ def check_steps(config, num_classes):
         assert metrics["loss"].shape == ()
         assert metrics["loss"].dtype == jnp.float32
     for stream in config.evaluation.streams.values():
-        clips = jax.ShapeDtypeStruct((2, stream.clip.length, *size), jnp.float32)
         apply = stream.apply.to_dict()
+        clips = shape(2, stream.clip.length, jnp.float32, apply)
         outputs = jax.eval_shape(lambda v, x, apply=apply: module.apply(v, x, train=False, **apply), variables, clips)
         assert outputs["feature"].shape[0] == 2
 
@@ -107,11 +112,35 @@ def test_on_mars_frames_have_the_size_of_the_paper(file):
 )
 @pytest.mark.parametrize(
     "file",
-    [pytest.param(file, marks=pytest.mark.slow) if file.stem in ("clip_similarity", "m3d") else file for file in FILES],
+    [
+        pytest.param(file, marks=pytest.mark.slow)
+        if file.stem in ("clip_similarity", "m3d", "two_stream_vgg")
+        else file
+        for file in FILES
+    ],
     ids=lambda file: file.stem,
 )
 def test_every_step_fits_together(file, dataset, num_classes):
     check_steps(get_config(file, dataset), num_classes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("system", "argument"), [("two_stream_vgg", "mars,fusion=vlad"), ("m3d", "walkers,model.temporal=flow")]
+)
+def test_every_step_on_optical_flow_fits_together(system, argument):
+    (file,) = (file for file in FILES if file.stem == system)
+    check_steps(get_config(file, argument), 256)
+
+
+def test_the_main_row_of_two_vgg_networks_is_the_fusion_that_is_named():
+    (file,) = (file for file in FILES if file.stem == "two_stream_vgg")
+    assert get_config(file).evaluation.headline == "product"
+    assert set(get_config(file, "mars,fusion=vlad").evaluation.streams) == {"vlad"}
+    with pytest.raises(InputError, match="fusion is 'sum'; it is one of max, average, product, scores, vlad"):
+        get_config(file, "walkers,fusion=sum")
+    with pytest.raises(InputError, match="headline is 'sum'; it is a stream, average, max"):
+        parse_run(get_config(file, "walkers,evaluation.headline=sum"))
 
 
 def test_what_stands_behind_the_dataset_sets_fields():

@@ -11,6 +11,7 @@ import pytest
 
 from vreid_jax import export, inference
 from vreid_jax.cli import command
+from vreid_jax.config import from_file
 from vreid_jax.errors import InputError
 from vreid_jax.export import writing
 
@@ -198,3 +199,16 @@ def test_every_system_is_exported_for_every_platform(name, untrained, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (12, 64, 32, 3), dtype=np.uint8)
     expected = narrow.embed(frames)
     np.testing.assert_allclose(export.read(tmp_path / name).embed(frames), expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_a_network_on_optical_flow_gives_the_vector_of_the_model_too(untrained, tmp_path):
+    config = from_file("two_stream_vgg:walkers,fusion=max,model.width=2,model.hidden_size=8")
+    with config.unlocked():
+        config.evaluation.streams = {name: config.evaluation.streams[name] for name in ("max", "temporal")}
+    model = untrained(config)
+    export.export_model(model, tmp_path / "vgg", platforms=("cpu",))
+    read = export.read(tmp_path / "vgg")
+    assert read.about["functions"]["temporal"]["inputs"][0]["shape"] == ["b", 1, 64, 32, 20]
+    frames = np.random.default_rng(2).integers(0, 256, (13, 70, 40, 3), dtype=np.uint8)
+    np.testing.assert_allclose(read.embed(frames), model.embed(frames), rtol=1e-4, atol=1e-6)

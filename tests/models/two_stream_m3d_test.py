@@ -264,6 +264,10 @@ def test_a_network_on_flow_reads_stacks_and_starts_from_the_spatial_one():
     np.testing.assert_array_equal(temporal["layer3_0"]["conv2"]["kernel"], spatial["layer3_0"]["conv2"]["kernel"])
     outputs = jax.eval_shape(module.apply, before, both)
     assert outputs["feature"].shape == (2, 256)
-    assert jax.eval_shape(partial(module.apply, stream="temporal"), before, both[..., 3:])["pooled"].shape == (2, 4, 64)
+    assert jax.eval_shape(partial(module.apply, stream="temporal"), before, both[..., 3:])["pooled"].shape == (
+        2,
+        4,
+        256,
+    )
     with pytest.raises(InputError, match="stream temporal reads stacks of optical flow, 20 channels, and was given 3"):
         jax.eval_shape(partial(module.apply, stream="temporal"), before, both[..., :3])

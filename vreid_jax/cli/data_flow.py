@@ -35,7 +35,8 @@ def run(flags: argparse.Namespace) -> dict:
         raise InputError(f"--method={flags.method} is one of {', '.join(FLOW_METHODS)}")
     if flags.processes < 0:
         raise InputError(f"--processes={flags.processes} must not be negative")
-    name = str(DATASETS.get(flags.name, flags.name))
+    given: str = flags.name
+    name = DATASETS.get(given, given)
     fields = {"path": flags.path} if flags.path else {}
     builder = load_builder(name, flags.data_dir, progress=not flags.quiet, **fields)
     splits = {}

@@ -6,7 +6,8 @@
 import contextlib
 import itertools
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,32 +32,17 @@ def flow_fields(frames: UInt8[np.ndarray, "T H W 3"], method: str = "dis") -> UI
 
     Args:
       frames: uint8 RGB.
-      method: one of `FLOW_METHODS`: `dis`, OpenCV's Dense Inverse Search at its medium preset (Kroeger et al. 2016), or `farneback`.
+      method: one of `FLOW_METHODS`: `dis`, OpenCV's Dense Inverse Search at its medium preset (Kroeger et al. 2016), or
+        `farneback`.
     """
     fields = np.full((max(len(frames) - 1, 1), *frames.shape[1:3], 2), STILL, np.uint8)
     if method == "dis" and max(frames.shape[1:3]) < _SMALLEST:
         return fields
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     with _one_thread():
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) if method == "dis" else None
+        compute = _method(method)
         for number, (before, after) in enumerate(itertools.pairwise(grey)):
-            if search is not None:
-                flow = search.calc(before, after, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-            else:
-                # Pyramid of 3 levels, window of 15 pixels, 3 iterations, polynomials of 5 pixels: OpenCV's example.
-                flow = cv2.calcOpticalFlowFarneback(
-                    before,
-                    after,
-                    None,  # pyright: ignore[reportArgumentType, reportCallIssue]
-                    0.5,
-                    3,
-                    15,
-                    3,
-                    5,
-                    1.2,
-                    0,
-                )
-            fields[number] = to_bytes(np.asarray(flow))
+            fields[number] = to_bytes(compute(before, after))
     return fields
 
 
@@ -70,8 +56,18 @@ def to_pixels(fields: UInt8[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return (fields.astype(np.float32) - STILL) * np.float32(BOUND / _STEPS)
 
 
+def _method(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the function of two grey pictures that computes the flow from one to the other, in pixels."""
+    opencv: Any = cv2
+    if name == "dis":
+        search = opencv.DISOpticalFlow.create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return lambda before, after: search.calc(before, after, None)
+    # Of OpenCV's example: 3 levels of half the size each, a window of 15 pixels, 3 iterations, polynomials over 5 pixels.
+    return lambda before, after: opencv.calcOpticalFlowFarneback(before, after, None, 0.5, 3, 15, 3, 5, 1.2, 0)
+
+
 @contextlib.contextmanager
-def _one_thread() -> Generator[None]:
+def _one_thread() -> Generator[None, None, None]:
     """Keep OpenCV to one thread: how DIS cuts a picture into parts, and so its result, may follow their number.
 
     The setting is the process's. The last of several callers at once puts it back.
