@@ -40,11 +40,11 @@ class TrackSettings:
     certain: float = 0.5
     uncertain: float = 0.1
     confirm: int = 3
-    overlap: float = 0.2
+    overlap: float = 0.3
     overlap_uncertain: float = 0.5
     lost_seconds: float = 1.5
     remember_seconds: float = 8.0
-    appearance: float = 0.25
+    appearance: float = 0.2
     margin: float = 0.05
     fill_seconds: float = 0.5
 
