@@ -29,19 +29,20 @@ def still(tracker, frames):
 def test_the_filter_is_that_of_the_textbook():
     boxes = np.array([[10.0, 20.0, 30.0, 80.0]])
     means, covariances = motion.begin(boxes, fps=30.0)
-    np.testing.assert_allclose(means[0], [25, 60, 30, 80, 0, 0, 0, 0])
-    np.testing.assert_allclose(np.diag(covariances[0]), [8.0**2] * 4 + [5.0**2] * 4)  # 2/20 and 10/160 of 80
+    np.testing.assert_allclose(means[0], [25, 60, 30, 80, 0, 0])
+    np.testing.assert_allclose(np.diag(covariances[0]), [8.0**2] * 4 + [5.0**2] * 2)  # 2/20 and 10/160 of 80
     found = np.array([[14.0, 21.0, 28.0, 84.0]])
-    # One coordinate at a time, as for place p and speed v: P, Q and R are of the height 80.
-    p, v, cross = 64.0 + 25.0 + 16.0, 25.0 + 0.25, 25.0
-    gain_p, gain_v = p / (p + 16.0), cross / (p + 16.0)
+    # One coordinate at a time: the place p with its speed v, and the size s, which has none; noise is 4² and 0.5².
+    p, v, cross, s = 64.0 + 25.0 + 16.0, 25.0 + 0.25, 25.0, 64.0 + 16.0
     predicted = motion.predict(means, covariances, fps=30.0)
-    np.testing.assert_allclose(np.diag(predicted[1][0]), [p] * 4 + [v] * 4)
+    np.testing.assert_allclose(np.diag(predicted[1][0]), [p, p, s, s, v, v])
     means, covariances = motion.correct(*predicted, found)
+    gains = np.array([p / (p + 16.0)] * 2 + [s / (s + 16.0)] * 2)
     surprise = np.array([28.0 - 25, 63.0 - 60, 28 - 30, 84 - 80])
-    np.testing.assert_allclose(means[0], [*([25, 60, 30, 80] + gain_p * surprise), *(gain_v * surprise)])
-    np.testing.assert_allclose(covariances[0, 0, 0], p - gain_p * p)
-    np.testing.assert_allclose(covariances[0, 4, 4], v - gain_v * cross)
+    speed = cross / (p + 16.0) * surprise[:2]
+    np.testing.assert_allclose(means[0], [*([25, 60, 30, 80] + gains * surprise), *speed])
+    np.testing.assert_allclose(covariances[0, 0, 0], p - p**2 / (p + 16.0))
+    np.testing.assert_allclose(covariances[0, 4, 4], v - cross**2 / (p + 16.0))
 
 
 def test_a_person_who_walks_is_one_track_that_begins_with_the_first_box():

@@ -44,7 +44,7 @@ class TrackSettings:
     overlap_uncertain: float = 0.5
     lost_seconds: float = 1.5
     remember_seconds: float = 8.0
-    appearance: float = 0.25
+    appearance: float = 0.2
     margin: float = 0.05
     fill_seconds: float = 0.5
 
@@ -71,8 +71,8 @@ class Track:
     """A person who is followed; `number` is 0 until the track is confirmed."""
 
     number: int
-    mean: np.ndarray  # [8]
-    covariance: np.ndarray  # [8, 8]
+    mean: np.ndarray  # [6]
+    covariance: np.ndarray  # [6, 6]
     last: int  # frame of its last box
     rows: list[Row]  # those that are not reported yet; at least the last one
     boxes: int = 1
