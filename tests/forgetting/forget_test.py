@@ -184,7 +184,7 @@ def test_what_cannot_be_is_one_sentence_and_changes_nothing(kept, tmp_path, tree
 
 def test_times_that_are_not_known_and_periods_that_are_not_stated_are_sentences(write_gallery):
     with pytest.raises(InputError, match="does not say for how long its tracklets may be kept"):
-        forget(write_gallery(recorded_at="2026-05-04T12:00:00"), expired=True)
+        forget(write_gallery(recorded_at="2026-05-04T12:00:00+00:00"), expired=True)
     with pytest.raises(InputError, match="states recorded_at='noon', which is not a date and time"):
         forget(write_gallery("noon.parquet", recorded_at="noon"), expired=True)
     with pytest.raises(InputError, match="by one of --tracklet, --identity, --before and --expired"):

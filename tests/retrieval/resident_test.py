@@ -12,8 +12,9 @@ def drawn(count, seed):
     return np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "cosine"])
-@pytest.mark.parametrize(("count", "k"), [(1, 1), (3, 5), (7, 40)])
+@pytest.mark.parametrize(
+    ("metric", "count", "k"), [("euclidean", 1, 1), ("euclidean", 7, 40), ("sqeuclidean", 3, 5), ("cosine", 3, 5)]
+)
 def test_it_finds_what_top_k_finds(metric, count, k):
     gallery, queries = drawn(40, 0), drawn(count, 1)
     distances, rows = ResidentGallery(gallery, metric).top_k(queries, k)

@@ -67,6 +67,22 @@ def test_who_was_seen_at_the_same_time_is_somebody_else(tmp_path):
         assert [each["verdict"] for each in found] == ["same time"]
 
 
+def test_where_the_usual_rate_was_not_measured_the_smallest_that_was_decides(tmp_path):
+    coarse = {
+        "protocol": "toy", "metric": "euclidean", "false_accept_rate": [0.05, 0.1], "threshold": [0.2, 2.0],
+        "true_accept_rate": [0.9, 1.0],
+    }  # fmt: skip
+    with serving([write_gallery(tmp_path, "north", 1, open_set=coarse)]) as server:
+        assert "5 % of pairs of two different people are within it" in server.page("/person", RED).text
+        assert {each["verdict"] for each in server.get("/api/search", RED).json["found"]} == {"beyond"}
+        loose = server.get("/api/search", {**RED, "false_accept_rate": 0.1}).json["found"]
+        assert {each["verdict"] for each in loose} == {"within"}
+        strict = server.get("/api/search", {**RED, "false_accept_rate": 0.01})
+        assert (strict.status, strict.json["error"]) == (
+            400, "No threshold was measured for a false-accept rate of 0.01; the measured rates are 0.05, 0.1."
+        )  # fmt: skip
+
+
 def test_every_page_is_whole_and_names_nothing_of_the_machine(served):
     folder = os.path.dirname(served.service.audit.path)
     for path in PAGES:

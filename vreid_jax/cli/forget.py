@@ -51,15 +51,15 @@ def text(outcome: dict) -> str:
             lines.append(f"{each['gallery']}: nobody is meant, nothing was changed")
             continue
         said = "would forget" if outcome["dry_run"] else "forgot"
-        lines.append(f"{each['gallery']}: {said} {len(names)} tracklets: {', '.join(names)}")
+        lines.append(f"{each['gallery']}: {said} {len(names)} tracklet{'s' * (len(names) != 1)}: {', '.join(names)}")
         if each["resumed"] and not outcome["dry_run"]:
             lines.append(f"  an earlier call was killed; finished for {', '.join(each['resumed'])}")
         if outcome["dry_run"]:
             lines += [f"  would remove {file}" for file in each["would_remove"]]
             continue
         lines.append(
-            f"  removed {removed['rows']} vectors ({removed['rows_left']} stay), {removed['pictures']} pictures, "
-            f"{removed['identities']} rows of identities, {removed['corrections']} corrections changed or removed"
+            f"  removed: vectors {removed['rows']} ({removed['rows_left']} stay), pictures {removed['pictures']}, rows of "
+            f"identities {removed['identities']}, corrections changed or removed {removed['corrections']}"
         )
         lines += [f"  removed {file}" for file in removed["files"]]
         lines += [f"  checked: {words}" for words in each["proof"]]

@@ -38,7 +38,7 @@ def _no_pictures(plan: Plan, checked: list[str]) -> None:
     for folder in folders:
         _expect(not pictures_in(Path(folder)), f"{folder} has pictures")
     if folders:
-        checked.append(f"no picture is in any of the {len(folders)} folders")
+        checked.append(f"no picture is in their folders, {len(folders)} of them")
 
 
 def _no_copies(plan: Plan, checked: list[str]) -> None:

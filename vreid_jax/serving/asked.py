@@ -71,10 +71,10 @@ def _question(
     max_distance: Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, Optional, Query()] = None,
     false_accept_rate: Annotated[
         Annotated[float, Field(gt=0, le=1)] | None, Optional, Query(description="of the threshold")
-    ] = 0.01,
+    ] = None,
 ) -> Question:
     """Return the question of a request."""
-    return Question(filters, k or 20, bool(other_cameras), max_distance, false_accept_rate or 0.01)
+    return Question(filters, k or 20, bool(other_cameras), max_distance, false_accept_rate)
 
 
 Asked = Annotated[Question, Depends(_question)]

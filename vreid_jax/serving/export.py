@@ -50,12 +50,14 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
     else:
         caution = "Treat tracklets within the threshold as candidates, not as the same person."
     about = people.about
+    told_filters = [(name, value) for name, value in filters_in_words(question).items() if name != "k"]
+    filters = "".join(f", {name.replace('_', ' ')} {value}" for name, value in told_filters)
     facts = [
         ["galleries", ", ".join(people.galleries)],
         ["model", f"{about['model']} {about['fingerprint']}"],
         ["tracklets", str(len(people))],
         ["distance", str(about["metric"])],
-        ["asked for", ", ".join(f"{name} {value}" for name, value in filters_in_words(question).items())],
+        ["asked for", f"the nearest {question.k}{filters}"],
         ["heads", "blurred" if blur or service.options.blur_faces else "not blurred"],
     ]
     if rule is not None:

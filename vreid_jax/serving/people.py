@@ -14,10 +14,12 @@ import numpy as np
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 from vreid_jax.retrieval.resident import ResidentGallery
+from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import SECONDS, Gallery, open_gallery
 from vreid_jax.search.ranked import Decision, check_fingerprint, decision, undecided
 from vreid_jax.serving.refusal import Refusal
 
+USUAL_RATE = 0.01  # false accepts
 SHOWN = ("tracklet_id", "split", "pid", "camid", "num_frames", "first_frame", "last_frame")
 
 
@@ -149,9 +151,25 @@ class People:
             overlap = (start[place] <= end[others]) & (start[others] <= end[place])
         return overlap & (self.gallery[others] == self.gallery[place])
 
-    def rule(self, place: int, false_accept_rate: float) -> Decision | None:
-        """Return the threshold of the gallery that a tracklet is in, or None."""
-        return decision(self.galleries[self.key(place)[0]].about, false_accept_rate)
+    def rule(self, place: int, false_accept_rate: float | None) -> Decision | None:
+        """Return the threshold of the gallery that a tracklet is in, or None.
+
+        Args:
+          place: of the tracklet.
+          false_accept_rate: as for `ranked.decision`; None: `USUAL_RATE`, or where that was not measured the smallest that
+            was.
+
+        Raises:
+          Refusal: when the rate that was asked for is below all that were measured.
+        """
+        about = self.galleries[self.key(place)[0]].about
+        try:
+            return decision(about, USUAL_RATE if false_accept_rate is None else false_accept_rate)
+        except InputError as error:
+            smallest = _smallest_rate(about)
+            if false_accept_rate is None and smallest is not None:
+                return decision(about, smallest)
+            raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
     def undecided(self) -> str:
         """Return why nothing is decided, for the first gallery where that is so; empty where all have thresholds."""
@@ -190,6 +208,18 @@ def last_part(path: str | None) -> str | None:
     if path is None:
         return None
     return Path(path).name or "/" if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path
+
+
+def _smallest_rate(about: Mapping[str, Any]) -> float | None:
+    """Return the smallest false-accept rate that a gallery has a threshold for."""
+    own = read_calibration(about)
+    if own is not None and own.metric == about["metric"]:
+        return own.false_accept_rate[0]
+    measured = about.get("open_set") or {}
+    if measured.get("metric", about["metric"]) != about["metric"]:
+        return None
+    pairs = zip(measured.get("false_accept_rate", ()), measured.get("threshold", ()), strict=True)
+    return min((rate for rate, threshold in pairs if threshold is not None), default=None)
 
 
 def _clock(table: Gallery) -> np.ndarray:

@@ -27,14 +27,14 @@ class Question:
       k: how many at most.
       other_cameras: whether to find only tracklets of other known cameras than the query's.
       max_distance: largest distance that is shown, or None.
-      false_accept_rate: of the threshold that decides, in (0, 1].
+      false_accept_rate: of the threshold that decides, in (0, 1]; None as for `People.rule`.
     """
 
     filters: Filters = dataclasses.field(default_factory=Filters)
     k: int = 20
     other_cameras: bool = False
     max_distance: float | None = None
-    false_accept_rate: float = 0.01
+    false_accept_rate: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +123,7 @@ def find(people: People, searcher: Searcher, query: int | np.ndarray, question: 
       question: how to search.
 
     Raises:
-      InputError: as `ranked.decision` does.
-      Refusal: when the vector is of another length.
+      Refusal: when the vector is of another length, and as `People.rule`.
     """
     hidden = people.hidden(question.filters)
     own = query if isinstance(query, int) else None
@@ -147,7 +146,7 @@ def find(people: People, searcher: Searcher, query: int | np.ndarray, question: 
     ]
 
 
-def verdict(people: People, place: int, distance: float, at_once: bool, false_accept_rate: float) -> str:
+def verdict(people: People, place: int, distance: float, at_once: bool, false_accept_rate: float | None) -> str:
     """Return the word for a tracklet at a distance, as `Found.verdict` has it."""
     if at_once:
         return "same time"

@@ -65,6 +65,7 @@ class Service:
         self._stamp = _stamp(options.galleries)
         self._people = open_people(options.galleries)
         self._searcher = _searcher(self._people)
+        self._fingerprint = self._people.about["fingerprint"]
         self._identities: Identities | None = None
         self._identities_stamp: Any = None
         self.identities()
@@ -98,6 +99,8 @@ class Service:
         try:
             left = [path for path, state in zip(self.options.galleries, stamp, strict=True) if state is not None]
             people = open_people(left) if left else People({}, {})
+            if left and people.about["fingerprint"] != self._fingerprint:
+                raise InputError(f"{left[0]} is of another model now: start the server again")
         except InputError as error:
             log.error("%s", error)
             raise Refusal(503, "A gallery has changed and cannot be read; the server's own log says why.") from error
@@ -129,10 +132,7 @@ class Service:
     def search(self, query: int | np.ndarray, question: Question) -> tuple[People, list[Found]]:
         """Return the people, and those of them that are nearest to a query."""
         people, searcher = self._current()
-        try:
-            return people, find(people, searcher, query, question)
-        except InputError as error:
-            raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+        return people, find(people, searcher, query, question)
 
     def log(self, what: str, user: User, **details: Any) -> None:
         """Write to the audit log."""
