@@ -124,7 +124,7 @@ def _remembered(
             f"{sightings.paths[0]} of {sightings.about[0]['fingerprint']}: link galleries of one model"
         )
     rows: dict[Key, int] = {
-        (names[gallery], name): row
+        (names[int(gallery)], str(name)): row
         for row, (gallery, name) in enumerate(
             zip(sightings.gallery.tolist(), sightings.tracklet_ids.tolist(), strict=True)
         )
