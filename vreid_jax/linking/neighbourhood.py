@@ -62,8 +62,8 @@ def pairs_within(
             if allowed is not None:
                 kept[kept] = allowed(order[one[kept]], order[other[kept]])
             new = (one[kept], other[kept], values[kept])
-            ones, others, all_values = (np.concatenate(two) for two in zip(near, new, strict=True))
-            near = _nearest(ones, others, all_values, most)
+            both = [np.concatenate(two) for two in zip(near, new, strict=True)]
+            near = _nearest(both[0], both[1], both[2], most)
             full, ends = _full(near[0], most)
             reach[full - start, 0] = near[2][ends]
         found.append(near)

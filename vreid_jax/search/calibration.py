@@ -100,5 +100,5 @@ def read_calibration(about: Mapping[str, Any]) -> Calibration | None:
     stated = about.get(KEY)
     if stated is None:
         return None
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
-    return Calibration(**fields)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stated.items()}
+    return Calibration(**values)
