@@ -1,15 +1,18 @@
 """Measure the learned similarity in clip pairs per second at the paper's size, and project the time for MARS.
 
     python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32] [--memory]
-    python benchmarks/clip_pairs.py --stopping=WORKDIR [--top=1,10,50]
+    python benchmarks/clip_pairs.py --exact=WORKDIR|box [--top=1,10,50]
 
 Beside the library's form it times one that shares the products of the first layer: W (r - c) = W r - W c, where W r moves
 with r, so that r itself is not needed. Both are run in turn, and their results compared. `--memory` also computes two rows
-against the whole gallery of MARS and prints the peak memory of the process (Linux). `--stopping` tells, for an evaluated
-run, how many clip pairs need not be weighed to know the k most similar tracklets of every query exactly.
+against the whole gallery of MARS and prints the peak memory of the process (Linux). `--exact` tells how many pairs an exact
+shortlist compares: for an evaluated run of clip_similarity, or for the model in the box on walkers/small, whose pairs of
+clips count alike.
 """
 
 import argparse
+import dataclasses
+import functools
 import time
 from pathlib import Path
 
@@ -18,8 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from backbones import resident
 
-from vreid_jax.evaluation.pair_distances import PairDistances
-from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation
+from vreid_jax import data, datasets, inference
+from vreid_jax.evaluation.features import extract_stream
+from vreid_jax.evaluation.pair_distances import FAR, PairDistances
+from vreid_jax.inference.box import box_file
+from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation, clip_cosines
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.mesh import make_mesh
@@ -61,45 +67,45 @@ def shared_products(variables, query, gallery, dtype: str):
     return jax.lax.scan(step, start, pairs)[0][2]
 
 
-def pairs_needed(alpha: np.ndarray, cosines: np.ndarray, top: int) -> float:
-    """Return the share of clip pairs after which it is certain which `top` of G tracklets are the most similar.
-
-    A similarity is a mean of cosines with positive weights. After t pairs it cannot end above the larger of the mean so far
-    and the largest cosine that is to come, so that a tracklet can be dropped once that is below the k-th best
-    similarity (which is taken as known: no order of work can drop more).
-
-    Args:
-      alpha: `[Q, G, M, N]` importances.
-      cosines: `[Q, G, M, N]` of the same clips.
-      top: k.
-    """
-    alpha, cosines = (np.asarray(x, np.float64).reshape(*x.shape[:2], -1) for x in (alpha, cosines))
-    means = np.cumsum(alpha * cosines, -1) / np.cumsum(alpha, -1)
-    to_come = np.maximum.accumulate(cosines[..., ::-1], -1)[..., ::-1]
-    bounds = to_come.copy()  # before pair t, from the first on
-    bounds[..., 1:] = np.maximum(means[..., :-1], to_come[..., 1:])
-    best = np.sort(means[..., -1], 1)[:, -top]
-    return float((bounds >= best[:, None, None]).cumprod(-1).mean())
-
-
-def stopping(workdir: Path, tops: list[int]) -> None:
-    """Print what exact early stopping could save for an evaluated run."""
-    from vreid_jax import inference
-
-    model = inference.load(workdir)
-    with np.load(workdir / "features" / "clips.npz") as table:
-        clips = table["features"]
-    units = clips / np.maximum(np.linalg.norm(clips, axis=2, keepdims=True), 1e-12)
-    importance = jax.jit(lambda query: model.module.apply(model.variables, query, clips, method="importance"))
-    rows = np.random.default_rng(0).permutation(len(clips))[:64]
-    alpha = np.concatenate([np.asarray(importance(clips[row][None])) for row in rows])
-    others = rows[:, None] != np.arange(len(clips))  # a query is its own most similar tracklet
-    size = (len(rows), len(clips) - 1)
-    cosines = np.einsum("qmd,gnd->qgmn", units[rows], units)
-    alpha, cosines = (x[others].reshape(*size, *x.shape[2:]) for x in (alpha, cosines))
+def compared(source: str, tops: list[int]) -> None:
+    """Print how many tracklets an exact shortlist compares with each: of an evaluated run, or of the model in the box."""
+    if source == "box":
+        variables, clips, similarity, bound = {}, clips_of_the_box(), mean_cosine, largest_cosine
+    else:
+        model = inference.load(source)
+        with np.load(Path(source) / "features" / "clips.npz") as table:
+            clips = table["features"]
+        variables = model.variables
+        similarity, bound = (
+            functools.partial(model.module.apply, method=method) for method in ("similarity", "similarity_bound")
+        )
+    rows = np.arange(len(clips))
     for top in tops:
-        needed = 100 * pairs_needed(alpha, cosines, top)
-        print(f"{workdir}, the {top} most similar of {size[1]} exactly: {needed:.1f} % of the clip pairs are needed")
+        distances = PairDistances(similarity, variables, clips, make_mesh(), shortlist=top, bound=bound)
+        share = 100 * (distances(rows, rows) < FAR).mean()
+        print(
+            f"{source}: for the {top} most similar of {len(clips)}, {share:.1f} % of the pairs of tracklets are compared"
+        )
+
+
+def clips_of_the_box() -> np.ndarray:
+    """Return what the model in the box makes of 8 clips of 4 frames of each gallery tracklet of walkers/small."""
+    model = inference.load(box_file())
+    source = data.TrackletSource(datasets.load_builder("walkers/small"), "gallery")
+    (stream,) = model.streams.values()
+    clip = dataclasses.replace(stream.clip, kind="evenly", length=4, stride=1, num_clips=CLIPS)
+    stream = dataclasses.replace(stream, clip=clip, average=False)
+    return extract_stream(model.network, model.variables, source, stream, model.extraction())[source.pids >= 0]
+
+
+def mean_cosine(variables, query, gallery):
+    """Return the similarity that weighs all pairs of clips alike."""
+    return clip_cosines(query, gallery).mean((2, 3))
+
+
+def largest_cosine(variables, query, gallery):
+    """Return its bound."""
+    return clip_cosines(query, gallery).max((2, 3))
 
 
 def roofline(width: int) -> None:
@@ -124,12 +130,12 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", help="of the importance network: float32 or bfloat16")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
-    parser.add_argument("--stopping", type=Path, help="workdir of an evaluated run of clip_similarity")
-    parser.add_argument("--top", default="1,10,50", help="k of --stopping")
+    parser.add_argument("--exact", help="workdir of an evaluated run of clip_similarity, or box")
+    parser.add_argument("--top", default="1,10,50", help="k of --exact")
     arguments = parser.parse_args()
     setup_process(compilation_cache=False)
-    if arguments.stopping:
-        stopping(arguments.stopping, [int(top) for top in arguments.top.split(",")])
+    if arguments.exact:
+        compared(arguments.exact, [int(top) for top in arguments.top.split(",")])
         return
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)

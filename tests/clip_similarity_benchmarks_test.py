@@ -1,4 +1,4 @@
-"""What the benchmarks of clip similarity compute beside the library: weights, bounds, another form, tables."""
+"""What the benchmarks of clip similarity compute beside the library: weights, another form, tables."""
 
 import importlib
 from types import SimpleNamespace
@@ -34,17 +34,6 @@ def test_sharing_the_products_of_the_first_layer_changes_nothing(benchmark):
         lambda v: (other(v, query, gallery, "float32"), layer.apply(v, query, gallery)[0]), compiler_options=QUICK
     )(variables)
     np.testing.assert_allclose(shared, expected, atol=1e-5)
-
-
-def test_pairs_are_needed_until_their_bound_falls_below_the_best(benchmark):
-    # Two clips against two, three tracklets, equal weights: similarities .55, .35 and .2; the best is .55.
-    cosines = np.array([[[[0.4, 0.7], [0.6, 0.5]], [[0.6, 0.3], [0.3, 0.2]], [[0.1, 0.3], [0.2, 0.2]]]])
-    needed = benchmark("clip_pairs").pairs_needed(np.ones_like(cosines), cosines, 1)
-    # All four of the first; of the second .6 is to come before its first pair, then .6 is the mean, then .45: two;
-    # none of the third, whose largest is .3.
-    assert needed == pytest.approx((4 + 2 + 0) / 12)
-    everything = benchmark("clip_pairs").pairs_needed(np.ones_like(cosines), cosines, 3)
-    assert everything == pytest.approx(1)
 
 
 def test_the_weight_of_corrupted_pairs_is_relative_to_equal_weights(benchmark, monkeypatch):

@@ -63,6 +63,47 @@ def test_the_shortlist_is_exact_in_front_and_by_mean_feature_behind(clips, pairs
         np.testing.assert_array_equal(np.argsort(found[row])[6:], rest)
 
 
+def largest_cosine(variables, query, gallery):
+    """No weighted mean of cosines passes it."""
+    units = [x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True)) for x in (query, gallery)]
+    return jnp.einsum("qmd,gnd->qgmn", *units).max((2, 3))
+
+
+def weighted_mean(variables, query, gallery):
+    """A mean of cosines with positive weights that depend on the pair."""
+    units = [x / jnp.sqrt(jnp.square(x).sum(-1, keepdims=True)) for x in (query, gallery)]
+    cosines = jnp.einsum("qmd,gnd->qgmn", *units)
+    weights = jnp.exp(variables["scale"] * jnp.sin(9 * cosines))
+    return (weights * cosines).sum((2, 3)) / weights.sum((2, 3))
+
+
+@pytest.mark.parametrize(("shortlist", "pairs_at_once"), [(1, 40), (5, 7), (12, 1000), (60, 100)])
+def test_an_exact_shortlist_is_the_beginning_of_the_whole_list(shortlist, pairs_at_once):
+    # Tracklets of twenty people, whose clips are alike.
+    rng = np.random.default_rng(0)
+    people = np.repeat(rng.standard_normal((20, 1, 16)), 3, axis=0)
+    clips = (people + 0.3 * rng.standard_normal((60, 3, 16))).astype(np.float32)
+    rows, variables = np.arange(60), {"scale": jnp.ones(())}
+    whole = PairDistances(weighted_mean, variables, clips, make_mesh())(rows, rows)
+    distances = PairDistances(
+        weighted_mean,
+        variables,
+        clips,
+        make_mesh(),
+        shortlist=shortlist,
+        bound=largest_cosine,
+        pairs_at_once=pairs_at_once,
+    )
+    found = distances(rows, rows)
+    compared = found < 2
+    for row in rows:
+        order = np.argsort(whole[row])[:shortlist]
+        np.testing.assert_array_equal(np.argsort(found[row])[:shortlist], order)
+        np.testing.assert_allclose(found[row, order], whole[row, order], atol=1e-5)
+    np.testing.assert_allclose(found[compared], whole[compared], atol=1e-5)
+    assert compared.mean() < (0.3 if shortlist <= 5 else 1.01)  # most pairs were never compared
+
+
 def test_a_shortlist_of_all_is_exact(clips):
     rows = np.arange(23)
     np.testing.assert_allclose(make(clips, shortlist=100)(rows, rows), expected(clips), atol=1e-5)

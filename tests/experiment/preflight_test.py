@@ -84,6 +84,7 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
         ({"seed": -1}, "seed is -1; it must be at least 0 and below"),
         ({"seed": 2**32}, "it must be at least 0 and below"),
         ({"evaluation.shortlist": -1}, "evaluation.shortlist is -1; it must not be negative"),
+        ({"evaluation.shortlist_exact": True}, "shortlist_exact is True; it takes a shortlist above 0"),
         ({"evaluation.shortlist": 5}, "evaluation.shortlist is 5; it is for a system that compares sets of clips"),
         ({"data.path": "people"}, "data.path is 'people', which dataset walkers does not read"),
         ({"phases.temporal.identities_per_batch": 8}, "= 8 leave a loss nothing to compare: a batch needs"),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vreid_jax import models
 from vreid_jax.errors import InputError
 from vreid_jax.losses import batch_hard_triplet_from_distances
 from vreid_jax.models.layers.clip_similarity import ClipAggregation, average_similarity, clip_cosines, top_t
@@ -201,3 +202,27 @@ def test_averages_with_and_without_normalisation():
     np.testing.assert_allclose(clip_cosines(jnp.float32(query), jnp.float32(query))[0, 0].diagonal(), 1.0, rtol=1e-5)
     zero = jax.grad(lambda x: l2_normalize(x).sum())(jnp.zeros((1, 3)))
     assert np.isfinite(zero).all()
+
+
+@pytest.mark.parametrize(("kind", "t"), [("learned", 100), ("top_t", 50), ("average", 100)])
+def test_no_similarity_passes_its_bound(variables, kind, t):
+    module = models.create("clip_similarity", hidden=(5, 4))
+    kernel = np.random.default_rng(3).standard_normal((D, D)).astype(np.float32)
+    projection = {"dense": {"kernel": kernel, "bias": np.full(D, 0.1, np.float32)}}
+    own = {
+        "params": {"aggregation": variables["params"], "projection": projection},
+        "batch_stats": {"aggregation": variables["batch_stats"]},
+    }
+    query, gallery = (jnp.float32(3 * clips(seed, count, M)) for seed, count in ((4, 5), (5, 7)))
+    found, bound = jax.jit(
+        lambda v: tuple(module.apply(v, query, gallery, kind, t, method=m) for m in ("similarity", "similarity_bound")),
+        compiler_options=QUICK,
+    )(own)
+    assert (found <= bound + 1e-6).all()
+    if kind != "average":
+        cosines = np.einsum("qmd,gnd->qgmn", *(clips(seed, count, M) for seed, count in ((4, 5), (5, 7))))
+        if kind == "top_t":
+            projected = [clips(seed, count, M) @ kernel + 0.1 for seed, count in ((4, 5), (5, 7))]
+            units = [x / np.linalg.norm(x, axis=-1, keepdims=True) for x in projected]
+            cosines = np.einsum("qmd,gnd->qgmn", *units)
+        np.testing.assert_allclose(bound, cosines.max((2, 3)), atol=1e-5)

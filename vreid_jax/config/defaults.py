@@ -50,6 +50,7 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "headline": "",  # the stream whose features are the system's; empty: those of all, concatenated
                 "similarity": {},  # keyword arguments of a system's similarity of tracklets, which replaces the metric
                 "shortlist": 0,  # that similarity for so many nearest by mean feature only; 0: for all
+                "shortlist_exact": False,  # those are the most similar ones, found by bounds of the similarity
                 "metric": "euclidean",  # sqeuclidean, cosine; or xqda, kissme: learned from the training split
                 "rerank": False,  # also score after k-reciprocal re-ranking: `reranked` in results.json
                 "protocols": (),  # empty: those of the dataset

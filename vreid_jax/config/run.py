@@ -84,6 +84,7 @@ class Evaluation(Settings):
     dataset: str
     shuffle_frames: bool
     headline: str = ""
+    shortlist_exact: bool = False
 
     @classmethod
     def parse(cls, values: Any, where: str = "config.evaluation") -> "Evaluation":
@@ -92,6 +93,8 @@ class Evaluation(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.shortlist_exact and not self.shortlist:
+            raise InputError("shortlist_exact is True; it takes a shortlist above 0, the length of the exact list")
         for name in self.baselines:
             if name not in BASELINES:
                 raise InputError(f"baselines names {name!r}; they are {' and '.join(BASELINES)}")

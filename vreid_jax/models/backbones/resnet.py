@@ -247,8 +247,8 @@ register(
     input_size=(112, 112),
     clip_length=16,
 )
-# Time is not strided in stem and pool, or clips of 8 frames would vanish (a choice). With all temporal strides 1 the
-# second stage has 32 x 16 x 8 positions for 256x128.
+# Time is not strided in stem and pool, or clips of 8 frames would vanish (a choice). With all temporal strides 1,
+# res3 has 32 x 16 x 8 positions for 256x128.
 register(
     "resnet50_separable",
     ResNet,

@@ -35,8 +35,8 @@ def space_time(
     The caller gets the submodules `conv<number>`, `bn<number>`, and for temporal kernels `conv<number>_t` and
     `bn<number>_t`. t = ceil(T / temporal_stride), h = ceil(H / stride), D = `features`. With `relu` False no ReLU follows a
     batch norm. With `merge` "mean" the temporal kernel of "separable" starts, where it strides time, as the mean of the
-    two frames that it merges; with "subsample" as the first of the two. The kinds, where CBR(k) is a convolution with kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is
-    3x1x1:
+    two frames that it merges; with "subsample" as the first of the two. The kinds, where CBR(k) is a convolution with
+    kernel k, batch norm and ReLU, S is 1x`size`x`size` and T is 3x1x1:
 
     * "2d", "m3d": CBR(S), every frame alone;
     * "inflated": CBR(`length`x`size`x`size`);
