@@ -10,22 +10,23 @@ a share of the box's size: what is lost is then lost by association. Scores coun
 track, as in `cameraK.tracks.txt`; `by person` is the IDF1 when it should be the same.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import motmetrics
 import numpy as np
-import pandas as pd
 
 import vreid_jax
 from vreid_jax.datasets.video.track_file import read_tracks
 from vreid_jax.tracking import TrackSettings, track_video
 
-if not hasattr(np, "asfarray"):  # NumPy 2 has dropped it; motmetrics 1.4 calls it
-    np.asfarray = lambda values: np.asarray(values, np.float64)
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMES = ("idf1", "mota", "recall", "precision", "num_switches")
 LEAST_VISIBLE = 0.3  # of whoever should be found
@@ -105,11 +106,17 @@ def _visible(path: Path) -> pd.DataFrame:
 
 
 def _table(rows: list) -> pd.DataFrame:
+    import pandas as pd
+
     table = pd.DataFrame(rows, columns=["FrameId", "Id", "X", "Y", "Width", "Height", "Confidence"])
     return table.set_index(["FrameId", "Id"]).sort_index()
 
 
 def _print(name: str, truth: pd.DataFrame, people: pd.DataFrame, found: pd.DataFrame, speed: float) -> None:
+    import motmetrics
+
+    if not hasattr(np, "asfarray"):  # NumPy 2 has dropped it; motmetrics 1.4 calls it
+        np.asfarray = lambda values: np.asarray(values, np.float64)
     host = motmetrics.metrics.create()
     compared = motmetrics.utils.compare_to_groundtruth(truth, found, "iou", distth=0.5)
     values = host.compute(compared, metrics=list(NAMES), name=name).iloc[0]
