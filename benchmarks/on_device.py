@@ -84,7 +84,7 @@ def start_part(name: str, out: Path, seconds: float, smoke: bool) -> None:
 
 def start_data() -> subprocess.Popen:
     """Build the data of the demonstration on the processor while other parts run."""
-    command = "from vreid_jax.datasets import load_builder; load_builder('walkers/small', progress=False)"
+    command = "from vreid_jax.datasets import load_builder; load_builder('walkers/demo', progress=False)"
     null = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, "-c", command], start_new_session=True, stdout=null, stderr=null)
 
