@@ -214,12 +214,13 @@ def test_readme_keeps_the_two_commands_of_a_newcomer():
 
 WALKED = ("README.md", "docs/index.md", "docs/data.md", "docs/protocols.md", "docs/recipes.md", "docs/new_system.md")
 WALKED += ("docs/model_files.md", "docs/nonlocal3d.md", "docs/person_vlad.md", "docs/clip_similarity.md")
+WALKED += ("docs/two_stream.md",)
 BEFORE = {
     "docs/recipes.md": "python data_prep/prepare.py mars --manual_dir=FOLDER"
 }  # what it sends its reader to first
 NOT_RUN = {  # what is parsed only, and why
     r"-m pip install|-m pytest|sphinx-build": "other steps of .ci do it",
-    r"init_from=(resnet|c3d|i3d)|resnet50.pth": "weights of others; tests/pretrained makes and reads such files",
+    r"init_from=(resnet|c3d|i3d|vgg16)|resnet50.pth": "weights of others; tests/pretrained makes and reads such files",
     r"init_from=runs/(nonlocal3d-mars|vlad-mars)": "starts from such a run",
     r"split=all": "ten runs; tests/experiment/splits_test.py",
     r"VREID_": "waits for other hosts; tests/experiment/devices_test.py starts two processes",
@@ -233,6 +234,7 @@ TINY = {  # system -> fields that make its runs small
     "nonlocal3d": "model.width=4,model.stage_sizes=(1,1,1,1)",
     "person_vlad": "model.width=4",
     "clip_similarity": "model.width=4,phases.similarity.clip.num_clips=2,evaluation.streams.clips.clip.num_clips=2",
+    "two_stream_vgg": "model.width=2,model.hidden_size=8",
     "strong_baseline": "model.backbone=resnet50",
     "statistics_pooling": "",
 }
