@@ -15,7 +15,8 @@ from vreid_jax import report
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.report import gallery_page
-from vreid_jax.search.gallery import make_table, open_gallery, pyarrow
+from vreid_jax.search.calibration import Calibration
+from vreid_jax.search.gallery import make_table, open_gallery, pyarrow, replace_about
 
 pytest.importorskip("pyarrow")
 
@@ -159,6 +160,18 @@ def test_the_page_says_where_the_threshold_was_measured_and_that_it_may_be_off(g
         "The threshold was measured on walkers/small, protocol walkers; on video of another kind it may be off" in text
     )
     assert "the same person</" not in text
+
+
+def test_a_calibrated_gallery_has_a_band_of_perhaps_and_names_its_pairs(gallery):
+    measured = Calibration((0.01, 0.1), (0.5, 2.1), (0.45, 2.0), (0.6, 2.15), (None, None), "euclidean", 55, 12)
+    replace_about(gallery, calibration=measured.as_metadata())
+    text = html.unescape(report.write_gallery_report(gallery, queries=["track0"]).read_text())
+    assert re.findall(r"<h3>(.*?)</h3>", text) == ["track0: 1 of the nearest 3 within the threshold"]
+    assert [text.count(f"<br>{word}") for word in ("within", "perhaps", "beyond")] == [1, 1, 1]
+    assert "The threshold was measured on 55 pairs of this gallery seen at the same time, by `vreid calibrate`." in text
+    assert "Grey frame: perhaps the same person." in text
+    assert "up to 0.45" in text
+    assert "same-person pairs within it" not in text
 
 
 def test_who_is_near_but_seen_at_the_same_time_is_not_a_candidate(gallery, monkeypatch):
