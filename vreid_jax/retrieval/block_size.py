@@ -1,5 +1,10 @@
 """How much memory blocks of distances take, by the kind of device that computes them."""
 
+# JAX leaves the types of devices and of what they say unknown.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from typing import Any
+
 import jax
 from jax.sharding import Mesh
 
@@ -26,7 +31,8 @@ def block_bytes(mesh: Mesh | None = None) -> int:
     device = _device(mesh)
     if device.platform == "cpu":
         return CPU_BYTES
-    memory = (device.memory_stats() or {}).get("bytes_limit")
+    stated: dict[str, int] = device.memory_stats() or {}
+    memory = stated.get("bytes_limit")
     if not memory:
         return DEVICE_BYTES
     return max(CPU_BYTES, min(1 << ((memory // DEVICE_SHARE).bit_length() - 1), LARGEST_BYTES))
@@ -37,7 +43,7 @@ def rows_bytes(mesh: Mesh | None, max_bytes: int) -> int:
     return CPU_ROWS_BYTES if _device(mesh).platform == "cpu" else max_bytes
 
 
-def _device(mesh: Mesh | None) -> jax.Device:
+def _device(mesh: Mesh | None) -> Any:
     if mesh is not None:
         # Of this process, where a mesh spans several: others cannot be asked for their memory.
         local = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
