@@ -59,11 +59,11 @@ def inputs(name: str, batch: int):
 class Torch:
     """The network, a classifier and an optimizer in PyTorch.
 
-    With `exact` all is float64 and eager; with `shifted`, each number of the clips is moved by about a unit in its last
-    place.
+    With `exact` all is float64 and eager; with `shifted` above 0, a seed, each number of the clips is moved by about a
+    unit in its last place.
     """
 
-    def __init__(self, case: str, flags, *, exact: bool = False, shifted: bool = False):
+    def __init__(self, case: str, flags, *, exact: bool = False, shifted: int = 0):
         import numpy as np
         import torch
         from torch_reference import create
@@ -86,7 +86,7 @@ class Torch:
         self.network, self.head = network.to(self.device), head.to(self.device)
         clips, labels = inputs(name, flags.batch)
         if shifted:
-            clips *= np.random.default_rng(1).choice([1 - 2**-24, 1 + 2**-23], clips.shape).astype(np.float32)
+            clips *= np.random.default_rng(shifted).choice([1 - 2**-24, 1 + 2**-23], clips.shape).astype(np.float32)
         self.clips = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).contiguous().to(self.device)
         self.labels = torch.from_numpy(labels).to(self.device)
         self.apply = self.network
@@ -203,9 +203,10 @@ def check_equal(case: str, what: str, ours: Ours, theirs: Torch, flags) -> None:
     """Stop unless features, or the losses of two steps, agree.
 
     The second loss depends on gradients, and for some networks mostly on rounding: batch norms of two values, such as
-    those of M3D's attention on two clips, are steep steps between -1 and 1. PyTorch's second loss in float32 is 1.1e-2
-    from its own in float64 there. So it is compared with the one in float64, and may be five times as far from it as
-    features may, or three times as far as PyTorch's own is, on these clips or on clips that are rounded differently.
+    those of M3D's attention on two clips, are steep steps between -1 and 1. PyTorch's second loss in float32 was 1.1e-2
+    from its own in float64 there, and 8e-4 and 2.0e-2 on clips that were rounded differently. So it is compared with the
+    one in float64, and may be five times as far from it as features may, or three times as far as the farthest of
+    PyTorch's own, on these clips and on two that are rounded differently.
     """
     import numpy as np
 
@@ -227,7 +228,7 @@ def check_equal(case: str, what: str, ours: Ours, theirs: Torch, flags) -> None:
     found = [float(ours.train()) for _ in range(2)]
     stop_if(0, error(found[0], of_torch(theirs)[0]), allowed)
     exact = of_torch(Torch(case, flags, exact=True))[1]
-    own = [error(of_torch(Torch(case, flags, shifted=shifted))[1], exact) for shifted in (False, True)]
+    own = [error(of_torch(Torch(case, flags, shifted=shifted))[1], exact) for shifted in range(3)]
     stop_if(1, error(found[1], exact), max(5 * allowed, *(3 * each for each in own)))
 
 

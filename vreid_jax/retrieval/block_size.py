@@ -31,7 +31,8 @@ def block_bytes(mesh: Mesh | None = None) -> int:
     device = _device(mesh)
     if device.platform == "cpu":
         return CPU_BYTES
-    memory = (device.memory_stats() or {}).get("bytes_limit")
+    stated: dict[str, int] = device.memory_stats() or {}
+    memory = stated.get("bytes_limit")
     if not memory:
         return DEVICE_BYTES
     return max(CPU_BYTES, min(1 << ((memory // DEVICE_SHARE).bit_length() - 1), LARGEST_BYTES))
