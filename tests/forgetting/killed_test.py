@@ -1,4 +1,4 @@
-"""A forget that is killed by the system, before any change that it makes to the disk, is finished by the next."""
+"""A forget that is killed by the system, before one of the changes that it makes to the disk, is finished by the next."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def test_a_killed_forget_is_finished_by_the_same_command(kept, tmp_path, tree):
     count = int(done.stdout.split("changes")[1])
     wanted = {name for name in tree(town) if not name.endswith(".lock")}
     assert count > 12
-    for number in range(count):
+    for number in sorted({0, 1, 2, count // 4, count // 2, 3 * count // 4, count - 3, count - 2, count - 1}):
         shutil.rmtree(town)
         shutil.copytree(spare, town)
         assert forget(town, number).returncode == -signal.SIGKILL, number

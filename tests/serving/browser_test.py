@@ -213,3 +213,4 @@ def test_a_person_signs_in_with_the_token(town, browser):
         assert page.ask("location.pathname") == "/"
         page.click("header form button", loads=True)
         assert page.ask("location.pathname") == "/sign-in"
+        page.said[:] = [line for line in page.said if "401" not in line]  # of pictures that were still to come
