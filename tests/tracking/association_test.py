@@ -144,7 +144,7 @@ def test_a_tracker_that_goes_on_from_its_state_reports_the_same():
             else np.tile(PERSON, (2, 1)) + rng.normal(0, 1, (2, 4)),
             n,
         )
-        for n in range(1, 121)
+        for n in range(1, 71)
     ]
 
     def run(tracker, frames):
@@ -160,9 +160,9 @@ def test_a_tracker_that_goes_on_from_its_state_reports_the_same():
     whole = Tracker(10.0, settings)
     expected = run(whole, found) + whole.finish()
     first, second = Tracker(10.0, settings), Tracker(10.0, settings)
-    rows = run(first, found[:61])
+    rows = run(first, found[:36])
     track_state.restore(second, json.loads(json.dumps(track_state.dump(first))))
-    rows += run(second, found[61:]) + second.finish()
+    rows += run(second, found[36:]) + second.finish()
     assert rows == expected
     assert len({row.track for row in rows}) > 5
     assert [row.frame for row in rows] == sorted(row.frame for row in rows)
@@ -170,7 +170,7 @@ def test_a_tracker_that_goes_on_from_its_state_reports_the_same():
 
 def test_what_is_held_does_not_grow_with_the_video():
     tracker = Tracker(10.0)
-    walk(tracker, range(1, 201), speed=0.0)
+    walk(tracker, range(1, 151), speed=0.0)
     assert len(tracker.waiting) + sum(len(track.rows) for track in tracker.tracks) < 100
 
 

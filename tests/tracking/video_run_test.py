@@ -100,6 +100,13 @@ def test_a_killed_run_goes_on_from_its_last_state(video, tmp_path, monkeypatch):
     assert (tmp_path / "tracks.txt").read_text() == (tmp_path / "whole.txt").read_text()
 
 
+def test_a_video_without_people_leaves_nothing(video, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    with pytest.raises(InputError, match="the detector found no people in"):
+        track_video(video, tmp_path / "tracks.txt", detector=lambda frame: (np.zeros((0, 4)), np.zeros(0)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["walk.avi"]
+
+
 class FakeCamera:
     """A camera that shows a block, and is gone after some frames."""
 

@@ -114,6 +114,8 @@ def open_source(
 
 def is_video(path: str | Path) -> bool:
     """Return whether an input is taken for a video: a file, or something with a video's suffix that may be missing."""
+    if not os.fspath(path):
+        return False
     file = given_path(path)
     return file.is_file() or (not file.is_dir() and file.suffix.lower() in VIDEOS)
 

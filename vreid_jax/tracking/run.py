@@ -101,9 +101,10 @@ def track_video(
         job = _job(stream, detector, model, settings, most_frames)
         with unfinished(out, job) as held:
             tracked, gone = _track(stream, found, model, settings, held, record, most_frames, progress)
-            if not held.written:
-                raise _nobody(stream, detector, gone)
-            held.finish(out)
+            if held.written:
+                held.finish(out)
+        if not held.written:
+            raise _nobody(stream, detector, gone)
     if preview is not None:
         boxes = sorted(read_tracks(out), key=lambda box: box.frame)
         write_preview(os.fspath(record or video), boxes, preview, progress=progress)
