@@ -84,5 +84,6 @@ def _help(name: str) -> str:
 
 
 if __name__ == "__main__":
-    command_process.begin(silent=True)
+    with exit_codes("vreid_jax"):
+        command_process.begin(silent=True)
     run()

@@ -165,3 +165,14 @@ def test_sigterm_ends_a_command_as_ctrl_c_does_but_for_the_exit_code(monkeypatch
         logging.getLogger().setLevel(level)
     assert leaving.value.code == 143
     assert capsys.readouterr().err == "fail: stopped\n"
+
+
+@pytest.mark.parametrize("words", [["search", "g.parquet", "--query=x"], ["train", "m3d"]], ids=lambda words: words[0])
+def test_ctrl_c_while_libraries_are_imported_is_one_sentence(monkeypatch, capsys, words):
+    def interrupted(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_process, "begin", interrupted)
+    monkeypatch.setattr(sys, "argv", ["vreid", *words])
+    assert command.main() == 130
+    assert capsys.readouterr().err == f"vreid {words[0]}: interrupted\n"

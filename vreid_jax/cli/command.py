@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["train"]:  # its flags are the fields of a configuration, which argparse cannot know
             if arguments is None:
-                command_process.begin(silent=True)
+                with exit_codes(train.PROGRAM):
+                    command_process.begin(silent=True)
             train.forward(given[1:])
             return 0
         parser = _parser()
@@ -130,11 +131,11 @@ def run_alone(command: Command, program: str, arguments: Sequence[str] | None = 
 
 
 def _run(command: Command, flags: argparse.Namespace, program: str, *, own_process: bool) -> None:
-    if own_process:
-        command_process.begin()
     # What the library prints on its way is not the outcome, which a program may read.
     apart = flags.json or not getattr(command, "REPORTS_UNDERWAY", False)
     with exit_codes(program, getattr(command, "INTERRUPTED", "interrupted")):
+        if own_process:
+            command_process.begin()
         with contextlib.redirect_stdout(sys.stderr) if apart else contextlib.nullcontext():
             outcome = command.run(flags)
         _print(json.dumps(outcome, indent=1) if flags.json else command.text(outcome))
