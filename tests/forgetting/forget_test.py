@@ -116,6 +116,14 @@ def test_pages_beside_identities_in_another_folder_go_too(write_gallery, write_l
         assert read_identities(file).columns["tracklet_id"].tolist() == ["track2", "track3"]
 
 
+def test_tracks_that_embed_keeps_lose_the_lines_of_the_forgotten(write_gallery, tmp_path):
+    gallery = write_gallery()
+    tracks = tmp_path / "town.tracks.txt"
+    tracks.write_text("1,0,5,5,20,40,1\n1,1,9,5,20,40,1\n2,0,5,5,20,40,1\n2,10,9,5,20,40,1\n")
+    assert forget(gallery, tracklets=["track0"]).removed.boxes == 2
+    assert tracks.read_text() == "1,1,9,5,20,40,1\n2,10,9,5,20,40,1\n"
+
+
 def test_a_gallery_is_forgotten_behind_a_symbolic_link(write_gallery, tmp_path):
     gallery = write_gallery()
     link = tmp_path / "link.parquet"

@@ -52,7 +52,7 @@ def forget(
 
     What is removed: rows of the galleries with the vectors, the folders of pictures, the index of an approximate search,
     parts of interrupted embeddings, pages of the library beside a gallery that were made of it, rows of identities, and
-    corrections. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
+    corrections, and lines of the tracks that `vreid embed` keeps beside a gallery. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
 
     Args:
       galleries: files that `vreid embed` wrote.
@@ -162,6 +162,7 @@ def _outcome(
             removed.files + more.files,
             removed.identities + more.identities,
             removed.corrections + more.corrections,
+            removed.boxes + more.boxes,
         )
     before, now = sorted(earlier.names) if earlier else [], sorted(plan.names) if plan else []
     return Outcome(str(path), sorted({*before, *now}), before, removed, would_remove, proof, not_covered)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax.forgetting.plan import Plan, pictures_in
-from vreid_jax.forgetting.removal import copies_of, pages_of
+from vreid_jax.forgetting.removal import copies_of, pages_of, tracks_of, without_tracks
 from vreid_jax.forgetting.selection import is_stored_as, stored_name
 from vreid_jax.linking.corrections import corrections_path, read_corrections
 from vreid_jax.linking.identities import read_identities
@@ -23,6 +23,7 @@ def prove(plan: Plan) -> list[str]:
     checked: list[str] = []
     _no_pictures(plan, checked)
     _no_copies(plan, checked)
+    _not_in_tracks(plan, checked)
     _not_in_gallery(plan, checked)
     for file in plan.identities:
         _not_in_identities(plan, file, checked)
@@ -46,6 +47,14 @@ def _no_copies(plan: Plan, checked: list[str]) -> None:
     for file in [*copies_of(plan.gallery), *pages_of(plan.gallery, plan.identities)]:
         _expect(False, f"{file} is there")
     checked.append(f"no index, part or page of {plan.gallery.name}, or page of its identities, lies beside it")
+
+
+def _not_in_tracks(plan: Plan, checked: list[str]) -> None:
+    file = tracks_of(plan)
+    if file.is_file():
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        _expect(without_tracks(lines, plan.names) == lines, f"{file} has boxes of theirs")
+        checked.append(f"no box in {file.name} is theirs")
 
 
 def _not_in_gallery(plan: Plan, checked: list[str]) -> None:

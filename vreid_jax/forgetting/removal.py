@@ -8,7 +8,7 @@ import html
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -23,6 +23,7 @@ from vreid_jax.search.gallery import open_gallery, pyarrow
 from vreid_jax.search.sources import RECORD
 
 _PAGES = (".html", ".htm")
+_TRACK = re.compile(r"[^,]*,\s*(\d+(?:\.0*)?)\s*,")
 
 
 @dataclasses.dataclass
@@ -36,6 +37,7 @@ class Removed:
       files: other files and folders that were removed whole.
       identities: rows of files of identities.
       corrections: that were changed or removed.
+      boxes: lines of the file of tracks.
     """
 
     rows: int = 0
@@ -44,6 +46,7 @@ class Removed:
     files: list[str] = dataclasses.field(default_factory=list)
     identities: int = 0
     corrections: int = 0
+    boxes: int = 0
 
 
 def remove(plan: Plan) -> Removed:
@@ -56,6 +59,7 @@ def remove(plan: Plan) -> Removed:
     try:
         _remove_pictures(plan, removed)
         _remove_beside(plan, removed)
+        _remove_tracks(plan, removed)
         for file in plan.identities:
             _remove_identities(plan, file, removed)
         _remove_rows(plan, removed)
@@ -136,6 +140,33 @@ def _remove_beside(plan: Plan, removed: Removed) -> None:
         removed.files.append(str(file))
     for file in (plan.gallery.with_name(f"{plan.gallery.name}.faiss"), plan.gallery):
         remove_unfinished_of(file)
+
+
+def tracks_of(plan: Plan) -> Path:
+    """Return where `vreid embed` keeps the tracks of a video that it tracked itself; it need not be there."""
+    return plan.gallery.with_suffix(".tracks.txt")
+
+
+def without_tracks(lines: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the lines of a file of tracks but those of some tracklets: `frame,track,…`, and `track0017` is track 17."""
+    goes = {int(name[5:]) for name in names if re.fullmatch(r"track\d+", name)}
+    return [line for line in lines if not ((track := _TRACK.match(line)) and float(track[1]) in goes)]
+
+
+def _remove_tracks(plan: Plan, removed: Removed) -> None:
+    file = tracks_of(plan)
+    remove_unfinished_of(file)
+    if not file.is_file():
+        return
+    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+    left = without_tracks(lines, plan.names)
+    removed.boxes = len(lines) - len(left)
+    if not any(map(str.strip, left)):
+        file.unlink()
+        removed.files.append(str(file))
+    elif removed.boxes:
+        with atomic_file(file) as half:
+            half.write_text("".join(left), encoding="utf-8", errors="surrogateescape")
 
 
 def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
