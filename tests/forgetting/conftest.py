@@ -89,6 +89,9 @@ def kept(write_gallery, write_linked, tmp_path):
     (parts / "000000.parquet").write_bytes(b"vectors")
     (tmp_path / "town.html").write_text(PAGE.format("gallery town.parquet"))
     (tmp_path / "search.html").write_text(PAGE.format("search uptown.parquet, town.parquet"))
+    (tmp_path / "people.html").write_text(PAGE.format("identities identities.parquet"))
+    (tmp_path / "moved.html").write_text(PAGE.format("identities gone.parquet") + "<td>up/town.parquet</td>")
+    (tmp_path / "others.html").write_text(PAGE.format("identities gone.parquet") + "<td>uptown.parquet</td>")
     (tmp_path / "other.html").write_text(PAGE.format("gallery uptown.parquet"))
     (tmp_path / "mine.html").write_text("<p>town.parquet</p>")
     return gallery

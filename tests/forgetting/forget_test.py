@@ -12,7 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.forgetting import Selection, removal
 from vreid_jax.forgetting.plan import journal_of
 from vreid_jax.linking.corrections import read_corrections
-from vreid_jax.linking.identities import read_identities
+from vreid_jax.linking.identities import read_identities, write_identities
 from vreid_jax.search.gallery import open_gallery
 
 pytest.importorskip("pyarrow")
@@ -41,7 +41,7 @@ def test_everything_of_a_tracklet_goes_and_everything_else_stays(kept, tmp_path,
     pictures = [name for name in files if name.endswith(".jpg")]
     assert sorted(pictures) == [f"town.parquet.frames/track{n}/{k:06d}.jpg" for n in (1, 2, 3) for k in (0, 1)]
     assert {name for name in files if "/" not in name and not name.startswith(".")} == {
-        "town.parquet", "identities.parquet", "identities.corrections.json", "other.html", "mine.html",
+        "town.parquet", "identities.parquet", "identities.corrections.json", "other.html", "others.html", "mine.html",
     }  # fmt: skip
     linked = read_identities(tmp_path / "identities.parquet")
     assert linked.columns["tracklet_id"].tolist() == ["track1", "track2", "track3"]
@@ -56,7 +56,7 @@ def test_everything_of_a_tracklet_goes_and_everything_else_stays(kept, tmp_path,
         1,
         3,
     )
-    assert len(removed.files) == 4  # two pages, the index, the parts
+    assert len(removed.files) == 6  # four pages, the index, the parts
     assert len(outcome.proof) == 4
     assert not journal_of(kept).exists()
 
@@ -69,6 +69,8 @@ def test_a_dry_run_changes_nothing_and_says_what_would_go(kept, tmp_path, tree, 
     assert "would forget 2 tracklets: track0, track1" in said
     assert "would remove" in said
     assert "town.html" in said
+    assert "people.html" in said
+    assert "moved.html" in said
     assert "town.parquet.faiss" in said
 
 
@@ -78,6 +80,57 @@ def test_a_person_is_forgotten_in_all_galleries_that_are_named(write_gallery, wr
     outcomes = forgetting.forget(galleries, Selection(identities=[1]), identities=linked)
     assert [outcome.tracklets for outcome in outcomes] == [["track0", "track1"]] * 2
     assert read_identities(linked).columns["identity"].tolist() == [2, 3, 2, 3]
+
+
+def test_a_gallery_without_anybody_left_is_not_listed_by_the_identities(write_gallery, write_linked):
+    north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
+    linked = write_linked(north, south)
+    forget(south, tracklets=["track0", "track1", "track2", "track3"])
+    left = read_identities(linked)
+    assert left.about["galleries"] == [{"path": "north.parquet", "rows": 4}]
+    assert set(left.columns["gallery"].tolist()) == {"north.parquet"}
+
+
+def test_a_name_that_is_in_two_galleries_is_refused(write_gallery, tmp_path, tree):
+    galleries = [write_gallery("north.parquet"), write_gallery("south.parquet")]
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match=r"track1 is somebody in .*north\.parquet and somebody else in .*: name one"):
+        forgetting.forget(galleries, Selection(tracklets=["track1"]))
+    assert tree(tmp_path) == before
+
+
+def test_pages_beside_identities_in_another_folder_go_too(write_gallery, write_linked, tmp_path):
+    gallery = write_gallery()
+    beside = write_linked(gallery)
+    (tmp_path / "linked").mkdir()
+    moved = read_identities(beside).moved(tmp_path, tmp_path / "linked")
+    named = tmp_path / "linked" / "people.parquet"
+    write_identities(moved, named)
+    page = tmp_path / "linked" / "people.html"
+    page.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="vreid-source" content="identities people.parquet">'
+    )
+    forgetting.forget([gallery], Selection(identities=[1]), identities=named)
+    assert not page.exists()
+    for file in (named, beside):
+        assert read_identities(file).columns["tracklet_id"].tolist() == ["track2", "track3"]
+
+
+def test_tracks_that_embed_keeps_lose_the_lines_of_the_forgotten(write_gallery, tmp_path):
+    gallery = write_gallery()
+    tracks = tmp_path / "town.tracks.txt"
+    tracks.write_text("1,0,5,5,20,40,1\n1,1,9,5,20,40,1\n2,0,5,5,20,40,1\n2,10,9,5,20,40,1\n")
+    assert forget(gallery, tracklets=["track0"]).removed.boxes == 2
+    assert tracks.read_text() == "1,1,9,5,20,40,1\n2,10,9,5,20,40,1\n"
+
+
+def test_a_gallery_is_forgotten_behind_a_symbolic_link(write_gallery, tmp_path):
+    gallery = write_gallery()
+    link = tmp_path / "link.parquet"
+    link.symlink_to(gallery)
+    forget(link, tracklets=["track0"])
+    assert link.is_symlink()
+    assert len(open_gallery(gallery)) == 3
 
 
 def test_who_was_seen_before_a_moment_is_forgotten(write_gallery):
@@ -101,7 +154,7 @@ def test_who_is_kept_too_long_is_forgotten(write_gallery, capsys):
 
 def test_a_gallery_without_anybody_left_is_removed_with_its_pictures(kept, tmp_path):
     outcome = forget(kept, tracklets=["track0", "track1", "track2", "track3"])
-    assert shown(tmp_path) == {"mine.html", "other.html"}
+    assert shown(tmp_path) == {"mine.html", "other.html", "others.html"}
     assert "town.parquet is gone: nobody else was in it" in outcome.proof
 
 
@@ -124,7 +177,7 @@ def test_a_forget_that_was_killed_is_finished_by_the_next(kept, tmp_path, monkey
     assert outcome.tracklets == outcome.resumed == names
     left = shown(tmp_path)
     if len(names) == 4:
-        assert left == {"mine.html", "other.html"}
+        assert left == {"mine.html", "other.html", "others.html"}
     else:
         assert "track0" not in open_gallery(kept).columns["tracklet_id"].tolist()
         assert "track0" not in read_identities(tmp_path / "identities.parquet").columns["tracklet_id"].tolist()
@@ -168,6 +221,7 @@ def test_a_vector_that_somebody_else_has_too_is_no_proof_but_no_obstacle(write_g
     ("flags", "sentence"),
     [
         (["--tracklet=nobody"], "nobody is not a tracklet of "),
+        (["--identity=1", "--identity=9"], "identity 9 has no tracklet in "),
         (["--identity=9"], "identity 9 has no tracklet in "),
         (["--before=yesterday"], "--before=yesterday is not a date such as 2026-05-04"),
         (["--before=2026-05-04"], "does not say when it was recorded, so its tracklets have no date"),

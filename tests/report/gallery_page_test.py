@@ -168,7 +168,10 @@ def test_a_calibrated_gallery_has_a_band_of_perhaps_and_names_its_pairs(gallery)
     text = html.unescape(report.write_gallery_report(gallery, queries=["track0"]).read_text())
     assert re.findall(r"<h3>(.*?)</h3>", text) == ["track0: 1 of the nearest 3 within the threshold"]
     assert [text.count(f"<br>{word}") for word in ("within", "perhaps", "beyond")] == [1, 1, 1]
-    assert "The threshold was measured on 55 pairs of this gallery seen at the same time, by `vreid calibrate`." in text
+    assert (
+        "The threshold was measured on 55 pairs of this gallery seen at the same time, by <code>vreid calibrate</code>."
+        in text
+    )
     assert "Grey frame: perhaps the same person." in text
     assert "up to 0.45" in text
     assert "same-person pairs within it" not in text
@@ -268,3 +271,21 @@ def test_a_query_of_another_input_finds_its_namesake_and_one_of_the_same_input_d
         assert command.main(["search", str(gallery), f"--query={query}", "--json"]) == 0
         (found,) = json.loads(capsys.readouterr().out)["queries"]
         assert found["matches"][0]["tracklet_id"] == first
+
+
+def test_a_page_that_shows_heads_does_not_replace_one_that_blurs_them(gallery):
+    page = report.write_gallery_report(gallery, blur_faces=True)
+    blurred = page.read_text()
+    with pytest.raises(InputError, match="exists already with blurred heads, and the new page would show them: name "):
+        report.write_gallery_report(gallery)
+    assert page.read_text() == blurred
+    assert report.write_gallery_report(gallery, blur_faces=True).read_text() == blurred
+    shown = gallery.with_name("shown.html")
+    assert "vreid-heads" not in report.write_gallery_report(gallery, shown).read_text()
+    assert "vreid-heads" in report.write_gallery_report(gallery, shown, blur_faces=True).read_text()
+
+
+def test_the_cameras_of_a_gallery_are_named(gallery):
+    text = report.write_gallery_report(gallery).read_text()
+    assert '<th scope="row">cameras</th><td>1, 2</td>' in text
+    assert "`" not in re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)

@@ -140,7 +140,9 @@ def test_identities_are_shown_named_merged_and_split(town):
         assert text.count('class="bar"') == 2  # of the timeline
         assert server.post("/identities/1", {"action": "merge", "other": 2}).status == 303
         assert server.post("/identities/3", {"action": "split", "tracklet": ["1"]}).status == 303
-        assert "1 correction of this person waits for the next" in server.page("/identities/3").text
+        text = server.page("/identities/3").text
+        assert "1 correction of this person waits for the next" in text
+        assert "split off: track0002 of south.parquet" in text
         pair = {**RED, "other_gallery": "south.parquet", "other": "track0001", "kind": "different"}
         assert server.post("/corrections", pair).status == 303
         body = json.dumps(
@@ -153,6 +155,11 @@ def test_identities_are_shown_named_merged_and_split(town):
         assert [line["kind"] for line in server.logged if line["what"] == "correct"] == kinds
         for wrong in ({"action": "split"}, {"action": "split", "tracklet": ["0", "1"]}, {"action": "grow"}):
             assert server.post("/identities/2", wrong).status == 400
+        nothing = json.dumps({"kind": "same", "tracklets": [["north.parquet", "track0000"]]})
+        assert server.ask("POST", "/api/corrections", nothing, **json_headers).status == 400
+        broken = server.ask("POST", "/api/corrections", "{", **json_headers)
+        assert (broken.status, broken.json["error"]) == (400, "The body of the request is not JSON.")
+        assert sum(line["what"] == "correct" for line in server.logged) == 5
         assert len(read_corrections(linked)) == 5
 
 
@@ -236,7 +243,7 @@ def test_galleries_that_do_not_belong_together_are_a_sentence(tmp_path):
     other = write_gallery(tmp_path, "other", 2, fingerprint="g")
     with pytest.raises(InputError, match=r"two galleries are called one.parquet: rename one of them"):
         open_people([one, same])
-    with pytest.raises(InputError, match="vectors of different models cannot be compared"):
+    with pytest.raises(InputError, match=r"one\.parquet was made by toy f and .*other\.parquet by toy g: vectors of "):
         open_people([one, other])
 
 
@@ -259,7 +266,7 @@ def test_what_cannot_be_served_is_one_sentence(town, capsys, monkeypatch, flags,
 
 def test_names_of_the_host_are_known_and_no_others():
     local, open_one = address.Address(), address.Address("0.0.0.0", token="0123456789abcdef")
-    for name in ("localhost", "127.0.0.1:8765", "[::1]:9", "LOCALHOST:1"):
+    for name in ("localhost", "127.0.0.1:8765", "127.0.0.2:8765", "[::1]:9", "LOCALHOST:1"):
         assert local.may_be_called(name)
     for name in ("evil.example", "localhost.evil.example", "", "192.168.1.5", "127.0.0.1.evil.example"):
         assert not local.may_be_called(name)

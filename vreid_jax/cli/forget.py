@@ -59,7 +59,8 @@ def text(outcome: dict) -> str:
             continue
         lines.append(
             f"  removed: vectors {removed['rows']} ({removed['rows_left']} stay), pictures {removed['pictures']}, rows of "
-            f"identities {removed['identities']}, corrections changed or removed {removed['corrections']}"
+            f"identities {removed['identities']}, corrections changed or removed {removed['corrections']}, boxes of "
+            f"tracks {removed['boxes']}"
         )
         lines += [f"  removed {file}" for file in removed["files"]]
         lines += [f"  checked: {words}" for words in each["proof"]]

@@ -9,7 +9,6 @@ from vreid_jax.errors import InputError
 
 EXAMPLE = """vreid serve gallery.parquet
   VREID_TOKEN=… vreid serve north.parquet south.parquet --identities=identities.parquet --host=0.0.0.0"""
-INTERRUPTED = "stopped"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(flags: argparse.Namespace) -> dict:
-    """Serve until Ctrl-C; return what was served."""
+    """Serve until Ctrl-C, which is the usual end; return what was served."""
     from vreid_jax.serving.address import Address
 
     token = flags.token if flags.token is not None else os.environ.get("VREID_TOKEN", "")

@@ -13,9 +13,9 @@ from vreid_jax.files import given_path, only_process
 from vreid_jax.forgetting.plan import Plan, journal_of, make_plan, read_journal, write_journal
 from vreid_jax.forgetting.proof import prove
 from vreid_jax.forgetting.removal import Removed, copies_of, pages_of, remove
-from vreid_jax.forgetting.selection import Selection, choose, identities_beside
-from vreid_jax.linking.identities import Identities, read_identities
-from vreid_jax.search.gallery import Gallery, open_gallery, read_about
+from vreid_jax.forgetting.selection import Selection, choose, identities_beside, numbers_in
+from vreid_jax.linking.identities import read_identities
+from vreid_jax.search.gallery import open_gallery, read_about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +52,20 @@ def forget(
 
     What is removed: rows of the galleries with the vectors, the folders of pictures, the index of an approximate search,
     parts of interrupted embeddings, pages of the library beside a gallery that were made of it, rows of identities, and
-    corrections. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
+    corrections, and lines of the tracks that `vreid embed` keeps beside a gallery. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
 
     Args:
       galleries: files that `vreid embed` wrote.
       selection: who is meant, in any of the galleries.
-      identities: file that `vreid link` wrote; None: those in the folder of each gallery that link it.
+      identities: file that `vreid link` wrote, by whose numbers people are named; those in the folder of each gallery that
+        link it are cleaned too.
       dry_run: whether to change nothing, and say what would be removed.
 
     Raises:
-      InputError: when nobody is named so, a gallery cannot be used or changed, or it does not say what is asked for.
+      InputError: when nobody is named so, or somebody in several galleries, a gallery cannot be used or changed, or it does not say what is asked for.
       RuntimeError: when something is still there afterwards.
     """
-    paths = [given_path(gallery) for gallery in galleries]
+    paths = [_real(given_path(gallery)) for gallery in galleries]
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise InputError("a gallery is named twice")
     named = given_path(identities) if identities else None
@@ -84,36 +85,56 @@ def forget(
         return [_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run) for path in paths]
 
 
+def _real(path: Path) -> Path:
+    """Return what a symbolic link leads to: to remove the link would leave the vectors."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def _make_plans(
     paths: Sequence[Path], selection: Selection, named: Path | None, done: dict[Path, Plan | None]
 ) -> dict[Path, Plan]:
     """Return what is to be removed of each gallery that is still there.
 
     Raises:
-      InputError: when a name is in none of them.
+      InputError: when a name is in none of them, or in several, where it is that of different people.
     """
     plans = {}
+    numbers: set[int] = set()
     finished = {name for plan in done.values() if plan for name in plan.names}
     for path in paths:
         if not path.exists() and done[path] is not None:
             continue  # the earlier call has removed it
         gallery = open_gallery(path)
-        files = [named] if named else identities_beside(path)
-        plans[path] = _plan(path, gallery, selection, files)
+        beside = identities_beside(path)
+        if selection.identities and not named and len(beside) > 1:
+            raise InputError(f"{beside[0]} and {beside[1]} both link {path}: name one with --identities")
+        file = named or next(iter(beside), None)
+        linked = (file, read_identities(file)) if file else None
+        if linked:
+            numbers |= numbers_in(path, *linked)
+        plans[path] = make_plan(path, gallery, choose(selection, path, gallery, linked), _files(named, beside))
+    _check_unambiguous(selection, plans)
     found = {name for plan in plans.values() for name in plan.names} | finished
     missing = sorted(set(selection.tracklets) - found)
     if missing:
         raise InputError(f"{missing[0]} is not a tracklet of {', '.join(map(str, paths))}")
-    if selection.identities and not found:
-        raise InputError(f"identity {selection.identities[0]} has no tracklet in {', '.join(map(str, paths))}")
+    unknown = sorted(set(selection.identities) - numbers)
+    if unknown and not finished:  # the earlier call has removed their rows
+        raise InputError(f"identity {unknown[0]} has no tracklet in {', '.join(map(str, paths))}")
     return plans
 
 
-def _plan(path: Path, gallery: Gallery, selection: Selection, files: list[Path]) -> Plan:
-    if selection.identities and len(files) > 1:
-        raise InputError(f"{files[0]} and {files[1]} both link {path}: name one with --identities")
-    linked: tuple[Path, Identities] | None = (files[0], read_identities(files[0])) if files else None
-    return make_plan(path, gallery, choose(selection, path, gallery, linked), files)
+def _files(named: Path | None, beside: list[Path]) -> list[Path]:
+    """Return the files of identities to clean: the one that was named, and all that lie beside the gallery."""
+    others = [file for file in beside if named is None or os.path.realpath(file) != os.path.realpath(named)]
+    return ([named] if named else []) + others
+
+
+def _check_unambiguous(selection: Selection, plans: dict[Path, Plan]) -> None:
+    for name in selection.tracklets:
+        having = [path for path, plan in plans.items() if name in plan.names]
+        if len(having) > 1:
+            raise InputError(f"{name} is somebody in {having[0]} and somebody else in {having[1]}: name one gallery")
 
 
 def _carry_out(plan: Plan) -> tuple[Removed, list[str]]:
@@ -131,7 +152,7 @@ def _outcome(
     not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
     would_remove = []
     if plan is not None and plan.tracklets and dry_run:
-        would_remove = [str(file) for file in [*pages_of(path), *copies_of(path)]]
+        would_remove = [str(file) for file in [*pages_of(path, plan.identities), *copies_of(path)]]
     elif plan is not None and plan.tracklets:
         more, proof = _carry_out(plan)
         removed = Removed(
@@ -141,6 +162,7 @@ def _outcome(
             removed.files + more.files,
             removed.identities + more.identities,
             removed.corrections + more.corrections,
+            removed.boxes + more.boxes,
         )
     before, now = sorted(earlier.names) if earlier else [], sorted(plan.names) if plan else []
     return Outcome(str(path), sorted({*before, *now}), before, removed, would_remove, proof, not_covered)
@@ -159,7 +181,7 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
         said.append(f"the pictures lie in the dataset {source}, which is not changed: build it again without them")
     said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
     said.append(
-        "pages and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
+        "pages, identities and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
     )
     said.append("audit logs keep the names of tracklets that were searched for, without pictures or vectors")
     return said

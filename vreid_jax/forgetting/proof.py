@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax.forgetting.plan import Plan, pictures_in
-from vreid_jax.forgetting.removal import copies_of, pages_of
-from vreid_jax.forgetting.selection import stored_name
+from vreid_jax.forgetting.removal import copies_of, pages_of, tracks_of, without_tracks
+from vreid_jax.forgetting.selection import is_stored_as, stored_name
 from vreid_jax.linking.corrections import corrections_path, read_corrections
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery
@@ -22,6 +23,7 @@ def prove(plan: Plan) -> list[str]:
     checked: list[str] = []
     _no_pictures(plan, checked)
     _no_copies(plan, checked)
+    _not_in_tracks(plan, checked)
     _not_in_gallery(plan, checked)
     for file in plan.identities:
         _not_in_identities(plan, file, checked)
@@ -42,9 +44,17 @@ def _no_pictures(plan: Plan, checked: list[str]) -> None:
 
 
 def _no_copies(plan: Plan, checked: list[str]) -> None:
-    for file in [*copies_of(plan.gallery), *pages_of(plan.gallery)]:
+    for file in [*copies_of(plan.gallery), *pages_of(plan.gallery, plan.identities)]:
         _expect(False, f"{file} is there")
-    checked.append(f"no index, part or page of {plan.gallery.name} lies beside it")
+    checked.append(f"no index, part or page of {plan.gallery.name}, or page of its identities, lies beside it")
+
+
+def _not_in_tracks(plan: Plan, checked: list[str]) -> None:
+    file = tracks_of(plan)
+    if file.is_file():
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        _expect(without_tracks(lines, plan.names) == lines, f"{file} has boxes of theirs")
+        checked.append(f"no box in {file.name} is theirs")
 
 
 def _not_in_gallery(plan: Plan, checked: list[str]) -> None:
@@ -65,14 +75,18 @@ def _not_in_identities(plan: Plan, file: Path, checked: list[str]) -> None:
     if not file.exists():
         return
     table = read_identities(file)
-    stored = stored_name(plan.gallery, file, table)
     pairs = zip(table.columns["gallery"].tolist(), table.columns["tracklet_id"].tolist(), strict=True)
-    _expect(not any(gallery == stored and name in plan.names for gallery, name in pairs), f"{file} names one of them")
-    for correction in read_corrections(file):
-        for gallery, name in (*correction.tracklets, *correction.others):
-            _expect(gallery != stored or name not in plan.names, f"{corrections_path(file)} names {name}")
+    _expect(not _names_one(plan, file, pairs), f"{file} names one of them")
+    is_gone = not plan.gallery.exists()
+    _expect(not (is_gone and stored_name(plan.gallery, file, table)), f"{file} lists {plan.gallery.name}")
+    corrected = [key for each in read_corrections(file) for key in (*each.tracklets, *each.others)]
+    _expect(not _names_one(plan, file, corrected), f"{corrections_path(file)} names one of them")
     _no_bytes(plan, file)
     checked.append(f"{file.name} and its corrections name none of them")
+
+
+def _names_one(plan: Plan, file: Path, keys: Iterable[tuple[str, str]]) -> bool:
+    return any(name in plan.names and is_stored_as(plan.gallery, file, stored) for stored, name in keys)
 
 
 def _no_bytes(plan: Plan, file: Path) -> None:

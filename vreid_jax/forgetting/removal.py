@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import html
+import os
 import re
 import shutil
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -16,10 +19,11 @@ from vreid_jax.linking.corrections import corrections_path, remove_tracklets
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
 from vreid_jax.search.embedding import LOCK
-from vreid_jax.search.gallery import pyarrow
+from vreid_jax.search.gallery import open_gallery, pyarrow
 from vreid_jax.search.sources import RECORD
 
 _PAGES = (".html", ".htm")
+_TRACK = re.compile(r"[^,]*,\s*(\d+(?:\.0*)?)\s*,")
 
 
 @dataclasses.dataclass
@@ -33,6 +37,7 @@ class Removed:
       files: other files and folders that were removed whole.
       identities: rows of files of identities.
       corrections: that were changed or removed.
+      boxes: lines of the file of tracks.
     """
 
     rows: int = 0
@@ -41,6 +46,7 @@ class Removed:
     files: list[str] = dataclasses.field(default_factory=list)
     identities: int = 0
     corrections: int = 0
+    boxes: int = 0
 
 
 def remove(plan: Plan) -> Removed:
@@ -53,6 +59,7 @@ def remove(plan: Plan) -> Removed:
     try:
         _remove_pictures(plan, removed)
         _remove_beside(plan, removed)
+        _remove_tracks(plan, removed)
         for file in plan.identities:
             _remove_identities(plan, file, removed)
         _remove_rows(plan, removed)
@@ -77,18 +84,41 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
             parent.rmdir()
 
 
-def pages_of(gallery: Path) -> list[Path]:
-    """Return the pages of this library in the folder of a gallery that were made of it."""
-    named = re.compile(rf"(^|, ){re.escape(gallery.name)}(, |$)")
-    found = []
-    for file in sorted(gallery.parent.iterdir()):
-        if file.suffix.lower() not in _PAGES or not file.is_file():
-            continue
-        with file.open(encoding="utf-8", errors="replace") as opened:
-            source = stated_source(opened.read(1 << 16))
-        if source and named.search(source.partition(" ")[2]):
-            found.append(file)
-    return found
+def pages_of(gallery: Path, identities: Sequence[Path]) -> list[Path]:
+    """Return the pages of this library that show people of a gallery.
+
+    Args:
+      gallery: pages made of it are looked for in its folder.
+      identities: files that link it; pages made of them are looked for in their folders too. They need not exist any longer.
+
+    Returns:
+      The pages; among them those of identities whose own list of galleries names this one.
+    """
+    sources = [gallery, *identities]
+    folders = sorted({Path(os.path.realpath(source)).parent for source in sources} | {gallery.parent})
+    found = {}
+    for folder in folders:
+        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if file.suffix.lower() in _PAGES and file.is_file() and _shows(file, gallery, sources):
+                found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
+
+
+def _shows(page: Path, gallery: Path, sources: Sequence[Path]) -> bool:
+    """Return whether a page was made of one of the sources, or of identities that were linked from the gallery."""
+    with page.open(encoding="utf-8", errors="replace") as opened:
+        text = opened.read(1 << 16)
+        source = stated_source(text)
+        if source is None:
+            return False
+        kind, _, places = source.partition(" ")
+        folder = os.path.dirname(os.path.realpath(page))
+        names = {os.path.relpath(os.path.realpath(each), folder) for each in sources} | {gallery.name}
+        if any(re.search(rf"(^|, ){re.escape(name)}(, |$)", places) for name in names):
+            return True
+        # The file of identities may have been moved or removed since: its page lists the galleries.
+        listed = re.compile(rf"(?<![\w.-]){re.escape(html.escape(gallery.name))}(?![\w.-])")
+        return kind == "identities" and bool(listed.search(text + opened.read()))
 
 
 def copies_of(gallery: Path) -> list[Path]:
@@ -98,7 +128,7 @@ def copies_of(gallery: Path) -> list[Path]:
 
 
 def _remove_beside(plan: Plan, removed: Removed) -> None:
-    for file in [*pages_of(plan.gallery), *copies_of(plan.gallery)]:
+    for file in [*pages_of(plan.gallery, plan.identities), *copies_of(plan.gallery)]:
         if file.is_dir():
             with only_process(file / LOCK, f"another process writes {plan.gallery}: wait for it"):
                 for part in file.glob("*.parquet"):
@@ -106,9 +136,37 @@ def _remove_beside(plan: Plan, removed: Removed) -> None:
             shutil.rmtree(file)
         else:
             file.unlink()
+            remove_unfinished_of(file)
         removed.files.append(str(file))
     for file in (plan.gallery.with_name(f"{plan.gallery.name}.faiss"), plan.gallery):
         remove_unfinished_of(file)
+
+
+def tracks_of(plan: Plan) -> Path:
+    """Return where `vreid embed` keeps the tracks of a video that it tracked itself; it need not be there."""
+    return plan.gallery.with_suffix(".tracks.txt")
+
+
+def without_tracks(lines: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the lines of a file of tracks but those of some tracklets: `frame,track,…`, and `track0017` is track 17."""
+    goes = {int(name[5:]) for name in names if re.fullmatch(r"track\d+", name)}
+    return [line for line in lines if not ((track := _TRACK.match(line)) and float(track[1]) in goes)]
+
+
+def _remove_tracks(plan: Plan, removed: Removed) -> None:
+    file = tracks_of(plan)
+    remove_unfinished_of(file)
+    if not file.is_file():
+        return
+    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+    left = without_tracks(lines, plan.names)
+    removed.boxes = len(lines) - len(left)
+    if not any(map(str.strip, left)):
+        file.unlink()
+        removed.files.append(str(file))
+    elif removed.boxes:
+        with atomic_file(file) as half:
+            half.write_text("".join(left), encoding="utf-8", errors="surrogateescape")
 
 
 def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
@@ -123,8 +181,11 @@ def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
         gallery == stored and name in plan.names
         for gallery, name in zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True)
     ]
+    if is_emptied := _is_emptied(plan):  # also of tracklets that it had when it was linked
+        goes = [gallery == stored for gallery in columns["gallery"].tolist()]
     keeps = [not each for each in goes]
-    removed.corrections += remove_tracklets(file, {(stored, name) for name in plan.names})
+    names = plan.names | set(columns["tracklet_id"][goes].tolist())
+    removed.corrections += remove_tracklets(file, {(stored, name) for name in names})
     removed.identities += sum(goes)
     if not any(keeps):
         file.unlink()
@@ -132,13 +193,19 @@ def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
         if (corrections := corrections_path(file)).exists():
             corrections.unlink()
             removed.files.append(str(corrections))
-    elif any(goes):
+    elif any(goes) or is_emptied:
         galleries = [
             {**each, "rows": each["rows"] - sum(goes) if each["path"] == stored else each["rows"]}
             for each in table.about["galleries"]
+            if not (is_emptied and each["path"] == stored)
         ]
         left = {name: values[keeps] for name, values in columns.items()}
         write_identities(Identities(left, {**table.about, "galleries": galleries}), file)
+
+
+def _is_emptied(plan: Plan) -> bool:
+    """Return whether nobody is left in the gallery once the plan is carried out."""
+    return not plan.gallery.exists() or set(open_gallery(plan.gallery).columns["tracklet_id"].tolist()) <= plan.names
 
 
 def _remove_rows(plan: Plan, removed: Removed) -> None:

@@ -77,12 +77,20 @@ def choose(selection: Selection, path: Path, gallery: Gallery, identities: tuple
 
 def stored_name(gallery: Path, file: Path, identities: Identities) -> str | None:
     """Return what a file of identities calls a gallery; None where it does not link it."""
+    paths = (each["path"] for each in identities.about["galleries"])
+    return next((path for path in paths if is_stored_as(gallery, file, path)), None)
+
+
+def is_stored_as(gallery: Path, file: Path, stored: str) -> bool:
+    """Return whether a path that a file of identities states is that of a gallery."""
     folder = os.path.dirname(os.path.realpath(file))
-    real = os.path.realpath(gallery)
-    for each in identities.about["galleries"]:
-        if os.path.realpath(os.path.join(folder, each["path"])) == real:
-            return each["path"]
-    return None
+    return os.path.realpath(os.path.join(folder, stored)) == os.path.realpath(gallery)
+
+
+def numbers_in(gallery: Path, file: Path, identities: Identities) -> set[int]:
+    """Return the identities that have a tracklet in a gallery."""
+    columns = identities.columns
+    return set(columns["identity"][columns["gallery"] == stored_name(gallery, file, identities)].tolist())
 
 
 def identities_beside(gallery: Path) -> list[Path]:

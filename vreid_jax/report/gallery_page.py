@@ -92,7 +92,7 @@ def write_gallery_report(
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
     page = given_path(out) if out else path.with_suffix(".html")
     title = f"People in {path.name}"
-    return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule))
+    return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule), blurred=blur_faces)
 
 
 def _query_rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
@@ -168,7 +168,7 @@ def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
         ["made from", str(about["input"])],
         ["model", f"{about['model']} {about['fingerprint']}"],
         ["tracklets", str(len(gallery))],
-        ["cameras", str(len(np.unique(gallery.columns["camid"])))],
+        ["cameras", ", ".join(str(each) if each > 0 else "unknown" for each in np.unique(gallery.columns["camid"]))],
         ["distance", str(about["metric"])],
     ]
     if rule is None:

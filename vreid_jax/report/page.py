@@ -13,6 +13,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, given_path
 from vreid_jax.report.rendering import render
 
+_BLURRED = '<meta name="vreid-heads" content="blurred">'
 _SOURCE = re.compile(
     r'<!doctype html>\s*<html lang="en">\s*<head>\s*<meta charset="utf-8">\s*<meta name="vreid-source" content="([^"]*)">'
 )
@@ -27,6 +28,7 @@ def write_page(
     *,
     intro: str = "",
     caution: str = "",
+    blurred: bool = False,
 ) -> Path:
     """Write a page in one piece.
 
@@ -40,25 +42,35 @@ def write_page(
       sections: heading of each section and its content.
       intro: sentence below the title.
       caution: emphasised sentence below the intro.
+      blurred: whether the heads in its pictures are blurred; the page states it.
 
     Returns:
       `path`.
 
     Raises:
-      InputError: when the file cannot be written, or would replace anything but an earlier version of the same page.
+      InputError: when the file cannot be written, or would replace anything but an earlier version of the same page, or
+        one with blurred heads by one where they are not.
     """
     # `Path.resolve` raises for circular links on Python 3.11 and 3.12.
     folder = os.path.dirname(os.path.realpath(path))
     places = [os.path.relpath(os.path.realpath(given_path(each)), folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
-    _check_replaceable(path, source)
-    text = page_text(source, title, sections, intro=intro, caution=caution)
+    _check_replaceable(path, source, blurred)
+    text = page_text(source, title, sections, intro=intro, caution=caution, blurred=blurred)
     with atomic_file(path) as half:
         half.write_text(text, encoding="utf-8")
     return path
 
 
-def page_text(source: str, title: str, sections: Mapping[str, Markup], *, intro: str = "", caution: str = "") -> str:
+def page_text(
+    source: str,
+    title: str,
+    sections: Mapping[str, Markup],
+    *,
+    intro: str = "",
+    caution: str = "",
+    blurred: bool = False,
+) -> str:
     """Return the text of a page that says it was made of `source`; other arguments are those of `write_page`."""
     return render(
         "page.html",
@@ -67,6 +79,7 @@ def page_text(source: str, title: str, sections: Mapping[str, Markup], *, intro:
         sections=sections,
         intro=intro,
         caution=caution,
+        heads=Markup(_BLURRED) if blurred else "",
         style=_read_markup("style.css"),
         script=_read_markup("script.js"),
     )
@@ -78,8 +91,8 @@ def stated_source(page: str) -> str | None:
     return html.unescape(noted[1]) if noted else None
 
 
-def _check_replaceable(path: Path, source: str) -> None:
-    """Raise `InputError` when `path` holds anything but an earlier page of `source`."""
+def _check_replaceable(path: Path, source: str, blurred: bool) -> None:
+    """Raise `InputError` when `path` holds anything but an earlier page of `source`, or one with heads better hidden."""
     try:
         earlier = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -90,6 +103,11 @@ def _check_replaceable(path: Path, source: str) -> None:
     found = "not a page of this library" if noted is None else f"the page of another source ({noted})"
     if noted != source:
         raise InputError(f"{path} exists already and is {found}: name another file with --out, or remove it")
+    if not blurred and _BLURRED in earlier.partition("<title>")[0]:
+        raise InputError(
+            f"{path} exists already with blurred heads, and the new page would show them: name another file with --out, or "
+            "give --blur-faces"
+        )
 
 
 def _read_markup(name: str) -> Markup:

@@ -1,10 +1,11 @@
 """The pages' templates, rendered with every value escaped but what is markup already."""
 
 import functools
+import re
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 def render(template: str, **values: Any) -> Markup:
@@ -25,9 +26,14 @@ def paragraph(text: str) -> Markup:
     return Markup("<p>{}</p>").format(text)
 
 
+def code(text: str) -> Markup:
+    """Return plain text with what stands between backticks set as code; `Markup` stays as it is."""
+    return text if isinstance(text, Markup) else Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vreid_jax.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -35,3 +41,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = code
+    return environment

@@ -48,7 +48,7 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether only programs of this machine can reach the address."""
-        return self.host in _LOCAL or (_is_number(self.host) and ipaddress.ip_address(self.host).is_loopback)
+        return self.host in _LOCAL or _is_loopback(self.host)
 
     def may_be_called(self, name: str) -> bool:
         """Return whether a request may name this host in its header `Host`, whatever the port.
@@ -57,11 +57,15 @@ class Address:
         """
         host = name.rpartition(":")[0] if re.search(r":\d+$", name) else name
         host = host.removeprefix("[").removesuffix("]").lower().rstrip(".")
-        if host in _LOCAL:
+        if host in _LOCAL or _is_loopback(host):  # a number is what was typed, not a name that can point elsewhere
             return True
         if self.is_local:
             return False
         return _is_number(host) or host in {self.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+
+
+def _is_loopback(host: str) -> bool:
+    return _is_number(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _is_number(host: str) -> bool:

@@ -283,10 +283,11 @@ def take_correction(
     others: Sequence[tuple[str, str]] = (),
     name: str = "",
 ) -> None:
-    """Log a correction and add it to the file of corrections."""
+    """Check a correction, log it, and add it to the file of corrections."""
     known = linked(service)
+    correction = known.correction(kind, tracklets, others, name)
     service.log("correct", user, kind=kind, tracklets=tracklets, others=others, name=name)
-    known.correct(kind, tracklets, others, name)
+    known.add(correction)
 
 
 def linked(service: Service):

@@ -57,6 +57,8 @@ def _refused(request: Request, refusal: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _answer(request, 400, "The body of the request is not JSON.")
     field = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     return _answer(request, 400, f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}.")
 

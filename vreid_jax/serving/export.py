@@ -66,7 +66,8 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
         facts.append(["measured on", own if rule.pairs else last_part(rule.dataset) or "the model's test set"])
     rows = [FilmRow("all", 0 if not isinstance(asked, int) else people.columns["camid"][asked].item(), title, films)]
     sections = {"Search": table(["", ""], facts), "Nearest tracklets": film_rows(rows, {}, MOVES)}
-    return page_text(f"search {', '.join(people.galleries)}", title, sections, caution=caution)
+    blurred = blur or service.options.blur_faces
+    return page_text(f"search {', '.join(people.galleries)}", title, sections, caution=caution, blurred=blurred)
 
 
 def _address(jpeg: bytes) -> str:

@@ -118,19 +118,22 @@ class Identities:
             raise Refusal(404, "There is no identity of that number in the galleries that are served.")
         return self.members[identity]
 
-    def correct(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key] = (), name: str = "") -> None:
-        """Add a correction to the file of corrections; the arguments are those of `linking.Correction`.
+    def correction(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key], name: str) -> Correction:
+        """Return a correction as `add` takes it; the arguments are those of `linking.Correction`.
 
         Raises:
-          Refusal: when a tracklet was not linked, the correction says nothing, or the file cannot be written.
+          Refusal: when a tracklet was not linked, or the correction says nothing.
         """
         unknown = next((key for key in (*tracklets, *others) if key not in self.of), None)
         if unknown:
             raise Refusal(409, f"{unknown[1]} is not among the tracklets that were linked.")
         try:
-            correction = Correction(kind, self._as_stored(tracklets), self._as_stored(others), name.strip())
+            return Correction(kind, self._as_stored(tracklets), self._as_stored(others), name.strip())
         except InputError as error:  # of the correction, whose sentences name no files
             raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+
+    def add(self, correction: Correction) -> None:
+        """Add a correction to the file of corrections; `Refusal` when that cannot be written."""
         try:
             append_correction(self.path, correction)
         except InputError as error:

@@ -16,7 +16,7 @@ from vreid_jax.files import given_path
 from vreid_jax.retrieval.resident import ResidentGallery
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import SECONDS, Gallery, open_gallery
-from vreid_jax.search.ranked import Decision, check_fingerprint, decision, undecided
+from vreid_jax.search.ranked import Decision, decision, undecided
 from vreid_jax.serving.refusal import Refusal
 
 USUAL_RATE = 0.01  # false accepts
@@ -193,7 +193,11 @@ def open_people(paths: Sequence[str | Path]) -> People:
             raise InputError(f"two galleries are called {path.name}: rename one of them, since pages name them so")
         opened = open_gallery(path)
         first = next(iter(galleries.values()), opened)
-        check_fingerprint(first.about, opened.about["fingerprint"], next(iter(places.values()), path))
+        if opened.about["fingerprint"] != first.about["fingerprint"]:
+            raise InputError(
+                f"{next(iter(places.values()))} was made by {_model(first)} and {path} by {_model(opened)}: vectors of "
+                "different models cannot be compared; serve them apart, or embed one again"
+            )
         if opened.about["metric"] != first.about["metric"]:
             raise InputError(f"{path} is searched by the {opened.about['metric']} distance, the others are not")
         names, counts = np.unique(opened.columns["tracklet_id"], return_counts=True)
@@ -201,6 +205,10 @@ def open_people(paths: Sequence[str | Path]) -> People:
             raise InputError(f"{path} has several tracklets called {names[counts > 1][0]}: embed its input again")
         galleries[path.name], places[path.name] = opened, path
     return People(galleries, places)
+
+
+def _model(gallery: Gallery) -> str:
+    return f"{gallery.about['model']} {gallery.about['fingerprint']}"
 
 
 def last_part(path: str | None) -> str | None:

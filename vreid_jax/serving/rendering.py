@@ -12,6 +12,7 @@ import jinja2
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
+from vreid_jax.report.rendering import code
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import User
 
@@ -103,6 +104,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     environment.globals |= {
         "address": address,
         "of_tracklet": _of_tracklet,
