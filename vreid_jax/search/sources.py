@@ -91,8 +91,7 @@ def open_source(
     """
     if not path:
         raise InputError("the input is empty: give a built dataset, a folder of tracklet folders, or a video")
-    if not 0 <= camera <= LARGEST:
-        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
+    check_camera(camera)
     file = given_path(path)
     for name, value in (("tracks", tracks), ("frames", frames)):
         if value and not is_video(file):
@@ -110,6 +109,12 @@ def open_source(
     if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
         raise InputError(f"{path} does not exist: give a built dataset, a folder of tracklet folders, or a video")
     return _from_dataset(path, data_dir, split, progress)
+
+
+def check_camera(camera: int) -> None:
+    """Raise `InputError` for what cannot be the number of a camera."""
+    if not 0 <= camera <= LARGEST:
+        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
 
 
 def is_video(path: str | Path) -> bool:
