@@ -74,7 +74,9 @@ def test_too_few_pairs_are_refused_with_the_numbers(sightings):
     ):
         measure(crowd(sightings, 10), 0.01)
     assert measure(crowd(sightings, 10), 0.067).false_accept_rate[0] == 0.067
-    with pytest.raises(InputError, match=r"has 0 pairs .* at least 300 pairs and 6 tracklets; there is too little footage"):
+    with pytest.raises(
+        InputError, match=r"has 0 pairs .* at least 300 pairs and 6 tracklets; there is too little footage"
+    ):
         measure(sightings(np.zeros((9, 2))), 0.01)
     with pytest.raises(InputError, match=r"the false-accept rate is 0.7; it must be above 0 and at most 0.5"):
         measure(crowd(sightings, 10), 0.7)

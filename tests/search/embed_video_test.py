@@ -54,3 +54,10 @@ def test_a_video_without_tracks_is_tracked_first(vreid, workdir, video, tmp_path
         assert code == 2
         assert f"{tracks} was not made from {flags[0]} by " in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_camera_that_cannot_be_is_said_before_the_video_is_tracked(vreid, video, tmp_path):
+    code, _, said = vreid("embed", video, "--model=missing", f"--out={tmp_path / 'g.parquet'}", "--camera=-1")
+    assert code == 2
+    assert "--camera=-1 must be the number of a camera" in said
+    assert list(tmp_path.iterdir()) == [video]
