@@ -203,7 +203,9 @@ def made_up(tracklets: int, dimensions: int):
     times = np.stack([start, start + 30], 1)
     galleries = np.zeros(tracklets, int)
     paths = (Path("made_up.parquet"),)
-    return Sightings(vectors, galleries, names, cameras + 1, cameras, times, paths, (about,), "common"), pids + 1
+    return Sightings(
+        vectors, galleries, names, cameras + 1, cameras, times, paths, (about,), ("made up",), "common"
+    ), pids + 1
 
 
 def speed_of(tracklets: int, dimensions: int) -> dict:

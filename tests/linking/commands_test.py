@@ -135,6 +135,17 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
     assert "<b>Ann</b>, person 3" in html.unescape(text)
 
 
+def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd, vreid, tmp_path):
+    north, out = crowd("north", 1, pictures=False), tmp_path / "i.parquet"
+    assert vreid("link", north, f"--out={out}", "--threshold=4", "--quiet")[0] == 0
+    append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
+    append_correction(out, Correction("same", (("north.parquet", "track0002"), ("gone.parquet", "track0001"))))
+    code, printed, said = vreid("link", f"--into={out}", "--threshold=4", "--quiet")
+    assert (code, said) == (0, "")
+    assert "tracklets of 1 gallery;" in printed
+    assert "1 correction of a person was respected\n1 correction was not applied: the tracklets are in none" in printed
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -142,6 +153,11 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
         (["--out=no/i.parquet"], "the folder of no/i.parquet does not exist"),
         ([], "name the file of identities to write with --out"),
         (["--out=i.parquet", "--page=i.pdf"], "--page=i.pdf has to end in .html"),
+        (
+            ["--out=i.parquet", "--page=g.html", "--threshold=1"],
+            "--page=g.html exists already and is not the page of i",
+        ),
+        (["--out=i.parquet", "--page=no/i.html", "--threshold=1"], "the folder of --page=no/i.html does not exist"),
         (["--out=i.parquet", "--threshold=0"], "--threshold=0 must be a distance above 0"),
         (["--out=i.parquet", "--false-accept-rate=2"], "must be above 0 and at most 0.5"),
         (["--out=i.parquet", "--cameras=none.toml"], "none.toml cannot be read"),
@@ -152,6 +168,7 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
 def test_what_cannot_be_linked_is_one_sentence(gallery_file, vreid, tmp_path, monkeypatch, flags, words):
     path = gallery_file("g", np.eye(3), pictures=False)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.html").write_text("not a page")
     before = sorted(tmp_path.iterdir())
     code, printed, said = vreid("link", path, *flags, "--quiet")
     assert (code, printed) == (2, "")

@@ -40,6 +40,7 @@ def sightings():
             times=times,
             paths=(Path("g.parquet"),),
             about=({"fingerprint": "f", "model": "toy", "metric": metric, "input": "g.avi", "open_set": None},),
+            inputs=("g.avi",),
             clock="common",
         )
 

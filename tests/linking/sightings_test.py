@@ -54,3 +54,12 @@ def test_one_camera_at_two_times_is_fine(gallery_file):
     later = gallery_file("later", V, 1, T, recorded_at="2026-03-02T09:01:00Z")
     found = open_sightings([gallery_file("now", V, 1, T, recorded_at="2026-03-02T09:00:00+00:00"), later])
     assert len(np.unique(found.cameras)) == 1
+
+
+def test_inputs_of_one_relative_path_are_one_only_in_one_folder(gallery_file, tmp_path):
+    files = [gallery_file(name, V, camid, T, input="v.webm") for camid, name in enumerate(("one", "two"), 1)]
+    with pytest.raises(InputError, match=f"were both made from {tmp_path}/v.webm"):
+        open_sightings(files)
+    (tmp_path / "f2").mkdir()
+    files[1] = files[1].rename(tmp_path / "f2" / "g.parquet")
+    assert len(open_sightings(files)) == 2 * len(V)

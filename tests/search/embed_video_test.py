@@ -1,5 +1,7 @@
 """A video without tracks: it is tracked first, and the tracks are kept beside the gallery."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -45,3 +47,17 @@ def test_a_video_without_tracks_is_tracked_first(vreid, workdir, video, tmp_path
     code, _, said = vreid("embed", video, f"--model={workdir}", f"--out={out}", "--quiet")
     assert code == 0, said
     assert f"tracks: those of an earlier start, {tracks}" in said
+    out.unlink()
+    other = shutil.copy(video, tmp_path / "other.avi")
+    for flags in ((other,), (video, "--detector=onnx:yolox.onnx")):
+        code, _, said = vreid("embed", *flags, f"--model={workdir}", f"--out={out}", "--quiet")
+        assert code == 2
+        assert f"{tracks} was not made from {flags[0]} by " in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_camera_that_cannot_be_is_said_before_the_video_is_tracked(vreid, video, tmp_path):
+    code, _, said = vreid("embed", video, "--model=missing", f"--out={tmp_path / 'g.parquet'}", "--camera=-1")
+    assert code == 2
+    assert "--camera=-1 must be the number of a camera" in said
+    assert list(tmp_path.iterdir()) == [video]

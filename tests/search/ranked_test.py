@@ -99,6 +99,23 @@ def test_two_tracks_of_a_video_in_one_picture_are_not_the_same_person(vreid, gal
         assert [names[1] in line for line in reasons] == ([True] if not expected[names[1]] else [])
 
 
+def test_videos_of_one_name_in_two_folders_are_two_videos(vreid, gallery_file, tmp_path):
+    whole = open_gallery(gallery_file)
+    count = len(whole)
+    given = {"start_seconds": [0.0] * count, "end_seconds": [1.0] * count, "folder": ["/pictures/track0001"] * count}
+    about = {"open_set": {**OPEN_SET, "threshold": [9.0] * 3}, "input": "v.webm"}  # as earlier versions noted it
+    first, second = (tmp_path / name / "g.parquet" for name in ("f1", "f2"))
+    for path in (first, second):
+        path.parent.mkdir()
+        with_columns(whole, path, about, **given)
+    same = with_columns(whole, tmp_path / "same.parquet", about | {"input": str(tmp_path / "f1" / "v.webm")}, **given)
+    for query, found in ((second, count), (same, count - 1), (first, count - 1)):
+        code, printed, said = vreid("search", first, f"--query={query}", "--k=30", "--json")
+        assert code == 0, said
+        matches = json.loads(printed)["queries"][0]["matches"]
+        assert [match["same_person"] for match in matches] == [found == count] * found
+
+
 def test_the_decision_says_on_what_it_was_measured(vreid, gallery_file, tmp_path):
     whole = open_gallery(gallery_file)
     assert whole.about["dataset"] == "walkers"

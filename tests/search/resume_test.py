@@ -14,6 +14,7 @@ import pytest
 from vreid_jax.errors import InputError
 from vreid_jax.files import only_process
 from vreid_jax.search import embed_gallery, embedding, open_gallery, open_source
+from vreid_jax.search.gallery import read_about
 
 pytest.importorskip("pyarrow")
 
@@ -175,3 +176,12 @@ def test_a_lock_file_is_held_by_one(tmp_path):
 def test_a_job_is_stated_in_words_that_json_holds(people, interrupted, tmp_path):
     job = json.loads((tmp_path / "g.parquet.parts" / "job.json").read_text())
     assert (job["input"], job["chunk"]) == (str(people), 2)
+
+
+def test_parts_of_an_earlier_version_are_gone_on_with(model, people, interrupted, tmp_path, monkeypatch):
+    file = tmp_path / "g.parquet.parts" / "job.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"input": people.name}))  # as it was typed
+    monkeypatch.chdir(tmp_path)
+    done = embed_gallery(model, open_source(people.name), interrupted, chunk=2)
+    assert done.resumed > 0
+    assert read_about(interrupted)["input"] == str(people)

@@ -216,3 +216,17 @@ def test_the_command_prints_what_it_did(video, tmp_path, capsys, monkeypatch):
     assert (told["tracks"], told["frames"], told["boxes"], told["detector"]) == (2, 20, 32, "hog")
     assert main(["track", video, f"--out={tmp_path / 'u.txt'}", "--model=none", "--quiet"]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'u.txt'}: 2 tracks, 52 boxes in 30 frames, by hog at ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--out=same.webm", "--preview=./same.webm"], "is named for the tracks and for the preview: name two files"),
+        (["--out=t.txt", "--preview=p.gif"], "the name of the preview, p.gif, must end in .webm"),
+    ],
+)
+def test_wrong_outputs_are_refused_before_the_video_is_opened(tmp_path, monkeypatch, capsys, flags, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["track", "missing.avi", "--model=missing", *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 from vreid_jax.cli import chosen_model
 from vreid_jax.cli.numbers import whole
 from vreid_jax.errors import InputError
+from vreid_jax.files import atomic_file, given_path, read_regular
+from vreid_jax.json_files import json_or_none
 
 if TYPE_CHECKING:
     from vreid_jax.inference import Model
@@ -46,10 +49,11 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.search.embedding import check_out
     from vreid_jax.search.gallery import MOST_DAYS, is_retention
     from vreid_jax.search.recording import moment_text
-    from vreid_jax.search.sources import is_video
+    from vreid_jax.search.sources import check_camera, is_video
     from vreid_jax.tracking.streams import open_stream
 
     out = check_out(flags.out)
+    check_camera(flags.camera)
     recorded_at = moment_text(flags.start) if flags.start is not None else None
     if recorded_at and not is_video(flags.input):
         raise InputError(f"--start={flags.start} applies to a video, and {flags.input} is not a video")
@@ -86,18 +90,34 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def _track_first(flags: argparse.Namespace, model: Model, tracks: Path) -> Path:
-    """Write the tracks of a video beside its gallery, unless an earlier start did; return their file."""
+    """Write the tracks of a video beside its gallery, unless an earlier start did; return their file.
+
+    A small file beside them notes the video and the detector, by which those of another video are refused.
+    """
     import jax
 
     from vreid_jax.tracking import track_video
+    from vreid_jax.tracking.run import video_stamp
 
     if jax.process_count() > 1:
         raise InputError(f"{flags.input} is tracked by one process: do so with `vreid track`, and give --tracks")
+    detector = flags.detector or "hog"
+    made_of = {"video": video_stamp(Path(given_path(flags.input))), "detector": detector}
+    record = tracks.with_suffix(".json")
+    known = json_or_none(read_regular(record)) if record.exists() else None
+    begun = known is not None and tracks.with_name(f"{tracks.name}.parts").exists()
+    if known != made_of and (tracks.exists() or begun):
+        raise InputError(
+            f"{tracks} was not made from {flags.input} by {detector}, or it is not known from what: remove it to track "
+            "again, or name it with --tracks if it is right"
+        )
     if tracks.exists():
         print(f"tracks: those of an earlier start, {tracks}; remove it to track again", file=sys.stderr, flush=True)
         return tracks
     print(f"tracks: {flags.input} is tracked first; they are kept in {tracks}", file=sys.stderr, flush=True)
-    track_video(flags.input, tracks, detector=flags.detector or "hog", model=model, progress=not flags.quiet)
+    with atomic_file(record) as half:  # before the tracks, which may be interrupted
+        half.write_text(json.dumps(made_of))
+    track_video(flags.input, tracks, detector=detector, model=model, progress=not flags.quiet)
     return tracks
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from vreid_jax.cli.numbers import decimal
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
+from vreid_jax.files import given_path, read_regular
 
 EXAMPLE = """vreid link north.parquet south.parquet --out=identities.parquet --page=identities.html
   vreid link east.parquet --into=identities.parquet"""
@@ -70,6 +71,8 @@ def run(flags: argparse.Namespace) -> dict:
     if flags.out and flags.into and corrections:
         write_corrections(out, corrections)
     linking.write_identities(found, out)
+    there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
+    applied = sum(each.says_of(there) for each in corrections)
     written = None
     if page:
         from vreid_jax import report
@@ -80,7 +83,8 @@ def run(flags: argparse.Namespace) -> dict:
         "page": written,
         "galleries": [str(path) for path in sightings.paths],
         "tracklets": len(found),
-        "corrections": len(corrections),
+        "corrections": applied,
+        "not_applied": len(corrections) - applied,
         **found.summary(),
         **{
             key: found.about[key]
@@ -105,7 +109,25 @@ def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
     page = given_path(flags.page) if flags.page else None
     if page and page.suffix not in (".html", ".htm"):
         raise InputError(f"--page={page} has to end in .html")
+    if page:
+        _check_page(page, out)
     return out, page
+
+
+def _check_page(page: Path, out: Path) -> None:
+    """Raise `InputError` when the page could not be written, before anything else is."""
+    from vreid_jax.report.page import stated_source
+
+    if not page.absolute().parent.is_dir():
+        raise InputError(f"the folder of --page={page} does not exist")
+    if not os.path.lexists(page):
+        return
+    try:
+        noted = stated_source(read_regular(page).decode("utf-8", "replace"))
+    except InputError as error:
+        raise InputError(f"--page={page} cannot be replaced: {error}") from error
+    if noted != f"identities {os.path.relpath(os.path.realpath(out), os.path.dirname(os.path.realpath(page)))}":
+        raise InputError(f"--page={page} exists already and is not the page of {out}: name another file, or remove it")
 
 
 def _refuse_existing(out: Path) -> None:
@@ -127,16 +149,33 @@ def text(outcome: dict) -> str:
     """Return a few lines."""
     lines = [
         f"{outcome['out']}: {outcome['identities']} people in {outcome['tracklets']} tracklets of "
-        f"{len(outcome['galleries'])} galleries; {outcome['across_cameras']} of them in several cameras, "
+        f"{counted(len(outcome['galleries']), 'gallery', 'galleries')}; {outcome['across_cameras']} of them in several cameras, "
         f"{outcome['unknown']} tracklets unknown",
         f"linked up to the {outcome['metric']} distance {outcome['threshold']:.4g}, perhaps up to "
         f"{outcome['perhaps']:.4g}: {outcome['threshold_from']}",
     ]
     if outcome["corrections"]:
-        lines.append(f"{outcome['corrections']} corrections of a person were respected")
+        lines.append(
+            f"{counted(outcome['corrections'], 'correction')} of a person {was(outcome['corrections'])} respected"
+        )
+    if outcome["not_applied"]:
+        lines.append(
+            f"{counted(outcome['not_applied'], 'correction')} {was(outcome['not_applied'])} not applied: "
+            "the tracklets are in none of the galleries"
+        )
     if outcome["page"]:
         lines.append(f"{outcome['page']}: open it in any browser")
     return "\n".join(lines)
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its word."""
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
+def was(count: int) -> str:
+    """Return the verb for so many."""
+    return "was" if count == 1 else "were"
 
 
 class _Bars:

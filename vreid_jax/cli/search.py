@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,12 +52,12 @@ def run(flags: argparse.Namespace) -> dict:
     rule = ranked.decision(about, flags.false_accept_rate)
     if flags.other_cameras:
         ranked.check_cameras(galleries.read_column(flags.gallery, "camid"), flags.gallery)
-    queries = _queries(flags, about)
+    queries, path = _queries(flags, about)
     names, vectors = queries.columns["tracklet_id"].tolist(), queries.vectors
     cameras = queries.columns["camid"] if flags.other_cameras else None
     own, times = names, np.stack([queries.columns[key] for key in ("start_seconds", "end_seconds")], 1)
     # A track of another video may bear the same name, and walk at the same time: only of the same input that counts.
-    if Path(queries.about["input"]).absolute() != Path(about["input"]).absolute():
+    if not _same_input(flags.gallery, about, queries, path):
         own, times = [""] * len(names), np.full_like(times, np.nan)
     if flags.approximate:
         from vreid_jax.search import faiss_index
@@ -142,8 +143,18 @@ def _calibrated(rule: dict) -> str:
     )
 
 
-def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
-    """Return the queries: vectors, the columns that a search looks at, and the input that they were made from.
+def _same_input(gallery: str, about: dict, queries: Gallery, path: Path | None) -> bool:
+    """Return whether queries, of the gallery at `path` or of none, were made from what a gallery was made from."""
+    from vreid_jax.search.gallery import made_from, read_column
+
+    if path and os.path.realpath(path) == os.path.realpath(given_path(gallery)):
+        return True
+    own = made_from(about, read_column(gallery, "folder"), gallery)
+    return own == made_from(queries.about, queries.columns["folder"], path)
+
+
+def _queries(flags: argparse.Namespace, about: dict) -> tuple[Gallery, Path | None]:
+    """Return the queries: vectors, the columns that a search looks at, and the input; and the gallery that they are from.
 
     What could be either is a tracklet of the gallery, unless there is a model to embed it with.
     """
@@ -160,14 +171,14 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
         _refuse_flags_of_new_queries(flags, "a gallery")
         other = galleries.open_gallery(path)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
-        return other
+        return other, path
     if path and flags.model is not None:
-        return _embedded(flags, about)
+        return _embedded(flags, about), None
     names = galleries.read_column(flags.gallery, "tracklet_id")
     rows = np.flatnonzero(names == flags.query)
     if not len(rows) and path:
         if box_fingerprint() == about["fingerprint"]:
-            return _embedded(flags, about)
+            return _embedded(flags, about), None
         raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
     if not len(rows):
         some = ", ".join(names[:3].tolist())
@@ -175,7 +186,7 @@ def _queries(flags: argparse.Namespace, about: dict) -> Gallery:
             f"--query={flags.query} is not a tracklet of {flags.gallery} (it has {some}, …) and not a file or folder"
         )
     _refuse_flags_of_new_queries(flags, f"a tracklet of {flags.gallery}")
-    return galleries.read_rows(flags.gallery, rows[:1])
+    return galleries.read_rows(flags.gallery, rows[:1]), given_path(flags.gallery)
 
 
 def _path_of(query: str) -> Path | None:
@@ -209,5 +220,6 @@ def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
             "camid": source.tracklets.camids,
             "start_seconds": start,
             "end_seconds": end,
+            "folder": source.folders,
         }
         return Gallery(embed_finite(model, source.tracklets), columns, {"input": source.name})

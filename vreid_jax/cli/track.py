@@ -35,15 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Track; return what was written."""
     from vreid_jax.tracking import make_detector, track_video
+    from vreid_jax.tracking.run import check_outputs, check_recording
     from vreid_jax.tracking.streams import open_stream
-    from vreid_jax.tracking.unfinished import check_new
 
     if flags.frames < 0:
         raise InputError(f"--frames={flags.frames} must not be negative")
-    check_new(flags.out, "the tracks")
+    check_outputs(flags.out, flags.preview, flags.record)
     make_detector(flags.detector)  # what is wrong is said before a model is loaded
-    with open_stream(flags.video):
-        pass
+    with open_stream(flags.video) as stream:
+        check_recording(stream, flags.preview, flags.record)
     done = track_video(
         flags.video,
         flags.out,

@@ -18,6 +18,7 @@ from vreid_jax.search.calibration import Calibration
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 RULE_OF_THREE = 3  # with n pairs and none accepted, a rate below 3 / n is shown at 95 % confidence, not a lower one
+HIGHEST_ADVISED = 0.05  # a threshold that lets more pairs of two people pass is of no use
 LEAST_TRACKLETS = 6
 LEAST_PAIRS = 20  # for a threshold whose rate they need not show
 MOST_PAIRS = 200_000
@@ -105,11 +106,16 @@ def _too_few(sightings: Sightings, pairs: int, tracklets: int, rate: float | Non
     wanted = f"a false-accept rate of {rate:g}" if rate is not None and shown else "a threshold"
     least = math.ceil(RULE_OF_THREE / (rate or RATES[-1]) - 1e-9) if shown else LEAST_PAIRS
     lowest = math.ceil(1000 * RULE_OF_THREE / max(pairs, 1)) / 1000
-    instead = shown and rate is not None and rate < lowest <= RATES[-1]
+    instead = shown and rate is not None and rate < lowest <= HIGHEST_ADVISED
+    has = "has" if len(sightings.paths) == 1 else "have"
     return (
-        f"{names} has {pairs} pairs of tracklets seen at the same time, of {tracklets} tracklets; {wanted} takes at least "
-        f"{least} pairs and {LEAST_TRACKLETS} tracklets: film for longer"
-        + (f", or ask for --false-accept-rate={lowest:g} or more" if instead else "")
+        f"{names} {has} {pairs} pair{'' if pairs == 1 else 's'} of tracklets seen at the same time, of {tracklets} tracklets; {wanted} takes at least "
+        f"{least} pairs and {LEAST_TRACKLETS} tracklets"
+        + (
+            f": film for longer, or ask for --false-accept-rate={lowest:g} or more"
+            if instead
+            else "; there is too little footage: film for longer"
+        )
     )
 
 

@@ -54,6 +54,10 @@ class Correction:
             raise InputError(f"a correction is of the kind {self.kind!r}; there are {', '.join(KINDS)}")
         if not self.at:
             object.__setattr__(self, "at", datetime.now(UTC).isoformat(timespec="seconds"))
+        try:
+            datetime.fromisoformat(self.at)
+        except ValueError as error:
+            raise InputError(f"at={self.at[:100]!r} of a correction is not a date and time, ISO 8601") from error
         least = {"same": 2, "different": 1, "name": 1}[self.kind]
         if len(set(self.tracklets)) < least:
             raise InputError(f"a correction of the kind {self.kind} names at least {least} tracklets")
@@ -65,6 +69,12 @@ class Correction:
             raise InputError(f"a correction of the kind {self.kind} has no name")
         if len(self.name) > LONGEST_NAME or not self.name.isprintable():
             raise InputError(f"the name of a person must be printable and of at most {LONGEST_NAME} letters")
+
+    def says_of(self, there: Collection[Key]) -> bool:
+        """Return whether it says anything of tracklets that are there."""
+        found = sum(key in there for key in set(self.tracklets))
+        others = any(key in there for key in self.others)
+        return found >= (2 if self.kind == "same" else 1) and (others or self.kind != "different")
 
 
 def corrections_path(identities: str | Path) -> Path:

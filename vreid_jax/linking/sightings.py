@@ -15,6 +15,7 @@ from vreid_jax.files import given_path
 from vreid_jax.linking.identities import COMMON, UNIX
 from vreid_jax.retrieval.distances import prepare
 from vreid_jax.search import Gallery, open_gallery
+from vreid_jax.search.gallery import made_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Sightings:
       times: [N, 2] first and last second on the common clock, NaN where unknown.
       paths: of the galleries.
       about: metadata of each gallery.
+      inputs: what each gallery was made from, as `made_from` tells one from another.
       clock: "unix" or "common", as in a file of identities.
     """
 
@@ -41,6 +43,7 @@ class Sightings:
     times: np.ndarray
     paths: tuple[Path, ...]
     about: tuple[Mapping[str, Any], ...]
+    inputs: tuple[str, ...]
     clock: str
 
     def __len__(self) -> int:
@@ -96,6 +99,9 @@ def join_galleries(files: Sequence[Path], galleries: Sequence[Gallery]) -> Sight
         times=np.concatenate(times),
         paths=tuple(files),
         about=about,
+        inputs=tuple(
+            made_from(each.about, each.columns["folder"], file) for file, each in zip(files, galleries, strict=True)
+        ),
         clock=clock,
     )
     _refuse_overlaps(joined)
@@ -137,7 +143,6 @@ def _refuse_overlaps(sightings: Sightings) -> None:
         for other_camera, other in seen[place + 1 :]:
             if other == gallery:
                 continue
-            inputs = [os.path.realpath(str(sightings.about[each]["input"])) for each in (gallery, other)]
             (start, end), (other_start, other_end) = spans[camera, gallery], spans[other_camera, other]
             if max(start, other_start) > min(end, other_end):
                 continue
@@ -149,8 +154,8 @@ def _refuse_overlaps(sightings: Sightings) -> None:
                     f"{_shown(min(end, other_end))}: say with --start=DATETIME when each video began when you embed it, "
                     "or with --camera that they are of two cameras"
                 )
-            if inputs[0] == inputs[1]:
-                raise InputError(f"{names} were both made from {inputs[0]}: give one of them")
+            if sightings.inputs[gallery] == sightings.inputs[other]:
+                raise InputError(f"{names} were both made from {sightings.inputs[gallery]}: give one of them")
 
 
 def _shown(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """How the process of a command is set up; a call from Python leaves its process as it is."""
 
 import logging
+import os
 import signal
 import sys
 
@@ -19,6 +20,8 @@ def begin(*, silent: bool = False) -> None:
       silent: keep absl quiet, too, which logs every checkpoint of a training.
     """
     setup_process(restart=True)
+    # What is wrong with a video is said in one sentence; FFmpeg, inside OpenCV, keeps to what ends a process.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
     # Until it is imported, SIGTERM ends the process as the system does: an exception in the middle of an import would not.
     import jax  # noqa: F401
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -280,7 +281,11 @@ def only_writer(out: Path, parts: Path, job: dict) -> Iterator[None]:
 
 def _claim(parts: Path, job: dict) -> None:
     """Check that the parts in a folder belong to this job, and say in it what the job is."""
-    if any(parts.glob("*.parquet")) and _read_job(parts / JOB) != job:
+    known = _read_job(parts / JOB)
+    if isinstance(known, dict) and isinstance(known.get("input"), str):
+        whole = os.path.abspath(os.path.expanduser(known["input"]))  # an earlier version noted a path as it was typed
+        known = {**known, "input": job["input"] if job["input"] == whole else known["input"]}
+    if any(parts.glob("*.parquet")) and known != job:
         raise InputError(
             f"{parts} holds the first parts of another gallery (another model, input or chunk size): "
             "remove it, or name another file"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,23 @@ def replace_about(path: str | Path, **changes: Any) -> None:
             for number in range(file.num_row_groups):
                 group = file.read_row_group(number).replace_schema_metadata(schema.metadata)
                 rewritten.write_table(group, row_group_size=max(len(group), 1))
+
+
+def made_from(about: Mapping[str, Any], folders: np.ndarray, path: str | Path | None = None) -> str:
+    """Return what tells the input of one gallery from that of another: the name of a dataset, or a whole path.
+
+    Older galleries state the path of their input as it was typed; it is looked for from the folder of the gallery, since
+    the same words mean another file in another folder.
+
+    Args:
+      about: metadata of the gallery.
+      folders: its column `folder`, or a part of it.
+      path: of the gallery; None for what was not read from a file, from the current folder.
+    """
+    if not any(folders):
+        return about["input"]
+    base = os.path.dirname(os.path.realpath(given_path(path))) if path else os.getcwd()
+    return os.path.realpath(os.path.join(base, os.path.expanduser(about["input"])))
 
 
 def read_column(path: str | Path, name: str) -> np.ndarray:

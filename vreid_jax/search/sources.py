@@ -33,7 +33,7 @@ class Source:
 
     Attributes:
       tracklets: N of them.
-      name: what was opened, as given.
+      name: what was opened: a dataset as given, a folder or video by its absolute path.
       splits: `[N]` names, empty where there is none.
       first_frames: `[N]` int64 number of the first frame, from its file name or track; -1 where neither has one.
       last_frames: `[N]` likewise for the last frame.
@@ -91,8 +91,7 @@ def open_source(
     """
     if not path:
         raise InputError("the input is empty: give a built dataset, a folder of tracklet folders, or a video")
-    if not 0 <= camera <= LARGEST:
-        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
+    check_camera(camera)
     file = given_path(path)
     for name, value in (("tracks", tracks), ("frames", frames)):
         if value and not is_video(file):
@@ -100,7 +99,7 @@ def open_source(
     if split and file.exists():
         raise InputError(f"--split={split} applies to a built dataset, and {path} is not a dataset")
     if file.is_dir():
-        return _from_folder(file, str(file), camera)
+        return _from_folder(file, os.path.abspath(file), camera)
     if file.is_file():
         return _from_video(file, tracks, frames, camera, progress)
     if file.exists():
@@ -110,6 +109,12 @@ def open_source(
     if file.suffix.lower() in VIDEOS or path.startswith((".", "/", "~")):
         raise InputError(f"{path} does not exist: give a built dataset, a folder of tracklet folders, or a video")
     return _from_dataset(path, data_dir, split, progress)
+
+
+def check_camera(camera: int) -> None:
+    """Raise `InputError` for what cannot be the number of a camera."""
+    if not 0 <= camera <= LARGEST:
+        raise InputError(f"--camera={camera} must be the number of a camera, or 0 for an unknown camera")
 
 
 def is_video(path: str | Path) -> bool:
@@ -188,7 +193,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
-    return _from_folder(frames, str(video), camera, fps=read_fps(video))
+    return _from_folder(frames, os.path.abspath(video), camera, fps=read_fps(video))
 
 
 def _stamp(file: Path, what: str) -> list:

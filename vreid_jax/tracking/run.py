@@ -85,18 +85,10 @@ def track_video(
       InputError: when something given cannot be used, or there are no people; nothing is written then.
       CameraGone: when a live stream ends, after `out` was written.
     """
-    out = check_new(out, "the tracks")
-    for file, what in ((preview, "the preview"), (record, "the recording")):
-        if file is not None and check_new(file, what).suffix.lower() not in CODECS:
-            raise InputError(f"the name of {what}, {file}, must end in {', '.join(CODECS)}")
+    out = check_outputs(out, preview, record)
     settings = settings or TrackSettings()
     with open_stream(video) as stream:
-        if record is not None and not stream.live:
-            raise InputError(f"a recording is made of a camera or a stream, and {video} is a file")
-        if preview is not None and stream.live and record is None:
-            raise InputError(
-                "the preview of a camera or a stream is drawn into its recording: name a file for that, too"
-            )
+        check_recording(stream, preview, record)
         found = make_detector(detector) if isinstance(detector, str) else detector
         job = _job(stream, detector, model, settings, most_frames)
         with unfinished(out, job) as held:
@@ -111,6 +103,32 @@ def track_video(
     if gone:
         raise CameraGone(f"{gone}; the tracks until then are in {out}")
     return tracked
+
+
+def check_outputs(
+    out: str | os.PathLike, preview: str | os.PathLike | None = None, record: str | os.PathLike | None = None
+) -> Path:
+    """Return the path of the tracks; `InputError` when they, a preview or a recording cannot be written there."""
+    new = check_new(out, "the tracks")
+    named = {os.path.realpath(new): "the tracks"}
+    for file, what in ((preview, "the preview"), (record, "the recording")):
+        if file is None:
+            continue
+        other = check_new(file, what)
+        if other.suffix.lower() not in CODECS:
+            raise InputError(f"the name of {what}, {file}, must end in {', '.join(CODECS)}")
+        if taken := named.get(os.path.realpath(other)):
+            raise InputError(f"{file} is named for {taken} and for {what}: name two files")
+        named[os.path.realpath(other)] = what
+    return new
+
+
+def check_recording(stream: Stream, preview: str | os.PathLike | None, record: str | os.PathLike | None) -> None:
+    """Raise `InputError` for a recording of a file, and for a preview of what is not recorded."""
+    if record is not None and not stream.live:
+        raise InputError(f"a recording is made of a camera or a stream, and {stream.name} is a file")
+    if preview is not None and stream.live and record is None:
+        raise InputError("the preview of a camera or a stream is drawn into its recording: name a file for that, too")
 
 
 def _track(
@@ -187,7 +205,7 @@ def _recorder(record: str | os.PathLike | None, fps: float, stream: Stream) -> I
 def _job(stream: Stream, detector, model: Model | None, settings: TrackSettings, most_frames: int) -> dict[str, Any]:
     """Return what the result depends on, to tell whether an unfinished one is of the same."""
     return {
-        "video": shown_name(stream) if stream.live else _stamp(Path(given_path(stream.name))),
+        "video": shown_name(stream) if stream.live else video_stamp(Path(given_path(stream.name))),
         "detector": detector
         if isinstance(detector, str)
         else getattr(detector, "__qualname__", type(detector).__name__),
@@ -197,7 +215,7 @@ def _job(stream: Stream, detector, model: Model | None, settings: TrackSettings,
     }
 
 
-def _stamp(file: Path) -> list:
+def video_stamp(file: Path) -> list:
     """Return name, length and a digest of the first and last megabyte of a video, which may have many gigabytes."""
     with open_regular(file) as opened:
         size = os.fstat(opened.fileno()).st_size
