@@ -14,8 +14,9 @@ from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.linking.corrections import read_corrections
 from vreid_jax.report.page import stated_source
+from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import address
-from vreid_jax.serving.people import last_part, open_people
+from vreid_jax.serving.people import open_people
 
 from .conftest import RED, serving, write_gallery
 

@@ -14,7 +14,7 @@ from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.tables import table
-from vreid_jax.search.gallery import Gallery, open_gallery
+from vreid_jax.search.gallery import Gallery, last_part, open_gallery
 from vreid_jax.search.ranked import (
     CALIBRATE,
     OWN_FOOTAGE,
@@ -165,7 +165,7 @@ def _facts(gallery: Gallery, rule: Decision | None) -> Markup:
     """Return a table of what the gallery is and how its threshold was measured."""
     about = gallery.about
     rows = [
-        ["made from", str(about["input"])],
+        ["made from", last_part(str(about["input"])) or ""],
         ["model", f"{about['model']} {about['fingerprint']}"],
         ["tracklets", str(len(gallery))],
         ["cameras", ", ".join(str(each) if each > 0 else "unknown" for each in np.unique(gallery.columns["camid"]))],

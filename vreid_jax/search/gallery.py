@@ -135,6 +135,13 @@ def replace_about(path: str | Path, **changes: Any) -> None:
                 rewritten.write_table(group, row_group_size=max(len(group), 1))
 
 
+def last_part(path: str | None) -> str | None:
+    """Return a name without the folders before it; the name of a dataset, `walkers/small`, stays as it is."""
+    if path is None:
+        return None
+    return Path(path).name or "/" if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path
+
+
 def made_from(about: Mapping[str, Any], folders: np.ndarray, path: str | Path | None = None) -> str:
     """Return what tells the input of one gallery from that of another: the name of a dataset, or a whole path.
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from vreid_jax.retrieval import pairwise_distance
+from vreid_jax.search.gallery import last_part
 from vreid_jax.serving.asked import (
     Asked,
     Filtered,
@@ -23,7 +24,7 @@ from vreid_jax.serving.asked import (
     filters_in_words,
     shown,
 )
-from vreid_jax.serving.people import People, last_part
+from vreid_jax.serving.people import People
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.searching import Found, Question, verdict
 from vreid_jax.serving.service import Service

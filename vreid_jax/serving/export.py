@@ -7,9 +7,9 @@ import base64
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import page_text
 from vreid_jax.report.tables import table
+from vreid_jax.search.gallery import last_part
 from vreid_jax.search.ranked import OWN_THRESHOLD
 from vreid_jax.serving.asked import filters_in_words, shown
-from vreid_jax.serving.people import last_part
 from vreid_jax.serving.rendering import STYLES, when, who
 from vreid_jax.serving.searching import Question
 from vreid_jax.serving.service import Service

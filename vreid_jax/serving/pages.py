@@ -9,10 +9,10 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.responses import RedirectResponse
 
+from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import api
 from vreid_jax.serving.asked import Asked, Filtered, FormOf, Name, Optional, Serving, Signed, filters_in_words, shown
 from vreid_jax.serving.export import exported_page
-from vreid_jax.serving.people import last_part
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.rendering import address, page, static
 from vreid_jax.serving.service import Service

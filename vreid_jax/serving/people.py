@@ -15,7 +15,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 from vreid_jax.retrieval.resident import ResidentGallery
 from vreid_jax.search.calibration import read_calibration
-from vreid_jax.search.gallery import SECONDS, Gallery, open_gallery
+from vreid_jax.search.gallery import SECONDS, Gallery, last_part, open_gallery
 from vreid_jax.search.ranked import Decision, decision, undecided
 from vreid_jax.serving.refusal import Refusal
 
@@ -209,13 +209,6 @@ def open_people(paths: Sequence[str | Path]) -> People:
 
 def _model(gallery: Gallery) -> str:
     return f"{gallery.about['model']} {gallery.about['fingerprint']}"
-
-
-def last_part(path: str | None) -> str | None:
-    """Return a name without the folders before it; the name of a dataset, `walkers/small`, stays as it is."""
-    if path is None:
-        return None
-    return Path(path).name or "/" if path.startswith(("/", "~", ".")) or path.count("/") > 1 else path
 
 
 def _smallest_rate(about: Mapping[str, Any]) -> float | None:
