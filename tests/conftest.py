@@ -309,3 +309,17 @@ def small_mars():
         savemat(root / "info" / "query_IDX.mat", {"query_IDX": np.arange(1, 17, 2, dtype=np.uint16)[None]})
 
     return make
+
+
+@pytest.fixture
+def vreid(capsys):
+    """Run the command in this process; return its exit code and what it printed on the two streams."""
+
+    from vreid_jax.cli import command
+
+    def run(*arguments):
+        code = command.main(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run

@@ -6,21 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vreid_jax.cli import command
 from vreid_jax.linking import Sightings
 from vreid_jax.search.gallery import make_table, pyarrow
-
-
-@pytest.fixture
-def vreid(capsys):
-    """Run the command in this process; return its exit code and what it printed on the two streams."""
-
-    def run(*arguments):
-        code = command.main(list(map(str, arguments)))
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

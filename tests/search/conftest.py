@@ -3,7 +3,6 @@
 import pytest
 
 import vreid_jax
-from vreid_jax.cli import command
 from vreid_jax.search import embed_gallery, open_source
 
 
@@ -31,15 +30,3 @@ def gallery_file(toy_system, session_model, data_dir, tmp_path_factory):
     with registered():
         embed_gallery(session_model, open_source("walkers/tiny", data_dir=str(data_dir)), out, chunk=8)
     return out
-
-
-@pytest.fixture
-def vreid(capsys):
-    """Run the command in this process; return its exit code and what it printed on the two streams."""
-
-    def run(*arguments):
-        code = command.main(list(map(str, arguments)))
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run

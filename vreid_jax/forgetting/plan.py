@@ -54,7 +54,7 @@ class Plan:
     Attributes:
       gallery: the file.
       tracklets: to forget.
-      shared: digests among theirs that tracklets which stay have too: the same vector, which can be no proof.
+      shared: digests among theirs that tracklets which stay have too: the same vector, which proves nothing.
       identities: files of identities that link the gallery.
     """
 
