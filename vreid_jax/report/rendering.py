@@ -18,7 +18,7 @@ def render(template: str, **values: Any) -> Markup:
     Returns:
       The HTML, safe to insert into another template.
     """
-    return Markup(_environment().get_template(template).render(values))
+    return Markup(environment_of("vreid_jax.report").get_template(template).render(values))
 
 
 def paragraph(text: str) -> Markup:
@@ -32,9 +32,10 @@ def code(text: str) -> Markup:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment_of(package: str) -> jinja2.Environment:
+    """Return the one environment of a package's `templates/`: everything is escaped, and an unknown name is an error."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vreid_jax.report"),
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -12,7 +12,7 @@ import jinja2
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
-from vreid_jax.report.rendering import code
+from vreid_jax.report.rendering import environment_of
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import User
 
@@ -97,14 +97,7 @@ def _of_tracklet(told: Mapping[str, Any], path: str = "/person") -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vreid_jax.serving"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = code
+    environment = environment_of("vreid_jax.serving")
     environment.globals |= {
         "address": address,
         "of_tracklet": _of_tracklet,
