@@ -158,7 +158,8 @@ def test_the_streams_of_m3d_are_those_that_are_trained_and_evaluated():
     assert flow.evaluation.streams["temporal"].clip.length == 1
     assert flow.phases["temporal"].sampler == "frames"
     for scales in (2, "log2"):
-        assert parse_run(get_config(file, f"mars,model.temporal_scales={scales}")).model_fields["temporal_scales"] == scales
+        fields = parse_run(get_config(file, f"mars,model.temporal_scales={scales}")).model_fields
+        assert fields["temporal_scales"] == scales
     with pytest.raises(InputError, match="streams is 'time'; it is one of both, spatial, temporal"):
         get_config(file, "walkers,streams=time")
 
