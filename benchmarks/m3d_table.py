@@ -65,7 +65,9 @@ ROWS = {
     "m3d-16": Row("M3D, T = 16", NO_RAL, "66.23 / 80.13", LONG),
     "lstm": Row("LSTM on 2-D features", _over_time("lstm"), "61.58 / 76.11"),
     "flow": Row("optical flow", {}, "", "model.temporal=flow"),
-    # One change at a time, of M3D without attention.
+    # One change at a time, of the 2-D stream and of M3D without attention.
+    "2d-stride-2": Row("2-D, last stride 2", {"model.spatial_last_stride": 2}, "", "streams=spatial"),
+    "stride-1": Row("M3D, last stride 1", {**NO_RAL, "model.temporal_last_stride": 1}),
     "scales-1": Row("M3D, one temporal kernel", {**NO_RAL, "model.temporal_scales": 1}),
     "scales-2": Row("M3D, two temporal kernels", {**NO_RAL, "model.temporal_scales": 2}),
     "blocks-all": Row("M3D, a layer in every bottleneck", {**NO_RAL, "model.m3d_blocks": "all"}),
@@ -84,8 +86,8 @@ TABLES = {  # name -> (heading, rows, controls)
     "2": ("Table 2: attention and two streams", "2d m3d ral-s ral-t ral-c ral m3d+ ral+", ("shuffled",)),
     "3": ("Table 3: other ways to see motion", "lstm flow flow+ ral+", ()),
     "study": (
-        "One change at a time, M3D without attention",
-        "m3d scales-1 scales-2 blocks-all no-stem unstrided random from-2d m3d-16-twice",
+        "One change at a time",
+        "2d 2d-stride-2 m3d stride-1 scales-1 scales-2 blocks-all no-stem unstrided random from-2d m3d-16-twice",
         (),
     ),
 }
@@ -119,6 +121,10 @@ def argument_of(name: str) -> str:
     return ",".join(filter(None, ("walkers", ROWS[name].argument)))
 
 
+def _is_temporal(name: str) -> bool:
+    return ROWS[name].argument != ROWS[SPATIAL].argument
+
+
 def fields(out: Path, name: str, seed: int, steps: int = 0) -> dict[str, Any]:
     """Return the fields that a row sets, of which some make it start from the 2-D stream of its seed in `out`."""
     lengths = dict.fromkeys(("phases.spatial.total_steps", "phases.temporal.total_steps"), steps) if steps else {}
@@ -127,12 +133,12 @@ def fields(out: Path, name: str, seed: int, steps: int = 0) -> dict[str, Any]:
         "init_from": str(out / f"{SPATIAL}-seed{seed}"),
         "init_patterns": ("spatial/.*",),
     }
-    return {**ROWS[name].changes, **lengths, **({} if name == SPATIAL else start)}
+    return {**ROWS[name].changes, **lengths, **(start if _is_temporal(name) else {})}
 
 
 def result_of(out: Path, name: str, seed: int, control: str = "", steps: int = 0) -> dict:
     """Return the results of a row, which is trained first, and before it the 2-D stream."""
-    if name != SPATIAL:
+    if _is_temporal(name):
         result_of(out, SPATIAL, seed, "", steps)
     return run("m3d", name, seed, out, fields(out, name, seed, steps), control, argument=argument_of(name))
 
@@ -145,7 +151,7 @@ def tables(out: Path) -> str:
         for control in ("", *controls):
             for line in rows.split():
                 name = line.removesuffix("+")
-                stream = "temporal" if line == name != SPATIAL else None
+                stream = "temporal" if line == name and _is_temporal(name) else None
                 title = ROWS[name].title if line == name else f"two streams: 2-D and {ROWS[name].title}"
                 title += f", {control} frames" if control else ""
                 if found := read(out, name, control):

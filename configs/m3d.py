@@ -71,6 +71,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "width": 16 if small else 64,
         "stage_sizes": (1, 1, 1, 1) if small else (3, 4, 6, 3),
         "clip_length": length,
+        "spatial_last_stride": 1,
+        "temporal_last_stride": 2,
         "temporal": "m3d",
         "lstm_size": 128 if small else 512,  # of temporal = "lstm"
         "ral": "sct",
