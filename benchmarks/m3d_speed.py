@@ -36,6 +36,11 @@ NETWORKS = {  # name -> (title, what stands behind the configuration, the model 
     "p3d-b": ("P3D-B", "streams=temporal,model.temporal=p3d_b", "resnet50_p3d_b"),
     "p3d-c": ("P3D-C", "streams=temporal,model.temporal=p3d_c", "resnet50_p3d_c"),
     "m3d": ("M3D", "streams=temporal,model.ral=", "resnet50_m3d"),
+    "m3d-no-stem": (
+        "M3D, no layer behind the stem",
+        "streams=temporal,model.ral=,model.stem_m3d=False",
+        "resnet50_m3d",
+    ),
     "m3d-unstrided": ("M3D, time unstrided", "streams=temporal,model.ral=,model.temporal_stride=False", "resnet50_m3d"),
     "ral": ("M3D + RAL", "streams=temporal,model.ral=sct", "resnet50_m3d"),
 }
@@ -52,6 +57,8 @@ PAPER = {  # (network, T) -> clips per second on a Titan X
     ("p3d-c", 16): 45.4,
     ("m3d", 8): 98.3,
     ("m3d", 16): 49.1,
+    ("m3d-no-stem", 8): 98.3,
+    ("m3d-no-stem", 16): 49.1,
     ("m3d-unstrided", 8): 98.3,
     ("m3d-unstrided", 16): 49.1,
 }

@@ -70,7 +70,6 @@ ROWS = {
     "stride-1": Row("M3D, last stride 1", {**NO_RAL, "model.temporal_last_stride": 1}),
     "scales-1": Row("M3D, one temporal kernel", {**NO_RAL, "model.temporal_scales": 1}),
     "scales-2": Row("M3D, two temporal kernels", {**NO_RAL, "model.temporal_scales": 2}),
-    "blocks-all": Row("M3D, a layer in every bottleneck", {**NO_RAL, "model.m3d_blocks": "all"}),
     "no-stem": Row("M3D, no layer behind the stem", {**NO_RAL, "model.stem_m3d": False}),
     "unstrided": Row("M3D, time unstrided", {**NO_RAL, "model.temporal_stride": False}),
     "random": Row("M3D, kernels random at first", {**NO_RAL, "model.m3d_init": "random"}),
@@ -87,7 +86,7 @@ TABLES = {  # name -> (heading, rows, controls)
     "3": ("Table 3: other ways to see motion", "lstm flow flow+ ral+", ()),
     "study": (
         "One change at a time",
-        "2d 2d-stride-2 m3d stride-1 scales-1 scales-2 blocks-all no-stem unstrided random from-2d m3d-16-twice",
+        "2d 2d-stride-2 m3d stride-1 scales-1 scales-2 no-stem unstrided random from-2d m3d-16-twice",
         (),
     ),
 }
