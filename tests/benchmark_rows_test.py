@@ -83,6 +83,32 @@ def test_the_tables_of_m3d_show_every_seed_that_is_there(monkeypatch, tmp_path):
     assert text.count("### ") == 4  # Tables 1, 2 and 3, and the study
 
 
+@pytest.mark.slow
+def test_the_tables_of_m3d_are_measured_and_go_on(monkeypatch, data_dir, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module, runs = importlib.import_module("m3d_table"), importlib.import_module("walkers_runs")
+    made = runs.configuration
+    small = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4, "logging.progress": False}
+    small |= {f"phases.{phase}.batch_size": 8 for phase in ("spatial", "temporal")}
+    monkeypatch.setattr(runs, "configuration", lambda system, changes, given: made(system, {**changes, **small}, given))
+    monkeypatch.setattr(module, "TABLES", {"2": ("Table 2", "2d m3d m3d+", ("shuffled",))})
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+    monkeypatch.setattr("sys.argv", ["m3d_table.py", f"--out={tmp_path}", "--seeds=3", "--tables=2", "--steps=2"])
+    module.main()
+    text = (tmp_path / "table.md").read_text()
+    for title in ("2-D", "M3D", "two streams: 2-D and M3D"):
+        assert f"| {title} |" in text
+        assert f"| {title}, shuffled frames |" in text
+    two_d, m3d = (json.loads((tmp_path / f"{name}-seed3.json").read_text()) for name in ("2d", "m3d"))
+    assert two_d["protocols"] == m3d["streams"]["spatial"]  # the 2-D stream is the one that was trained once
+    assert (two_d["step"], m3d["step"]) == (2, 2)
+
+    monkeypatch.setattr(runs, "train_and_evaluate", lambda *_: pytest.fail("a finished cell was run again"))
+    (tmp_path / "table.md").unlink()
+    module.main()
+    assert (tmp_path / "table.md").read_text() == text
+
+
 @pytest.mark.parametrize("name", ["vgg", "vlad", "flow"])
 def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
