@@ -50,6 +50,7 @@ def test_a_network_that_subsamples_starts_blind_to_half_of_its_frames(initialise
     assert found[:3].sum() > 0.99
 
 
+@pytest.mark.slow
 def test_by_center_the_unstrided_network_equals_the_averaged_2d_one_on_a_moving_clip(golden):
     state, moving = golden.narrow_resnet(), clips((2, 4, 32, 16, 3))
 
