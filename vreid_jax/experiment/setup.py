@@ -86,8 +86,9 @@ class Setup:
 
     @property
     def longest_clips(self) -> jax.ShapeDtypeStruct:
-        """The shape of the longest sample of any phase, by which the network is initialised."""
-        return self.clips_of(max(phase.clip.num_frames for phase in self.settings.phases.values()))
+        """The shape of the longest sample of any phase, or longer, by which the network is initialised."""
+        used = max(phase.clip.num_frames for phase in self.settings.phases.values())
+        return self.clips_of(models.frames_of(self.network.module, used))
 
     def new_variables(self) -> dict:
         """Return parameters and batch statistics as they are before any training."""
