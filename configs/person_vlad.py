@@ -22,11 +22,12 @@ _JITTER = {"flip": 0.5, "enlarge_crop": 0.5}  # few identities: without it they 
 _OIM = {"softmax": {"weight": 0.0}, "oim": {"weight": 1.0}}
 _SOFTMAX = {"softmax": {"weight": 1.0}, "oim": {"weight": 0.0}}
 _NEW_PARTS = ("(maps|parts|feature_head)/.*",)  # all that no other data set has taught, but for the centres
+_CLIP = 1.0  # the gradient of a residual that is alone in its cell grows as its length shrinks
 _EVERY_THOUSAND = tuple(number / 50 for number in range(1, 50))
 
 
-def _adam(learning_rate: float, eps: float = 1e-4) -> dict:
-    return {"name": "adam", "learning_rate": learning_rate, "eps": eps, "weight_decay": 0.0}
+def _adam(learning_rate: float, eps: float = 1e-4, clip_norm: float = 0.0) -> dict:
+    return {"name": "adam", "learning_rate": learning_rate, "eps": eps, "weight_decay": 0.0, "clip_norm": clip_norm}
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
@@ -40,6 +41,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.model = {
         "name": "person_vlad_small" if small else "person_vlad",
         "width": 16 if small else 64,
+        "fully_connected": False,
+        "clip_length": 8 if small else 16,
         "part_layer": "conv5b" if small else "pool5",
         "parts": "learned",
         "num_parts": 6,
@@ -52,10 +55,11 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "assignment": "soft",
         "aggregate_over": "clip",
         "classifiers": (("c3d",) if small or baseline else ()) + (("feature",) if learned else ()),
-        "kmeans_before": "parts",
+        "classifier_norm": True,
+        "kmeans_before": "joint",
         "kmeans_batches": 20 if small else 100,
     }
-    length = 8 if small else 16
+    length = config.model.clip_length
     batch_size = 30 if small else 15
     config.data.height, config.data.width = (64, 32) if small else (180, 90)
     config.data.num_threads = 2 if small else 8
@@ -76,7 +80,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             clip=clip,
             augment=_JITTER if small else _FLIP,
             losses=_SOFTMAX if learned else _OIM,
-            optimizer=_adam(0.003),
+            optimizer=_adam(0.003, clip_norm=_CLIP),
             schedule={"name": "step", "factor": 0.5, "boundaries": (0.5, 0.75) if small else _EVERY_THOUSAND},
             train=_NEW_PARTS,
             total_steps=100 if small else 50_000,
@@ -86,7 +90,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             clip=clip,
             augment=_JITTER if small else _FLIP,
             losses=_SOFTMAX if learned else _OIM,
-            optimizer=_adam(1e-3 if small else 1e-4),
+            optimizer=_adam(1e-3 if small else 1e-4, clip_norm=_CLIP),
             schedule={"name": "step", "boundaries": (0.75,)} if small else {},
             train=("(backbone|maps|parts|vlad|feature_head)/.*",),
             total_steps=200 if small else 20_000,

@@ -13,6 +13,7 @@ from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
 from vreid_jax.settings import (
     AT_LEAST_ONE,
+    BELOW_ONE,
     NOT_NEGATIVE,
     POSITIVE,
     SEED,
@@ -52,6 +53,7 @@ class Data(Settings):
     std: Annotated[tuple[Annotated[Number, POSITIVE], ...], COLOUR]
     num_workers: Annotated[int, WORKERS] = 0
     flow: Annotated[str, one_of(FLOW_METHODS)] = "dis"
+    validation: Annotated[Number, BELOW_ONE] = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
