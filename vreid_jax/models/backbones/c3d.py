@@ -88,13 +88,16 @@ class C3D(nn.Module):
 
     def _fully_connected(self, outputs: dict[str, Array], size: tuple[int, ...], train: bool) -> dict[str, Array]:
         """Return the outputs with `fc6` and `fc7`, and the latter as `feature`."""
-        if "pool5" not in outputs or outputs["pool5"].shape[1:4] != FC6_INPUT:
+        x = outputs.get("pool5")
+        fits = x is not None and x.shape[1:4] == FC6_INPUT
+        if self.is_initializing() and not fits:  # the parameters are the same for clips of any size
+            x = jnp.zeros((size[0], *FC6_INPUT, outputs["pooled"].shape[-1]), self.dtype)
+        elif not fits:
             raise InputError(
                 f"fully_connected is set, and clips are {size[1]} frames of {size[2]}x{size[3]}; the fully connected layers "
-                f"of C3D read 16 frames of 112x112: set data.height and data.width to 112, or leave them out"
+                "of C3D read 16 frames of 112x112: set data.height and data.width to 112, or leave them out"
             )
-        # Channels first, as the released weights of fc6 have them.
-        x = jnp.moveaxis(outputs["pool5"], -1, 1).reshape(size[0], -1)
+        x = jnp.moveaxis(x, -1, 1).reshape(size[0], -1)  # channels first, as the released weights of fc6 have them
         for name in ("fc6", "fc7"):
             x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=nn.initializers.he_normal(), name=name)(x)
             outputs[name] = nn.relu(x)

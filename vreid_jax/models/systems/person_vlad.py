@@ -211,7 +211,7 @@ def prepare(phase: str, state, batches):
       InputError: when there is no phase of that name, or `clip_length` is not that of the phase's clips.
     """
     module, length = state.network.module, batches.phase.clip.length
-    known = ("", *batches.config.phases)
+    known = ("", *batches.config.phase_names)
     if module.kmeans_before not in known:
         raise InputError(
             f"model.kmeans_before is {module.kmeans_before!r}, expected one of {', '.join(known[1:])}, or ''"
