@@ -49,7 +49,7 @@ ROWS = {
     "gp": Row({"model.parts": "global"}),
     "stripes": Row({"model.parts": "stripes"}),
     "grid": Row({"model.parts": "grid"}),
-    **{f"b{count}": Row({"model.num_parts": count}) for count in (1, 2, 4, 5, 6, 8, 25)},
+    **{f"b{count}": Row({"model.num_parts": count}) for count in (5, 25)},
     **{
         f"alpha{alpha}-b{count}": Row({"model.alpha": float(alpha), "model.num_parts": count})
         for count in (6, 1)

@@ -13,17 +13,21 @@ paper's ranks on MARS. `--show` prints it and runs nothing.
 """
 
 import argparse
+import dataclasses
 import functools
 import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 from person_vlad_rows import HEADLINE, PIECES, ROWS, STEPS, STUDY, SUBSAMPLES, TABLES, Row
 from walkers_runs import configuration
 
-from vreid_jax.config import set_field
+from vreid_jax import models
+from vreid_jax.config import default, field_names, phase, set_field
 from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.runtime import setup_process
 from vreid_jax.settings import plain
@@ -54,13 +58,18 @@ class Runs:
     @functools.cache  # noqa: B019  (lives as long as the process)
     def name(self, key: str, dataset: str, changes: tuple = ()) -> str:
         """Return the name of a row's run: the dataset, and a digest of all that training depends on but the seed."""
-        row, content = ROWS[key], plain(self.configuration(ROWS[key], dataset, changes))
-        content = {field: value for field, value in content.items() if field not in NOT_TRAINING}
-        content["phases"] = {phase: content["phases"][phase] for phase in content["phase_order"]}
-        if content["phase_order"] == ("backbone",):
-            content["model"] = {field: content["model"][field] for field in OF_BACKBONE}
-        elif content["model"]["aggregation"] != "vlad" or content["model"]["parts"] == "global":
-            content["model"] = {field: value for field, value in content["model"].items() if field not in OF_VLAD}
+        row, config = ROWS[key], self.configuration(ROWS[key], dataset, changes)
+        unused = [phase for phase in config.phases if phase not in config.phase_order]
+        left_out = [*NOT_TRAINING, *(f"phases.{phase}" for phase in unused)]
+        if "parts" in unused and "joint" in unused:
+            left_out += [f"model.{field}" for field in config.model if field not in OF_BACKBONE]
+        elif config.model.aggregation != "vlad" or config.model.parts == "global":
+            left_out += [f"model.{field}" for field in OF_VLAD]
+        content = {
+            name: plain(value)
+            for name, value in unusual(config).items()
+            if not any(name == each or name.startswith(f"{each}.") for each in left_out)
+        }
         content["start"] = self.name(row.start, dataset) if row.start else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
         return f"{(row.dataset or dataset).replace('/', '-')}-{digest}"
@@ -122,6 +131,22 @@ class Runs:
 
 
 _LENGTH = "phases.joint.total_steps"
+
+
+def unusual(config: ConfigDict) -> dict[str, Any]:
+    """Return the fields of a configuration, by dotted name, that are not as the library has them.
+
+    A field that a later version adds changes none of them, so it renames no run.
+    """
+    usual = field_names(default("person_vlad", "walkers"))
+    for name in config.phases:
+        usual |= {f"phases.{name}.{field}": value for field, value in field_names(phase()).items()}
+    module = models.entry(config.model.name).module
+    usual |= {f"model.{field.name}": field.default for field in dataclasses.fields(module)}
+    missing = object()
+    return {
+        name: value for name, value in field_names(config).items() if plain(usual.get(name, missing)) != plain(value)
+    }
 
 
 def _without_length(changes: tuple) -> tuple:
