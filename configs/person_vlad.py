@@ -2,14 +2,18 @@
 
 `mars`: the paper's recipe; its Table II gives 80.8 rank-1 on MARS for a random tracklet as probe and the mean of an
 identity's tracklets as gallery entry (here `tracklets_random_all`), Table IX 63.4 mAP. It starts from C3D of Sports-1M:
-`--config.init_from=c3d.safetensors --config.init_patterns='("backbone/.*",)'`.
+`--config.init_from=c3d.safetensors --config.init_patterns='("backbone/.*",)'`, whose source docs/person_vlad.md names.
 `walkers` (default) and `folder`: C3D of five convolutions at quarter width, 8-frame clips of 64x32, trained from nothing
 in three phases, the first in place of Sports-1M; minutes on two CPU cores:
 
     python3 -m vreid_jax.main --config=configs/person_vlad.py
 
+They depart from the paper with parts of conv5b, which small clips have, and with α = 30, at which the assignment learns.
+Other than in the paper, k-means sees trained parts, and gradients are clipped, in all recipes.
+
 Baselines: `model.parts=global` (3D ConvNets + GP), `stripes`, `grid`; `model.num_parts`; `model.aggregation=average`,
-`max`; `model.assignment=hard`; behind the dataset also `baseline=c3d` (the backbone alone) and `loss=softmax`.
+`max`; `model.assignment=hard`; `model.descriptors=locations`, `cubic`; behind the dataset also `baseline=c3d` (the
+backbone alone) and `loss=softmax`.
 """
 
 from ml_collections import ConfigDict
@@ -51,7 +55,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "feature_size": 64 if small else 256,
         "aggregation": "vlad",
         "num_clusters": 16 if small else 64,
-        "alpha": 1000.0,
+        "alpha": 30.0 if small else 1000.0,  # at 1000 the assignment cannot learn
         "assignment": "soft",
         "aggregate_over": "clip",
         "classifiers": (("c3d",) if small or baseline else ()) + (("feature",) if learned else ()),
