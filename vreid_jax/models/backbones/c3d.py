@@ -88,11 +88,11 @@ class C3D(nn.Module):
 
     def _fully_connected(self, outputs: dict[str, Array], size: tuple[int, ...], train: bool) -> dict[str, Array]:
         """Return the outputs with `fc6` and `fc7`, and the latter as `feature`."""
-        x = outputs.get("pool5")
-        fits = x is not None and x.shape[1:4] == FC6_INPUT
-        if self.is_initializing() and not fits:  # the parameters are the same for clips of any size
+        if "pool5" in outputs and outputs["pool5"].shape[1:4] == FC6_INPUT:
+            x = outputs["pool5"]
+        elif self.is_initializing():  # the parameters are the same for clips of any size
             x = jnp.zeros((size[0], *FC6_INPUT, outputs["pooled"].shape[-1]), self.dtype)
-        elif not fits:
+        else:
             raise InputError(
                 f"fully_connected is set, and clips are {size[1]} frames of {size[2]}x{size[3]}; the fully connected layers "
                 "of C3D read 16 frames of 112x112: set data.height and data.width to 112, or leave them out"
