@@ -79,6 +79,7 @@ def files(out):
 def path_of_workers(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # or a busy machine does everything else first
 
 
 def hook(log, seconds):

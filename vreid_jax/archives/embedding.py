@@ -31,8 +31,6 @@ _FILE = re.compile(
 
 log = logging.getLogger(__name__)
 
-Maker = Callable[[Sequence[Part]], Iterator[Done]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Archived:

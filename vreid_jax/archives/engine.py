@@ -23,7 +23,7 @@ from vreid_jax.archives.parts import ArchiveSettings, Part
 from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Done, Worker, fail
 from vreid_jax.datasets.processes import cores
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.inference import Model
 from vreid_jax.runtime import setup_process
 
@@ -70,7 +70,7 @@ def make_on_ray(
     with _connected(machines.address) as ray:
         device = _device(ray, machines)
         plain = dataclasses.replace(model, variables=jax.tree.map(np.asarray, dict(model.variables)))
-        arguments = (ray.put(plain), model.fingerprint, store, settings)
+        arguments = (ray.put(plain), model.fingerprint, store, settings, device)
         actor = ray.remote(_Actor).options(max_restarts=0, max_task_retries=0, **_resources(device))
 
         def wanted() -> int:
@@ -93,12 +93,16 @@ def installed():
 class _Actor:
     """A worker in a process of its own."""
 
-    def __init__(self, model: Model, fingerprint: str, store: Store, settings: ArchiveSettings):
+    def __init__(self, model: Model, fingerprint: str, store: Store, settings: ArchiveSettings, device: str):
         import cv2
+
+        if device == "cpu":
+            jax.config.update("jax_platforms", "cpu")
+            os.environ.setdefault("NPROC", "1")  # XLA's threads: there is a worker for each core
 
         setup_process()
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")
-        cv2.setNumThreads(1)  # there is a worker for each core
+        cv2.setNumThreads(1)
         if model.fingerprint != fingerprint:
             raise RuntimeError(f"vreid_jax {vreid_jax.__version__} on this machine makes another model of {model.name}")
         self._worker = Worker(model, store, settings)
@@ -108,7 +112,10 @@ class _Actor:
 
     def make(self, part: Part) -> Done:
         """Make a part."""
-        return self._worker.make(part)
+        try:
+            return self._worker.make(part)
+        except Interrupted:
+            os._exit(1)  # its machine is taken away: for the driver it is lost, and another one makes the part
 
 
 def _spread(
@@ -172,6 +179,7 @@ def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     alone = {
+        "address": "local",  # whatever cluster runs here beside it
         "num_cpus": cores(),
         "object_store_memory": _STORE_BYTES,
         "include_dashboard": False,

@@ -93,7 +93,8 @@ class Store:
 
     def _opened(self) -> tuple[Any, str]:
         if is_address(self.address):
-            return _open(self.address)
+            filesystem, root = _open(self.address)
+            return filesystem, root.rstrip("/")
         return pyarrow_fs().LocalFileSystem(), self.address
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vreid_jax.archives.parts import ArchiveSettings, Part
 from vreid_jax.archives.store import Store, fetch
 from vreid_jax.datasets.video.track_file import NobodyFound
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.files import given_path
 from vreid_jax.inference import Model
 from vreid_jax.search.embedding import about_gallery, chunks, embed_rows
@@ -53,6 +53,7 @@ class Worker:
 
         Raises:
           InputError: when the archive cannot be written.
+          Interrupted: when the process is asked to stop.
         """
         try:
             tables = self._rows(part)
@@ -60,6 +61,8 @@ class Worker:
             set_aside(self._store, part, part.empty, str(error))
             self._store.remove(part.failed)
             return Done(part, "empty")
+        except Interrupted:
+            raise
         except Exception as error:  # a stranger's file may raise anything: one of ten thousand must not end the others
             why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             return fail(self._store, part, why)
