@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -38,7 +39,7 @@ class Machines:
     """Where parts are made.
 
     Attributes:
-      address: of a Ray cluster, `HOST:6379`, `ray://HOST:10001` or `auto`; empty: this machine alone, without a cluster.
+      address: of a Ray cluster, `HOST:6379` or `auto`; empty: this machine alone, without a cluster.
       device: `cpu`, `gpu` or `tpu`; empty: the best that there is.
       workers: how many parts are made at once, at most; 0: one a device, and on CPUs one a core.
     """
@@ -137,11 +138,15 @@ def _spread(
         while idle and waiting:
             actor, part = idle.pop(), waiting.popleft()
             running[actor.make.remote(part)] = (actor, part)
-        if len(running) + len(idle) < min(wanted(), len(running) + len(waiting)) and waiting:
+        busy = sum(part is not None for _, part in running.values())
+        if len(running) + len(idle) < min(wanted(), busy + len(waiting)):
             actor = start()
             running[actor.ready.remote()] = (actor, None)
             continue
-        finished, _ = ray.wait(list(running), timeout=_POLL) if running else ([], [])
+        if not running:
+            time.sleep(_POLL)  # for machines that are to come
+            continue
+        finished, _ = ray.wait(list(running), timeout=_POLL)
         for call in finished:
             actor, part = running.pop(call)
             try:
