@@ -13,8 +13,10 @@ from vreid_jax.archives.embedding import JOB, embed_archive
 from vreid_jax.archives.parts import ArchiveSettings
 from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Worker
+from vreid_jax.cli import chosen_model
 from vreid_jax.errors import InputError
 from vreid_jax.search import embed_gallery, open_gallery, open_source
+from vreid_jax.tracking import detection
 
 
 class Lost(Exception):
@@ -65,6 +67,34 @@ def test_a_part_is_the_gallery_that_embed_writes(model, street, tmp_path):
         for column, values in theirs.columns.items():
             expected = np.full(len(values), "") if column == "folder" else values
             np.testing.assert_array_equal(ours.columns[column], expected, err_msg=column)
+
+
+def test_a_video_without_tracks_is_tracked_as_embed_does(vreid, model, tmp_path, monkeypatch):
+    writer = cv2.VideoWriter(str(tmp_path / "walk.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (64, 48))
+    for number in range(10):
+        frame = np.zeros((48, 64, 3), np.uint8)
+        frame[10:34, 2 + 3 * number : 14 + 3 * number] = 255
+        writer.write(frame)
+    writer.release()
+
+    def bright(frame):
+        rows, columns = np.nonzero(frame[..., 0] > 128)
+        left, top = columns.min(), rows.min()
+        return np.array([[left, top, columns.max() + 1 - left, rows.max() + 1 - top]]), np.array([0.9])
+
+    monkeypatch.setitem(detection._MAKERS, "hog", lambda rest: bright)
+    monkeypatch.setattr(chosen_model, "load_chosen", lambda name: model)
+    (tmp_path / "cameras.csv").write_text("video,camera,start\nwalk.avi,4,0\n")
+    assert run(model, tmp_path, tmp_path / "archive").tracklets == 1
+    flags = (f"--out={tmp_path / 'walk.parquet'}", "--camera=4", "--start=0", "--quiet")
+    code, _, said = vreid("embed", tmp_path / "walk.avi", *flags)
+    assert code == 0, said
+    (part,) = (tmp_path / "archive").glob("camera=4/date=1970-01-01/*.parquet")
+    ours, theirs = open_gallery(part), open_gallery(tmp_path / "walk.parquet")
+    assert ours.about == theirs.about
+    np.testing.assert_array_equal(ours.vectors, theirs.vectors)
+    assert ours.row(0) | {"folder": ""} == theirs.row(0) | {"folder": ""}
+    assert ours.row(0)["end_seconds"] == 1.8
 
 
 def test_a_run_that_is_lost_and_repeated_has_every_row_once(model, street, tmp_path):
