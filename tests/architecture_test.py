@@ -46,6 +46,7 @@ ROOMS = {
     "export": USES,
     "search": USES,
     "tracking": USES,
+    "archives": f"{USES} search tracking",
     "adaptation": f"{USES} search",
     "linking": f"{USES} search adaptation",
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
@@ -53,7 +54,7 @@ ROOMS = {
     "serving": f"{USES} search linking visualize report",
     "forgetting": f"{USES} search linking report",
     "main": f"{USES} export search visualize report",
-    "cli": f"{USES} export search tracking adaptation linking visualize report serving forgetting main",
+    "cli": f"{USES} export search tracking archives adaptation linking visualize report serving forgetting main",
 }
 
 # `import vreid_jax`, and modules that keep the name of a command that moved to cli/: they only pass the call on.

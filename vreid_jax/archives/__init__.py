@@ -1,0 +1,1 @@
+"""Archives of many videos and galleries of many files."""
