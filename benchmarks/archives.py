@@ -16,7 +16,6 @@ that of one query at a time, median and slowest of the 100, after three others.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import resource
 import shutil
@@ -28,118 +27,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from made_up_gallery import (
+    BEGIN,
+    CAMERA,
+    CAMERAS,
+    DAY,
+    DAYS,
+    DIMENSIONS,
+    QUERIES,
+    SINCE,
+    K,
+    Made,
+    make,
+    read,
+    spectrum,
+)
 
-DIMENSIONS, PER_PERSON, QUERIES, K = 128, 20, 100, 10
-CAMERAS, DAYS = 10, 10
-SPREAD = 0.6  # of the tracklets of a person, where people have 1
-DAY = 86_400.0
-BEGIN = 1_767_225_600.0  # 2026-01-01, UTC
-CAMERA, SINCE = 3, BEGIN + 7 * DAY  # of the filter
 PARTS = ("exact", "database", "IVF_RQ", "IVF_PQ", "IVF_SQ", "faiss")
 CANDIDATES = 200  # that an index finds and exact distances rank
 
 
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A made-up gallery of `size` tracklets in `folder`."""
-
-    folder: Path
-    size: int
-
-    @property
-    def files(self) -> list[Path]:
-        """The Parquet files, by camera and day."""
-        return [
-            self.folder / "gallery" / f"camera={camera + 1}" / f"date=2026-01-{day + 1:02d}" / "part.parquet"
-            for day in range(DAYS)
-            for camera in range(CAMERAS)
-        ]
-
-    def truth(self) -> dict[str, np.ndarray]:
-        """Return `queries` [Q, D], and the true rows `all` and `some` [Q, K]."""
-        return dict(np.load(self.folder / "truth.npz"))
-
-
-def _spectrum() -> np.ndarray:
-    # Features of a trained network vary in few directions: the variance falls as that of a power law.
-    return (1.0 / np.sqrt(1.0 + np.arange(DIMENSIONS) / 8.0)).astype(np.float32)
-
-
-def _people(size: int) -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((size // PER_PERSON, DIMENSIONS), np.float32) * _spectrum()
-
-
-def _vectors(size: int, number: int, people: np.ndarray) -> np.ndarray:
-    """Return the vectors of file `number`: row `r` of all is of person `r` modulo the number of people."""
-    each = size // (CAMERAS * DAYS)
-    rows = np.arange(number * each, (number + 1) * each)
-    noise = np.random.default_rng((2, number)).standard_normal((each, DIMENSIONS), np.float32)
-    return people[rows % len(people)] + SPREAD * _spectrum() * noise
-
-
-def make(made: Made) -> dict[str, Any]:
-    """Write the gallery and the truth."""
-    from vreid_jax.search.gallery import make_table, pyarrow
-
-    people = _people(made.size)
-    each = made.size // (CAMERAS * DAYS)
-    for number, file in enumerate(made.files):
-        if file.exists():
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        start = np.linspace(0, DAY - 20, each)
-        camera, day = number % CAMERAS + 1, number // CAMERAS
-        columns = {
-            "tracklet_id": [f"track{row:07d}" for row in range(each)],
-            **{name: np.zeros(each, int) for name in ("pid", "num_frames", "first_frame", "last_frame")},
-            "camid": np.full(each, camera),
-            "start_seconds": start,
-            "end_seconds": start + 10,
-            **{name: [""] * each for name in ("split", "folder", "model")},
-        }
-        about = {"fingerprint": "made-up", "model": "made up", "metric": "euclidean", "open_set": None}
-        about |= {"input": f"/cameras/{camera}/{day}.mp4", "recorded_at": f"2026-01-{day + 1:02d}T00:00:00+00:00"}
-        table = make_table(_vectors(made.size, number, people), columns, about)
-        half = file.with_name(".half")
-        pyarrow().parquet.write_table(
-            table, half, row_group_size=16_384, compression={"vector": "none"}, write_page_checksum=True
-        )
-        half.replace(file)
-    _make_truth(made, people)
-    return {"bytes": sum(file.stat().st_size for file in made.files)}
-
-
-def _make_truth(made: Made, people: np.ndarray) -> None:
-    rng = np.random.default_rng(3)
-    chosen = rng.choice(len(people), QUERIES, replace=False)
-    noise = rng.standard_normal((QUERIES, DIMENSIONS), np.float32)
-    queries = people[chosen] + SPREAD * _spectrum() * noise
-    each = made.size // (CAMERAS * DAYS)
-    best = {name: (np.full((QUERIES, 0), np.inf), np.zeros((QUERIES, 0), int)) for name in ("all", "some")}
-    for number in range(CAMERAS * DAYS):
-        vectors = _vectors(made.size, number, people)
-        distances = (queries**2).sum(1)[:, None] - 2 * queries @ vectors.T + (vectors**2).sum(1)[None]
-        place = np.argpartition(distances, K, axis=1)[:, :K]
-        near = np.take_along_axis(distances, place, 1)
-        passes = number % CAMERAS + 1 == CAMERA and number // CAMERAS >= 7
-        for name in ("all", "some") if passes else ("all",):
-            both = np.concatenate([best[name][0], near], 1)
-            rows = np.concatenate([best[name][1], place + number * each], 1)
-            order = np.argsort(both, 1, kind="stable")[:, :K]
-            best[name] = np.take_along_axis(both, order, 1), np.take_along_axis(rows, order, 1)
-    np.savez(made.folder / "truth.npz", queries=queries, all=best["all"][1], some=best["some"][1])
-
-
-def _read(made: Made) -> Iterator[np.ndarray]:
-    import pyarrow.parquet
-
-    for file in made.files:
-        column = pyarrow.parquet.read_table(file, columns=["vector"]).column("vector").combine_chunks()
-        yield column.flatten().to_numpy().reshape(-1, DIMENSIONS)
-
-
 def _recall(found: list[np.ndarray], true: np.ndarray) -> float:
-    return float(np.mean([len(set(some.tolist()) & set(row.tolist())) / K for some, row in zip(found, true, strict=True)]))
+    return float(
+        np.mean([len(set(some.tolist()) & set(row.tolist())) / K for some, row in zip(found, true, strict=True)])
+    )
 
 
 def _timed(search: Callable[[np.ndarray], np.ndarray], made: Made, which: str) -> dict[str, float]:
@@ -168,7 +79,9 @@ def _seconds(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
 
 
 # Lance
@@ -187,7 +100,7 @@ def database(made: Made) -> dict[str, Any]:
     each = made.size // (CAMERAS * DAYS)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for number, vectors in enumerate(_read(made)):
+        for number, vectors in enumerate(read(made)):
             rows = np.arange(number * each, (number + 1) * each)
             begins = BEGIN + number // CAMERAS * DAY + np.linspace(0, DAY - 20, each)
             flat = pa.array(vectors.reshape(-1))
@@ -243,7 +156,7 @@ def lance_index(made: Made, kind: str) -> dict[str, Any]:
 
     rng = np.random.default_rng(4)
     count = made.size // 100
-    new = rng.standard_normal((count, DIMENSIONS), np.float32) * _spectrum()
+    new = rng.standard_normal((count, DIMENSIONS), np.float32) * spectrum()
     table = pa.table(
         {
             "key": [f"new/track{row}" for row in range(count)],
@@ -294,11 +207,11 @@ def faiss_index(made: Made) -> dict[str, Any]:
 
     def build() -> None:
         sample, count = [], 0
-        for vectors in _read(made):
+        for vectors in read(made):
             sample.append(vectors[:: max(1, made.size // 200_000)])
             count += len(sample[-1])
         index.train(np.concatenate(sample))
-        for vectors in _read(made):
+        for vectors in read(made):
             index.add(np.ascontiguousarray(vectors))
         faiss.write_index(index, str(path))
 
@@ -308,7 +221,7 @@ def faiss_index(made: Made) -> dict[str, Any]:
         made.folder / "vectors.npy", "w+", np.float32, (made.size, DIMENSIONS)
     )  # to rank candidates exactly, they have to lie where single rows can be read
     start = 0
-    for block in _read(made):
+    for block in read(made):
         vectors[start : start + len(block)] = block
         start += len(block)
     each = made.size // (CAMERAS * DAYS)
@@ -331,7 +244,7 @@ def faiss_index(made: Made) -> dict[str, Any]:
         some |= _timed(lambda query, probes=probes: search(query, True, probes), made, "some")
         outcome |= {f"{name}_at_{probes}": value for name, value in some.items()}
     count = made.size // 100
-    new = np.random.default_rng(4).standard_normal((count, DIMENSIONS), np.float32) * _spectrum()
+    new = np.random.default_rng(4).standard_normal((count, DIMENSIONS), np.float32) * spectrum()
 
     def append() -> None:
         index.add(new)
@@ -343,7 +256,6 @@ def faiss_index(made: Made) -> dict[str, Any]:
 
     outcome["append_1_percent_s"] = _seconds(append)[0]
     outcome["forget_s"] = _seconds(forget)[0]
-    del vectors
     (made.folder / "vectors.npy").unlink()
     path.unlink()
     return outcome
@@ -351,7 +263,42 @@ def faiss_index(made: Made) -> dict[str, Any]:
 
 def exact(made: Made) -> dict[str, Any]:
     """Stream the files through the device."""
-    raise NotImplementedError
+    from vreid_jax.archives.question import Filters, Queries
+    from vreid_jax.archives.streaming import find
+    from vreid_jax.search.gallery_files import open_files
+
+    truth = made.truth()
+    before = time.perf_counter()
+    files = open_files(made.folder / "gallery")
+    outcome: dict[str, Any] = {"open_s": time.perf_counter() - before}
+    for count in (1, QUERIES):
+        for which, filters in (("", Filters()), ("filtered_", Filters((CAMERA,), SINCE, None))):
+            vectors = truth["queries"][:count]
+            nowhere = np.full((count, 2), np.nan)
+            queries = Queries(vectors, [""] * count, [""] * count, [None] * count, nowhere)
+            found: list[np.ndarray] = []
+
+            def search(queries=queries, filters=filters, found=found) -> None:
+                for some in find(files, queries, K, filters=filters):
+                    found.append(np.array([_row(made, match.row) for match in some]))
+
+            search()  # compiles
+            found.clear()
+            elapsed, cpu = _seconds(search)
+            true = truth["some" if which else "all"][:count]
+            outcome |= {
+                f"{which}s_for_{count}": elapsed,
+                f"{which}cpu_s_for_{count}": cpu,
+                f"{which}recall_for_{count}": _recall(found, true),
+            }
+    return outcome
+
+
+def _row(made: Made, row: dict[str, Any]) -> int:
+    """Return the number of a tracklet among all."""
+    camera, day = map(int, row["input"].removeprefix("/cameras/").removesuffix(".mp4").split("/"))
+    number = int(row["tracklet_id"].rpartition("track")[2])
+    return (day * CAMERAS + camera - 1) * (made.size // (CAMERAS * DAYS)) + number
 
 
 def run_part(made: Made, part: str) -> dict[str, Any]:
@@ -376,7 +323,9 @@ def main() -> None:
     known = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     if flags.table:
         for line in known:
-            print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in line.items()}))
+            print(
+                json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in line.items()})
+            )
         return
     if flags.one:
         size, part = flags.one.split(",")

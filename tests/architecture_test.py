@@ -44,15 +44,16 @@ ROOMS = {
     "inference": INFERENCE,
     "export": USES,
     "search": USES,
+    "archives": f"{USES} search",
     "tracking": USES,
     "adaptation": f"{USES} search",
     "linking": f"{USES} search adaptation",
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
     "report": f"{USES} export search linking visualize",
     "serving": f"{USES} search linking visualize report",
-    "forgetting": f"{USES} search linking report",
+    "forgetting": f"{USES} search archives linking report",
     "main": f"{USES} export search visualize report",
-    "cli": f"{USES} export search tracking adaptation linking visualize report serving forgetting main",
+    "cli": f"{USES} export search archives tracking adaptation linking visualize report serving forgetting main",
 }
 
 # `import vreid_jax`, and modules that keep the name of a command that moved to cli/: they only pass the call on.
