@@ -326,7 +326,7 @@ def vreid(capsys):
 
 
 @pytest.fixture(scope="session")
-def write_gallery():
+def write_made_gallery():
     """`write(path, camera=1, day=1, …)` writes a gallery of three made-up tracklets of one video."""
     import numpy as np
 
@@ -359,13 +359,13 @@ def write_gallery():
 
 
 @pytest.fixture
-def made_folder(write_gallery, tmp_path):
+def made_folder(write_made_gallery, tmp_path):
     """`make()` is a folder of four galleries, two cameras of two days."""
 
     def make(**about):
         for camera in (1, 2):
             for day in (1, 2):
-                write_gallery(
+                write_made_gallery(
                     tmp_path / "town" / f"camera={camera}" / f"date=2026-03-0{day}" / "a.parquet", camera, day, **about
                 )
         return tmp_path / "town"

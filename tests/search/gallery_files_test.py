@@ -13,7 +13,7 @@ from vreid_jax.search.gallery import read_about, read_column, read_rows, replace
 from vreid_jax.search.gallery_files import open_files, own_name
 
 
-def test_a_folder_is_read_as_one_gallery_on_one_clock(made_folder, write_gallery):
+def test_a_folder_is_read_as_one_gallery_on_one_clock(made_folder, write_made_gallery):
     folder = made_folder()
     whole = open_gallery(folder)
     assert len(whole) == 12
@@ -38,7 +38,7 @@ def test_the_name_of_a_tracklet_survives_that_its_file_is_moved(made_folder):
     assert sorted(open_gallery(folder).columns["tracklet_id"].tolist()) == before
 
 
-def test_what_lies_beside_galleries_is_left_out(made_folder, write_gallery):
+def test_what_lies_beside_galleries_is_left_out(made_folder, write_made_gallery):
     folder = made_folder()
     for name in (".half.parquet", "_left.parquet", "g.parquet.parts/000000.parquet", "v.frames/x.parquet"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -46,33 +46,33 @@ def test_what_lies_beside_galleries_is_left_out(made_folder, write_gallery):
     assert len(open_files(folder).parts) == 4
 
 
-def test_files_of_two_models_are_one_sentence(made_folder, write_gallery):
+def test_files_of_two_models_are_one_sentence(made_folder, write_made_gallery):
     folder = made_folder()
-    write_gallery(folder / "other.parquet", fingerprint="another")
+    write_made_gallery(folder / "other.parquet", fingerprint="another")
     with pytest.raises(InputError, match=r"other\.parquet was made by model another .*vectors of different models"):
         open_gallery(folder)
 
 
-def test_files_of_two_distances_or_lengths_are_one_sentence(made_folder, write_gallery):
+def test_files_of_two_distances_or_lengths_are_one_sentence(made_folder, write_made_gallery):
     folder = made_folder()
-    write_gallery(folder / "other.parquet", metric="cosine")
+    write_made_gallery(folder / "other.parquet", metric="cosine")
     with pytest.raises(InputError, match=r"the distance of .*other\.parquet is cosine, and of .* euclidean"):
         open_gallery(folder)
-    write_gallery(folder / "other.parquet", dimensions=5)
+    write_made_gallery(folder / "other.parquet", dimensions=5)
     with pytest.raises(InputError, match=r"the length of a vector of .*other\.parquet is 5, and of .* 4"):
         open_gallery(folder)
 
 
-def test_a_tracklet_that_two_files_hold_is_one_sentence(made_folder, write_gallery):
+def test_a_tracklet_that_two_files_hold_is_one_sentence(made_folder, write_made_gallery):
     folder = made_folder()
-    write_gallery(folder / "again.parquet", camera=1, day=1)
+    write_made_gallery(folder / "again.parquet", camera=1, day=1)
     with pytest.raises(InputError, match=r"again\.parquet.* both hold the tracklet track0 of /cameras/1\.mp4"):
         open_gallery(folder)
 
 
-def test_without_moments_the_times_of_several_videos_are_unknown(tmp_path, write_gallery):
+def test_without_moments_the_times_of_several_videos_are_unknown(tmp_path, write_made_gallery):
     for camera in (1, 2):
-        write_gallery(tmp_path / f"{camera}.parquet", camera=camera, recorded_at=None)
+        write_made_gallery(tmp_path / f"{camera}.parquet", camera=camera, recorded_at=None)
     assert np.isnan(open_gallery(tmp_path).columns["start_seconds"]).all()
     (tmp_path / "2.parquet").unlink()
     np.testing.assert_array_equal(open_gallery(tmp_path).columns["start_seconds"], [0, 10, 20])

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from vreid_jax.archives.question import Filters
 from vreid_jax.errors import InputError
 from vreid_jax.search.address import pyarrow
@@ -57,7 +59,7 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
             if not len(batch):
                 continue
             if not in_folder:  # older files state a path as it was typed
-                folders = batch.column("folder").slice(0, 1).to_pylist()
+                folders = np.array(batch.column("folder").slice(0, 1).to_pylist(), str)
                 text = pa.scalar(made_from(part.about, folders, part.place.path), pa.string())
             for name, value in (("input", text), ("recorded_at", moment)):
                 batch = batch.append_column(name, pa.repeat(value, len(batch)))

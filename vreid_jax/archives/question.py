@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.search.gallery_files import Part
+from vreid_jax.search.gallery_files import GalleryFiles, Part, read_part
+from vreid_jax.search.gallery_format import SECONDS, Gallery, made_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,3 +112,35 @@ class Queries:
         if start is None or end is None or not self.is_of_video(query, row):
             return False
         return bool(self.times[query, 0] <= end and start <= self.times[query, 1])
+
+
+def of_files(files: GalleryFiles, *, stated: bool) -> Queries:
+    """Return all tracklets of a gallery as queries.
+
+    Args:
+      files: the gallery.
+      stated: whether inputs are named as the files state them, as a folder and a database do, or by whole paths.
+    """
+    return joined([of_part(part, read_part(part), stated=stated) for part in files.parts])
+
+
+def of_part(part: Part, gallery: Gallery, *, stated: bool) -> Queries:
+    """Return some tracklets of a file as queries."""
+    columns, about = gallery.columns, part.about
+    made = about["input"] if stated else made_from(about, columns["folder"], part.place.text)
+    count = len(gallery)
+    times = np.stack([columns[name] for name in SECONDS], 1)
+    names, moments = columns["tracklet_id"].tolist(), [about.get("recorded_at")] * count
+    return Queries(gallery.vectors, names, [made] * count, moments, times, columns["camid"])
+
+
+def joined(several: Sequence[Queries]) -> Queries:
+    """Return several as one."""
+    return Queries(
+        np.concatenate([each.vectors for each in several]),
+        [name for each in several for name in each.names],
+        [made for each in several for made in each.inputs],
+        [moment for each in several for moment in each.recorded_at],
+        np.concatenate([each.times for each in several]),
+        np.concatenate([np.zeros(len(each), int) if each.cameras is None else each.cameras for each in several]),
+    )

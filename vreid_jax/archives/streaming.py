@@ -20,7 +20,7 @@ from vreid_jax.search.gallery_format import vectors_of
 from vreid_jax.search.ranked import Match, decision
 
 QUERIES = 256  # of one pass over the rows
-_NOT_TOLD = ("vector", "key", "digest", "begins", "ends")
+NOT_TOLD = ("vector", "key", "digest", "begins", "ends", "retention_days")  # columns of a database alone
 
 Hit = tuple[float, dict[str, Any]]
 """A distance and a row."""
@@ -94,7 +94,7 @@ def _one_pass(batches: Iterable[Any], queries: Queries, k: int, metric: str, mes
         distances, places = search.found()
         wanted = np.unique(places[np.isfinite(distances)])
         new = wanted[wanted >= left]
-        told = table.select([name for name in table.column_names if name not in _NOT_TOLD])
+        told = table.select([name for name in table.column_names if name not in NOT_TOLD])
         rows = told.take(new - left).to_pylist() if len(new) else []
         kept = {place: kept[place] for place in wanted[wanted < left].tolist()} | dict(
             zip(new.tolist(), rows, strict=True)

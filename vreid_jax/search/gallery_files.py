@@ -118,17 +118,17 @@ class GalleryFiles:
         if not self.is_folder:
             with opened_parquet(self.parts[0].place) as file:
                 return table_as_gallery(file.read(), dict(self.about))
-        return self._joined([(part, _read(part)) for part in self.parts])
+        return self._joined([(part, read_part(part)) for part in self.parts])
 
     def read_rows(self, rows: np.ndarray) -> Gallery:
         """Return some rows, given in ascending order; only the row groups that hold them are read."""
         if not self.is_folder:
-            return _read(self.parts[0], rows)
+            return read_part(self.parts[0], rows)
         ends = np.cumsum([part.rows for part in self.parts])
         numbers = np.searchsorted(ends, rows, side="right")
         chosen = [(self.parts[number], number) for number in np.unique(numbers).tolist()]
         return self._joined(
-            [(part, _read(part, rows[numbers == number] - (ends[number] - part.rows))) for part, number in chosen]
+            [(part, read_part(part, rows[numbers == number] - (ends[number] - part.rows))) for part, number in chosen]
         )
 
     def read_column(self, name: str) -> np.ndarray:
@@ -140,6 +140,18 @@ class GalleryFiles:
             named = self.is_folder and name == "tracklet_id"
             found.append(np.array([part.key(value) for value in values.tolist()], str) if named else values)
         return np.concatenate(found)
+
+    def find(self, name: str) -> tuple[Part, Gallery] | None:
+        """Return the file that holds a tracklet of this name and the tracklet, or None; other files are not read."""
+        for part in self.parts:
+            own = name.removeprefix(f"{part.source}/") if self.is_folder else name
+            if self.is_folder and own == name:
+                continue
+            with opened_parquet(part.place) as file:
+                rows = np.flatnonzero(column_of(file.read(["tracklet_id"]), "tracklet_id") == own)
+            if len(rows):
+                return part, read_part(part, rows[:1])
+        return None
 
     def offset(self, part: Part) -> float:
         """Return the second on the clock of the gallery at which the video of a part begins; NaN: not known."""
@@ -162,7 +174,7 @@ class GalleryFiles:
         return Gallery(np.concatenate([gallery.vectors for _, gallery in read]), columns, dict(self.about))
 
 
-def _read(part: Part, rows: np.ndarray | None = None) -> Gallery:
+def read_part(part: Part, rows: np.ndarray | None = None) -> Gallery:
     """Return a file as a gallery of its own, or some rows of it."""
     with opened_parquet(part.place) as file:
         if rows is None:
