@@ -52,7 +52,7 @@ ROOMS = {
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
     "report": f"{USES} export search linking visualize",
     "serving": f"{USES} search linking visualize report",
-    "forgetting": f"{USES} search linking report",
+    "forgetting": f"{USES} search archives linking report",
     "main": f"{USES} export search visualize report",
     "cli": f"{USES} export search tracking archives adaptation linking visualize report serving forgetting main",
 }

@@ -1,1 +1,1 @@
-"""Archives of many videos and galleries of many files."""
+"""Archives: many videos embedded on many machines, galleries of many files, and a database that grows with them."""

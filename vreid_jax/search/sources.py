@@ -21,6 +21,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, given_path, open_regular, read_regular
 from vreid_jax.json_files import json_or_none
 from vreid_jax.search.gallery import Gallery
+from vreid_jax.search.gallery_files import own_name
 from vreid_jax.search.picture_folders import UNKNOWN, FolderTracklets, describe_file, frame_number, list_tracklets
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
@@ -262,9 +263,18 @@ def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None =
             if now != then:
                 raise InputError(f"{path} has {now} pictures, and {name} was {then} of them: embed their source again")
         return opened
-    source = open_source(gallery.about["input"], data_dir=data_dir).tracklets
+    inputs = gallery.columns.get("input")
+    if inputs is not None:  # of a folder
+        names = [own_name(name) for name in names]
+    stated = {gallery.about["input"]} if inputs is None else set(inputs[rows].tolist())
+    if len(stated) > 1:
+        raise InputError(
+            f"the pictures of {names[0]} and others lie in the datasets {', '.join(sorted(stated))}: give the galleries of one"
+        )
+    (name,) = stated
+    source = open_source(name, data_dir=data_dir).tracklets
     place = {name: row for row, name in enumerate(source.tracklet_ids.tolist())}
     gone = [name for name in names if name not in place]
     if gone:
-        raise InputError(f"{gallery.about['input']} no longer has the tracklet {gone[0]}: embed it again")
+        raise InputError(f"{name} no longer has the tracklet {gone[0]}: embed it again")
     return data.JoinedSource([source], np.array([place[name] for name in names]))
