@@ -17,14 +17,13 @@ from vreid_jax.pretrained.fitting import Tensor, fit
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("system", ["nonlocal3d", "person_vlad"])
-def test_every_row_is_a_configuration(system, monkeypatch):
+def test_every_row_of_the_3d_resnet_is_a_configuration(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    rows = importlib.import_module(f"{system}_table").ROWS
+    rows = importlib.import_module("nonlocal3d_table").ROWS
     runs = importlib.import_module("walkers_runs")
     for title, changes, *_ in rows.values():
         assert title
-        models.create(num_classes=2, **runs.configuration(system, changes or {}).model)
+        models.create(num_classes=2, **runs.configuration("nonlocal3d", changes or {}).model)
 
 
 def test_the_tables_of_the_3d_resnet_name_their_rows(monkeypatch):
@@ -107,6 +106,54 @@ def test_the_tables_of_m3d_are_measured_and_go_on(monkeypatch, data_dir, tmp_pat
     (tmp_path / "table.md").unlink()
     module.main()
     assert (tmp_path / "table.md").read_text() == text
+
+
+@pytest.fixture
+def vlad(monkeypatch):
+    """The module of the table of PersonVLAD."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("person_vlad_table")
+
+
+def test_every_row_of_person_vlad_is_a_configuration_that_a_table_shows(vlad, tmp_path):
+    runs = vlad.Runs(tmp_path)
+    for row in vlad.ROWS.values():
+        config = runs.configuration(row, "walkers/jitter")
+        models.create(num_classes=2, **config.model)
+        assert config.data.name == (row.dataset or "walkers/jitter")
+    named = {line.row for _, lines in vlad.TABLES.values() for line in lines}
+    starts = {row.start for row in vlad.ROWS.values() if row.start}
+    assert named | starts | {"default"} == set(vlad.ROWS)
+    assert set(vlad.STUDY) - {"curves"} < set(vlad.TABLES)
+
+
+def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, tmp_path, monkeypatch):
+    runs, small = vlad.Runs(tmp_path), "walkers/small"
+    assert runs.name("default", small) == runs.name("vlad", small)
+    names = {runs.name(key, small) for key in ("default", "b5", "gp", "tuned", "half-b6", "steps600")}
+    assert len(names) == 6
+    assert runs.name("wild", small) == runs.name("wild", "walkers/jitter") != runs.name("tuned", small)
+    assert runs.name("default", small) != runs.name("default", "walkers/jitter")
+    other = vlad.Runs(tmp_path, steps=7)
+    assert other.name("default", small) != runs.name("default", small)
+    assert other.name("backbone", small) == runs.name("backbone", small)
+    # What a network without VLAD does not have does not rename it.
+    monkeypatch.setitem(vlad.ROWS, "gp", vlad.Row({"model.parts": "global", "model.alpha": 3.0}))
+    assert vlad.Runs(tmp_path).name("gp", small) == runs.name("gp", small)
+
+
+def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path):
+    runs, small, protocol = vlad.Runs(tmp_path), "walkers/small", {"mAP": 0.5}
+    for seed, rank1 in ((0, 0.4), (1, 0.44)):
+        scores = {
+            "protocols": {vlad.HEADLINE: {**protocol, "rank1": rank1, "rank5": 0.6, "rank10": 0.7, "rank20": 0.9}}
+        }
+        (tmp_path / f"{runs.name('grid', small)}-seed{seed}.json").write_text(json.dumps(scores))
+    text = vlad.markdown(runs, ["3"], ["walkers/jitter", small], [0, 1, 2])
+    assert "| grid | 67.1 / 86.0 / 89.5 / 94.0 | — | 42.0 ± 2.8 / 60.0 / 70.0 / 90.0, 50.0 ± 0.0 (2) |" in text
+    assert "| stripe | 68.3 / 87.2 / 90.0 / 94.6 | — | — |" in text
+    study = vlad.markdown(runs, ["parts"], [small], [0])
+    assert "| 5x5 grid | 40.0 / 60.0 / 70.0 / 90.0, 50.0 (1) |  |" in study
 
 
 @pytest.mark.parametrize("name", ["vgg", "vlad", "flow"])

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import shutil
+import sys
 import tempfile
 
 import jaxlib.version
@@ -27,6 +28,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="vreid_jax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
+# Bytecode is kept, for the other workers, the processes that tests start and the next run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 from jaxtyping import install_import_hook
 
@@ -323,3 +328,51 @@ def vreid(capsys):
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def write_made_gallery():
+    """`write(path, camera=1, day=1, …)` writes a gallery of three made-up tracklets of one video."""
+    import numpy as np
+
+    from vreid_jax.search.gallery import make_table, pyarrow
+
+    def write(path, camera=1, day=1, rows=3, dimensions=4, vectors=None, names=None, folder="", **about):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if vectors is None:
+            vectors = np.random.default_rng((camera, day)).normal(size=(rows, dimensions)).astype(np.float32)
+        rows = len(vectors)
+        start = 10.0 * np.arange(rows)
+        columns = {
+            "tracklet_id": names or [f"track{row}" for row in range(rows)],
+            "camid": [camera] * rows,
+            **{name: [0] * rows for name in ("pid", "num_frames", "first_frame", "last_frame")},
+            **{name: [""] * rows for name in ("split", "model")},
+            "folder": [f"{folder}/track{row}" if folder else "" for row in range(rows)],
+            "start_seconds": start.tolist(),
+            "end_seconds": (start + 5).tolist(),
+        }
+        stated = {"fingerprint": "f00d", "model": "toy", "metric": "euclidean", "open_set": None}
+        stated |= {"input": f"/cameras/{camera}.mp4"}
+        stated |= {"recorded_at": f"2026-03-{day:02d}T{7 + camera:02d}:00:00+00:00"} | about
+        pyarrow().parquet.write_table(
+            make_table(vectors, columns, stated), path, row_group_size=2, write_page_checksum=True
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def made_folder(write_made_gallery, tmp_path):
+    """`make()` is a folder of four galleries, two cameras of two days."""
+
+    def make(**about):
+        for camera in (1, 2):
+            for day in (1, 2):
+                write_made_gallery(
+                    tmp_path / "town" / f"camera={camera}" / f"date=2026-03-0{day}" / "a.parquet", camera, day, **about
+                )
+        return tmp_path / "town"
+
+    return make

@@ -83,7 +83,8 @@ def kept(write_gallery, write_linked, tmp_path):
     append_correction(identities, Correction("same", (key[0], key[1])))
     append_correction(identities, Correction("different", (key[2],), (key[0], key[3])))
     append_correction(identities, Correction("name", (key[0],), name="Ann"))
-    (tmp_path / "town.parquet.faiss").write_bytes(b"an index")
+    (tmp_path / "town.parquet.index").mkdir()
+    (tmp_path / "town.parquet.index" / "files.json").write_bytes(b"an index")
     parts = tmp_path / "town.parquet.parts"
     parts.mkdir()
     (parts / "000000.parquet").write_bytes(b"vectors")

@@ -71,7 +71,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_go(kept, tmp_path, tree, 
     assert "town.html" in said
     assert "people.html" in said
     assert "moved.html" in said
-    assert "town.parquet.faiss" in said
+    assert "town.parquet.index" in said
 
 
 def test_a_person_is_forgotten_in_all_galleries_that_are_named(write_gallery, write_linked):
@@ -243,3 +243,41 @@ def test_times_that_are_not_known_and_periods_that_are_not_stated_are_sentences(
         forget(write_gallery("noon.parquet", recorded_at="noon"), expired=True)
     with pytest.raises(InputError, match="by one of --tracklet, --identity, --before and --expired"):
         Selection()
+
+
+def test_in_a_folder_only_the_files_that_hold_the_person_are_written_anew(made_folder, tree, vreid):
+    folder = made_folder()
+    before = tree(folder)
+    whole = open_gallery(folder)
+    name, vector = whole.columns["tracklet_id"][4], whole.vectors[4].tobytes()
+    index = folder.with_name("town.index")
+    index.mkdir()
+    (index / "files.json").write_text("{}")
+    code, _, error = vreid(
+        "link", folder, "--false-accept-rate=0.5", f"--out={folder.parent / 'who.parquet'}", "--threshold=1"
+    )
+    assert code == 0, error
+    code, _, error = vreid("forget", folder, f"--tracklet={name}")
+    assert code == 0, error
+    after = tree(folder)
+    assert sorted(file for file in before if before[file] != after[file]) == ["camera=1/date=2026-03-02/a.parquet"]
+    assert vector in before["camera=1/date=2026-03-02/a.parquet"]
+    assert not any(vector in content for content in after.values())
+    assert open_gallery(folder).columns["tracklet_id"].tolist() == [
+        each for each in whole.columns["tracklet_id"].tolist() if each != name
+    ]
+    assert not index.exists()
+    linked = read_identities(folder.parent / "who.parquet").columns["tracklet_id"].tolist()
+    assert name not in linked
+    assert len(linked) == 11
+    code, _, error = vreid("forget", folder, "--tracklet=nobody")
+    assert (code, f"nobody is not a tracklet of {folder}" in error) == (2, True)
+
+
+def test_in_a_folder_those_before_a_moment_are_forgotten_and_empty_files_go(made_folder, vreid):
+    folder = made_folder()
+    code, out, error = vreid("forget", folder, "--before=2026-03-02T00:00+00:00", "--json")
+    assert code == 0, error
+    assert sorted(path.name for path in folder.glob("*/*")) == ["date=2026-03-02"] * 2
+    assert len(open_gallery(folder)) == 6
+    assert sum(each["removed"]["rows"] for each in json.loads(out)["galleries"]) == 6

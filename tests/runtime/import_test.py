@@ -40,7 +40,7 @@ for module in pkgutil.walk_packages(vreid_jax.__path__, "vreid_jax."):
         assert after[name] == value, f"importing {{module.name}} changes {{name}}: {{value}} to {{after[name]}}"
 assert count > 100, count
 """
-OPTIONAL = ("matplotlib.pyplot", "pyarrow.parquet", "faiss", "onnx", "onnxruntime", "huggingface_hub", "torch")
+OPTIONAL = ("matplotlib.pyplot", "pyarrow.parquet", "lance", "onnx", "onnxruntime", "huggingface_hub", "torch")
 
 
 def test_an_import_changes_nothing_outside_the_library():

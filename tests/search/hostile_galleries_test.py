@@ -179,10 +179,11 @@ def test_a_flipped_bit_anywhere_is_one_sentence_or_changes_nothing(tmp_path):
 
 def test_what_is_not_a_file_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is not a regular file but a pipe or a device"):
         open_gallery(tmp_path / "pipe.parquet")
-    with pytest.raises(InputError, match="Is a directory"):
-        open_gallery(tmp_path)
+    with pytest.raises(InputError, match="is a folder without galleries"):
+        open_gallery(tmp_path / "empty")
     with pytest.raises(InputError, match="names a user who does not exist"):
         open_gallery("~nobody-of-this-name/g.parquet")
     with pytest.raises(InputError, match="cannot be used: File name too long"):

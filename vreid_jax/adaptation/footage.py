@@ -10,6 +10,7 @@ from vreid_jax import data
 from vreid_jax.adaptation.settings import AdaptationSettings
 from vreid_jax.errors import InputError
 from vreid_jax.search import open_gallery, open_source
+from vreid_jax.search.address import holds_galleries
 from vreid_jax.search.sources import Source, gallery_tracklets
 
 UNKNOWN = -1  # for a frame number
@@ -52,7 +53,7 @@ def open_footage(
     """Open galleries, of which the pictures are used, or what `search.open_source` opens, as one footage.
 
     Args:
-      inputs: at least one path or name; a gallery ends in `.parquet`.
+      inputs: at least one path or name; a gallery ends in `.parquet`, or is a folder or address of such files.
       tracks: of a video, which is then the only input.
       frames: folder for the pictures cut out of it.
       camera: of a video, and of tracklets whose folder names none.
@@ -65,11 +66,11 @@ def open_footage(
     if tracks and len(inputs) > 1:
         raise InputError(f"--tracks={tracks} are of one video, and {len(inputs)} inputs are given: adapt to galleries")
     for name, value in (("tracks", tracks), ("frames", frames)):
-        if value and any(path.endswith(".parquet") for path in inputs):
+        if value and any(map(holds_galleries, inputs)):
             raise InputError(f"--{name}={value} applies to a video, and a gallery has its own pictures: leave it out")
     opened = []
     for path in inputs:
-        if path.endswith(".parquet"):
+        if holds_galleries(path):
             opened.append(_of_gallery(path, data_dir))
         else:
             source = open_source(
@@ -98,7 +99,11 @@ def _of_gallery(path: str, data_dir: str | None) -> Footage:
     spans = np.stack([columns["first_frame"], columns["last_frame"]], axis=1)
     spans[np.isnan(columns["start_seconds"]) | np.isnan(columns["end_seconds"])] = UNKNOWN
     tracklets = gallery_tracklets(gallery, np.arange(len(gallery)), data_dir)
-    return Footage(tracklets, columns["camid"], spans, (str(gallery.about["input"]),))
+    scenes = columns["camid"]
+    if "input" in columns:  # of a folder: every video counts its own frames
+        numbers = np.unique(columns["input"], return_inverse=True)[1].reshape(-1)
+        scenes = np.unique(np.stack([numbers, scenes], 1), axis=0, return_inverse=True)[1].reshape(-1)
+    return Footage(tracklets, scenes, spans, (str(gallery.about["input"]),))
 
 
 def usable(footage: Footage, settings: AdaptationSettings) -> Footage:

@@ -7,13 +7,19 @@ from vreid_jax.cli.numbers import whole
 
 EXAMPLE = """vreid forget gallery.parquet --tracklet=track0017
   vreid forget north.parquet south.parquet --identity=3 --dry-run
-  vreid forget gallery.parquet --before=2026-05-04"""
+  vreid forget gallery.parquet --before=2026-05-04
+  vreid forget town.lance --tracklet=north.mp4-0123456789/track0017"""
 INTERRUPTED = "interrupted; give the same command again to finish it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("galleries", nargs="+", metavar="gallery", help="files that `vreid embed` wrote")
+    parser.add_argument(
+        "galleries",
+        nargs="+",
+        metavar="gallery",
+        help="files that `vreid embed` wrote, folders of them, or databases (.lance)",
+    )
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--tracklet", action="append", default=[], help="a tracklet_id; repeatable")
     who.add_argument(
@@ -30,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Forget; return what was removed, what was checked, and what is not covered."""
     from vreid_jax import forgetting
+    from vreid_jax.archives.database import is_database
     from vreid_jax.forgetting.selection import parse_moment
 
     selection = forgetting.Selection(
@@ -38,13 +45,51 @@ def run(flags: argparse.Namespace) -> dict:
         before=parse_moment(flags.before) if flags.before else None,
         expired=flags.expired,
     )
+    databases = [each for each in flags.galleries if is_database(each)]
+    if databases:
+        return _of_databases(flags, databases, selection)
     found = forgetting.forget(flags.galleries, selection, identities=flags.identities, dry_run=flags.dry_run)
     return {"dry_run": flags.dry_run, "galleries": [dataclasses.asdict(each) for each in found]}
+
+
+def _of_databases(flags: argparse.Namespace, databases: list[str], selection) -> dict:
+    from vreid_jax.archives import removal
+    from vreid_jax.archives.database import open_database
+    from vreid_jax.errors import InputError
+
+    if len(databases) < len(flags.galleries):
+        raise InputError(f"{databases[0]} is a database, and others are galleries: forget in one kind at a time")
+    if selection.identities:
+        raise InputError(
+            f"a database has no identities: name the tracklets of a person in {databases[0]} with --tracklet"
+        )
+    found = [
+        removal.forget(
+            open_database(each),
+            tracklets=selection.tracklets,
+            before=selection.before,
+            expired=selection.expired,
+            dry_run=flags.dry_run,
+        )
+        for each in databases
+    ]
+    return {"dry_run": flags.dry_run, "databases": [dataclasses.asdict(each) for each in found], "galleries": []}
 
 
 def text(outcome: dict) -> str:
     """Return the report."""
     lines = []
+    for each in outcome.get("databases", ()):
+        names = each["tracklets"]
+        said = "would forget" if outcome["dry_run"] else "forgot"
+        plural = "s" * (len(names) != 1)
+        lines.append(
+            f"{each['database']}: {said} {len(names)} tracklet{plural}: {', '.join(names)}; {each['rows_left']} stay"
+            if names
+            else f"{each['database']}: nobody is meant, nothing was changed"
+        )
+        lines += [f"  checked: {words}" for words in each["proof"]]
+        lines += [f"  not covered: {words}" for words in each["not_covered"]]
     for each in outcome["galleries"]:
         names, removed = each["tracklets"], each["removed"]
         if not names:

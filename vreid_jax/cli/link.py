@@ -135,14 +135,16 @@ def _refuse_existing(out: Path) -> None:
         raise InputError(f"{out} exists already: name another file, or add to it with --into={out}")
 
 
-def _galleries(flags: argparse.Namespace, earlier) -> list[Path]:
+def _galleries(flags: argparse.Namespace, earlier) -> list[Path | str]:
     """Return the galleries of the earlier identities, which are named relative to their file, and the new ones."""
+    from vreid_jax.search.address import given_gallery, real_gallery, stated_gallery
+
     if earlier is None:
-        return [given_path(path) for path in flags.gallery]
+        return [given_gallery(path) for path in flags.gallery]
     folder = given_path(flags.into).absolute().parent
-    known = [folder / each["path"] for each in earlier.about["galleries"]]
-    real = {path.resolve() for path in known}
-    return known + [path for path in map(given_path, flags.gallery) if path.resolve() not in real]
+    known = [stated_gallery(folder, each["path"]) for each in earlier.about["galleries"]]
+    real = {real_gallery(path) for path in known}
+    return known + [path for path in map(given_gallery, flags.gallery) if real_gallery(path) not in real]
 
 
 def text(outcome: dict) -> str:

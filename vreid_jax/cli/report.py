@@ -14,7 +14,9 @@ EXAMPLE = """vreid report runs/m3d-walkers
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
-        "source", nargs="+", help="folder of an evaluated run, several of them to compare, or a gallery (.parquet)"
+        "source",
+        nargs="+",
+        help="folder of an evaluated run, several of them to compare, or a gallery: a file (.parquet), or a folder or address of them",
     )
     parser.add_argument(
         "--out",
@@ -35,14 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Write the page; return its path and size."""
     from vreid_jax import report
+    from vreid_jax.search.address import holds_galleries
 
     if flags.out and given_path(flags.out).suffix not in (".html", ".htm"):
         raise InputError(f"--out={flags.out} has to end in .html")
-    if Path(flags.source[0]).suffix != ".parquet" and (flags.query or flags.other_cameras or flags.blur_faces):
+    is_gallery = holds_galleries(flags.source[0]) and not (Path(flags.source[0]) / "config.json").exists()  # of a run
+    if not is_gallery and (flags.query or flags.other_cameras or flags.blur_faces):
         raise InputError(
             f"--query, --other-cameras and --blur-faces are of a gallery (.parquet), and {flags.source[0]} is a run"
         )
-    if Path(flags.source[0]).suffix == ".parquet":
+    if is_gallery:
         if len(flags.source) > 1:
             raise InputError("runs are compared, galleries have a page each: give one gallery")
         path = report.write_gallery_report(

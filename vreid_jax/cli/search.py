@@ -5,28 +5,36 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vreid_jax.cli.numbers import decimal, whole
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
+from vreid_jax.search.address import is_address
 
 if TYPE_CHECKING:
-    from vreid_jax.search import Gallery
+    from vreid_jax.archives.database import Database
+    from vreid_jax.archives.question import Filters, Queries
+    from vreid_jax.search.gallery_files import GalleryFiles
 
-EXAMPLE = "vreid search gallery.parquet --query=track0017 --false-accept-rate=0.01"
+EXAMPLE = """vreid search gallery.parquet --query=track0017 --false-accept-rate=0.01
+  vreid search archive --query=person.parquet --camera=3 --from=2026-03-02T09:00:00+01:00
+  vreid search s3://bucket/town.lance --query=person.parquet"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("gallery", help="file that `vreid embed` wrote")
+    parser.add_argument(
+        "gallery",
+        help="file that `vreid embed` wrote, a folder or address of such files, or a database of `vreid push` (.lance)",
+    )
     parser.add_argument(
         "--query",
         required=True,
-        help="a tracklet_id of the gallery, another gallery file, a folder of tracklets, or a video",
+        help="a tracklet_id of the gallery, another gallery, a folder of tracklets, or a video",
     )
     parser.add_argument(
         "--model",
@@ -38,41 +46,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--other-cameras", action="store_true", help="find only what another camera saw; 0 is an unknown one"
     )
-    parser.add_argument("--approximate", action="store_true", help="with a FAISS index beside the gallery, kept there")
+    parser.add_argument("--camera", type=whole, action="append", default=[], help="find only in this one; repeatable")
+    parser.add_argument(
+        "--from", dest="since", help="find only who was seen at or after this moment, ISO 8601 with a zone"
+    )
+    parser.add_argument("--to", dest="until", help="find only who was seen at or before this moment")
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="with an index beside the gallery, kept there; a database has its own",
+    )
+    parser.add_argument("--exact", action="store_true", help="of a database: compute every distance")
 
 
 def run(flags: argparse.Namespace) -> dict:
     """Search; return the matches of every query."""
-    import numpy as np
-
-    from vreid_jax.search import gallery as galleries
+    from vreid_jax.archives import approximate, beside, streaming
+    from vreid_jax.archives.database import Database, is_database, open_database
     from vreid_jax.search import ranked
+    from vreid_jax.search.gallery_files import open_files
 
-    about = galleries.read_about(flags.gallery)
+    archive = open_database(flags.gallery) if is_database(flags.gallery) else open_files(flags.gallery)
+    about = archive.about
     rule = ranked.decision(about, flags.false_accept_rate)
-    if flags.other_cameras:
-        ranked.check_cameras(galleries.read_column(flags.gallery, "camid"), flags.gallery)
-    queries, path = _queries(flags, about)
-    names, vectors = queries.columns["tracklet_id"].tolist(), queries.vectors
-    cameras = queries.columns["camid"] if flags.other_cameras else None
-    own, times = names, np.stack([queries.columns[key] for key in ("start_seconds", "end_seconds")], 1)
-    # A track of another video may bear the same name, and walk at the same time: only of the same input that counts.
-    if not _same_input(flags.gallery, about, queries, path):
-        own, times = [""] * len(names), np.full_like(times, np.nan)
-    if flags.approximate:
-        from vreid_jax.search import faiss_index
-
-        found = faiss_index.find(flags.gallery, vectors, flags.k, flags.false_accept_rate, own, cameras, times)
+    filters = _filters(flags, archive)
+    queries = _queries(flags, archive)
+    if not flags.other_cameras:
+        queries = dataclasses.replace(queries, cameras=None)
+    wanted: dict = {"filters": filters, "false_accept_rate": flags.false_accept_rate}
+    recall = None
+    if isinstance(archive, Database):
+        found = approximate.find(archive, queries, flags.k, exact=flags.exact, **wanted)
+        recall = None if flags.exact else approximate.stated(archive)
+    elif flags.approximate:
+        index = beside.index_of(archive)
+        found = approximate.find(index, queries, flags.k, about=about, in_folder=archive.is_folder, **wanted)
+        recall = approximate.stated(index)
     else:
-        gallery = galleries.open_gallery(flags.gallery)
-        found = ranked.find(
-            gallery,
-            vectors,
-            flags.k,
-            false_accept_rate=flags.false_accept_rate,
-            leave_out=ranked.left_out(gallery, own, cameras),
-            apart=ranked.at_once(gallery, times),
-        )
+        found = streaming.find(archive, queries, flags.k, mesh=_mesh(), **wanted)
+    names = _shown(queries, archive)
     return {
         "gallery": flags.gallery,
         "model": about["model"],
@@ -80,11 +92,59 @@ def run(flags: argparse.Namespace) -> dict:
         "metric": about["metric"],
         "decision": None if rule is None else dataclasses.asdict(rule),
         "undecided": ranked.undecided(about),
+        "recall": None if recall is None else dataclasses.asdict(recall),
         "queries": [
             {"query": name, "matches": [_plain(match) for match in matches]}
             for name, matches in zip(names, found, strict=True)
         ],
     }
+
+
+def _mesh():
+    """Return the devices of this process, None where it is one."""
+    import jax
+
+    from vreid_jax.runtime.mesh import make_mesh
+
+    devices = jax.local_devices()
+    return make_mesh(devices) if len(devices) > 1 else None
+
+
+def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Filters:
+    """Return which tracklets may be found; `InputError` where the gallery does not say when or by which camera."""
+    from datetime import datetime
+
+    from vreid_jax.archives.question import Filters
+    from vreid_jax.search import ranked
+    from vreid_jax.search.gallery_files import GalleryFiles
+    from vreid_jax.search.recording import moment_text
+
+    moments = [
+        datetime.fromisoformat(moment_text(text, name)).timestamp() if text else None
+        for name, text in (("--from", flags.since), ("--to", flags.until))
+    ]
+    filters = Filters(tuple(flags.camera), *moments)
+    if isinstance(archive, GalleryFiles):
+        if filters.has_time and all(part.start is None for part in archive.parts):
+            raise InputError(
+                f"{flags.gallery} does not say when it was recorded, so --from and --to find nothing: embed the video again "
+                "with --start=DATETIME"
+            )
+        if flags.other_cameras or flags.camera:
+            ranked.check_cameras(archive.read_column("camid"), flags.gallery)
+    return filters
+
+
+def _shown(queries: Queries, archive: GalleryFiles | Database) -> list[str]:
+    """Return the names of queries: as the gallery has them where they are of it."""
+    from vreid_jax.search.gallery_files import GalleryFiles, source_of
+
+    if isinstance(archive, GalleryFiles) and not archive.is_folder:
+        return list(queries.names)
+    return [
+        f"{source_of(made, moment)}/{name}"
+        for made, moment, name in zip(queries.inputs, queries.recorded_at, queries.names, strict=True)
+    ]
 
 
 def _plain(match) -> dict:
@@ -109,6 +169,11 @@ def text(outcome: dict) -> str:
         )
     else:
         lines.append(f"no decision, only an order, nearest first: {outcome['undecided']}. {OWN_THRESHOLD} {CALIBRATE}")
+    if recall := outcome["recall"]:
+        lines.append(
+            f"approximate: the index finds {100 * recall['share']:.1f} % of the ten nearest, measured on {recall['queries']} "
+            "of its tracklets"
+        )
     words = {True: "same", False: "other", None: "perhaps" if rule else "?"}
     for query in outcome["queries"]:
         lines += [
@@ -143,50 +208,62 @@ def _calibrated(rule: dict) -> str:
     )
 
 
-def _same_input(gallery: str, about: dict, queries: Gallery, path: Path | None) -> bool:
-    """Return whether queries, of the gallery at `path` or of none, were made from what a gallery was made from."""
-    from vreid_jax.search.gallery import made_from, read_column
-
-    if path and os.path.realpath(path) == os.path.realpath(given_path(gallery)):
-        return True
-    own = made_from(about, read_column(gallery, "folder"), gallery)
-    return own == made_from(queries.about, queries.columns["folder"], path)
-
-
-def _queries(flags: argparse.Namespace, about: dict) -> tuple[Gallery, Path | None]:
-    """Return the queries: vectors, the columns that a search looks at, and the input; and the gallery that they are from.
+def _queries(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Queries:
+    """Return the queries.
 
     What could be either is a tracklet of the gallery, unless there is a model to embed it with.
     """
-    import numpy as np
-
+    from vreid_jax.archives.question import of_files
     from vreid_jax.inference.box import box_fingerprint
-    from vreid_jax.search import gallery as galleries
     from vreid_jax.search import ranked
+    from vreid_jax.search.address import holds_galleries
+    from vreid_jax.search.gallery_files import GalleryFiles, open_files
 
     if not flags.query:
         raise InputError("--query is empty: give a tracklet of the gallery, a gallery, a folder, or a video")
-    path = _path_of(flags.query)
-    if path and path.suffix == ".parquet":
+    path, about = _path_of(flags.query), archive.about
+    if is_address(flags.query) or (path and holds_galleries(path)):
         _refuse_flags_of_new_queries(flags, "a gallery")
-        other = galleries.open_gallery(path)
+        other = open_files(flags.query)
         ranked.check_fingerprint(about, other.about["fingerprint"], flags.gallery)
-        return other, path
+        return of_files(other, stated=not isinstance(archive, GalleryFiles) or archive.is_folder)
     if path and flags.model is not None:
-        return _embedded(flags, about), None
-    names = galleries.read_column(flags.gallery, "tracklet_id")
-    rows = np.flatnonzero(names == flags.query)
-    if not len(rows) and path:
+        return _embedded(flags, about)
+    known = _of_archive(archive, flags.query)
+    if known is None and path:
         if box_fingerprint() == about["fingerprint"]:
-            return _embedded(flags, about), None
+            return _embedded(flags, about)
         raise InputError(f"the query {path} is not embedded yet: give --model, the one that made the gallery")
-    if not len(rows):
-        some = ", ".join(names[:3].tolist())
+    if known is None:
+        some = ", ".join(_some_names(archive))
         raise InputError(
             f"--query={flags.query} is not a tracklet of {flags.gallery} (it has {some}, …) and not a file or folder"
         )
     _refuse_flags_of_new_queries(flags, f"a tracklet of {flags.gallery}")
-    return galleries.read_rows(flags.gallery, rows[:1]), given_path(flags.gallery)
+    return known
+
+
+def _of_archive(archive: GalleryFiles | Database, name: str) -> Queries | None:
+    """Return the tracklet of this name, or None."""
+    from vreid_jax.archives.approximate import queries_of
+    from vreid_jax.archives.question import of_part
+    from vreid_jax.search.gallery_files import GalleryFiles
+
+    if isinstance(archive, GalleryFiles):
+        found = archive.find(name)
+        return None if found is None else of_part(*found, stated=archive.is_folder)
+    rows = archive.row(name).to_pylist()
+    return queries_of(rows) if rows else None
+
+
+def _some_names(archive: GalleryFiles | Database) -> list[str]:
+    from vreid_jax.search.gallery_files import GalleryFiles
+
+    if isinstance(archive, GalleryFiles):
+        part = archive.parts[0]
+        names = GalleryFiles(archive.place, [part], archive.is_folder, archive.about).read_column("tracklet_id")
+        return names[:3].tolist()
+    return archive.dataset.head(3, columns=["key"]).column("key").to_pylist()
 
 
 def _path_of(query: str) -> Path | None:
@@ -204,22 +281,25 @@ def _refuse_flags_of_new_queries(flags: argparse.Namespace, what: str) -> None:
             raise InputError(f"--{name}={value} is of a query that is not embedded yet, and {flags.query} is {what}")
 
 
-def _embedded(flags: argparse.Namespace, about: dict) -> Gallery:
+def _embedded(flags: argparse.Namespace, about: Mapping[str, Any]) -> Queries:
+    from vreid_jax.archives.question import Queries
     from vreid_jax.cli.chosen_model import load_chosen
-    from vreid_jax.search import Gallery, open_source, ranked
+    from vreid_jax.search import open_source, ranked
     from vreid_jax.search.embedding import embed_finite
+    from vreid_jax.search.gallery import made_from
 
     model = load_chosen(flags.model)
     ranked.check_fingerprint(about, model.fingerprint, flags.gallery)
     with tempfile.TemporaryDirectory() as scratch:
         frames = Path(scratch) / "frames" if flags.tracks else None
         source = open_source(flags.query, tracks=flags.tracks, frames=frames)
-        start, end = source.times.T
-        columns = {
-            "tracklet_id": source.tracklets.tracklet_ids,
-            "camid": source.tracklets.camids,
-            "start_seconds": start,
-            "end_seconds": end,
-            "folder": source.folders,
-        }
-        return Gallery(embed_finite(model, source.tracklets), columns, {"input": source.name})
+        tracklets = source.tracklets
+        made, count = made_from({"input": source.name}, source.folders), len(source.folders)
+        return Queries(
+            embed_finite(model, tracklets),
+            tracklets.tracklet_ids.tolist(),
+            [made] * count,
+            [None] * count,
+            source.times,
+            tracklets.camids,
+        )

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from vreid_jax.errors import InputError
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -30,6 +32,7 @@ def in_order(
         may use, and fewer where there is little to do.
 
     Raises:
+      InputError: the first that the function raises, in the order of the items.
       RuntimeError: when a process ends early; it has written the reason to stderr.
     """
     if processes is None:
@@ -54,6 +57,8 @@ def in_order(
                 result = pickle.load(worker.stdout)
             except EOFError:
                 raise RuntimeError(f"a process of a build ended with status {worker.wait()}") from None
+            if isinstance(result, InputError):
+                raise result
             yield result
 
 
@@ -66,7 +71,11 @@ def work() -> None:
     function, items = pickle.load(sys.stdin.buffer)
     try:
         for item in items:
-            pickle.dump(function(item), sys.stdout.buffer)
+            try:
+                result = function(item)
+            except InputError as error:
+                result = error
+            pickle.dump(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         os._exit(1)  # the caller is gone

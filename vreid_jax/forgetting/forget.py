@@ -14,6 +14,7 @@ from vreid_jax.forgetting.plan import Plan, journal_of, make_plan, read_journal,
 from vreid_jax.forgetting.proof import prove
 from vreid_jax.forgetting.removal import Removed, copies_of, pages_of, remove
 from vreid_jax.forgetting.selection import Selection, choose, identities_beside, numbers_in
+from vreid_jax.forgetting.targets import Target, targets_of
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery, read_about
 
@@ -55,7 +56,7 @@ def forget(
     corrections, and lines of the tracks that `vreid embed` keeps beside a gallery. A gallery without anybody left is removed too. A call that was killed is finished by the next one.
 
     Args:
-      galleries: files that `vreid embed` wrote.
+      galleries: files that `vreid embed` wrote, or folders of them, of which only the files that hold somebody are changed.
       selection: who is meant, in any of the galleries.
       identities: file that `vreid link` wrote, by whose numbers people are named; those in the folder of each gallery that
         link it are cleaned too.
@@ -65,9 +66,8 @@ def forget(
       InputError: when nobody is named so, or somebody in several galleries, a gallery cannot be used or changed, or it does not say what is asked for.
       RuntimeError: when something is still there afterwards.
     """
-    paths = [_real(given_path(gallery)) for gallery in galleries]
-    if len({os.path.realpath(path) for path in paths}) < len(paths):
-        raise InputError("a gallery is named twice")
+    targets = targets_of(galleries, selection)
+    paths = [target.path for target in targets]
     named = given_path(identities) if identities else None
     with contextlib.ExitStack() as locks:
         for path in paths:
@@ -77,21 +77,32 @@ def forget(
             )
         done = {path: read_journal(path) for path in paths}
         resumed = {path: _carry_out(plan) for path, plan in done.items() if plan is not None and not dry_run}
-        plans = _make_plans(paths, selection, named, done)
+        plans = _make_plans(targets, selection, named, done)
         if not dry_run:
             for plan in plans.values():
                 if plan.tracklets:
                     write_journal(plan)
-        return [_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run) for path in paths]
+        outcomes = [_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run) for path in paths]
+    for target in targets:
+        _remove_empty_folders(target)
+    # Of a folder only the files that hold somebody who is meant are told of, unless nobody is.
+    told = [each for each, target in zip(outcomes, targets, strict=True) if each.tracklets or target.root is None]
+    return told or outcomes[:1]
 
 
-def _real(path: Path) -> Path:
-    """Return what a symbolic link leads to: to remove the link would leave the vectors."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+def _remove_empty_folders(target: Target) -> None:
+    """Remove the folders between a file that is gone and the folder that was named, if nothing else lies in them."""
+    if target.root is None or target.path.exists():
+        return
+    for folder in target.path.parents:
+        if target.root not in folder.parents:
+            return
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _make_plans(
-    paths: Sequence[Path], selection: Selection, named: Path | None, done: dict[Path, Plan | None]
+    targets: Sequence[Target], selection: Selection, named: Path | None, done: dict[Path, Plan | None]
 ) -> dict[Path, Plan]:
     """Return what is to be removed of each gallery that is still there.
 
@@ -100,28 +111,46 @@ def _make_plans(
     """
     plans = {}
     numbers: set[int] = set()
-    finished = {name for plan in done.values() if plan for name in plan.names}
-    for path in paths:
+    finished = {name for plan in done.values() if plan for name in _called(plan)}
+    for target in targets:
+        path, root, source = target.path, target.root, target.source
         if not path.exists() and done[path] is not None:
             continue  # the earlier call has removed it
         gallery = open_gallery(path)
-        beside = identities_beside(path)
+        beside = identities_beside(path, root)
         if selection.identities and not named and len(beside) > 1:
             raise InputError(f"{beside[0]} and {beside[1]} both link {path}: name one with --identities")
         file = named or next(iter(beside), None)
         linked = (file, read_identities(file)) if file else None
         if linked:
-            numbers |= numbers_in(path, *linked)
-        plans[path] = make_plan(path, gallery, choose(selection, path, gallery, linked), _files(named, beside))
+            numbers |= numbers_in(path, *linked) | (set() if root is None else numbers_in(root, *linked))
+        plans[path] = make_plan(
+            path,
+            gallery,
+            choose(selection, path, gallery, linked, root, source),
+            _files(named, beside),
+            root,
+            source,
+        )
     _check_unambiguous(selection, plans)
-    found = {name for plan in plans.values() for name in plan.names} | finished
+    found = {name for plan in plans.values() for name in _called(plan)} | finished
     missing = sorted(set(selection.tracklets) - found)
     if missing:
-        raise InputError(f"{missing[0]} is not a tracklet of {', '.join(map(str, paths))}")
+        raise InputError(f"{missing[0]} is not a tracklet of {_named(targets)}")
     unknown = sorted(set(selection.identities) - numbers)
     if unknown and not finished:  # the earlier call has removed their rows
-        raise InputError(f"identity {unknown[0]} has no tracklet in {', '.join(map(str, paths))}")
+        raise InputError(f"identity {unknown[0]} has no tracklet in {_named(targets)}")
     return plans
+
+
+def _called(plan: Plan) -> set[str]:
+    """Return the names by which a person asks for the tracklets of a plan: of a folder, those of the folder."""
+    return plan.called[-1][1]
+
+
+def _named(targets: Sequence[Target]) -> str:
+    """Return the galleries that were named."""
+    return ", ".join(dict.fromkeys(str(target.path if target.root is None else target.root) for target in targets))
 
 
 def _files(named: Path | None, beside: list[Path]) -> list[Path]:
@@ -132,7 +161,7 @@ def _files(named: Path | None, beside: list[Path]) -> list[Path]:
 
 def _check_unambiguous(selection: Selection, plans: dict[Path, Plan]) -> None:
     for name in selection.tracklets:
-        having = [path for path, plan in plans.items() if name in plan.names]
+        having = [path for path, plan in plans.items() if name in _called(plan)]
         if len(having) > 1:
             raise InputError(f"{name} is somebody in {having[0]} and somebody else in {having[1]}: name one gallery")
 
@@ -152,7 +181,9 @@ def _outcome(
     not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
     would_remove = []
     if plan is not None and plan.tracklets and dry_run:
-        would_remove = [str(file) for file in [*pages_of(path, plan.identities), *copies_of(path)]]
+        would_remove = [
+            str(file) for file in [*pages_of(path, plan.identities, plan.root), *copies_of(path, plan.root)]
+        ]
     elif plan is not None and plan.tracklets:
         more, proof = _carry_out(plan)
         removed = Removed(

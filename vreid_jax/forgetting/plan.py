@@ -16,7 +16,7 @@ from vreid_jax.files import atomic_file
 from vreid_jax.json_files import read_json
 from vreid_jax.search.gallery import Gallery
 
-FORMAT = "vreid_jax-forget-1"
+FORMAT = "vreid_jax-forget-2"
 SUFFIX = ".forget.json"
 PREFIX = 16  # numbers of a vector that are looked for in the bytes of files
 
@@ -25,6 +25,8 @@ _SHAPE = {
     "tracklets": [{"name": str, "folder": str, "frames": int, "digest": str, "prefix": str}],
     "shared": [str],
     "identities": [str],
+    "root": str,
+    "source": str,
 }
 
 
@@ -56,12 +58,22 @@ class Plan:
       tracklets: to forget.
       shared: digests among theirs that tracklets which stay have too: the same vector, which proves nothing.
       identities: files of identities that link the gallery.
+      root: the folder that was named, where the gallery is one of its files.
+      source: what names in that folder begin with.
     """
 
     gallery: Path
     tracklets: tuple[Doomed, ...]
     shared: tuple[str, ...]
     identities: tuple[Path, ...]
+    root: Path | None = None
+    source: str = ""
+
+    @property
+    def called(self) -> list[tuple[Path, set[str]]]:
+        """The names by which other files know the tracklets, with the gallery that these name beside them."""
+        own = [(self.gallery, self.names)]
+        return own if self.root is None else [*own, (self.root, {f"{self.source}/{name}" for name in self.names})]
 
     @property
     def names(self) -> set[str]:
@@ -69,7 +81,9 @@ class Plan:
         return {each.name for each in self.tracklets}
 
 
-def make_plan(path: Path, gallery: Gallery, names: list[str], identities: list[Path]) -> Plan:
+def make_plan(
+    path: Path, gallery: Gallery, names: list[str], identities: list[Path], root: Path | None = None, source: str = ""
+) -> Plan:
     """Return the plan for some tracklets of a gallery.
 
     Raises:
@@ -92,7 +106,7 @@ def make_plan(path: Path, gallery: Gallery, names: list[str], identities: list[P
         tracklets.append(one)
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})
-    return Plan(path, tuple(tracklets), tuple(shared), tuple(identities))
+    return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source)
 
 
 def _check_folder(tracklet: Doomed, staying: set[str]) -> None:
@@ -131,6 +145,8 @@ def write_journal(plan: Plan) -> None:
         "tracklets": [dataclasses.asdict(each) for each in plan.tracklets],
         "shared": list(plan.shared),
         "identities": [str(file.resolve()) for file in plan.identities],
+        "root": "" if plan.root is None else str(plan.root.resolve()),
+        "source": plan.source,
     }
     with atomic_file(journal_of(plan.gallery)) as half:
         half.write_text(json.dumps(content), encoding="utf-8")
@@ -153,4 +169,6 @@ def read_journal(gallery: Path) -> Plan | None:
         tuple(Doomed(**each) for each in content["tracklets"]),
         tuple(content["shared"]),
         tuple(map(Path, content["identities"])),
+        Path(content["root"]) if content["root"] else None,
+        content["source"],
     )

@@ -44,7 +44,7 @@ def _no_pictures(plan: Plan, checked: list[str]) -> None:
 
 
 def _no_copies(plan: Plan, checked: list[str]) -> None:
-    for file in [*copies_of(plan.gallery), *pages_of(plan.gallery, plan.identities)]:
+    for file in [*copies_of(plan.gallery, plan.root), *pages_of(plan.gallery, plan.identities, plan.root)]:
         _expect(False, f"{file} is there")
     checked.append(f"no index, part or page of {plan.gallery.name}, or page of its identities, lies beside it")
 
@@ -86,7 +86,9 @@ def _not_in_identities(plan: Plan, file: Path, checked: list[str]) -> None:
 
 
 def _names_one(plan: Plan, file: Path, keys: Iterable[tuple[str, str]]) -> bool:
-    return any(name in plan.names and is_stored_as(plan.gallery, file, stored) for stored, name in keys)
+    return any(
+        name in names and is_stored_as(gallery, file, stored) for stored, name in keys for gallery, names in plan.called
+    )
 
 
 def _no_bytes(plan: Plan, file: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from vreid_jax.archives.beside import index_path
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
 from vreid_jax.forgetting.plan import Plan, pictures_in
@@ -18,6 +19,7 @@ from vreid_jax.forgetting.selection import stored_name
 from vreid_jax.linking.corrections import corrections_path, remove_tracklets
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
+from vreid_jax.search.address import open_place
 from vreid_jax.search.embedding import LOCK
 from vreid_jax.search.gallery import open_gallery, pyarrow
 from vreid_jax.search.sources import RECORD
@@ -84,17 +86,18 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
             parent.rmdir()
 
 
-def pages_of(gallery: Path, identities: Sequence[Path]) -> list[Path]:
+def pages_of(gallery: Path, identities: Sequence[Path], root: Path | None = None) -> list[Path]:
     """Return the pages of this library that show people of a gallery.
 
     Args:
       gallery: pages made of it are looked for in its folder.
       identities: files that link it; pages made of them are looked for in their folders too. They need not exist any longer.
+      root: the folder of galleries that it is a file of; pages made of that are looked for beside it.
 
     Returns:
       The pages; among them those of identities whose own list of galleries names this one.
     """
-    sources = [gallery, *identities]
+    sources = [gallery, *([] if root is None else [root]), *identities]
     folders = sorted({Path(os.path.realpath(source)).parent for source in sources} | {gallery.parent})
     found = {}
     for folder in folders:
@@ -121,14 +124,16 @@ def _shows(page: Path, gallery: Path, sources: Sequence[Path]) -> bool:
         return kind == "identities" and bool(listed.search(text + opened.read()))
 
 
-def copies_of(gallery: Path) -> list[Path]:
+def copies_of(gallery: Path, root: Path | None = None) -> list[Path]:
     """Return other files that hold vectors of a gallery: its index, and parts of an embedding that was interrupted."""
-    beside = (gallery.with_name(f"{gallery.name}.faiss"), gallery.with_name(f"{gallery.name}.parts"))
+    beside = [index_path(gallery), gallery.with_name(f"{gallery.name}.parts")]
+    if root is not None:
+        beside.append(index_path(root))
     return [file for file in beside if file.exists()]
 
 
 def _remove_beside(plan: Plan, removed: Removed) -> None:
-    for file in [*pages_of(plan.gallery, plan.identities), *copies_of(plan.gallery)]:
+    for file in [*pages_of(plan.gallery, plan.identities, plan.root), *copies_of(plan.gallery, plan.root)]:
         if file.is_dir():
             with only_process(file / LOCK, f"another process writes {plan.gallery}: wait for it"):
                 for part in file.glob("*.parquet"):
@@ -138,8 +143,7 @@ def _remove_beside(plan: Plan, removed: Removed) -> None:
             file.unlink()
             remove_unfinished_of(file)
         removed.files.append(str(file))
-    for file in (plan.gallery.with_name(f"{plan.gallery.name}.faiss"), plan.gallery):
-        remove_unfinished_of(file)
+    remove_unfinished_of(plan.gallery)
 
 
 def tracks_of(plan: Plan) -> Path:
@@ -172,19 +176,26 @@ def _remove_tracks(plan: Plan, removed: Removed) -> None:
 def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
     if not file.exists():
         return
+    for gallery, names in plan.called:
+        if file.exists():
+            _remove_names(plan, file, gallery, names, removed)
+
+
+def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], removed: Removed) -> None:
+    """Remove tracklets from a file of identities, which knows their gallery, or its folder, by one path."""
     table = read_identities(file)
-    stored = stored_name(plan.gallery, file, table)
+    stored = stored_name(gallery, file, table)
     if stored is None:
         return
     columns = table.columns
     goes = [
-        gallery == stored and name in plan.names
-        for gallery, name in zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True)
+        place == stored and name in meant
+        for place, name in zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True)
     ]
-    if is_emptied := _is_emptied(plan):  # also of tracklets that it had when it was linked
-        goes = [gallery == stored for gallery in columns["gallery"].tolist()]
+    if is_emptied := _is_emptied(plan, gallery):  # also of tracklets that it had when it was linked
+        goes = [place == stored for place in columns["gallery"].tolist()]
     keeps = [not each for each in goes]
-    names = plan.names | set(columns["tracklet_id"][goes].tolist())
+    names = meant | set(columns["tracklet_id"][goes].tolist())
     removed.corrections += remove_tracklets(file, {(stored, name) for name in names})
     removed.identities += sum(goes)
     if not any(keeps):
@@ -203,9 +214,16 @@ def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
         write_identities(Identities(left, {**table.about, "galleries": galleries}), file)
 
 
-def _is_emptied(plan: Plan) -> bool:
-    """Return whether nobody is left in the gallery once the plan is carried out."""
+def _is_emptied(plan: Plan, gallery: Path) -> bool:
+    """Return whether nobody is left in the gallery, or in its folder, once the plan is carried out."""
+    if gallery == plan.root and any(file != plan.gallery for file in files_in(gallery)):
+        return False
     return not plan.gallery.exists() or set(open_gallery(plan.gallery).columns["tracklet_id"].tolist()) <= plan.names
+
+
+def files_in(root: Path) -> list[Path]:
+    """Return the files of a folder of galleries."""
+    return [root / name for name in open_place(root).parquet_files()] if root.is_dir() else []
 
 
 def _remove_rows(plan: Plan, removed: Removed) -> None:

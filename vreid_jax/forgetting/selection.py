@@ -50,23 +50,37 @@ def parse_moment(text: str) -> datetime.datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
-def choose(selection: Selection, path: Path, gallery: Gallery, identities: tuple[Path, Identities] | None) -> list[str]:
+def choose(
+    selection: Selection,
+    path: Path,
+    gallery: Gallery,
+    identities: tuple[Path, Identities] | None,
+    root: Path | None = None,
+    source: str = "",
+) -> list[str]:
     """Return the `tracklet_id`s of a gallery that are meant; names that it does not have are left out.
+
+    A file of a folder `root` is asked for by the names of that folder, which begin with the `source` of the file.
 
     Raises:
       InputError: when the gallery does not say what the selection asks for, such as when it was recorded.
     """
     names = gallery.columns["tracklet_id"]
+    before = f"{source}/" if root is not None else ""
     if selection.tracklets:
-        return names[np.isin(names, list(selection.tracklets))].tolist()
+        asked = [name.removeprefix(before) for name in selection.tracklets if name.startswith(before)]
+        return names[np.isin(names, asked)].tolist()
     if selection.identities:
         if identities is None:
             raise InputError(f"--identity needs the file that links {path}: name it with --identities")
         file, table = identities
-        stored = stored_name(path, file, table)
         columns = table.columns
-        meant = np.isin(columns["identity"], list(selection.identities)) & (columns["gallery"] == stored)
-        return names[np.isin(names, columns["tracklet_id"][meant])].tolist()
+        chosen = np.isin(columns["identity"], list(selection.identities))
+        asked = columns["tracklet_id"][chosen & (columns["gallery"] == stored_name(path, file, table))].tolist()
+        if root is not None:
+            linked = columns["tracklet_id"][chosen & (columns["gallery"] == stored_name(root, file, table))].tolist()
+            asked += [name.removeprefix(before) for name in linked if name.startswith(before)]
+        return names[np.isin(names, asked)].tolist()
     ends = _ends(path, gallery)
     if selection.before is not None:
         limit = selection.before.timestamp()
@@ -93,15 +107,20 @@ def numbers_in(gallery: Path, file: Path, identities: Identities) -> set[int]:
     return set(columns["identity"][columns["gallery"] == stored_name(gallery, file, identities)].tolist())
 
 
-def identities_beside(gallery: Path) -> list[Path]:
-    """Return the files of identities in the folder of a gallery that link it."""
-    found = []
-    for file in sorted(gallery.parent.glob("*.parquet")):
-        if not file.is_file() or file.name == gallery.name or not _is_of_identities(file):
-            continue
-        if stored_name(gallery, file, read_identities(file)) is not None:
-            found.append(file)
-    return found
+def identities_beside(gallery: Path, root: Path | None = None) -> list[Path]:
+    """Return the files of identities in the folder of a gallery that link it, or the folder of galleries it is in.
+
+    Those of a folder of galleries lie in it or beside it.
+    """
+    folders = [gallery.parent] if root is None else [gallery.parent, root, root.parent]
+    files = {file for folder in folders for file in folder.glob("*.parquet") if file.is_file() and file != gallery}
+    return [file for file in sorted(files) if _is_of_identities(file) and _links(file, gallery, root)]
+
+
+def _links(file: Path, gallery: Path, root: Path | None) -> bool:
+    table = read_identities(file)
+    places = [gallery] if root is None else [gallery, root]
+    return any(stored_name(place, file, table) is not None for place in places)
 
 
 def _is_of_identities(file: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, given_path, only_process
 from vreid_jax.json_files import read_json
+from vreid_jax.search.address import is_address, stated_gallery
 
 FORMAT = "vreid_jax-corrections-1"
 SUFFIX = ".corrections.json"
@@ -176,13 +177,15 @@ def moved(correction: Correction, source: Path, target: Path) -> Correction:
     """Return a correction whose paths of galleries are relative to another folder."""
 
     def keys(some: tuple[Key, ...]) -> tuple[Key, ...]:
-        return tuple((relative_to(source / gallery, target), name) for gallery, name in some)
+        return tuple((relative_to(stated_gallery(source, gallery), target), name) for gallery, name in some)
 
     return dataclasses.replace(correction, tracklets=keys(correction.tracklets), others=keys(correction.others))
 
 
-def relative_to(path: Path, folder: Path) -> str:
-    """Return how a file of identities in a folder names a gallery: by its path relative to it, with `/`."""
+def relative_to(path: Path | str, folder: Path) -> str:
+    """Return how a file of identities in a folder names a gallery: by its path relative to it, with `/`, or by its address."""
+    if is_address(os.fspath(path)):
+        return os.fspath(path)
     return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder))).as_posix()
 
 

@@ -15,6 +15,7 @@ from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import parse_json
 from vreid_jax.linking.corrections import relative_to
 from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.search.address import stated_gallery
 from vreid_jax.search.gallery import KEY, pyarrow
 
 FORMAT = "vreid_jax-identities-1"
@@ -69,7 +70,9 @@ class Identities:
 
     def moved(self, source: Path, target: Path) -> Identities:
         """Return identities of a file in the folder `source` as one in the folder `target` states them."""
-        paths = {each["path"]: relative_to(source / each["path"], target) for each in self.about["galleries"]}
+        paths = {
+            each["path"]: relative_to(stated_gallery(source, each["path"]), target) for each in self.about["galleries"]
+        }
         gallery = np.array([paths[path] for path in self.columns["gallery"].tolist()], str)
         galleries = [{**each, "path": paths[each["path"]]} for each in self.about["galleries"]]
         return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
 from vreid_jax.linking.identities import COMMON, UNIX
 from vreid_jax.retrieval.distances import prepare
 from vreid_jax.search import Gallery, open_gallery
+from vreid_jax.search.address import given_gallery, real_gallery
 from vreid_jax.search.gallery import made_from
 
 
@@ -41,7 +40,7 @@ class Sightings:
     camids: np.ndarray
     cameras: np.ndarray
     times: np.ndarray
-    paths: tuple[Path, ...]
+    paths: tuple[Path | str, ...]
     about: tuple[Mapping[str, Any], ...]
     inputs: tuple[str, ...]
     clock: str
@@ -65,12 +64,12 @@ def open_sightings(paths: Sequence[str | Path]) -> Sightings:
       InputError: when one cannot be opened, when they are of several models, when only some of them say when they were
         recorded, or when two of one camera overlap in time.
     """
-    files = tuple(given_path(path) for path in paths)
+    files = tuple(given_gallery(path) for path in paths)
     _refuse_twice(files)
     return join_galleries(files, [open_gallery(file) for file in files])
 
 
-def join_galleries(files: Sequence[Path], galleries: Sequence[Gallery]) -> Sightings:
+def join_galleries(files: Sequence[Path | str], galleries: Sequence[Gallery]) -> Sightings:
     """Return opened galleries as one; `open_sightings` says what is refused."""
     about = tuple(gallery.about for gallery in galleries)
     for file, other in zip(files, about, strict=True):
@@ -87,8 +86,8 @@ def join_galleries(files: Sequence[Path], galleries: Sequence[Gallery]) -> Sight
     ]
     gallery = np.repeat(np.arange(len(galleries)), [len(each) for each in galleries])
     camids = np.concatenate([each.columns["camid"] for each in galleries])
-    # An unknown camera is one for each gallery; the numbers of known ones hold for all galleries.
-    keys = np.stack([camids, np.where(camids > 0, -1, gallery)], 1)
+    # An unknown camera is one for each gallery, of a folder for each input; the numbers of known ones hold for all.
+    keys = np.stack([camids, np.where(camids > 0, -1, _input_numbers(galleries))], 1)
     cameras = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
     joined = Sightings(
         vectors=np.concatenate([prepare(each.vectors, about[0]["metric"]) for each in galleries]),
@@ -108,16 +107,29 @@ def join_galleries(files: Sequence[Path], galleries: Sequence[Gallery]) -> Sight
     return joined
 
 
-def _refuse_twice(files: Sequence[Path]) -> None:
+def _input_numbers(galleries: Sequence[Gallery]) -> np.ndarray:
+    """Return [N] numbers that tell the inputs of tracklets apart, those of two galleries always."""
+    counted, found = 0, []
+    for gallery in galleries:
+        inputs = gallery.columns.get("input")
+        numbers = (
+            np.zeros(len(gallery), int) if inputs is None else np.unique(inputs, return_inverse=True)[1].reshape(-1)
+        )
+        found.append(numbers + counted)
+        counted += int(numbers.max()) + 1
+    return np.concatenate(found)
+
+
+def _refuse_twice(files: Sequence[Path | str]) -> None:
     seen = set()
     for file in files:
-        real = os.path.realpath(file)
+        real = real_gallery(file)
         if real in seen:
             raise InputError(f"{file} is given twice: give every gallery once")
         seen.add(real)
 
 
-def _clock(files: Sequence[Path], about: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
+def _clock(files: Sequence[Path | str], about: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
     """Return the clock, and the second on it at which the video of each gallery begins."""
     recorded = [each.get("recorded_at") for each in about]
     if not any(recorded):

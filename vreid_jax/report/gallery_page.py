@@ -14,6 +14,7 @@ from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.tables import table
+from vreid_jax.search.address import given_gallery
 from vreid_jax.search.gallery import Gallery, last_part, open_gallery
 from vreid_jax.search.ranked import (
     CALIBRATE,
@@ -48,10 +49,10 @@ def write_gallery_report(
     data_dir: str | None = None,
     blur_faces: bool = False,
 ) -> Path:
-    """Write the page of a gallery file, by default beside it with the suffix `.html`.
+    """Write the page of a gallery, by default beside it with the suffix `.html`.
 
     Args:
-      gallery: file that `vreid embed` wrote; the pictures it was made from must still be where they were.
+      gallery: file that `vreid embed` wrote, or a folder or address of such files; the pictures it was made from must still be where they were.
       out: file to write.
       num_queries: how many tracklets serve as queries; those with the nearest neighbours come first.
       queries: `tracklet_id`s of the queries; empty: the `num_queries` best.
@@ -69,7 +70,9 @@ def write_gallery_report(
     """
     if num_queries < 1:
         raise InputError(f"the number of ranked lists is {num_queries}; it must be at least 1")
-    path = given_path(gallery)
+    path = given_gallery(gallery)
+    if isinstance(path, str) and not out:
+        raise InputError(f"{path} is an address: name the page that is written here with --out")
     opened = open_gallery(path)
     rule = decision(opened.about, false_accept_rate)
     if other_cameras:
@@ -90,12 +93,12 @@ def write_gallery_report(
         )
     explanation = f"{frames}Hover over a picture, or tap it, to see it walk. Left and right keys move along a list."
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
-    page = given_path(out) if out else path.with_suffix(".html")
-    title = f"People in {path.name}"
+    page = given_path(out) if out else Path(path).with_suffix(".html")
+    title = f"People in {Path(path).name}"
     return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule), blurred=blur_faces)
 
 
-def _query_rows(gallery: Gallery, queries: Sequence[str], path: Path) -> np.ndarray:
+def _query_rows(gallery: Gallery, queries: Sequence[str], path: Path | str) -> np.ndarray:
     """Return the rows of the named tracklets; without names, at most `MOST_QUERIES` rows spread over the gallery."""
     names = gallery.columns["tracklet_id"]
     if not queries:
@@ -118,7 +121,11 @@ def _search(
         DEPTH,
         false_accept_rate=false_accept_rate,
         leave_out=left_out(gallery, names, cameras if other_cameras else None),
-        apart=at_once(gallery, np.stack([columns[key][rows] for key in ("start_seconds", "end_seconds")], 1)),
+        apart=at_once(
+            gallery,
+            np.stack([columns[key][rows] for key in ("start_seconds", "end_seconds")], 1),
+            columns["input"][rows] if "input" in columns else None,
+        ),
     )
     return list(zip(rows.tolist(), found, strict=True))
 

@@ -16,6 +16,7 @@ from vreid_jax.report.page import write_page
 from vreid_jax.report.pictures import strips
 from vreid_jax.report.rendering import render
 from vreid_jax.report.tables import table
+from vreid_jax.search.address import stated_gallery
 from vreid_jax.search.gallery import open_gallery
 from vreid_jax.search.sources import gallery_tracklets
 
@@ -236,7 +237,7 @@ def _addresses(known: Identities, path: Path, rows: set[int], data_dir: str | No
         wanted = [row for row in sorted(rows) if known.columns["gallery"][row] == each["path"]]
         if not wanted:
             continue
-        gallery = open_gallery(path.parent / each["path"])
+        gallery = open_gallery(stated_gallery(path.parent, each["path"]))
         place = {name: number for number, name in enumerate(gallery.columns["tracklet_id"].tolist())}
         names = known.columns["tracklet_id"][wanted].tolist()
         if gone := [name for name in names if name not in place]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file, given_path
+from vreid_jax.files import atomic_file
 from vreid_jax.report.rendering import render
+from vreid_jax.search.address import given_gallery
 
 _BLURRED = '<meta name="vreid-heads" content="blurred">'
 _SOURCE = re.compile(
@@ -53,7 +54,7 @@ def write_page(
     """
     # `Path.resolve` raises for circular links on Python 3.11 and 3.12.
     folder = os.path.dirname(os.path.realpath(path))
-    places = [os.path.relpath(os.path.realpath(given_path(each)), folder) for each in made_of]
+    places = [_stated(each, folder) for each in made_of]
     source = f"{kind} {', '.join(places)}"
     _check_replaceable(path, source, blurred)
     text = page_text(source, title, sections, intro=intro, caution=caution, blurred=blurred)
@@ -89,6 +90,12 @@ def stated_source(page: str) -> str | None:
     """Return what a page says that it was made of, `KIND FILE, FILE …`; None for a text that is not a page."""
     noted = _SOURCE.match(page)
     return html.unescape(noted[1]) if noted else None
+
+
+def _stated(source: str | Path, folder: str) -> str:
+    """Return how a page in a folder states what it was made of: by its path relative to it, or by its address."""
+    place = given_gallery(source)
+    return place if isinstance(place, str) else os.path.relpath(os.path.realpath(place), folder)
 
 
 def _check_replaceable(path: Path, source: str, blurred: bool) -> None:

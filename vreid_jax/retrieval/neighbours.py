@@ -103,7 +103,7 @@ def nearest_rows(
     for top in range(0, num_queries, query_length):
         rows = queries[top : top + query_length]
         on_device = place(pad_rows(prepare(rows, metric), query_length), mesh)
-        none = _none_found(query_length, k)
+        none = none_found(query_length, k)
         best: Found = (place(none[0], mesh), place(none[1], mesh), place(none[2], mesh))
         for left in range(0, num_gallery, gallery_length):
             block = np.asarray(gallery_rows[left : left + gallery_length]).astype(np.float32, copy=False)
@@ -136,7 +136,7 @@ def nearest_among(
     def on_device(start: int) -> jax.Array:
         return jax.device_put(pad_rows(prepare(table[start : start + length], metric), length))
 
-    best: list[Found] = [jax.device_put(_none_found(length, k)) for _ in starts]
+    best: list[Found] = [jax.device_put(none_found(length, k)) for _ in starts]
     # Block j is compared with the blocks before it as their partner, then with itself and those after it: in the order
     # of indices, on which the rule for ties depends.
     for i, top in enumerate(starts):
@@ -152,7 +152,7 @@ def nearest_among(
     return Nearest(distances, indices.astype(np.int64), farthest)
 
 
-def _none_found(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def none_found(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the distances, indices and farthest distances of a search before its first block."""
     return (
         np.full((length, k), np.inf, np.float32),
@@ -174,12 +174,12 @@ def _merge(
     """Return `best` updated with the gallery rows `block`, the first of which is row `left`."""
     k = best[0].shape[1]
     if mesh is None:
-        return _join(best, _select(distance_block(queries, block, metric), k, left, num_gallery))
+        return join_found(best, select_nearest(distance_block(queries, block, metric), k, left, num_gallery))
     each = block.shape[0] // mesh.shape["data"]
 
     def shard(queries: jax.Array, block: jax.Array, left: int | jax.Array, num_gallery: int | jax.Array) -> Found:
         left = left + jax.lax.axis_index("data") * each
-        distances, indices, farthest = _select(distance_block(queries, block, metric), k, left, num_gallery)
+        distances, indices, farthest = select_nearest(distance_block(queries, block, metric), k, left, num_gallery)
         return distances, indices, farthest[:, None]
 
     replicated, by_column = PartitionSpec(), PartitionSpec(None, "data")
@@ -189,7 +189,7 @@ def _merge(
         in_specs=(replicated, PartitionSpec("data"), replicated, replicated),
         out_specs=(by_column,) * 3,
     )(queries, block, left, num_gallery)
-    return _join(best, (distances, indices, farthest.max(axis=1)))
+    return join_found(best, (distances, indices, farthest.max(axis=1)))
 
 
 @functools.partial(jax.jit, static_argnames="metric")
@@ -207,12 +207,12 @@ def _merge_both(
     distances = distance_block(a, b, metric)
     k = best_a[0].shape[1]
     return (
-        _join(best_a, _select(distances, k, left_b, count)),
-        _join(best_b, _select(distances.T, k, left_a, count)),
+        join_found(best_a, select_nearest(distances, k, left_b, count)),
+        join_found(best_b, select_nearest(distances.T, k, left_a, count)),
     )
 
 
-def _select(distances: jax.Array, k: int, left: int | jax.Array, count: int | jax.Array) -> Found:
+def select_nearest(distances: jax.Array, k: int, left: int | jax.Array, count: int | jax.Array) -> Found:
     """Return the `k` smallest of each row of `distances` [Q, B], and the largest; column 0 is gallery row `left`."""
     index = left + jnp.arange(distances.shape[1], dtype=jnp.int32)
     real = (index < count)[None, :]  # the last block is padded
@@ -220,7 +220,8 @@ def _select(distances: jax.Array, k: int, left: int | jax.Array, count: int | ja
     return -negative, index[position], jnp.where(real, distances, -jnp.inf).max(axis=1)
 
 
-def _join(best: Found, found: Found) -> Found:
+def join_found(best: Found, found: Found) -> Found:
+    """Return the nearest of both, of which `best` holds the smaller indices."""
     # Earlier results have smaller indices and come first, so that `top_k` breaks ties by index.
     distances = jnp.concatenate([best[0], found[0]], axis=1)
     indices = jnp.concatenate([best[1], found[1]], axis=1)

@@ -151,7 +151,7 @@ def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> 
     return hidden | ((cameras[:, None] == camids[None]) & (camids[None] > 0))
 
 
-def at_once(gallery: Gallery, times: np.ndarray) -> np.ndarray:
+def at_once(gallery: Gallery, times: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
     """Return `[Q, N]` booleans: the gallery rows seen at the same time as each query.
 
     One camera never sees a person in two places, so for queries from the gallery's own video these are other people.
@@ -159,9 +159,13 @@ def at_once(gallery: Gallery, times: np.ndarray) -> np.ndarray:
     Args:
       gallery: N tracklets.
       times: `[Q, 2]` first and last second of each query; NaN, for anything but a video, matches nothing.
+      inputs: `[Q]` texts, for a gallery of several: what each query was made from. Only tracklets of the same one match.
     """
     start, end = gallery.columns["start_seconds"], gallery.columns["end_seconds"]
-    return (times[:, :1] <= end[None]) & (start[None] <= times[:, 1:])
+    together = (times[:, :1] <= end[None]) & (start[None] <= times[:, 1:])
+    if inputs is None or "input" not in gallery.columns:
+        return together
+    return together & (inputs[:, None] == gallery.columns["input"][None])
 
 
 def check_cameras(camids: np.ndarray, path) -> None:

@@ -21,6 +21,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, given_path, open_regular, read_regular
 from vreid_jax.json_files import json_or_none
 from vreid_jax.search.gallery import Gallery
+from vreid_jax.search.gallery_files import own_name
 from vreid_jax.search.picture_folders import UNKNOWN, FolderTracklets, describe_file, frame_number, list_tracklets
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
@@ -67,6 +68,7 @@ def open_source(
     camera: int = 0,
     data_dir: str | None = None,
     split: str = "",
+    begin: range | None = None,
     progress: bool = False,
 ) -> Source:
     """Open a built dataset by its name (`walkers/small`), a folder of tracklets, or a video with its tracks.
@@ -81,6 +83,7 @@ def open_source(
       camera: camera of a video, and of tracklets whose folder does not name one.
       data_dir: where datasets are built.
       split: split of a dataset; empty: every test tracklet, once even if it is in query and gallery.
+      begin: of a video, only the tracks whose first box is in one of these frames; None for all.
       progress: whether to show bars.
 
     Returns:
@@ -101,7 +104,7 @@ def open_source(
     if file.is_dir():
         return _from_folder(file, os.path.abspath(file), camera)
     if file.is_file():
-        return _from_video(file, tracks, frames, camera, progress)
+        return _from_video(file, tracks, frames, camera, begin, progress)
     if file.exists():
         raise InputError(
             f"{path} is a pipe or a device: give a built dataset, a folder of tracklet folders, or a video"
@@ -173,7 +176,9 @@ def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source
     )  # fmt: skip
 
 
-def _from_video(video: Path, tracks: str | None, frames: str | Path | None, camera: int, progress: bool) -> Source:
+def _from_video(
+    video: Path, tracks: str | None, frames: str | Path | None, camera: int, begin: range | None, progress: bool
+) -> Source:
     """Cut the tracks out of a video into the folder `frames`, unless that was done before, and open it."""
     if not tracks:
         raise InputError(f"{video} is a file: for a video also give its tracks, with --tracks=TRACKS.txt")
@@ -181,6 +186,8 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
         raise InputError(f"name a folder for the pictures that are cut out of the video {video}")
     frames = given_path(frames)
     cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(given_path(tracks), "the tracks")}
+    if begin is not None:
+        cut_from["begin"] = [begin.start, begin.stop]
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
@@ -189,7 +196,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
             )
     elif jax.process_index() == 0:
         with atomic_folder(frames) as partial:
-            cut_tracks(video, tracks, partial, progress=progress)
+            cut_tracks(video, tracks, partial, begin=begin, progress=progress)
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
@@ -256,9 +263,18 @@ def gallery_tracklets(gallery: Gallery, rows: np.ndarray, data_dir: str | None =
             if now != then:
                 raise InputError(f"{path} has {now} pictures, and {name} was {then} of them: embed their source again")
         return opened
-    source = open_source(gallery.about["input"], data_dir=data_dir).tracklets
+    inputs = gallery.columns.get("input")
+    if inputs is not None:  # of a folder
+        names = [own_name(name) for name in names]
+    stated = {gallery.about["input"]} if inputs is None else set(inputs[rows].tolist())
+    if len(stated) > 1:
+        raise InputError(
+            f"the pictures of {names[0]} and others lie in the datasets {', '.join(sorted(stated))}: give the galleries of one"
+        )
+    (name,) = stated
+    source = open_source(name, data_dir=data_dir).tracklets
     place = {name: row for row, name in enumerate(source.tracklet_ids.tolist())}
     gone = [name for name in names if name not in place]
     if gone:
-        raise InputError(f"{gallery.about['input']} no longer has the tracklet {gone[0]}: embed it again")
+        raise InputError(f"{name} no longer has the tracklet {gone[0]}: embed it again")
     return data.JoinedSource([source], np.array([place[name] for name in names]))

@@ -12,6 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 from vreid_jax.linking.corrections import Correction, append_correction, corrections_path, read_corrections
 from vreid_jax.linking.identities import UNKNOWN, read_identities
+from vreid_jax.search.address import real_gallery, stated_gallery
 from vreid_jax.serving.refusal import Refusal
 
 Key = tuple[str, str]
@@ -60,7 +61,7 @@ class Identities:
       waiting: corrections that came after the file was written, those of names left out: these hold at once.
     """
 
-    def __init__(self, path: Path, galleries: Mapping[str, Path]):
+    def __init__(self, path: Path, galleries: Mapping[str, Path | str]):
         """Read a file and its corrections.
 
         Args:
@@ -72,12 +73,12 @@ class Identities:
         """
         self.path = path
         table = read_identities(path)
-        real = {os.path.realpath(place): name for name, place in galleries.items()}
+        real = {real_gallery(place): name for name, place in galleries.items()}
         folder = os.path.dirname(os.path.realpath(path))
         self._served = {
             each["path"]: real[place]
             for each in table.about["galleries"]
-            if (place := os.path.realpath(os.path.join(folder, each["path"]))) in real
+            if (place := real_gallery(stated_gallery(folder, each["path"]))) in real
         }
         if not self._served:
             raise InputError(f"{path} links other galleries than those that are served: name its galleries")
@@ -155,7 +156,7 @@ class Identities:
                         self.names[member.identity] = each.name
 
 
-def open_identities(path: str | Path, galleries: Mapping[str, Path]) -> Identities:
+def open_identities(path: str | Path, galleries: Mapping[str, Path | str]) -> Identities:
     """Open a file of identities; `InputError` as `Identities`."""
     return Identities(given_path(path), galleries)
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
 from vreid_jax.retrieval.resident import ResidentGallery
+from vreid_jax.search.address import given_gallery
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import SECONDS, Gallery, last_part, open_gallery
 from vreid_jax.search.ranked import Decision, decision, undecided
@@ -56,7 +56,7 @@ class People:
       resident: the vectors on the device; None where there are no tracklets.
     """
 
-    def __init__(self, galleries: Mapping[str, Gallery], paths: Mapping[str, Path]):
+    def __init__(self, galleries: Mapping[str, Gallery], paths: Mapping[str, Path | str]):
         self.galleries, self.paths = dict(galleries), dict(paths)
         tables = list(self.galleries.values())
         self.gallery = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
@@ -149,7 +149,11 @@ class People:
         start, end = (self.columns[name] for name in SECONDS)
         with np.errstate(invalid="ignore"):
             overlap = (start[place] <= end[others]) & (start[others] <= end[place])
-        return overlap & (self.gallery[others] == self.gallery[place])
+        overlap &= self.gallery[others] == self.gallery[place]
+        inputs = self.galleries[self.key(place)[0]].columns.get("input")
+        if inputs is not None and overlap.any():  # of a folder, in which only those of one video say anything
+            overlap[overlap] = inputs[self.row[others[overlap]]] == inputs[self.row[place]]
+        return overlap
 
     def rule(self, place: int, false_accept_rate: float | None) -> Decision | None:
         """Return the threshold of the gallery that a tracklet is in, or None.
@@ -186,11 +190,12 @@ def open_people(paths: Sequence[str | Path]) -> People:
       InputError: when one cannot be opened, two have the same file name, or are of different models or distances.
     """
     galleries: dict[str, Gallery] = {}
-    places: dict[str, Path] = {}
+    places: dict[str, Path | str] = {}
     for given in paths:
-        path = given_path(given)
-        if path.name in galleries:
-            raise InputError(f"two galleries are called {path.name}: rename one of them, since pages name them so")
+        path = given_gallery(given)
+        name = Path(path).name
+        if name in galleries:
+            raise InputError(f"two galleries are called {name}: rename one of them, since pages name them so")
         opened = open_gallery(path)
         first = next(iter(galleries.values()), opened)
         if opened.about["fingerprint"] != first.about["fingerprint"]:
@@ -203,7 +208,7 @@ def open_people(paths: Sequence[str | Path]) -> People:
         names, counts = np.unique(opened.columns["tracklet_id"], return_counts=True)
         if (counts > 1).any():
             raise InputError(f"{path} has several tracklets called {names[counts > 1][0]}: embed its input again")
-        galleries[path.name], places[path.name] = opened, path
+        galleries[name], places[name] = opened, path
     return People(galleries, places)
 
 

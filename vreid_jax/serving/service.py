@@ -15,6 +15,7 @@ import numpy as np
 from vreid_jax import inference
 from vreid_jax.errors import InputError
 from vreid_jax.inference.box import box_fingerprint
+from vreid_jax.search.address import open_place
 from vreid_jax.serving.address import Address
 from vreid_jax.serving.audit import AuditLog
 from vreid_jax.serving.identities import Identities, files_of, open_identities
@@ -71,8 +72,7 @@ class Service:
         self.identities()
         self._model = self._named_model()
         self._embedding = threading.Lock()
-        first = next(iter(self._people.paths.values()))
-        self.audit = AuditLog(options.audit or first.with_name(f"{first.name}.audit.jsonl"))
+        self.audit = AuditLog(options.audit or _audit_beside(next(iter(self._people.paths.values()))))
         self.sessions = Sessions(options.address.token)
         self.strips = Strips(options.data_dir, options.blur_faces)
         self.uploads = UploadedQueries()
@@ -182,13 +182,23 @@ def _searcher(people: People) -> Searcher | None:
     return Searcher(people.resident) if people.resident is not None else None
 
 
+def _audit_beside(gallery: Path | str) -> Path:
+    """Return where the audit log of a gallery is kept unless a file is named; `InputError` for an address."""
+    if isinstance(gallery, str):
+        raise InputError(f"{gallery} is an address: name the file of the audit log, on this machine, with --audit")
+    return gallery.with_name(f"{gallery.name}.audit.jsonl")
+
+
 def _stamp(paths: Sequence[str | Path]) -> tuple:
     """Return what changes when one of the files does; None for one that is not there."""
     found = []
     for path in paths:
         try:
-            state = Path(path).expanduser().stat()
-            found.append((state.st_mtime_ns, state.st_size, state.st_ino))
-        except OSError:
+            place = open_place(path)
+            folder = place.is_folder and not place.is_remote
+            for file in map(place.within, place.parquet_files()) if folder else [place]:
+                state = Path(file.path).stat()
+                found.append((state.st_mtime_ns, state.st_size, state.st_ino))
+        except (InputError, OSError):  # nothing is there, or it is in an object store and looked at only once
             found.append(None)
     return tuple(found)

@@ -1,7 +1,7 @@
 """TFDS builder of the dataset `folder`: tracklets that a user keeps as folders of pictures."""
 
 import dataclasses
-import io
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,21 +54,19 @@ class Builder(TrackletBuilder):
             raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
         root, splits, skipped = Path(config.path), {}, 0
         for split in layout.SPLITS:
-            listed = progress.tracklets(layout.list_split(root, split), f"checking {split}")
-            splits[split], bad = layout.check_frames(listed, config.bad_frames)
-            skipped += bad
+            listed = layout.list_split(root, split)
+            checked = self._in_order(functools.partial(layout.check_frames, bad_frames=config.bad_frames), listed)
+            shown = progress.tracklets(listed, f"checking {split}")
+            splits[split] = [tracklet for tracklet, _ in zip(checked, shown, strict=True)]
+            skipped += sum(len(tracklet.frames) for tracklet in listed)
+            skipped -= sum(len(tracklet.frames) for tracklet in splits[split])
         layout.check_shared_names(splits["query"], splits["gallery"])
         self.describe(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 
     def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:
-        for tracklet in progress.tracklets(tracklets, f"folder {split}"):
-            yield (
-                tracklet.tracklet_id,
-                {
-                    "frames": [io.BytesIO(frame.read_bytes()) for frame in tracklet.frames],
-                    "pid": tracklet.pid,
-                    "camid": tracklet.camid,
-                    "tracklet_id": tracklet.tracklet_id,
-                },
-            )
+        return self._examples(tracklets, _pictures, f"folder {split}")
+
+
+def _pictures(tracklet: layout.FolderTracklet) -> list[bytes]:
+    return [frame.read_bytes() for frame in tracklet.frames]

@@ -1,0 +1,187 @@
+"""A database takes the same rows once, from several writers at once, and finds what an exact search finds."""
+
+import json
+import multiprocessing
+import sys
+
+import numpy as np
+import pytest
+
+from vreid_jax.archives import approximate, beside
+from vreid_jax.archives.database import is_database, open_database, push
+from vreid_jax.archives.question import Filters, of_files
+from vreid_jax.archives.streaming import find as find_exactly
+from vreid_jax.errors import InputError
+from vreid_jax.search import open_gallery
+from vreid_jax.search.gallery import replace_about
+from vreid_jax.search.gallery_files import open_files
+
+
+@pytest.fixture
+def lance():
+    return pytest.importorskip("lance")
+
+
+def told(found):
+    return [[(match.row["tracklet_id"], round(match.distance, 4)) for match in matches] for matches in found]
+
+
+def test_without_lance_it_says_what_to_install(made_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(InputError, match="need Lance: python3 -m pip install"):
+        push(open_files(made_folder()), tmp_path / "town.lance")
+
+
+def test_a_database_is_told_by_its_name():
+    assert is_database("s3://bucket/town.lance/")
+    assert is_database("town.lance")
+    assert not is_database("town")
+    with pytest.raises(InputError, match=r"the name of a database ends in \.lance"):
+        open_database("town")
+
+
+def test_the_same_rows_are_pushed_once_whatever_file_they_are_in(lance, made_folder, tmp_path):
+    folder, address = made_folder(), tmp_path / "town.lance"
+    first = push(open_files(folder), address)
+    assert (first.inserted, first.changed, first.unchanged, first.rows) == (12, 0, 0, 12)
+    before = open_database(address).dataset.to_table().sort_by("key")
+    again = push(open_files(folder), address)
+    assert (again.inserted, again.changed, again.unchanged, again.rows) == (0, 0, 12, 12)
+    alone = push(open_files(folder / "camera=1" / "date=2026-03-01" / "a.parquet"), address)
+    assert (alone.inserted, alone.changed, alone.unchanged, alone.rows) == (0, 0, 3, 12)
+    assert open_database(address).dataset.to_table().sort_by("key").equals(before)
+
+
+def test_a_row_that_has_changed_takes_the_place_of_the_old_one(lance, write_made_gallery, tmp_path):
+    address = tmp_path / "town.lance"
+    push(open_files(write_made_gallery(tmp_path / "a.parquet")), address)
+    new = np.arange(12, dtype=np.float32).reshape(3, 4)
+    done = push(open_files(write_made_gallery(tmp_path / "b.parquet", vectors=new)), address)
+    assert (done.inserted, done.changed, done.rows) == (0, 3, 3)
+    rows = open_database(address).dataset.to_table().sort_by("key")
+    assert rows.column("vector").to_pylist() == new.tolist()
+
+
+def test_another_model_or_distance_or_program_is_one_sentence(lance, write_made_gallery, tmp_path):
+    address = tmp_path / "town.lance"
+    push(open_files(write_made_gallery(tmp_path / "a.parquet")), address)
+    for changes, words in (
+        ({"fingerprint": "another"}, "vectors of different models cannot be compared"),
+        ({"metric": "cosine"}, "the distance of .* is cosine, and of .* euclidean"),
+        ({"dimensions": 5}, "the length of a vector of .* is 5, and of .* 4"),
+    ):
+        with pytest.raises(InputError, match=words):
+            push(open_files(write_made_gallery(tmp_path / "b.parquet", **changes)), address)
+    lance.write_dataset(open_database(address).dataset.to_table().replace_schema_metadata(None), tmp_path / "x.lance")
+    with pytest.raises(InputError, match="was not written by this library"):
+        open_database(tmp_path / "x.lance")
+    with pytest.raises(InputError, match="there is no database"):
+        open_database(tmp_path / "y.lance")
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_a_small_database_finds_what_the_files_give(lance, made_folder, tmp_path, metric):
+    folder, address = made_folder(metric=metric), tmp_path / "town.lance"
+    files = open_files(folder)
+    push(files, address)
+    assert approximate.maintain(open_database(address)) is None
+    queries = of_files(files, stated=True)
+    for filters in (Filters(), Filters((2,)), Filters((), 1_772_409_600.0, None)):
+        found = approximate.find(open_database(address), queries, 4, filters=filters)
+        assert told(found) == told(find_exactly(files, queries, 4, filters=filters))
+
+
+def crowd(tmp_path, write_made_gallery, count=2000, camera=1):
+    rng = np.random.default_rng(camera)
+    people = np.random.default_rng(0).normal(size=(count // 10, 16))
+    vectors = (people[np.arange(count) % len(people)] + 0.2 * rng.normal(size=(count, 16))).astype(np.float32)
+    return write_made_gallery(tmp_path / "crowd" / f"{camera}.parquet", camera=camera, vectors=vectors)
+
+
+@pytest.mark.slow
+def test_an_index_finds_nearly_all_and_says_how_many(lance, write_made_gallery, tmp_path, monkeypatch):
+    monkeypatch.setattr(approximate, "SMALL", 100)
+    monkeypatch.setattr(approximate, "PROBES", 8)
+    files = open_files(crowd(tmp_path, write_made_gallery))
+    push(files, tmp_path / "town.lance")
+    recall = approximate.maintain(open_database(tmp_path / "town.lance"))
+    assert recall is not None
+    assert 0.7 < recall.share <= 1.0
+    assert (recall.queries, recall.rows) == (50, 2000)
+    assert approximate.stated(open_database(tmp_path / "town.lance")) == recall
+    queries = of_files(files, stated=True).part(slice(0, 20))
+    queries = type(queries)(queries.vectors, queries.names, queries.inputs, queries.recorded_at, queries.times)
+    database = open_database(tmp_path / "town.lance")
+    exact = approximate.find(database, queries, 5, exact=True)
+    assert told(exact) == told(find_exactly(open_files(tmp_path / "crowd"), queries, 5))
+    found = approximate.find(database, queries, 5)
+    assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(told(found), told(exact), strict=True)]) > 0.7
+
+
+def segments(rows):
+    return {segment.uuid for each in open_database(rows).dataset.describe_indices() for segment in each.segments}
+
+
+@pytest.mark.slow
+def test_the_index_beside_a_gallery_is_added_to_and_made_anew_only_where_it_must(
+    lance, write_made_gallery, tmp_path, monkeypatch, vreid
+):
+    monkeypatch.setattr(approximate, "SMALL", 100)
+    crowd(tmp_path, write_made_gallery, 1000)
+    folder = tmp_path / "crowd"
+    query = f"--query={open_gallery(folder).columns['tracklet_id'][3]}"
+
+    def nearest():
+        code, out, error = vreid("search", folder, query, "--approximate", "--k=3", "--json")
+        assert code == 0, error
+        return json.loads(out)
+
+    assert nearest()["recall"]["rows"] == 1000
+    rows = beside.index_path(folder) / "vectors.lance"
+    first = segments(rows)
+    crowd(tmp_path, write_made_gallery, 1000, camera=2)
+    answer = nearest()
+    assert answer["recall"]["rows"] == 2000
+    assert {match["camid"] for match in answer["queries"][0]["matches"]} == {1, 2}
+    versions = open_database(rows).dataset.version
+    assert nearest() == answer
+    assert open_database(rows).dataset.version == versions
+    replace_about(folder / "2.parquet", retention_days=3)
+    assert nearest()["queries"] == answer["queries"]
+    assert first.isdisjoint(segments(rows))
+
+
+def write_some(address, folder, number):
+    for day in (1, 2):
+        push(open_files(f"{folder}/camera={number}/date=2026-03-0{day}"), address)
+    push(open_files(folder), address)
+
+
+@pytest.mark.slow
+def test_two_processes_push_at_once_and_no_row_is_doubled_or_lost(lance, made_folder, tmp_path):
+    folder, address = made_folder(), tmp_path / "town.lance"
+    start = multiprocessing.get_context("spawn").Process
+    writers = [start(target=write_some, args=(str(address), str(folder), number)) for number in (1, 2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(300)
+        assert writer.exitcode == 0
+    keys = open_database(address).dataset.to_table(columns=["key"]).column("key").to_pylist()
+    assert sorted(keys) == sorted(open_gallery(folder).columns["tracklet_id"].tolist())
+
+
+def test_push_and_search_as_commands(lance, made_folder, write_made_gallery, tmp_path, vreid):
+    folder, address = made_folder(), tmp_path / "town.lance"
+    code, out, error = vreid("push", folder, address, "--quiet")
+    assert code == 0, error
+    assert f"{address}: 12 tracklets added, 0 changed, 0 as they were; 12 in all" in out
+    name = open_gallery(folder).columns["tracklet_id"][0]
+    by_files, by_database = (
+        json.loads(vreid("search", place, f"--query={name}", "--json")[1])["queries"] for place in (folder, address)
+    )
+    assert [match["tracklet_id"] for match in by_database[0]["matches"]] == [
+        match["tracklet_id"] for match in by_files[0]["matches"]
+    ]
+    code, _, error = vreid("search", address, "--query=nobody")
+    assert (code, "nobody is not a tracklet of" in error) == (2, True)

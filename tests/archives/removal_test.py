@@ -1,0 +1,68 @@
+"""Who is forgotten in a database is gone from its rows, its versions and its bytes."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from vreid_jax.archives import approximate, database, removal
+from vreid_jax.archives.database import open_database, push
+from vreid_jax.errors import InputError
+from vreid_jax.search.gallery_files import open_files
+
+pytest.importorskip("lance")
+
+
+@pytest.fixture
+def town(made_folder, tmp_path):
+    address = tmp_path / "town.lance"
+    push(open_files(made_folder(dimensions=16, retention_days=7)), address)
+    approximate.maintain(open_database(address))
+    return address
+
+
+def contents(folder):
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_tracklet_is_gone_to_the_last_byte(town, vreid):
+    before = open_database(town).dataset.to_table().to_pydict()
+    name, other = before["key"][4], before["key"][5]
+    vector, stays = (np.array(before["vector"][row], np.float32).tobytes() for row in (4, 5))
+    assert any(vector in content for content in contents(town))
+    code, out, error = vreid("forget", town, f"--tracklet={name}")
+    assert code == 0, error
+    assert f"forgot 1 tracklet: {name}; 11 stay" in out
+    assert not any(vector in content or name.encode() in content for content in contents(town))
+    assert any(stays in content for content in contents(town))
+    assert other in open_database(town).dataset.to_table().column("key").to_pylist()
+    assert len(open_database(town).dataset.versions()) == 1
+    code, _, error = vreid("forget", town, f"--tracklet={name}")
+    assert (code, "is not a tracklet of" in error) == (2, True)
+
+
+def test_bytes_that_are_left_are_found(town, monkeypatch):
+    monkeypatch.setattr(removal, "_write_anew", lambda database: None)
+    name = open_database(town).dataset.to_table().column("key")[4].as_py()
+    with pytest.raises(RuntimeError, match=r"not everything is gone: .* earlier versions are there"):
+        removal.forget(open_database(town), tracklets=[name])
+
+
+def test_those_before_a_moment_and_those_kept_too_long_are_forgotten(town):
+    moment = datetime.datetime(2026, 3, 2, tzinfo=datetime.UTC)
+    dry = removal.forget(open_database(town), before=moment, dry_run=True)
+    assert (len(dry.tracklets), len(open_database(town))) == (6, 12)
+    done = removal.forget(open_database(town), before=moment)
+    assert (len(done.tracklets), done.rows_left) == (6, 6)
+    assert removal.forget(open_database(town), expired=True).rows_left == 0
+
+
+def test_a_name_may_have_a_quote_in_it():
+    assert database.quoted("o'hara") == "'o''hara'"
+
+
+def test_identities_are_not_in_a_database(town, vreid):
+    code, _, error = vreid("forget", town, "--identity=3")
+    assert (code, "a database has no identities" in error) == (2, True)
+    with pytest.raises(InputError, match="nobody is not a tracklet of"):
+        removal.forget(open_database(town), tracklets=["nobody"])

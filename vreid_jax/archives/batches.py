@@ -1,0 +1,70 @@
+"""The rows of the files of a gallery as a stream of Arrow batches, filtered before they are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vreid_jax.archives.question import Filters
+from vreid_jax.errors import InputError
+from vreid_jax.search.address import pyarrow
+from vreid_jax.search.gallery_files import GalleryFiles, Part
+from vreid_jax.search.gallery_format import Damage, first_line, made_from
+
+ROWS = 1 << 14  # of a batch that is read
+_CAMERA = re.compile(r"(?:^|/)camera=(\d+)/")
+
+
+def batches_of(files: GalleryFiles, filters: Filters, parts: Sequence[Part] | None = None) -> Iterator[Any]:
+    """Yield the rows that filters leave, with the columns `input` and `recorded_at` of their file.
+
+    Files in a folder `camera=N` of another camera are not opened; within a file, row groups whose extremes the filters
+    exclude are not read. A few batches of `ROWS` rows are read ahead, whatever the size of the files.
+
+    Args:
+      files: the gallery.
+      filters: which rows.
+      parts: some of its files; default: all.
+
+    Raises:
+      InputError: when a file is damaged.
+    """
+    for part in files.parts if parts is None else parts:
+        if _is_of_another_camera(part, filters):
+            continue
+        condition = filters.within(part)
+        if condition is not False:
+            yield from _read(part, condition, files.is_folder)
+
+
+def _is_of_another_camera(part: Part, filters: Filters) -> bool:
+    named = _CAMERA.search(part.place.path)
+    return bool(filters.cameras and named and int(named[1]) not in filters.cameras)
+
+
+def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
+    pa = pyarrow()
+    from pyarrow import dataset
+
+    options = dataset.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=part.place.is_remote)
+    form = dataset.ParquetFileFormat(default_fragment_scan_options=options)
+    text, moment = pa.scalar(part.about["input"], pa.string()), pa.scalar(part.about.get("recorded_at"), pa.string())
+    try:
+        fragment = form.make_fragment(part.place.path, part.place.filesystem)
+        scan = fragment.scanner(filter=condition, batch_size=ROWS, batch_readahead=4, fragment_readahead=1)
+        for batch in scan.to_batches():
+            if not len(batch):
+                continue
+            if not in_folder:  # older files state a path as it was typed
+                folders = np.array(batch.column("folder").slice(0, 1).to_pylist(), str)
+                text = pa.scalar(made_from(part.about, folders, part.place.path), pa.string())
+            for name, value in (("input", text), ("recorded_at", moment)):
+                batch = batch.append_column(name, pa.repeat(value, len(batch)))
+            yield batch
+    except Damage as error:
+        raise InputError(f"the gallery {part.place.text} {error}: embed its input again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{part.place.text} is damaged: embed its input again ({first_line(error)})") from error
