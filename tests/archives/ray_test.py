@@ -1,6 +1,7 @@
 """Archives made by Ray: this machine alone, two nodes of which one is killed, a process that ends, a killed driver."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -199,6 +200,7 @@ def test_a_driver_that_is_killed_is_gone_on_with(path_of_workers, many, tmp_path
 
 
 def test_a_worker_that_cannot_start_ends_the_run(path_of_workers, model, many, tmp_path, monkeypatch):
+    model = dataclasses.replace(model)  # one that has not noted its fingerprint yet
     monkeypatch.setattr(type(model), "fingerprint", "0" * 16)  # of the driver alone
     with pytest.raises(RuntimeError, match=r"no worker can start: RuntimeError: vreid_jax .* makes another model of"):
         on_ray(model, many, tmp_path / "archive", Machines(device="cpu", workers=1))

@@ -138,8 +138,8 @@ def _open_every_picture(root: str, tracklets: list[Tracklet], processes: int | N
     """Raise `InputError` for the first picture that is not whole."""
     from vreid_jax.datasets import progress
     from vreid_jax.datasets.manual.builder import PictureCounts
-    from vreid_jax.datasets.processes import in_order
+    from vreid_jax.datasets.processes import FEWEST_READ, in_order
 
-    opened = in_order(PictureCounts(root), tracklets, processes)
+    opened = in_order(PictureCounts(root), tracklets, processes, FEWEST_READ)
     for _ in zip(progress.tracklets(tracklets, "opening pictures"), opened, strict=True):
         pass

@@ -15,7 +15,7 @@ from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf  
 
 from vreid_jax.datasets import example, progress
 from vreid_jax.datasets.beam import in_order_by_beam
-from vreid_jax.datasets.processes import in_order
+from vreid_jax.datasets.processes import FEWEST, in_order
 from vreid_jax.errors import InputError
 
 _Item = TypeVar("_Item")
@@ -37,6 +37,7 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
     processes: int | None = None  # that draw or read tracklets while it is built; None: one a core
+    fewest: int = FEWEST  # tracklets for which a process is worth starting
     _beam: tuple[Any, Any] = (None, None)  # runner and options of the build that is under way
 
     def __init__(self, *, file_format: str | tfds.core.FileFormat | None = None, **kwargs: Any):
@@ -74,21 +75,20 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Yield `function(item)` for each item, computed by processes, or by Beam where TFDS was given its options."""
         runner, options = self._beam
         if runner is None and options is None:
-            return in_order(function, items, self.processes)
+            return in_order(function, items, self.processes, self.fewest)
         return in_order_by_beam(function, items, runner, options, Path(self.data_path, "beam.unfinished"))
 
     def _examples(
-        self, tracklets: Sequence[Any], frames: Callable[[Any], list[bytes]], what: str
+        self, tracklets: Sequence[Any], frames: Iterable[list[bytes]], what: str
     ) -> Iterator[tuple[str, dict]]:
         """Yield the examples of tracklets.
 
         Args:
           tracklets: each with `tracklet_id`, `pid` and `camid`.
-          frames: a pure function that can be pickled and returns the encoded frames of a tracklet.
+          frames: of each, encoded.
           what: what the progress bar says.
         """
-        made = self._in_order(frames, tracklets)
-        for tracklet, encoded in zip(progress.tracklets(tracklets, what), made, strict=True):
+        for tracklet, encoded in zip(progress.tracklets(tracklets, what), frames, strict=True):
             yield (
                 tracklet.tracklet_id,
                 {

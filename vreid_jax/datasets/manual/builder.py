@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from vreid_jax.datasets.manual.files import ManualFiles
 from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 
 
@@ -19,6 +20,7 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
     """
 
     PREPARE_COMMAND: ClassVar[str]
+    fewest = FEWEST_READ
     manual_dir: str | os.PathLike | None = None
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
@@ -42,7 +44,7 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
 
     def _generate_examples(self, root, split: str, tracklets: list[Tracklet]) -> Iterator[tuple[str, dict]]:
         with contextlib.closing(Pictures(root)) as pictures:
-            yield from self._examples(tracklets, pictures, f"{self.name} {split}")
+            yield from self._examples(tracklets, self._in_order(pictures, tracklets), f"{self.name} {split}")
 
 
 class Pictures:

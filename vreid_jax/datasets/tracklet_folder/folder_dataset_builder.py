@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import progress
+from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 from vreid_jax.datasets.tracklet_folder import layout
 from vreid_jax.errors import InputError
@@ -43,6 +44,8 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
 class Builder(TrackletBuilder):
     """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`."""
 
+    fewest = FEWEST_READ
+
     def _create_builder_config(self, builder_config, *args, **kwargs):
         if isinstance(builder_config, FolderConfig):
             return builder_config  # TFDS would warn that it is not in BUILDER_CONFIGS, where no folder can be
@@ -65,7 +68,8 @@ class Builder(TrackletBuilder):
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 
     def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:
-        return self._examples(tracklets, _pictures, f"folder {split}")
+        # They are checked already, and reading a picture costs less than sending it from another process.
+        return self._examples(tracklets, map(_pictures, tracklets), f"folder {split}")
 
 
 def _pictures(tracklet: layout.FolderTracklet) -> list[bytes]:

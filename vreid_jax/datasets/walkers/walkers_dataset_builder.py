@@ -150,4 +150,5 @@ class Builder(TrackletBuilder):
         self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]
     ) -> Iterator[tuple[str, dict]]:
         ordered = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
-        return self._examples(ordered, self._config.draw(), f"walkers/{self.info.config_name} {split}")
+        drawn = self._in_order(self._config.draw(), ordered)
+        return self._examples(ordered, drawn, f"walkers/{self.info.config_name} {split}")
