@@ -24,6 +24,8 @@ SMALL = 20_000  # up to so many tracklets every distance is computed
 INDEX = "nearest"
 PROBES = 64  # cells of the index that a search looks into at least
 SHARE = 8  # one in so many cells, if these are more
+FILTERED_SHARE = 2  # likewise where filters leave few rows in every cell
+FEW = 100_000  # rows that filters leave: up to so many every distance is computed
 CANDIDATES = 20  # times `k`, and at least 200 in all: the vectors that are ranked exactly
 GROWN = 4  # times: a database that has grown so much since its cells were learned learns them again
 SAMPLE = 50  # tracklets that recall is measured on
@@ -61,7 +63,7 @@ def find(
 ) -> list[list[Match]]:
     """Find the `k` nearest tracklets of each query in a database.
 
-    Where there are at most `SMALL` tracklets, or filters leave no more, every distance is computed.
+    Where there is no index yet, or filters leave at most `FEW` tracklets, every distance is computed.
 
     Args:
       database: to search in.
@@ -83,7 +85,8 @@ def find(
             f"the query has {queries.vectors.shape[1]} dimensions and {database.address} has {database.dimensions}"
         )
     chosen = Filters() if filters is None else filters
-    if exact or _index(database) is None or database.dataset.count_rows(filter=chosen.sql()) <= SMALL:
+    few = bool(chosen.sql()) and database.dataset.count_rows(filter=chosen.sql()) <= FEW
+    if exact or few or _index(database) is None:
         hits = nearest(lambda: database.batches(chosen), queries, k, database.about["metric"])
     else:
         hits = [_candidates(database, queries.part(slice(one, one + 1)), k, chosen) for one in range(len(queries))]
@@ -105,7 +108,7 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
         "column": "vector",
         "q": query.vectors[0],
         "k": max(CANDIDATES * k, 200),
-        "nprobes": _probes(database),
+        "nprobes": _probes(database, bool(filters.sql())),
         "metric": "cosine" if metric == "cosine" else "l2",
     }
     names = [name for name in database.dataset.schema.names if name not in NOT_TOLD]
@@ -120,9 +123,9 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
     return list(zip(distances[0].tolist(), told, strict=True))
 
 
-def _probes(database: Database) -> int:
+def _probes(database: Database, filtered: bool) -> int:
     """Return how many cells a search looks into: there are √N of them when they are learned."""
-    return max(PROBES, math.isqrt(len(database)) // SHARE)
+    return max(PROBES, math.isqrt(len(database)) // (FILTERED_SHARE if filtered else SHARE))
 
 
 def _index(database: Database) -> dict[str, Any] | None:
