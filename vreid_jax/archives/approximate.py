@@ -8,7 +8,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,13 +24,22 @@ SMALL = 20_000  # up to so many tracklets every distance is computed
 INDEX = "nearest"
 PROBES = 64  # cells of the index that a search looks into at least
 SHARE = 8  # one in so many cells, if these are more
+FILTERED_SHARE = 2  # likewise where filters leave few rows in every cell
+FEW = 100_000  # rows that filters leave: up to so many every distance is computed
 CANDIDATES = 20  # times `k`, and at least 200 in all: the vectors that are ranked exactly
 GROWN = 4  # times: a database that has grown so much since its cells were learned learns them again
+NEW = 10  # one row in so many is new or gone: then recall is measured again
 SAMPLE = 50  # tracklets that recall is measured on
 _RECALL = "vreid_jax.recall"
 _DEPTH = 10
 
 log = logging.getLogger(__name__)
+
+
+class _Index(NamedTuple):
+    cells: int
+    waiting: int
+    """Rows that are not in it yet: a search compares each of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +70,7 @@ def find(
 ) -> list[list[Match]]:
     """Find the `k` nearest tracklets of each query in a database.
 
-    Where there are at most `SMALL` tracklets, or filters leave no more, every distance is computed.
+    Where there is no index yet, or filters leave at most `FEW` tracklets, every distance is computed.
 
     Args:
       database: to search in.
@@ -83,7 +92,8 @@ def find(
             f"the query has {queries.vectors.shape[1]} dimensions and {database.address} has {database.dimensions}"
         )
     chosen = Filters() if filters is None else filters
-    if exact or _index(database) is None or database.dataset.count_rows(filter=chosen.sql()) <= SMALL:
+    few = bool(chosen.sql()) and database.dataset.count_rows(filter=chosen.sql()) <= FEW
+    if exact or few or _index(database) is None:
         hits = nearest(lambda: database.batches(chosen), queries, k, database.about["metric"])
     else:
         hits = [_candidates(database, queries.part(slice(one, one + 1)), k, chosen) for one in range(len(queries))]
@@ -105,7 +115,7 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
         "column": "vector",
         "q": query.vectors[0],
         "k": max(CANDIDATES * k, 200),
-        "nprobes": _probes(database),
+        "nprobes": _probes(database, bool(filters.sql())),
         "metric": "cosine" if metric == "cosine" else "l2",
     }
     names = [name for name in database.dataset.schema.names if name not in NOT_TOLD]
@@ -120,20 +130,23 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
     return list(zip(distances[0].tolist(), told, strict=True))
 
 
-def _probes(database: Database) -> int:
+def _probes(database: Database, filtered: bool) -> int:
     """Return how many cells a search looks into: there are √N of them when they are learned."""
-    return max(PROBES, math.isqrt(len(database)) // SHARE)
+    return max(PROBES, math.isqrt(len(database)) // (FILTERED_SHARE if filtered else SHARE))
 
 
-def _index(database: Database) -> dict[str, Any] | None:
-    """Return what is known of the index of the vectors, or None where there is none."""
+def _index(database: Database) -> _Index | None:
+    """Return the index of the vectors, or None where there is none."""
     if INDEX not in [each.name for each in database.dataset.describe_indices()]:
         return None
-    return database.dataset.stats.index_stats(INDEX)["segments"][0]
+    known = database.dataset.stats.index_stats(INDEX)
+    return _Index(known["segments"][0]["num_partitions"], known["num_unindexed_rows"])
 
 
 def maintain(database: Database) -> Recall | None:
-    """Bring the indexes of a database up to its rows: learn cells, or only sort what is new into them; join small files.
+    """Bring the indexes of a database up to its rows: learn cells, or sort what is new into them; join small files.
+
+    Up to `SMALL` new rows wait: a search compares each of them.
 
     Other processes may write meanwhile: what they were faster with is left for the next call.
 
@@ -147,9 +160,10 @@ def maintain(database: Database) -> Recall | None:
         for name in COLUMNS:
             if name not in known and len(database):
                 dataset.create_scalar_index(name, "BTREE")
-        if _is_outgrown(database):
+        index = _index(database)
+        if _is_outgrown(database, index):
             _learn(database)
-        else:
+        elif index is None or index.waiting > SMALL:  # it writes the index anew
             dataset.optimize.optimize_indices()
         dataset.cleanup_old_versions(older_than=datetime.timedelta(hours=1))
     except (OSError, RuntimeError, ValueError) as error:  # another writer was faster
@@ -157,11 +171,11 @@ def maintain(database: Database) -> Recall | None:
     return measure(database.latest()) if _index(database) is not None else None
 
 
-def _is_outgrown(database: Database) -> bool:
-    rows, index = len(database), _index(database)
+def _is_outgrown(database: Database, index: _Index | None) -> bool:
+    rows = len(database)
     if index is None:
         return rows > SMALL
-    return math.sqrt(rows) > math.sqrt(GROWN) * index["num_partitions"]
+    return math.sqrt(rows) > math.sqrt(GROWN) * index.cells
 
 
 def _learn(database: Database) -> None:
@@ -184,9 +198,9 @@ def stated(database: Database) -> Recall | None:
 
 
 def measure(database: Database) -> Recall:
-    """Return the recall of the index; it is measured once for every number of rows, in one pass over the vectors."""
+    """Return the recall of the index; it is measured, in one pass over the vectors, when a tenth of the rows is new."""
     rows, known = len(database), stated(database)
-    if known is not None and known.rows == rows:
+    if known is not None and abs(rows - known.rows) <= rows // NEW:
         return known
     places = np.sort(np.random.default_rng(rows).choice(rows, min(SAMPLE, rows), replace=False))
     queries = queries_of(database.dataset.take(places.tolist()).to_pylist())

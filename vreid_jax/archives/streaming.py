@@ -127,8 +127,6 @@ def _blocks(batches: Iterable[Any], rows: int) -> Iterator[Any]:
 
 def _hidden(queries: Queries, table) -> np.ndarray:
     """Return `[Q, n]` booleans: the rows that each query must not find."""
-    from pyarrow import compute
-
     hidden = np.zeros((len(queries), len(table)), bool)
     if queries.cameras is not None:
         camids = table.column("camid").to_numpy()
@@ -137,15 +135,24 @@ def _hidden(queries: Queries, table) -> np.ndarray:
     for query, video in enumerate(zip(queries.inputs, queries.recorded_at, strict=True)):
         videos.setdefault(video, []).append(query)
     for (made, moment), numbers in videos.items():
-        same = compute.equal(table.column("input"), made)
+        same = _equal(table.column("input"), made)
         if moment is not None:
-            same = compute.and_(same, compute.fill_null(compute.equal(table.column("recorded_at"), moment), False))
-        rows = np.flatnonzero(same.to_numpy())
+            same &= _equal(table.column("recorded_at"), moment)
+        rows = np.flatnonzero(same)
         if len(rows):
             names = np.array(table.column("tracklet_id").take(rows).to_pylist(), str)
             for number in numbers:
                 hidden[number, rows[names == queries.names[number]]] = True
     return hidden
+
+
+def _equal(column, text: str) -> np.ndarray:
+    """Return `[n]` booleans: which texts of a column are this one; null is none."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    found = compute.is_in(column, value_set=pa.array([text]))  # pyright: ignore[reportAttributeAccessIssue]
+    return found.to_numpy()
 
 
 def matches(

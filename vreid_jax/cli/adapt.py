@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="a video, galleries (.parquet) whose pictures are still there, a folder of tracklet folders, or a dataset",
+        help="a video, galleries (.parquet, or folders of them) whose pictures are still there, a folder of tracklet folders, or a dataset",
     )
     parser.add_argument("--model", help=chosen_model.HELP)
     parser.add_argument("--out", required=True, help="model file to write, .safetensors, with its card (.md) beside it")

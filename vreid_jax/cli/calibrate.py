@@ -11,7 +11,10 @@ EXAMPLE = "vreid calibrate gallery.parquet --false-accept-rate=0.01"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("gallery", help="file that `vreid embed` wrote from a video; its metadata are changed")
+    parser.add_argument(
+        "gallery",
+        help="file that `vreid embed` wrote from a video, or a folder or address of such files; their metadata are changed",
+    )
     parser.add_argument(
         "--false-accept-rate", type=decimal, default=0.01, help="share of pairs of two people within the threshold"
     )

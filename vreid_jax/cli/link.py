@@ -17,7 +17,9 @@ EXAMPLE = """vreid link north.parquet south.parquet --out=identities.parquet --p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
-        "gallery", nargs="*", help="files that `vreid embed` wrote, of one model; with --into: new ones"
+        "gallery",
+        nargs="*",
+        help="files that `vreid embed` wrote, folders or addresses of them, of one model; with --into: new ones",
     )
     parser.add_argument("--out", help="file to write, .parquet; with --into, to write instead of that one")
     parser.add_argument(

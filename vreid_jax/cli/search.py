@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from vreid_jax.cli.numbers import decimal, whole
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
-from vreid_jax.search.address import is_address
 
 if TYPE_CHECKING:
     from vreid_jax.archives.database import Database
@@ -216,7 +215,7 @@ def _queries(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Que
     from vreid_jax.archives.question import of_files
     from vreid_jax.inference.box import box_fingerprint
     from vreid_jax.search import ranked
-    from vreid_jax.search.address import holds_galleries
+    from vreid_jax.search.address import holds_galleries, is_address
     from vreid_jax.search.gallery_files import GalleryFiles, open_files
 
     if not flags.query:

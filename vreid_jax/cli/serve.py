@@ -13,7 +13,12 @@ EXAMPLE = """vreid serve gallery.parquet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("galleries", nargs="+", metavar="gallery", help="files that `vreid embed` wrote, of one model")
+    parser.add_argument(
+        "galleries",
+        nargs="+",
+        metavar="gallery",
+        help="files that `vreid embed` wrote, folders or addresses of them, of one model",
+    )
     parser.add_argument("--identities", help="file that `vreid link` wrote for them")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; any but this machine's own needs a token"

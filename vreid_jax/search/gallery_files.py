@@ -210,11 +210,12 @@ def open_files(path: str | os.PathLike) -> GalleryFiles:
     """
     place = open_place(path)
     if not place.is_folder:
-        part = _look(place)
+        with opened_parquet(place) as file:
+            part = _part(place, file)
         return GalleryFiles(place, [part], False, part.about)
     names = place.parquet_files()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        looked = list(pool.map(lambda name: _look(place.within(name), beside=True), names))
+        looked = list(pool.map(lambda name: _look(place.within(name)), names))
     parts = [part for part in looked if part is not None]
     if not parts:
         raise InputError(f"{place.text} is a folder without galleries: make them with `vreid embed`")
@@ -222,14 +223,17 @@ def open_files(path: str | os.PathLike) -> GalleryFiles:
     return GalleryFiles(place, parts, True, _joined_about(place, parts))
 
 
-def _look(place: Place, beside: bool = False) -> Part | None:
-    """Return a file, its metadata checked; with `beside`, None for one that is no gallery but another file of ours."""
+def _look(place: Place) -> Part | None:
+    """Return a file of a folder, its metadata checked; None for one that is not a gallery but another file of ours."""
     with opened_parquet(place) as file:
-        schema = file.schema_arrow
-        if beside and OTHER_KIND in (schema.metadata or {}).get(KEY, b""):
+        if OTHER_KIND in (file.schema_arrow.metadata or {}).get(KEY, b""):
             return None
-        about = check_about(schema, file.metadata.num_rows, place.text)
-        return Part(place, about, file.metadata.num_rows, schema.field("vector").type.list_size)
+        return _part(place, file)
+
+
+def _part(place: Place, file) -> Part:
+    schema, rows = file.schema_arrow, file.metadata.num_rows
+    return Part(place, check_about(schema, rows, place.text), rows, schema.field("vector").type.list_size)
 
 
 def _check_alike(parts: Sequence[Part]) -> None:
