@@ -103,6 +103,7 @@ class Runs:
         print(f"\n{time.strftime('%H:%M:%S')} {key} {control} on {dataset}, seed {seed}: {name}", flush=True)
         started = time.perf_counter()
         found = train_and_evaluate(config, self.out / name, "evaluate" if control else "train_and_evaluate")
+        assert found is not None  # it is scored
         found.save(kept)
         print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
         return json.loads(kept.read_text())
