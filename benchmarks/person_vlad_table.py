@@ -103,6 +103,7 @@ class Runs:
         print(f"\n{time.strftime('%H:%M:%S')} {key} {control} on {dataset}, seed {seed}: {name}", flush=True)
         started = time.perf_counter()
         found = train_and_evaluate(config, self.out / name, "evaluate" if control else "train_and_evaluate")
+        assert found is not None  # it is scored
         found.save(kept)
         print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
         return json.loads(kept.read_text())
@@ -204,17 +205,45 @@ def held(stored: list[dict]) -> str:
     return f"{used:.2f}, {number:.2f}, {same:.3f} / {others:.3f}"
 
 
+def means(runs: Runs, dataset: str, seeds: list[int], subsample: int) -> dict[int, list[float]]:
+    """Return the mAP of the seeds of one sub-sampling, by the steps of the joint phase."""
+    found: dict[int, list[float]] = {}
+    for seed in seeds:
+        for steps, value in runs.curve(dataset, seed, subsample, read=True):
+            found.setdefault(steps, []).append(value)
+    return found
+
+
 def curves(runs: Runs, datasets: list[str], seeds: list[int]) -> str:
-    """Return the sub-sampling curves (Fig. 10) as a table: mAP after so many steps."""
+    """Return the sub-sampling curves (Fig. 10) as text: mAP after so many steps."""
     text = ["### Study and Figure 10: sub-sampling of OIM", ""]
     for dataset in datasets:
         for number, name in SUBSAMPLES.items():
-            of_seeds = [runs.curve(dataset, seed, number, read=True) for seed in seeds]
-            steps = sorted({step for points in of_seeds for step, _ in points})
-            at = {step: [value for points in of_seeds for s, value in points if s == step] for step in steps}
-            means = ", ".join(f"{step}: {mean(values)}" for step, values in at.items()) or "—"
-            text.append(f"* {dataset}, sub-sampling {name}, mAP after steps {means}")
+            points = ", ".join(f"{s}: {mean(v)}" for s, v in sorted(means(runs, dataset, seeds, number).items()))
+            text.append(f"* {dataset}, sub-sampling {name}, mAP after steps {points or '—'}")
     return "\n".join(text) + "\n"
+
+
+def plot(runs: Runs, datasets: list[str], seeds: list[int]) -> None:
+    """Draw them into `subsampling.png`, if matplotlib is there (the extra `viz`)."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("subsampling.png is not drawn: it needs matplotlib, pip install 'vreid_jax[viz]'")
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(datasets), figsize=(5 * len(datasets), 3.5), squeeze=False)
+    for dataset, axis in zip(datasets, axes[0], strict=True):
+        for number, name in SUBSAMPLES.items():
+            points = sorted(means(runs, dataset, seeds, number).items())
+            axis.plot([s for s, _ in points], [np.mean(v) for _, v in points], marker="o", label=f"sub-sampling {name}")
+        axis.set(title=dataset, xlabel="iterations of the joint phase", ylabel="mAP (%)")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(runs.out / "subsampling.png", dpi=120)
+    pyplot.close(figure)
 
 
 def main() -> None:
@@ -245,6 +274,8 @@ def main() -> None:
         for line in TABLES[name][1]:
             runs.result(line.row, dataset, seed, line.control)
             (arguments.out / "table.md").write_text(show())
+    if "curves" in names:
+        plot(runs, datasets, seeds)
     print("\n" + show())
 
 

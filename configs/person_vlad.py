@@ -18,7 +18,7 @@ backbone alone) and `loss=softmax`.
 
 from ml_collections import ConfigDict
 
-from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase
+from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase, pop_clip_length
 from vreid_jax.errors import InputError
 
 _FLIP = {"flip": 0.5}
@@ -41,12 +41,12 @@ def get_config(argument: str | None = None) -> ConfigDict:
     baseline, loss = changes.pop("baseline", ""), changes.pop("loss", "oim")
     if baseline not in ("", "c3d") or loss not in ("oim", "softmax"):
         raise InputError(f"baseline is {baseline!r} and loss {loss!r}; they are c3d or nothing, oim or softmax")
-    learned = loss == "softmax"
+    learned, length = loss == "softmax", pop_clip_length(changes, 8 if small else 16)
     config.model = {
         "name": "person_vlad_small" if small else "person_vlad",
         "width": 16 if small else 64,
         "fully_connected": False,
-        "clip_length": 8 if small else 16,
+        "clip_length": length,
         "part_layer": "conv5b" if small else "pool5",
         "parts": "learned",
         "num_parts": 6,
@@ -63,7 +63,6 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "kmeans_before": "joint",
         "kmeans_batches": 20 if small else 100,
     }
-    length = config.model.clip_length
     batch_size = 30 if small else 15
     config.data.height, config.data.width = (64, 32) if small else (180, 90)
     config.data.num_threads = 2 if small else 8

@@ -142,7 +142,7 @@ def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, t
     assert vlad.Runs(tmp_path).name("gp", small) == runs.name("gp", small)
 
 
-def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path):
+def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path, monkeypatch):
     runs, small, protocol = vlad.Runs(tmp_path), "walkers/small", {"mAP": 0.5}
     for seed, rank1 in ((0, 0.4), (1, 0.44)):
         scores = {
@@ -152,6 +152,9 @@ def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path):
     text = vlad.markdown(runs, ["3"], ["walkers/jitter", small], [0, 1, 2])
     assert "| grid | 67.1 / 86.0 / 89.5 / 94.0 | — | 42.0 ± 2.8 / 60.0 / 70.0 / 90.0, 50.0 ± 0.0 (2) |" in text
     assert "| stripe | 68.3 / 87.2 / 90.0 / 94.6 | — | — |" in text
+    monkeypatch.setattr(runs, "curve", lambda *given, **more: [(100, 40.0 + given[1]), (200, 50.0)])
+    lines = vlad.markdown(runs, ["curves"], [small], [0, 2])
+    assert f"* {small}, sub-sampling 10, mAP after steps 100: 41.0 ± 1.4, 200: 50.0 ± 0.0" in lines
     study = vlad.markdown(runs, ["parts"], [small], [0])
     assert "| 5x5 grid | 40.0 / 60.0 / 70.0 / 90.0, 50.0 (1) |  |" in study
 

@@ -100,10 +100,12 @@ class PersonVLAD(nn.Module):
         """
         self._check(stream)
         batch, together = clips.shape[0], self._clips_together(clips.shape[1])
-        clips = jnp.asarray(clips).reshape(batch * together, -1, *clips.shape[2:])
+        clips = jnp.asarray(clips).reshape(batch * together, clips.shape[1] // together, *clips.shape[2:])
         backbone = C3D(self.groups, self.width, self.fully_connected, dtype=self.dtype, name="backbone")
         outputs = backbone(clips, train)
-        pooled = outputs["feature"].reshape(batch, together, -1).mean(1)
+        pooled = outputs["feature"]
+        if together > 1:
+            pooled = pooled.reshape(batch, together, -1).mean(1)
         outputs |= self._logits("c3d", pooled, train) if stream or self.is_initializing() else {}
         if stream:
             return {**outputs, "feature": l2_normalize(pooled)}
@@ -117,12 +119,13 @@ class PersonVLAD(nn.Module):
         pooling = "max" if self.aggregation == "max" else "average"
         describe = PartDescriptors(self.hidden_size, self.feature_size, self.descriptors, pooling, name="parts")
         found, weights = describe(cubic, maps)
-        found = _joined(found, together)
-        weights = None if weights is None else _joined(weights[..., None], together)[..., 0]
+        if together > 1:
+            found = _joined(found, together)
+            weights = None if weights is None else _joined(weights[..., None], together)[..., 0]
         descriptors = l2_normalize(found).reshape(batch, -1, found.shape[-1])
         if self.aggregates:
             if weights is not None:  # where parts share a descriptor, it counts as often as all of them together
-                weights = weights.reshape(batch, -1, descriptors.shape[1]).sum(1)
+                weights = weights.reshape(batch, -1) if found.shape[1] > 1 else weights.sum(1)
             layer = VLAD(self.num_clusters, self.alpha, self.assignment, name="vlad")
             summed = layer(descriptors, weights).reshape(batch, -1)
         else:
@@ -230,7 +233,9 @@ def prepare(phase: str, state, batches):
     for batch in batches(module.kmeans_batches):
         descriptors = of_all_processes(np.asarray(describe(variables, batch["frames"])))
         most = max(MOST_DESCRIPTORS // (module.kmeans_batches * len(descriptors)), 1)
-        found.append(descriptors[:, rng.permutation(descriptors.shape[1])[:most]])
+        if descriptors.shape[1] > most:
+            descriptors = descriptors[:, rng.choice(descriptors.shape[1], most, replace=False)]
+        found.append(descriptors)
         people.append(of_all_processes(np.asarray(batch["label"])))
     descriptors = np.concatenate(found)
     centres = kmeans(descriptors.reshape(-1, descriptors.shape[-1]), module.num_clusters)
