@@ -227,6 +227,7 @@ NOT_RUN = {  # what is parsed only, and why
     r"benchmarks/": "measures, for hours",
     r"position=4,60,30": "of a run that the page does not make",
     r"walkers/(gaits|jitter)": "takes long to draw",
+    r"(north|south)\.": "a reader's own videos; tests/tracking, tests/linking and tests/serving run these commands",
 }
 SMALL = "data.height=64,data.width=32,data.num_threads=2,logging.progress=False,logging.tensorboard=False"
 TINY = {  # system -> fields that make its runs small

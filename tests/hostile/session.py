@@ -74,30 +74,32 @@ def plan(readers: list[judge.Reader], count: int) -> list[tuple[str, int]]:
 def in_processes(folder: Path, seed: int, count: int, only: str = "") -> Report:
     """Try `count` inputs in a process beside this one, which is replaced whenever an input kills or stops it."""
     report, start, last = Report(), 0, None
-    errors = (folder / "stderr.txt").open("w+", errors="replace")
-    while True:
-        command = [sys.executable, "-m", "hostile.session", str(folder), str(seed), str(count), only, str(start)]
-        path = os.pathsep.join([str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker:
-            assert worker.stdout is not None
-            for line in worker.stdout:
-                said = json.loads(line)
-                if "kind" in said:
-                    last = None
-                    report.add(said["reader"], said["number"], judge.Outcome(said["kind"], said["done"], said["said"]))
-                    if said["kind"] == "failed":
-                        print(f"{said['reader']} {said['number']}: {said['done']}\n    {said['said']}", flush=True)
-                else:
-                    last = said
-        if last is None:
-            assert worker.returncode == 0, "the worker cannot start"
-            return report
-        errors.seek(0)
-        end = f"the process ended with {worker.returncode}: {''.join(errors.readlines()[-1:])}"
-        report.add(last["reader"], last["number"], judge.Outcome("failed", "", end))
-        print(f"{last['reader']} {last['number']}: {end}", flush=True)
-        start, last = last["place"] + 1, None
+    with (folder / "stderr.txt").open("w+", errors="replace") as errors:
+        while True:
+            command = [sys.executable, "-m", "hostile.session", str(folder), str(seed), str(count), only, str(start)]
+            path = os.pathsep.join([str(_TESTS), str(_TESTS.parent), os.environ.get("PYTHONPATH", "")])
+            environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker:
+                assert worker.stdout is not None
+                for line in worker.stdout:
+                    said = json.loads(line)
+                    if "kind" in said:
+                        last = None
+                        report.add(
+                            said["reader"], said["number"], judge.Outcome(said["kind"], said["done"], said["said"])
+                        )
+                        if said["kind"] == "failed":
+                            print(f"{said['reader']} {said['number']}: {said['done']}\n    {said['said']}", flush=True)
+                    else:
+                        last = said
+            if last is None:
+                assert worker.returncode == 0, "the worker cannot start"
+                return report
+            errors.seek(0)
+            end = f"the process ended with {worker.returncode}: {''.join(errors.readlines()[-1:])}"
+            report.add(last["reader"], last["number"], judge.Outcome("failed", "", end))
+            print(f"{last['reader']} {last['number']}: {end}", flush=True)
+            start, last = last["place"] + 1, None
 
 
 def _work(folder: Path, seed: int, count: int, only: str, start: int) -> None:

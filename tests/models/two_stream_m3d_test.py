@@ -256,6 +256,7 @@ def test_a_network_on_flow_reads_stacks_and_starts_from_the_spatial_one():
     shapes = dict(jax.eval_shape(module.init, jax.random.key(0), both))
     before = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0.5, 0.1, leaf.shape), jnp.float32), shapes)
     params = init_temporal_from_spatial(before)["params"]
+    assert jax.tree.structure(params["temporal"]) == jax.tree.structure(params["spatial"])  # the same layers, no others
     spatial, temporal = (params[name]["backbone"] for name in ("spatial", "temporal"))
     mean = np.asarray(spatial["conv1"]["kernel"], np.float64).mean(2)
     assert temporal["conv1"]["kernel"].shape == (7, 7, 20, 8)

@@ -143,9 +143,8 @@ class TwoStreamM3D(nn.Module):
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
-        lstm = 0
+        lstm = self.lstm_size if name == "temporal" and self.temporal == "lstm" else 0
         if name == "spatial" or self.temporal in ("lstm", "flow"):
-            lstm = self.lstm_size if name == "temporal" else 0
             backbone = registry.create("resnet50", last_stride=self.spatial_last_stride, **common)
         else:
             kind = f"resnet50_{self.temporal}"
@@ -172,8 +171,8 @@ def init_temporal_from_spatial(variables: dict) -> dict:
     """Return the variables with the spatial stream's tensors copied into the temporal stream.
 
     A 2-D kernel goes into the middle frame of a 3-D one, so that the stream starts as the spatial one (a choice; the
-    I3D paper divides it among the frames). The first kernel on optical flow is averaged over the colours. Temporal kernels, attention, and the LSTM with the layer that it feeds stay
-    as they are.
+    I3D paper divides it among the frames). The first kernel on optical flow is averaged over the colours. Temporal
+    kernels, attention, and the LSTM with the layer that it feeds stay as they are.
 
     Raises:
       InputError: when any other tensor of either stream has no counterpart.
