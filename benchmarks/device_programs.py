@@ -33,7 +33,9 @@ def device_of(card: Card):
     from jax.experimental import topologies
 
     if card.gpu is None:
-        return topologies.get_topology_desc(platform="tpu", topology_name=card.topology).devices[0]
+        # libtpu's hosts have eight chips unless it is told otherwise, and refuse a topology of one from 0.0.48 on.
+        fields = {"topology_name": card.topology, "chips_per_host_bounds": (1, 1, 1)}
+        return topologies.get_topology_desc(platform="tpu", **fields).devices[0]
     fields = {"platform": "cuda", "target_config": card.target_config, "topology": "1x1x1"}
     return topologies.get_topology_desc("cuda:1x1x1", **fields).devices[0]
 

@@ -5,7 +5,7 @@
 Every row of a table differs from the system in the fields that stand beside it, and in nothing else: the rows share one
 stride of the last stage, clips, losses and steps. Tables: `study`, one change at a time between averaged frames and the
 3-D network; `2`, `3` and `4` of the paper, `fig1` with its other poolings; `twins`, gaits on `walkers/gaits` with the
-recipe that teaches M3D. Rows of `2` and `fig1` are also scored on the same people and walks with three times the box
+recipe that first taught M3D. Rows of `2` and `fig1` are also scored on the same people and walks with three times the box
 jitter, rows of `twins` on shuffled frames.
 
 Resumable: finished runs are read and others continued. After each run the tables are written to `table.md`, with the
@@ -24,7 +24,7 @@ UNSTRIDED = (1, 1, 1, 1, 1, 1)
 AS_IT_WAS = {"model.temporal_shortcut": "subsample", "model.temporal_pool": True}
 STRIDE_1 = {"phases.clips.clip.stride": 1, "evaluation.streams.clips.clip.stride": 1}
 AVERAGE, SEPARABLE = {"model.network": "average"}, {"model.non_local": False}
-GAITS = {  # the recipe of configs/m3d.py, and its length in docs/results.md
+GAITS = {  # the earlier recipe of M3D in docs/results.md
     "data.name": "walkers/gaits",
     "model.dropout": 0.0,
     "phases.clips.sampler": "shuffle",

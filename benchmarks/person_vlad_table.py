@@ -1,141 +1,251 @@
-"""Reproduce the ablations of the PersonVLAD paper on walkers, and its sub-sampling curves (Fig. 10).
+"""Reproduce the tables of the PersonVLAD paper on walkers, and study what its layers are worth.
 
-    python benchmarks/person_vlad_table.py --out=runs/person-vlad-table --seeds=0,1,2 [--rows=…] [--steps=300]
-    python benchmarks/person_vlad_table.py --curves --out=runs/person-vlad-table --seeds=0
+    python benchmarks/person_vlad_table.py --out=runs/person-vlad-table --seeds=0,1,2 [--tables=study,2,3,4,5,6,8,9]
+    python benchmarks/person_vlad_table.py --out=runs/person-vlad-table --show
 
-For each seed the backbone is trained once, and every row starts from it. Resumable: finished runs are read and others
-continued. `--curves` trains the whole system with different sub-sampling in pieces, evaluates after each, and plots the
-result (needs matplotlib, the extra `viz`).
+Every row is a configuration, trained and tested on each of `--datasets`; for each dataset and seed one C3D is trained,
+and the rows start from it. Runs are named by the content of their configuration: what several tables share is trained
+once, finished runs are read and others continued, and what a change of the defaults does not touch stays. `study` stands
+for alpha, kmeans, clips, parts, pooling, descriptors, steps and curves. After each run `table.md` is written, with all
+that is there by then: ranks 1, 5, 10 and 20 and mAP of `tracklets_random_all`, the paper's headline (a random tracklet as
+probe, the mean of a person's tracklets as gallery entry), means over seeds, ± standard deviation; beside them the
+paper's ranks on MARS. `--show` prints it and runs nothing.
 """
 
 import argparse
+import dataclasses
+import functools
+import hashlib
 import json
+import time
 from pathlib import Path
+from typing import Any
 
-from walkers_runs import run, scores, table
+import numpy as np
+from ml_collections import ConfigDict
+from person_vlad_rows import HEADLINE, PIECES, ROWS, STEPS, STUDY, SUBSAMPLES, TABLES, Row
+from walkers_runs import configuration
 
+from vreid_jax import models
+from vreid_jax.config import default, field_names, phase, set_field
+from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.runtime import setup_process
+from vreid_jax.settings import plain
+from vreid_jax.training.metrics import read_metrics
 
-BACKBONE = {"phase_order": ("backbone",), "evaluation.streams.clips.apply.stream": "c3d"}
-_LOSS = "phases.{}.losses.{}.weight"
-SOFTMAX = {
-    _LOSS.format(phase, loss): float(loss == "softmax") for phase in ("parts", "joint") for loss in ("softmax", "oim")
-}
-
-ROWS = {  # name -> (title, fields that differ from the system)
-    "c3d": ("C3D feature", None),
-    "gp": ("3D ConvNets + GP", {"model.parts": "global"}),
-    "grid": ("5x5 grid", {"model.parts": "grid"}),
-    "stripes": ("5 stripes", {"model.parts": "stripes"}),
-    "b6": ("PersonVLAD, B = 6", {}),
-    "average": ("average instead of VLAD", {"model.aggregation": "average"}),
-    "max": ("maximum instead of VLAD", {"model.aggregation": "max"}),
-    "softmax": ("softmax instead of OIM", {"model.classifiers": ("c3d", "feature"), **SOFTMAX}),
-    "b1": ("B = 1", {"model.num_parts": 1}),
-    "b2": ("B = 2", {"model.num_parts": 2}),
-    "b4": ("B = 4", {"model.num_parts": 4}),
-    "b8": ("B = 8", {"model.num_parts": 8}),
-    "hard": ("hard assignment", {"model.assignment": "hard"}),
-    "tracklet": ("one sum over the tracklet", {"model.aggregate_over": "tracklet"}),
-    "locations": ("descriptors of all positions", {"model.descriptors": "locations"}),
-}
-HEADLINE = "c3d,gp,grid,b6,average,softmax"  # three seeds; one for the rest
-SUBSAMPLES = {10: "10", 100: "100", 0: "all"}
-PIECES = 6
+RANKS = ("rank1", "rank5", "rank10", "rank20")
+NOT_TRAINING = ("seed", "split", "init_from", "evaluation", "logging", "checkpoint")  # what a run's name leaves out
+OF_VLAD = ("num_clusters", "alpha", "assignment", "kmeans_before", "kmeans_batches")
+OF_BACKBONE = ("name", "width", "fully_connected", "clip_length", "classifiers", "classifier_norm")
 
 
-def main() -> None:
-    """Run what is requested, seed by seed, and write the table or the plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/person-vlad-table"))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rows", default=HEADLINE, help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--steps", type=int, default=0, help="of the joint phase, the parts' is half; 0: as configured")
-    parser.add_argument("--backbone-steps", type=int, default=0, help="likewise of the backbone")
-    parser.add_argument("--curves", action="store_true", help="sub-sampling of OIM over the iterations")
-    arguments = parser.parse_args()
-    setup_process()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    if arguments.curves:
-        plot(
-            {name: [curve(arguments, seed, number) for seed in seeds] for number, name in SUBSAMPLES.items()},
-            arguments.out,
-        )
-        return
-    found: dict[str, list] = {}
-    for seed in seeds:
-        for name in arguments.rows.split(","):
-            title, changes = ROWS[name]
-            start = backbone(arguments, seed)
-            result = (
-                start
-                if changes is None
-                else run("person_vlad", name, seed, arguments.out, from_backbone(arguments, seed) | changes)
+class Runs:
+    """The runs of one folder: where each is, what it found, and training those that are not there yet."""
+
+    def __init__(self, out: Path, steps: int = 0, backbone_steps: int = 0):
+        """Look into `out`; `steps` of the joint phase (half as many of the parts) and of the backbone, 0 as configured."""
+        self.out = out
+        lengths = {"joint": steps, "parts": -(-steps // 2), "backbone": backbone_steps}
+        self._lengths = {f"phases.{phase}.total_steps": value for phase, value in lengths.items() if value}
+
+    def configuration(self, row: Row, dataset: str, changes: tuple = ()):
+        """Return the configuration of a row, but for the seed and where it starts."""
+        own = {"data.name": row.dataset or dataset, "logging.tensorboard": False, **self._lengths}
+        if row.start:
+            own["phase_order"] = ("parts", "joint")
+        return configuration("person_vlad", {**own, **row.changes, **dict(changes)}, row.argument)
+
+    @functools.cache  # noqa: B019  (lives as long as the process)
+    def name(self, key: str, dataset: str, changes: tuple = ()) -> str:
+        """Return the name of a row's run: the dataset, and a digest of all that training depends on but the seed."""
+        row, config = ROWS[key], self.configuration(ROWS[key], dataset, changes)
+        unused = [phase for phase in config.phases if phase not in config.phase_order]
+        left_out = [*NOT_TRAINING, *(f"phases.{phase}" for phase in unused)]
+        if "parts" in unused and "joint" in unused:
+            left_out += [f"model.{field}" for field in config.model if field not in OF_BACKBONE]
+        elif config.model.aggregation != "vlad" or config.model.parts == "global":
+            left_out += [f"model.{field}" for field in OF_VLAD]
+        content = {
+            name: plain(value)
+            for name, value in unusual(config).items()
+            if not any(name == each or name.startswith(f"{each}.") for each in left_out)
+        }
+        content["start"] = self.name(row.start, dataset) if row.start else ""
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        return f"{(row.dataset or dataset).replace('/', '-')}-{digest}"
+
+    def result(
+        self, key: str, dataset: str, seed: int, control: str = "", changes: tuple = (), read: bool = False
+    ) -> dict | None:
+        """Return what a row's run found, training it, and before it what it starts from, or only if it is there."""
+        row, name = ROWS[key], f"{self.name(key, dataset, _without_length(changes))}-seed{seed}"
+        suffix = {"": "", "transfer": f"-on-{dataset.replace('/', '-')}"}.get(control, f"-{control}")
+        suffix += "".join(f"-{value}" for field, value in changes if field == _LENGTH)
+        kept = self.out / f"{name}{suffix}.json"
+        if kept.exists():
+            return json.loads(kept.read_text())
+        if read:
+            return None
+        start = {}
+        if row.start:
+            self.result(row.start, dataset, seed)
+            patterns = (".*",) if row.start == "wild" else ("backbone/.*",)
+            start = {
+                "init_from": str(self.out / f"{self.name(row.start, dataset)}-seed{seed}"),
+                "init_patterns": patterns,
+            }
+        if control:
+            self.result(key, dataset, seed)
+        config = self.configuration(row, dataset, changes)
+        fields = {"xqda": {"evaluation.metric": "xqda"}, "transfer": {"evaluation.dataset": dataset}}.get(control, {})
+        for field, value in {"seed": seed, **start, **fields}.items():
+            set_field(config, field, value)
+        print(f"\n{time.strftime('%H:%M:%S')} {key} {control} on {dataset}, seed {seed}: {name}", flush=True)
+        started = time.perf_counter()
+        found = train_and_evaluate(config, self.out / name, "evaluate" if control else "train_and_evaluate")
+        found.save(kept)
+        print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
+        return json.loads(kept.read_text())
+
+    def cells(self, key: str, dataset: str, seed: int) -> dict[str, float] | None:
+        """Return what k-means reported of the cells of a row's run."""
+        lines = read_metrics(self.out / f"{self.name(key, dataset)}-seed{seed}" / "metrics.jsonl")
+        return next((line for line in reversed(lines) if "cells_used" in line), None)
+
+    def curve(self, dataset: str, seed: int, subsample: int, read: bool = False) -> list[tuple[int, float]]:
+        """Return pairs (steps of the joint phase, mAP in percent) of one sub-sampling.
+
+        The rate of the joint phase is constant here, so that a longer run continues a shorter one.
+        """
+        points = []
+        for piece in range(1, PIECES + 1):
+            steps = (self._lengths.get(_LENGTH) or STEPS) * piece // PIECES
+            changes = (
+                ("phases.joint.schedule.name", "constant"),
+                *((f"phases.{phase}.losses.oim.subsample", subsample) for phase in ("parts", "joint")),
+                (_LENGTH, steps),
             )
-            found.setdefault(title, []).append(scores(result))
-            (arguments.out / "table.md").write_text(table(found))
-    print("\n" + table(found))
+            if found := self.result("default", dataset, seed, changes=changes, read=read):
+                points.append((steps, 100 * found["protocols"][HEADLINE]["mAP"]))
+        return points
 
 
-def backbone(arguments, seed: int) -> dict:
-    """Return the result of the C3D from which all rows of a seed start, training it on the first call."""
-    steps = {"phases.backbone.total_steps": arguments.backbone_steps} if arguments.backbone_steps else {}
-    return run("person_vlad", "backbone", seed, arguments.out, {**BACKBONE, **steps})
+_LENGTH = "phases.joint.total_steps"
 
 
-def from_backbone(arguments, seed: int) -> dict:
-    """Return the fields of a run that starts from it."""
-    steps = arguments.steps
+def unusual(config: ConfigDict) -> dict[str, Any]:
+    """Return the fields of a configuration, by dotted name, that are not as the library has them.
+
+    A field that a later version adds changes none of them, so it renames no run.
+    """
+    usual = field_names(default("person_vlad", "walkers"))
+    for name in config.phases:
+        usual |= {f"phases.{name}.{field}": value for field, value in field_names(phase()).items()}
+    module = models.entry(config.model.name).module
+    usual |= {f"model.{field.name}": field.default for field in dataclasses.fields(module)}
+    missing = object()
     return {
-        "phase_order": ("parts", "joint"),
-        "init_from": str(arguments.out / f"backbone-seed{seed}"),
-        "init_patterns": ("backbone/.*",),
-        **({"phases.joint.total_steps": steps, "phases.parts.total_steps": -(-steps // 2)} if steps else {}),
+        name: value for name, value in field_names(config).items() if plain(usual.get(name, missing)) != plain(value)
     }
 
 
-def curve(arguments, seed: int, subsample: int) -> list[tuple[int, float]]:
-    """Return pairs (steps of the joint phase, mAP in percent) of one sub-sampling, from runs of growing length.
-
-    The rate of the joint phase is constant here, so that a longer run continues a shorter one.
-    """
-    backbone(arguments, seed)
-    points = []
-    total = arguments.steps or 300
-    for piece in range(1, PIECES + 1):
-        steps = total * piece // PIECES
-        changes = from_backbone(arguments, seed) | {
-            "phases.joint.schedule.name": "constant",
-            "phases.joint.total_steps": steps,
-            "evaluation.selections": (),
-            **{f"phases.{phase}.losses.oim.subsample": subsample for phase in ("parts", "joint")},
-        }
-        folder, name = f"subsample-{SUBSAMPLES[subsample]}", f"subsample-{SUBSAMPLES[subsample]}-{steps}"
-        points.append((steps, scores(run("person_vlad", name, seed, arguments.out, changes, folder=folder))[0]))
-    return points
+def _without_length(changes: tuple) -> tuple:
+    """Return the changes without the length of the joint phase, which a run may grow by."""
+    return tuple(change for change in changes if change[0] != _LENGTH)
 
 
-def plot(curves: dict[str, list], out: Path) -> None:
-    """Write `subsampling.png` and its numbers, means over the seeds."""
-    import matplotlib
+def mean(values: list[float]) -> str:
+    """Return the mean, of several values with their standard deviation."""
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(5, 3.5))
-    means = {}
-    for name, seeds in curves.items():
-        means[name] = [
-            (points[0][0], sum(score for _, score in points) / len(points)) for points in zip(*seeds, strict=True)
-        ]
-        axes.plot(*zip(*means[name], strict=True), marker="o", label=f"sub-sampling {name}")
-    axes.set(xlabel="iterations of the joint phase", ylabel="mAP (%)")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(out / "subsampling.png", dpi=120)
-    (out / "subsampling.json").write_text(json.dumps(means, indent=1) + "\n")
-    print(json.dumps(means, indent=1))
+def scores(results: list[dict], protocol: str) -> str:
+    """Return ranks 1, 5, 10 and 20 and mAP of runs of several seeds, in percent."""
+    if not results:
+        return "—"
+    found = [result["protocols"][protocol] for result in results]
+    first, *others = (100 * np.array([each[rank] for each in found]) for rank in RANKS)
+    ranks = " / ".join([mean(list(first)), *(f"{values.mean():.1f}" for values in others)])
+    return f"{ranks}, {mean([100 * each['mAP'] for each in found])} ({len(found)})"
+
+
+def markdown(runs: Runs, names: list[str], datasets: list[str], seeds: list[int]) -> str:
+    """Return the tables of these names with all that was found so far."""
+    parts = []
+    for name in names:
+        if name == "curves":
+            parts += [curves(runs, datasets, seeds)]
+            continue
+        heading, lines = TABLES[name]
+        paper = any(line.paper for line in lines)
+        head = ["row", *(["paper"] if paper else []), *datasets, *(["cells"] if name in STUDY else [])]
+        text = [f"### {heading}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        for line in lines:
+            found = [
+                [runs.result(line.row, dataset, seed, line.control, read=True) for seed in seeds]
+                for dataset in datasets
+            ]
+            cells = [scores([each for each in column if each], line.protocol) for column in found]
+            if name in STUDY:
+                stored = [runs.cells(line.row, dataset, seed) for dataset in datasets for seed in seeds]
+                cells.append(held([each for each in stored if each]))
+            text.append(f"| {' | '.join([line.title, *([line.paper] if paper else []), *cells])} |")
+        parts.append("\n".join(text) + "\n")
+    return "\n".join(parts)
+
+
+def held(stored: list[dict]) -> str:
+    """Return what cells hold: the share in use, a clip's descriptors in one, and pairs of one person and of two in one."""
+    if not stored:
+        return ""
+    names = ("cells_used", "descriptors_per_cell", "same_person_same_cell", "others_same_cell")
+    used, number, same, others = (np.mean([each[name] for each in stored]) for name in names)
+    return f"{used:.2f}, {number:.2f}, {same:.3f} / {others:.3f}"
+
+
+def curves(runs: Runs, datasets: list[str], seeds: list[int]) -> str:
+    """Return the sub-sampling curves (Fig. 10) as a table: mAP after so many steps."""
+    text = ["### Study and Figure 10: sub-sampling of OIM", ""]
+    for dataset in datasets:
+        for number, name in SUBSAMPLES.items():
+            of_seeds = [runs.curve(dataset, seed, number, read=True) for seed in seeds]
+            steps = sorted({step for points in of_seeds for step, _ in points})
+            at = {step: [value for points in of_seeds for s, value in points if s == step] for step in steps}
+            means = ", ".join(f"{step}: {mean(values)}" for step, values in at.items()) or "—"
+            text.append(f"* {dataset}, sub-sampling {name}, mAP after steps {means}")
+    return "\n".join(text) + "\n"
+
+
+def main() -> None:
+    """Run the rows of the requested tables, seed by seed, and write them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/person-vlad-table"))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--tables", default="study,2,3,4,5,6,8,9", help=f"of study, {', '.join((*TABLES, 'curves'))}")
+    parser.add_argument(
+        "--datasets", default="walkers/jitter,walkers/small", help="that rows are trained and tested on"
+    )
+    parser.add_argument("--steps", type=int, default=0, help="of the joint phase, the parts' is half; 0: as configured")
+    parser.add_argument("--backbone-steps", type=int, default=0, help="likewise of the backbone")
+    parser.add_argument("--show", action="store_true", help="print what was found so far, and run nothing")
+    arguments = parser.parse_args()
+    setup_process()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    runs = Runs(arguments.out, arguments.steps, arguments.backbone_steps)
+    names = [each for name in arguments.tables.split(",") for each in (STUDY if name == "study" else (name,))]
+    seeds, datasets = [int(seed) for seed in arguments.seeds.split(",")], arguments.datasets.split(",")
+    show = functools.partial(markdown, runs, names, datasets, seeds)
+    for seed, dataset, name in ((s, d, n) for s in seeds for d in datasets for n in names if not arguments.show):
+        if name == "curves":
+            for number in SUBSAMPLES:
+                runs.curve(dataset, seed, number)
+                (arguments.out / "table.md").write_text(show())
+            continue
+        for line in TABLES[name][1]:
+            runs.result(line.row, dataset, seed, line.control)
+            (arguments.out / "table.md").write_text(show())
+    print("\n" + show())
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def of_configuration(config, dtype: str, identities: int):
 
 
 def _abstract_variables(settings, network: Network) -> dict:
-    longest = max(phase.clip.num_frames for phase in settings.phases.values())
+    used = max(phase.clip.num_frames for phase in settings.phases.values())
+    longest = models.frames_of(network.module, used)
     clip = jax.ShapeDtypeStruct((1, longest, *settings.data.size, models.channels_of(network.module)), jnp.float32)
     return dict(jax.eval_shape(network.module.init, jax.random.key(0), clip))
 

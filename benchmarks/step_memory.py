@@ -3,8 +3,8 @@
     python benchmarks/step_memory.py --config=configs/m3d.py:mars --set=dtype=bfloat16 --set=model.remat=True
 
 prints a line for each phase: parameters with optimizer state and batch, what the step holds in addition while it runs, and
-their sum, in GB. The line is about the device at hand, since its compiler decides. `--topology=v5e:1x1x1` compiles for one
-chip of a TPU without having one (libtpu, from the extra `tpu`, must be installed). Nothing is run, except with `--run`,
+their sum, in GB. The line is about the device at hand, since its compiler decides. `--device=v5e` compiles for one chip
+of a TPU without having one (libtpu, from the extra `tpu`, must be installed). Nothing is run, except with `--run`,
 which takes one step on zeros: then the line ends with the peak memory of the process (Linux).
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 from backbones import resident
-from jax.experimental import topologies
+from cards import CARDS
+from device_programs import device_of
 from programs import training_step
 
 from vreid_jax.config import from_file, literal, set_field
@@ -52,7 +53,7 @@ def main() -> None:
     )
     parser.add_argument("--identities", type=int, default=625, help="to train on; 625 are those of MARS")
     parser.add_argument("--tracklets", type=int, default=8298, help="of the training split, for cached features")
-    parser.add_argument("--topology", default="", help="of a TPU to compile for, as v5e:1x1x1")
+    parser.add_argument("--device", choices=CARDS, help="a card to compile for; default: the device at hand")
     parser.add_argument("--run", action="store_true", help="take one step, and measure")
     parser.add_argument("--phases", default="", help="some of them, with commas; default: all")
     arguments = parser.parse_args()
@@ -63,10 +64,10 @@ def main() -> None:
             set_field(config, name, literal(value))
     except InputError as error:
         parser.error(str(error))
-    if arguments.topology:
+    if arguments.device:
         # With oneDNN the layers would choose what suits this CPU.
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "").replace(f"{ONEDNN_FLAG}=true", "")
-        device = topologies.get_topology_desc(platform="tpu", topology_name=arguments.topology).devices[0]
+        device = device_of(CARDS[arguments.device])
     else:
         setup_process(compilation_cache=False)
         device = jax.devices()[0]

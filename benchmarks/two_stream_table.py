@@ -1,15 +1,17 @@
 """The two-stream rows with optical flow on walkers: VGG-16 (PersonVLAD, Table VII) and ResNet-50 (M3D, Table 3).
 
-    python benchmarks/two_stream_table.py --out=runs/two-stream-table --seeds=0,1,2 [--rows=vgg,vlad,m3d]
+    python benchmarks/two_stream_table.py --out=runs/two-stream-table --seeds=0,1,2 [--rows=vgg,vlad,flow]
 
 `vgg` trains both networks once and scores every fusion and each network alone, also on shuffled frames, whose flow is
-computed anew; `vlad` goes on from it; `m3d` is the two-stream system of M3D with flow as its temporal stream.
+computed anew; `vlad` goes on from it; `flow` is the two-stream system of M3D with flow as its temporal stream, which
+`m3d_table.py` has among its rows: with its `--out`, runs that are there are read.
 Resumable: finished runs are read and others continued; the table is rewritten after each.
 """
 
 import argparse
 from pathlib import Path
 
+import m3d_table
 from walkers_runs import run, scores, table
 
 from vreid_jax.runtime import setup_process
@@ -17,7 +19,7 @@ from vreid_jax.runtime import setup_process
 ROWS = {  # name -> (system, argument behind its configuration)
     "vgg": ("two_stream_vgg", "walkers"),
     "vlad": ("two_stream_vgg", "walkers,fusion=vlad"),
-    "m3d": ("m3d", "walkers,model.temporal=flow"),
+    "flow": ("m3d", m3d_table.argument_of("flow")),
 }
 TITLES = {  # row -> stream -> title; of no stream, the system's
     "vgg": {
@@ -29,13 +31,15 @@ TITLES = {  # row -> stream -> title; of no stream, the system's
         "scores": "VGG-16, mean of the scores",
     },
     "vlad": {None: "VGG-16, VLAD of conv5_3"},
-    "m3d": {"spatial": "ResNet-50, frames", "temporal": "ResNet-50, flow", None: "ResNet-50, appearance and flow"},
+    "flow": {"spatial": "ResNet-50, frames", "temporal": "ResNet-50, flow", None: "ResNet-50, appearance and flow"},
 }
 
 
 def start(name: str, seed: int, out: Path) -> dict:
     """Return the fields by which a row begins where another has ended."""
-    if name != "vlad":
+    if name == "flow":
+        return m3d_table.fields(out, name, seed)
+    if name == "vgg":
         return {}
     return {
         "init_from": str(out / f"vgg-seed{seed}"),
@@ -58,6 +62,8 @@ def main() -> None:
     for seed in map(int, arguments.seeds.split(",")):
         for name in arguments.rows.split(","):
             system, argument = ROWS[name]
+            if name == "flow":
+                m3d_table.result_of(out, m3d_table.SPATIAL, seed)
             for control in ("", "shuffled"):
                 result = run(system, name, seed, out, start(name, seed, out), control, argument=argument)
                 for stream, title in TITLES[name].items():

@@ -1,6 +1,7 @@
 """Resumable runs of a configuration and tables of means over seeds, shared by the benchmarks on walkers."""
 
 import json
+import re
 import runpy
 import time
 from pathlib import Path
@@ -49,6 +50,13 @@ def run(
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         found.save(kept)
     return json.loads(kept.read_text())
+
+
+def read(out: Path, name: str, control: str = "") -> list[dict]:
+    """Return the results of a row that are in a folder, in the order of their seeds."""
+    pattern = re.compile(rf"{re.escape(name)}-seed(\d+){f'-{control}' if control else ''}\.json")
+    found = {int(match[1]): path for path in out.glob("*.json") if (match := pattern.fullmatch(path.name))}
+    return [json.loads(found[seed].read_text()) for seed in sorted(found)]
 
 
 def scores(result: dict, stream: str | None = None) -> tuple[float, float, float, float]:

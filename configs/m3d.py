@@ -5,14 +5,30 @@
 
     python3 -m vreid_jax.main --config=configs/m3d.py
 
-The paper's row "appearance and optical flow" is `model.temporal=flow` behind the dataset, as in `m3d.py:mars,model.temporal=flow`
-(63.39 mAP and 77.11 rank-1 on MARS).
+The rows of the paper's tables (mAP and rank-1 on MARS), behind the dataset or as `--config.` fields. `streams` is what is
+trained, evaluated and headlined: `both` (default; also scores each alone), `spatial` or `temporal`. A `temporal` run starts
+from the 2-D stream of `init_from` (`init_patterns` is `spatial/.*`), as phase 2 of the paper does:
+
+    m3d.py:mars                                        two streams, and its 2-D and M3D + RAL streams   74.06 / 84.39
+    m3d.py:mars,streams=spatial                        2D CNN, 2D baseline                              62.54 / 76.43
+    m3d.py:mars,streams=temporal                       M3D + RAL                                        71.76 / 82.79
+      ... model.ral=s, =t, =c                          M3D + RAL(s), (t), (c)     71.04 / 82.19, 70.66 / 81.81, 71.30 / 82.13
+      ... model.ral=                                   M3D                                              69.90 / 81.01
+      ... model.temporal=i3d                           I3D                                              62.84 / 76.62
+      ... model.temporal=p3d_a, =p3d_b, =p3d_c         P3D-A, -B, -C              60.69 / 75.08, 67.03 / 79.06, 67.06 / 79.08
+      ... model.temporal=lstm                          LSTM (Table 3)                                   61.58 / 76.11
+      ... clip_length=16                               any of these on 16 frames, in batches of 12      M3D: 66.23 / 80.13
+      ... model.m3d_blocks=all                         an M3D layer in every bottleneck                 "no further improvement"
+      ... model.temporal_scales=1, =2, ...             so many temporal kernels in a layer; 1 is P3D-C's
+    m3d.py:mars,model.temporal=flow                    appearance and optical flow (Table 3)            63.39 / 77.11
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from vreid_jax.config import SMALL, default, evaluation_stream, finish, parse_argument, phase, pop_clip_length
+from vreid_jax.errors import InputError
 
+STREAMS = {"both": ("spatial", "temporal"), "spatial": ("spatial",), "temporal": ("temporal",)}
 HEAD_TIMES_TEN = ((".*/head/.*", 10.0),)
 
 _PAPER_SPATIAL = {
@@ -47,15 +63,20 @@ def get_config(argument: str | None = None) -> ConfigDict:
     small = dataset in SMALL
     config = default("m3d", dataset)
     length = pop_clip_length(changes, 8)
+    streams = changes.pop("streams", "both")
+    if streams not in STREAMS:
+        raise InputError(f"streams is {streams!r}; it is one of {', '.join(STREAMS)}")
     config.model = {
         "name": "two_stream_m3d",
         "width": 16 if small else 64,
         "stage_sizes": (1, 1, 1, 1) if small else (3, 4, 6, 3),
         "clip_length": length,
+        "spatial_last_stride": 1,
+        "temporal_last_stride": 2,
         "temporal": "m3d",
         "lstm_size": 128 if small else 512,  # of temporal = "lstm"
         "ral": "sct",
-        "temporal_scales": "paper",
+        "temporal_scales": FieldReference("paper", field_type=object),  # "log2", or a number
         "stem_m3d": True,
         "temporal_stride": True,
         "m3d_init": "zero_sum" if small else "random",
@@ -72,7 +93,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     if small:
         config.data.height, config.data.width, config.data.num_threads = 64, 32, 2
     clip = {"kind": "consecutive", "length": length, "stride": 1}
-    config.phase_order = ("spatial", "temporal")
+    config.phase_order = STREAMS[streams]
+    if streams == "temporal":
+        config.init_patterns = ("spatial/.*",)  # of a run with both, its M3D stream is another row
     config.phases = {
         "spatial": phase(
             sampler="frames",
@@ -91,12 +114,12 @@ def get_config(argument: str | None = None) -> ConfigDict:
             **(_SMALL_TEMPORAL if small else _PAPER_TEMPORAL),
         ),
     }
-    config.evaluation.streams = {
-        "spatial": evaluation_stream("all", 1, {"stream": "spatial"}),
-        "temporal": evaluation_stream("all", length, {"stream": "temporal"}),
-    }
+    lengths = {"spatial": 1, "temporal": length}
     if changes.get("model.temporal") == "flow":  # a stack of ten fields stands for a clip, and is learnt as a frame is
         config.phases.temporal = config.phases.spatial.copy_and_resolve_references()
         config.phases.temporal.update({"apply": {"stream": "temporal"}, "train": ("temporal/.*",)})
-        config.evaluation.streams.temporal = evaluation_stream("all", 1, {"stream": "temporal"})
+        lengths["temporal"] = 1
+    config.evaluation.streams = {
+        name: evaluation_stream("all", lengths[name], {"stream": name}) for name in STREAMS[streams]
+    }
     return finish(config, changes)

@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, how long a file is, what a file may be called."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -44,8 +45,8 @@ ROOMS = {
     "inference": INFERENCE,
     "export": USES,
     "search": USES,
-    "archives": f"{USES} search",
     "tracking": USES,
+    "archives": f"{USES} search tracking",
     "adaptation": f"{USES} search",
     "linking": f"{USES} search adaptation",
     "visualize": f"{SHARED} datasets data",  # it draws what it is given
@@ -53,7 +54,7 @@ ROOMS = {
     "serving": f"{USES} search linking visualize report",
     "forgetting": f"{USES} search archives linking report",
     "main": f"{USES} export search visualize report",
-    "cli": f"{USES} export search archives tracking adaptation linking visualize report serving forgetting main",
+    "cli": f"{USES} export search tracking archives adaptation linking visualize report serving forgetting main",
 }
 
 # `import vreid_jax`, and modules that keep the name of a command that moved to cli/: they only pass the call on.
@@ -115,6 +116,7 @@ def _all_imports(path: Path, module: str = "") -> Iterator[tuple[str, int, bool]
         yield from ((name, node.lineno, at_import) for name in names)
 
 
+@functools.cache
 def _imports() -> list[Import]:
     """Every import within the package, of a module or of a name in one."""
     found = []
@@ -130,9 +132,6 @@ def _imports() -> list[Import]:
             assert imported <= set(PATHS), f"{module}:{line} imports {name}, which does not exist"
             found += [Import(module, each, line, at_import) for each in sorted(imported) if each != module]
     return found
-
-
-IMPORTS = _imports()
 
 
 def _circles(edges: dict[str, set[str]]) -> list[list[str]]:
@@ -175,7 +174,7 @@ def test_a_room_imports_only_the_rooms_below_it(room):
     assert all(name.split(".")[0] in ROOMS for name in allowed)
     wrong = [
         str(each)
-        for each in IMPORTS
+        for each in _imports()
         if _room(each.importer) == room
         and each.importer not in ENTRY_POINTS
         and each.imported != PACKAGE  # for its __version__
@@ -195,19 +194,19 @@ def _is_face_of(imported: str, allowed: list[str]) -> bool:
 def test_an_entry_point_only_passes_the_call_on(module):
     lines = PATHS[module].read_text(encoding="utf-8").splitlines()
     assert len(lines) <= MOST_LINES_OF_AN_ENTRY_POINT, f"{module} has {len(lines)} lines"
-    rooms = {_room(each.imported) for each in IMPORTS if each.importer == module and each.imported != PACKAGE}
+    rooms = {_room(each.imported) for each in _imports() if each.importer == module and each.imported != PACKAGE}
     assert rooms == {ENTRY_POINTS[module]}
 
 
 def test_modules_do_not_import_each_other_in_circles():
     # A package's face and its modules: importing a module from outside runs the face, which is why both are edges.
-    circles = _circles(_graph([each for each in IMPORTS if each.at_import], lambda module: module))
+    circles = _circles(_graph([each for each in _imports() if each.at_import], lambda module: module))
     assert not circles, circles
 
 
 def test_rooms_do_not_import_each_other_in_circles():
     # Also within functions: a room that needs another only sometimes still needs it.
-    inside = [each for each in IMPORTS if each.importer not in ENTRY_POINTS and each.imported not in ENTRY_POINTS]
+    inside = [each for each in _imports() if each.importer not in ENTRY_POINTS and each.imported not in ENTRY_POINTS]
     circles = _circles(_graph(inside, _room))
     assert not circles, circles
 

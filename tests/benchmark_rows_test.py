@@ -1,6 +1,7 @@
 """Every row of the tables on walkers is a configuration that exists."""
 
 import importlib
+import json
 from pathlib import Path
 
 import jax
@@ -10,19 +11,19 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from vreid_jax import models
+from vreid_jax.config.run import parse_run
 from vreid_jax.pretrained.fitting import Tensor, fit
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("system", ["m3d", "nonlocal3d", "person_vlad"])
-def test_every_row_is_a_configuration(system, monkeypatch):
+def test_every_row_of_the_3d_resnet_is_a_configuration(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    rows = importlib.import_module(f"{system}_table").ROWS
+    rows = importlib.import_module("nonlocal3d_table").ROWS
     runs = importlib.import_module("walkers_runs")
     for title, changes, *_ in rows.values():
         assert title
-        models.create(num_classes=2, **runs.configuration(system, changes or {}).model)
+        models.create(num_classes=2, **runs.configuration("nonlocal3d", changes or {}).model)
 
 
 def test_the_tables_of_the_3d_resnet_name_their_rows(monkeypatch):
@@ -39,7 +40,123 @@ def test_the_tables_of_the_3d_resnet_name_their_rows(monkeypatch):
     assert text.count("### ") == 2
 
 
-@pytest.mark.parametrize("name", ["vgg", "vlad", "m3d"])
+def test_the_rows_of_m3d_are_configurations_that_start_from_the_2d_stream(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module, runs = importlib.import_module("m3d_table"), importlib.import_module("walkers_runs")
+    for name, row in module.ROWS.items():
+        assert row.title
+        config = runs.configuration("m3d", module.fields(Path("out"), name, 1, 7), module.argument_of(name))
+        models.create(num_classes=2, **config.model)
+        settings = parse_run(config)
+        alone = name in ("2d", "2d-stride-2")
+        assert tuple(settings.phases) == (("spatial",) if alone else ("temporal",))
+        assert settings.init_from == ("" if alone else "out/2d-seed1")
+        assert {phase.total_steps for phase in settings.phases.values()} == {7}
+        assert set(settings.evaluation.streams) == {"spatial"} | (set() if alone else {"temporal"})
+
+
+def test_the_tables_of_m3d_show_every_seed_that_is_there(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("m3d_table")
+    named = {row.removesuffix("+") for _, rows, _ in module.TABLES.values() for row in rows.split()}
+    assert named == set(module.ROWS)
+
+    def write(name, system, **streams):
+        def of(score):
+            return {"walkers": {"mAP": score / 100, "rank1": score / 200}}
+
+        twins = {each: {"rank1": 0.5} for each in ("system", *streams)}
+        found = {"protocols": of(system), "streams": {each: of(value) for each, value in streams.items()}}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**found, "twins": twins, "train_seconds": 9.0}))
+
+    write("2d-seed0", 40)
+    write("ral-seed0", 70, spatial=40, temporal=60)
+    write("ral-seed12", 72, spatial=40, temporal=64)
+    write("ral-seed0-shuffled", 42, spatial=40, temporal=30)
+    text = module.tables(tmp_path)
+    assert "| 2-D | 62.54 / 76.43 | 40.0 | 20.0 | 50.0 | 9 s | 1 |" in text
+    assert "| M3D + RAL | 71.76 / 82.79 | 62.0 ± 2.8 | 31.0 ± 1.4 | 50.0 ± 0.0 | 9 s | 2 |" in text
+    assert "| two streams: 2-D and M3D + RAL | 74.06 / 84.39 | 71.0 ± 1.4 | 35.5 ± 0.7 | 50.0 ± 0.0 | 9 s | 2 |" in text
+    assert "| M3D + RAL, shuffled frames |  | 30.0 | 15.0 | 50.0 | 9 s | 1 |" in text
+    assert "P3D" not in text
+    assert text.count("### ") == 4  # Tables 1, 2 and 3, and the study
+
+
+@pytest.mark.slow
+def test_the_tables_of_m3d_are_measured_and_go_on(monkeypatch, data_dir, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module, runs = importlib.import_module("m3d_table"), importlib.import_module("walkers_runs")
+    made = runs.configuration
+    small = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4, "logging.progress": False}
+    small |= {f"phases.{phase}.batch_size": 8 for phase in ("spatial", "temporal")}
+    monkeypatch.setattr(runs, "configuration", lambda system, changes, given: made(system, {**changes, **small}, given))
+    monkeypatch.setattr(module, "TABLES", {"2": ("Table 2", "2d m3d m3d+", ("shuffled",))})
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+    monkeypatch.setattr("sys.argv", ["m3d_table.py", f"--out={tmp_path}", "--seeds=3", "--tables=2", "--steps=2"])
+    module.main()
+    text = (tmp_path / "table.md").read_text()
+    for title in ("2-D", "M3D", "two streams: 2-D and M3D"):
+        assert f"| {title} |" in text
+        assert f"| {title}, shuffled frames |" in text
+    two_d, m3d = (json.loads((tmp_path / f"{name}-seed3.json").read_text()) for name in ("2d", "m3d"))
+    assert two_d["protocols"] == m3d["streams"]["spatial"]  # the 2-D stream is the one that was trained once
+    assert (two_d["step"], m3d["step"]) == (2, 2)
+
+    monkeypatch.setattr(runs, "train_and_evaluate", lambda *_: pytest.fail("a finished cell was run again"))
+    (tmp_path / "table.md").unlink()
+    module.main()
+    assert (tmp_path / "table.md").read_text() == text
+
+
+@pytest.fixture
+def vlad(monkeypatch):
+    """The module of the table of PersonVLAD."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("person_vlad_table")
+
+
+def test_every_row_of_person_vlad_is_a_configuration_that_a_table_shows(vlad, tmp_path):
+    runs = vlad.Runs(tmp_path)
+    for row in vlad.ROWS.values():
+        config = runs.configuration(row, "walkers/jitter")
+        models.create(num_classes=2, **config.model)
+        assert config.data.name == (row.dataset or "walkers/jitter")
+    named = {line.row for _, lines in vlad.TABLES.values() for line in lines}
+    starts = {row.start for row in vlad.ROWS.values() if row.start}
+    assert named | starts | {"default"} == set(vlad.ROWS)
+    assert set(vlad.STUDY) - {"curves"} < set(vlad.TABLES)
+
+
+def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, tmp_path, monkeypatch):
+    runs, small = vlad.Runs(tmp_path), "walkers/small"
+    assert runs.name("default", small) == runs.name("vlad", small)
+    names = {runs.name(key, small) for key in ("default", "b5", "gp", "tuned", "half-b6", "steps600")}
+    assert len(names) == 6
+    assert runs.name("wild", small) == runs.name("wild", "walkers/jitter") != runs.name("tuned", small)
+    assert runs.name("default", small) != runs.name("default", "walkers/jitter")
+    other = vlad.Runs(tmp_path, steps=7)
+    assert other.name("default", small) != runs.name("default", small)
+    assert other.name("backbone", small) == runs.name("backbone", small)
+    # What a network without VLAD does not have does not rename it.
+    monkeypatch.setitem(vlad.ROWS, "gp", vlad.Row({"model.parts": "global", "model.alpha": 3.0}))
+    assert vlad.Runs(tmp_path).name("gp", small) == runs.name("gp", small)
+
+
+def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path):
+    runs, small, protocol = vlad.Runs(tmp_path), "walkers/small", {"mAP": 0.5}
+    for seed, rank1 in ((0, 0.4), (1, 0.44)):
+        scores = {
+            "protocols": {vlad.HEADLINE: {**protocol, "rank1": rank1, "rank5": 0.6, "rank10": 0.7, "rank20": 0.9}}
+        }
+        (tmp_path / f"{runs.name('grid', small)}-seed{seed}.json").write_text(json.dumps(scores))
+    text = vlad.markdown(runs, ["3"], ["walkers/jitter", small], [0, 1, 2])
+    assert "| grid | 67.1 / 86.0 / 89.5 / 94.0 | — | 42.0 ± 2.8 / 60.0 / 70.0 / 90.0, 50.0 ± 0.0 (2) |" in text
+    assert "| stripe | 68.3 / 87.2 / 90.0 / 94.6 | — | — |" in text
+    study = vlad.markdown(runs, ["parts"], [small], [0])
+    assert "| 5x5 grid | 40.0 / 60.0 / 70.0 / 90.0, 50.0 (1) |  |" in study
+
+
+@pytest.mark.parametrize("name", ["vgg", "vlad", "flow"])
 def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     table = importlib.import_module("two_stream_table")

@@ -54,7 +54,7 @@ def model_of(name) -> Model:
     return Model(config.model.name, fields, config, variables, entry.mean, entry.std, {})
 
 
-QUICK = ("nonlocal3d", "person_vlad", "strong_baseline")  # to compile; the others are traced among the slow tests
+QUICK = ("person_vlad", "strong_baseline")  # to compile; the others are traced among the slow tests
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from vreid_jax import main
-from vreid_jax.cli import command, data
+from vreid_jax.cli import archive, command, data
 from vreid_jax.errors import InputError, Interrupted, NonFiniteLoss, Terminated
 from vreid_jax.runtime import command_process, exit_codes
 from vreid_jax.runtime.exit_codes import leave
 
-NAMES = [(name,) for name in command.SUBCOMMANDS] + [("data", part) for part in data.COMMANDS]
+GROUPS = {"data": data, "archive": archive}
+NAMES = [(name,) for name in command.SUBCOMMANDS] + [(name, part) for name in GROUPS for part in GROUPS[name].COMMANDS]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=" ".join)
@@ -25,7 +26,9 @@ def test_every_subcommand_has_help_with_an_example(capsys, name):
     assert re.search(rf"example:\n  vreid {' '.join(name)} ", printed), printed
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {("train",), ("data",)}], ids=" ".join)
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in {("train",), ("data",), ("archive",)}], ids=" ".join
+)
 def test_every_subcommand_with_an_outcome_prints_it_as_json(capsys, name):
     command.main([*name, "--help"])
     assert "--json" in capsys.readouterr().out

@@ -144,6 +144,26 @@ def test_the_main_row_of_two_vgg_networks_is_the_fusion_that_is_named():
         parse_run(get_config(file, "walkers,evaluation.headline=sum"))
 
 
+def test_the_streams_of_m3d_are_those_that_are_trained_and_evaluated():
+    (file,) = (file for file in FILES if file.stem == "m3d")
+    for streams, names in (("both", ("spatial", "temporal")), ("spatial", ("spatial",)), ("temporal", ("temporal",))):
+        config = get_config(file, f"mars,streams={streams},clip_length=16")
+        run = parse_run(config)
+        assert tuple(run.phases) == tuple(run.evaluation.streams) == names
+        assert {name: stream.clip.length for name, stream in run.evaluation.streams.items()} == {
+            name: {"spatial": 1, "temporal": 16}[name] for name in names
+        }
+        assert run.init_patterns == (("spatial/.*",) if streams == "temporal" else (".*",))
+    flow = parse_run(get_config(file, "mars,streams=temporal,model.temporal=flow"))
+    assert flow.evaluation.streams["temporal"].clip.length == 1
+    assert flow.phases["temporal"].sampler == "frames"
+    for scales in (2, "log2"):
+        fields = parse_run(get_config(file, f"mars,model.temporal_scales={scales}")).model_fields
+        assert fields["temporal_scales"] == scales
+    with pytest.raises(InputError, match="streams is 'time'; it is one of both, spatial, temporal"):
+        get_config(file, "walkers,streams=time")
+
+
 def test_what_stands_behind_the_dataset_sets_fields():
     m3d = FILES[[file.stem for file in FILES].index("m3d")]
     given = "folder,path=/srv/people,bad_frames=skip,seed=3,data.mean=(0.4,0.5,0.6),phases.spatial.optimizer.learning_rate=1"

@@ -34,6 +34,20 @@ def test_frames_and_labels_are_those_that_tfds_reads(tiny_builder, gallery):
             np.testing.assert_array_equal(gallery.read(row, np.arange(len(frames))), frames)
 
 
+def test_a_part_of_a_split_is_a_split_of_its_own(gallery):
+    rows = np.array([5, 2, 9])
+    part = gallery.part(rows, "half")
+    assert (len(part), part.split) == (3, "half")
+    for number, row in enumerate(rows.tolist()):
+        for name in ("pids", "camids", "tracklet_ids", "num_frames"):
+            assert getattr(part, name)[number] == getattr(gallery, name)[row]
+        numbers = np.arange(0, part.num_frames[number], 2)
+        np.testing.assert_array_equal(part.read(number, numbers), gallery.read(row, numbers))
+    again = part.part(np.array([1]), "one")
+    np.testing.assert_array_equal(again.read(0, np.array([0])), gallery.read(2, np.array([0])))
+    assert part.digest() not in (gallery.digest(), again.digest())
+
+
 def test_only_the_frames_that_were_asked_for_are_decoded_each_once(gallery, decoded):
     whole = gallery.read(4, np.arange(gallery.num_frames[4]))
     decoded.clear()

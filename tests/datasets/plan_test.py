@@ -1,3 +1,4 @@
+import functools
 import hashlib
 from collections import Counter, defaultdict
 
@@ -8,7 +9,10 @@ from vreid_jax.datasets.walkers.people import FASTEST, SLOWEST
 from vreid_jax.datasets.walkers.plan import make_plan
 from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS, Builder
 
-PLANS = {name: make_plan(size) for name, size in CONFIGS.items()}
+
+@functools.cache
+def _plan(name):
+    return make_plan(CONFIGS[name])
 
 
 def _by_pid(tracklets):
@@ -20,7 +24,7 @@ def _by_pid(tracklets):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_promised_share_of_identities_are_twins(name):
-    plan, size = PLANS[name], CONFIGS[name]
+    plan, size = _plan(name), CONFIGS[name]
     in_pairs = [pid for pair in plan.twins for pid in pair]
     assert len(set(in_pairs)) == len(in_pairs) == 2 * (size.test_identities // 4)
     assert {len(group) for group in plan.twin_groups} == {size.gaits_per_outfit}
@@ -32,7 +36,7 @@ def test_the_promised_share_of_identities_are_twins(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_twins_share_everything_but_their_dynamics(name):
-    plan = PLANS[name]
+    plan = _plan(name)
     train, test = _by_pid(plan.train), _by_pid(plan.test)
     for tracklets, groups in ((train, plan.twin_groups), (test, plan.twins)):
         for group in groups:
@@ -51,13 +55,13 @@ def test_twins_share_everything_but_their_dynamics(name):
 
 
 def test_which_twin_is_faster_is_not_in_the_order_of_pids():
-    faster = [plan.gaits[a].frequency > plan.gaits[b].frequency for plan in PLANS.values() for a, b in plan.twins]
+    faster = [plan.gaits[a].frequency > plan.gaits[b].frequency for plan in map(_plan, CONFIGS) for a, b in plan.twins]
     assert 0.35 < np.mean(faster) < 0.65
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_test_identities_and_clothes_are_not_those_of_training(name):
-    plan = PLANS[name]
+    plan = _plan(name)
     assert not {t.pid for t in plan.train} & {t.pid for t in plan.test}
     assert not {t.outfit for t in plan.train} & {t.outfit for t in plan.test}
     assert min(t.pid for t in plan.train) == 1
@@ -65,7 +69,7 @@ def test_test_identities_and_clothes_are_not_those_of_training(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_query_has_one_tracklet_for_each_identity_and_camera(name):
-    plan = PLANS[name]
+    plan = _plan(name)
     asked = Counter((t.pid, t.camid) for t in plan.query)
     assert set(asked.values()) == {1}
     assert set(asked) == {(t.pid, t.camid) for t in plan.test if t.pid > 0}
@@ -75,12 +79,12 @@ def test_query_has_one_tracklet_for_each_identity_and_camera(name):
 
 
 def test_distractors_and_junk_are_in_the_gallery():
-    size, count = CONFIGS["small"], Counter(t.pid for t in PLANS["small"].test)
+    size, count = CONFIGS["small"], Counter(t.pid for t in _plan("small").test)
     assert (count[0], count[-1]) == (size.distractors, size.junk) == (32, 16)
 
 
 def test_mars_scale_has_as_many_tracklets_as_mars():
-    plan = PLANS["mars_scale"]
+    plan = _plan("mars_scale")
     assert (len(plan.train), len(plan.test)) == (8298, 12180)
     assert Counter(t.pid for t in plan.test)[0] == 3248
     assert Counter(t.pid for t in plan.test)[-1] == 870
@@ -93,7 +97,7 @@ def test_mars_scale_has_as_many_tracklets_as_mars():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_lengths_are_within_bounds_with_a_long_tail(name):
     size = CONFIGS[name]
-    lengths = np.array([t.length for t in PLANS[name].train])
+    lengths = np.array([t.length for t in _plan(name).train])
     assert lengths.min() >= size.shortest
     assert lengths.max() <= size.longest
     assert lengths.mean() > np.median(lengths)
@@ -101,13 +105,13 @@ def test_lengths_are_within_bounds_with_a_long_tail(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_tracklet_ids_are_unique(name):
-    plan = PLANS[name]
+    plan = _plan(name)
     ids = [t.tracklet_id for t in plan.train + plan.test]
     assert len(set(ids)) == len(ids)
 
 
 def test_the_plan_belongs_to_the_version():
-    plan = PLANS["tiny"]
+    plan = _plan("tiny")
     content = [(t.pid, t.camid, t.length, t.outfit, t.occluded, t.crossed, t.lost) for t in plan.train + plan.test]
     content += [(pid, round(gait.frequency, 6), round(gait.arm_offset, 6)) for pid, gait in plan.gaits.items()]
     digest = hashlib.sha256(repr(content).encode()).hexdigest()[:12]
@@ -117,4 +121,4 @@ def test_the_plan_belongs_to_the_version():
 
 def test_a_plan_is_a_function_of_its_size_alone():
     make_plan.cache_clear()
-    assert make_plan(CONFIGS["tiny"]) == PLANS["tiny"]
+    assert make_plan(CONFIGS["tiny"]) == _plan("tiny")

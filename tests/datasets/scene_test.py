@@ -59,6 +59,7 @@ def _gap(a, b):
     return np.abs(a.mean(0) - b.mean(0)).mean() + np.abs(a.std(0) - b.std(0)).mean()
 
 
+@pytest.mark.slow
 def test_single_frames_of_twins_differ_no_more_than_those_of_one_person():
     stranger = _frames(PLAN.twins[5][0], 1000)
     for a, b in PLAN.twins[:3]:

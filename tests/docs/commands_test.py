@@ -214,14 +214,14 @@ def test_readme_keeps_the_two_commands_of_a_newcomer():
 
 WALKED = ("README.md", "docs/index.md", "docs/data.md", "docs/protocols.md", "docs/recipes.md", "docs/new_system.md")
 WALKED += ("docs/model_files.md", "docs/nonlocal3d.md", "docs/person_vlad.md", "docs/clip_similarity.md")
-WALKED += ("docs/two_stream.md",)
+WALKED += ("docs/two_stream.md", "docs/m3d.md")
 BEFORE = {
     "docs/recipes.md": "python data_prep/prepare.py mars --manual_dir=FOLDER"
 }  # what it sends its reader to first
 NOT_RUN = {  # what is parsed only, and why
     r"-m pip install|-m pytest|sphinx-build": "other steps of .ci do it",
     r"init_from=(resnet|c3d|i3d|vgg16)|resnet50.pth": "weights of others; tests/pretrained makes and reads such files",
-    r"init_from=runs/(nonlocal3d-mars|vlad-mars)": "starts from such a run",
+    r"init_from=runs/(nonlocal3d-mars|vlad-mars|m3d-mars)": "starts from such a run",
     r"split=all": "ten runs; tests/experiment/splits_test.py",
     r"VREID_": "waits for other hosts; tests/experiment/devices_test.py starts two processes",
     r"benchmarks/": "measures, for hours",

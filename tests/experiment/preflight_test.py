@@ -56,6 +56,8 @@ def test_a_folder_that_holds_something_else_is_refused(toy, tmp_path, tree):
         ({"phases.temporal.accumulation_steps": 4}, "phases.temporal.accumulation_steps = 4 leaves 1 of 4 identities"),
         ({"phases.temporal.accumulation_steps": 8}, r"leaves 0.5 of 4 identities to a microbatch; it takes whole ones"),
         ({"model.dropout": 1.5}, "model 'toy': dropout is 1.5; it must be at least 0 and below 1"),
+        ({"data.validation": 1.0}, "data.validation is 1.0; it must be at least 0 and below 1"),
+        ({"data.validation": 0.001}, "data.validation is 0.001, which of the 16 training people .* holds out 0, of 16"),
         ({"data.height": 0}, "data.height is 0; it must be at least 1"),
         ({"data.bad_frames": "skp"}, "data.bad_frames is 'skp'; it is one of error, skip"),
         ({"logging.every_steps": 0}, "logging.every_steps is 0"),

@@ -80,6 +80,30 @@ def test_two_vgg_networks_are_trained_scored_embedded_with_and_aggregated(own_da
 
 
 @pytest.mark.slow
+def test_a_stream_alone_headlines_its_own_score_and_a_later_one_starts_from_it(data_dir, tmp_path):
+    small = {"model.width": 4}
+    spatial = configuration("m3d.py:walkers,streams=spatial", data_dir, **small)
+    found = experiment.train_and_evaluate(spatial, tmp_path / "spatial")
+    assert (found.streams, found.step) == ({}, 2)
+    both = experiment.train_and_evaluate(configuration("m3d.py", data_dir, **small), tmp_path / "both")
+    assert set(both.streams) == {"spatial", "temporal"}
+    assert found.protocols == both.streams["spatial"]  # what is headlined is the stream, nothing fused with it
+
+    start = {**small, "init_from": str(tmp_path / "spatial")}
+    temporal = configuration("m3d.py:walkers,streams=temporal", data_dir, **start)
+    found = experiment.train_and_evaluate(temporal, tmp_path / "temporal")
+    assert (found.streams, found.step) == ({}, 2)
+    assert set(found.twins) == {"system"}
+    with (
+        np.load(tmp_path / "temporal" / "features" / "temporal.npz") as alone,
+        np.load(tmp_path / "both" / "features" / "temporal.npz") as beside,
+    ):
+        np.testing.assert_allclose(alone["features"], beside["features"], rtol=1e-4, atol=1e-5)
+    model = vreid_jax.load(tmp_path / "temporal")
+    assert model.embed(np.zeros((8, 64, 32, 3), np.uint8)).shape == (128,)
+
+
+@pytest.mark.slow
 def test_flow_is_the_temporal_stream_of_m3d(own_data, tmp_path):
     config = configuration("m3d.py:walkers,model.temporal=flow", own_data, **{"model.width": 4})
     assert config.phases.temporal.apply.stream == "temporal"

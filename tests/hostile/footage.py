@@ -169,7 +169,10 @@ def _write_dataset(folder: Path) -> None:
 def _read_dataset(folder: Path, given: None) -> Any:
     root = layout.find(folder / "data")
     layout.fingerprint(root, "error")
-    splits = {split: layout.check_frames(layout.list_split(root, split), "error")[0] for split in layout.SPLITS}
+    splits = {
+        split: [layout.check_frames(tracklet, "error") for tracklet in layout.list_split(root, split)]
+        for split in layout.SPLITS
+    }
     layout.check_shared_names(splits["query"], splits["gallery"])
     for tracklet in itertools.chain.from_iterable(splits.values()):
         tracklet.tracklet_id.encode()

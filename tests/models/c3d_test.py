@@ -1,5 +1,7 @@
 """C3D: its endpoints, its pools, and the weights of Sports-1M in it."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ def test_endpoints_at_the_papers_size():
     assert found["pool1"] == (2, 16, 90, 45, 64)
     assert found["conv4b"] == (2, 4, 22, 11, 512)
     assert found["conv5b"] == (2, 2, 11, 5, 512)
-    assert found["pool5"] == (2, 1, 5, 2, 512)
+    assert found["pool5"] == (2, 1, 6, 3, 512)  # padded by one in height and width
     assert found["pooled"] == found["feature"] == (2, 512)
 
 
@@ -43,6 +45,31 @@ def test_short_clips_keep_conv5b_and_shorter_ones_are_refused():
     assert "pool5" not in found
     with pytest.raises(InputError, match="clips of 4 frames of 32x16 are too small for C3D; it needs 8 frames"):
         shapes("c3d", (4, 32, 16), width=2)
+
+
+def test_fully_connected_layers_are_for_clips_of_the_released_size():
+    found = shapes("c3d", (16, 112, 112), width=2, fully_connected=True, hidden_size=6)
+    assert found["pool5"] == (2, 1, 4, 4, 16)
+    assert found["fc6"] == found["fc7"] == found["feature"] == (2, 6)
+    module = models.create("c3d", width=2, fully_connected=True, hidden_size=6)
+    for size in ((16, 180, 90), (8, 112, 112)):
+        clips = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
+        variables = jax.eval_shape(module.init, jax.random.key(0), clips)
+        assert variables["params"]["fc6"]["kernel"].shape == (256, 6)
+        with pytest.raises(InputError, match=r"read 16 frames of 112x112: set data\.height and data\.width to 112"):
+            jax.eval_shape(module.apply, variables, clips)
+
+
+def test_pool5_takes_the_border_for_less_than_everything(initialised):
+    module = models.create("c3d", width=2)
+    clips = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 48, 48, 3)), jnp.float32)
+    outputs = module.apply(initialised(module, clips), clips)
+    conv = np.asarray(outputs["conv5b"])  # 2x3x3, of which padding makes 5x5, and blocks of two 2x2
+    assert conv.shape[1:4] == (2, 3, 3)
+    for i, rows in enumerate(([0], [1, 2])):
+        for j, columns in enumerate(([0], [1, 2])):
+            expected = conv[0][:, rows][:, :, columns].max((0, 1, 2))
+            np.testing.assert_array_equal(outputs["pool5"][0, 0, i, j], expected)
 
 
 @pytest.mark.parametrize("block", [(1, 2, 2), (2, 2, 2)])
@@ -84,6 +111,20 @@ def test_sports1m_names_land_and_fully_connected_layers_stay_out(caplog):
     assert "6 tensors of heads: fc6.weight" in line
     with pytest.raises(InputError, match=r"conv6\.weight"):
         pretrained.from_torch("c3d", state | {"conv6.weight": state["conv1.weight"]}, width=2)
+
+
+def test_mmaction2s_names_land_too():
+    state = state_dict(2)
+    theirs = {
+        re.sub(r"^(conv[12])\.", r"\1a.conv.", re.sub(r"^(conv\d[ab])\.", r"\1.conv.", name)): value
+        for name, value in state.items()
+    }
+    assert {"conv1a.conv.weight", "conv2a.conv.bias", "conv5b.conv.weight"} <= set(theirs)
+    ours, found = (pretrained.from_torch("c3d", tensors, width=2) for tensors in (state, theirs))
+    jax.tree.map(np.testing.assert_array_equal, found, ours)
+    connected = {f"{name}.{leaf}": np.ones(shape, np.float32) for name, shapes in (("fc6", ((3, 256), (3,))), ("fc7", ((3, 3), (3,)))) for leaf, shape in zip(("weight", "bias"), shapes, strict=True)}  # fmt: skip
+    found = pretrained.from_torch("c3d", theirs | connected, width=2, fully_connected=True, hidden_size=3)["params"]
+    assert found["fc6"]["kernel"].shape == (256, 3)  # 16 channels of 1x4x4 positions
 
 
 @pytest.mark.slow

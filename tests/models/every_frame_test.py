@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vreid_jax import models, pretrained
+from vreid_jax.config import from_file
 from vreid_jax.models.layers.bottleneck import Bottleneck
 
 # Machine code that is not optimised compiles several times faster; the sums are the same.
@@ -50,6 +51,21 @@ def test_a_network_that_subsamples_starts_blind_to_half_of_its_frames(initialise
     assert found[:3].sum() > 0.99
 
 
+def test_every_frame_of_the_clips_of_a_tracklet_counts_in_its_one_vector(initialised):
+    config = from_file("person_vlad").model  # as it is trained on walkers, but narrower
+    narrow = {"width": 4, "hidden_size": 16, "feature_size": 8, "num_clusters": 4}
+    module, x = models.create(**{**config, **narrow}), clips((1, 24, 64, 32, 3), seed=1)
+    variables = initialised(module, x)
+    readout = clips((1, 32), seed=9)
+    gradient = jax.jit(
+        jax.grad(lambda x: (module.apply(variables, x)["feature"] * readout).sum()), compiler_options=QUICK
+    )
+    sizes = np.linalg.norm(np.asarray(gradient(x))[0].reshape(3, 8, -1), axis=2)
+    assert (sizes / sizes.sum(1, keepdims=True)).min() > 0.5 / 8  # of its clip
+    assert (sizes.sum(1) / sizes.sum()).min() > 0.2 / 3  # a clip's part depends on what shares its cells
+
+
+@pytest.mark.slow
 def test_by_center_the_unstrided_network_equals_the_averaged_2d_one_on_a_moving_clip(golden):
     state, moving = golden.narrow_resnet(), clips((2, 4, 32, 16, 3))
 

@@ -41,7 +41,7 @@ def test_pooling_equals_the_native_one_and_its_gradient(window, strides):
     ("shape", "sizes"),
     [
         ((1, 4, 64, 32), {"Conv3d_1a_7x7": (2, 32, 16, 8), "Mixed_3c": (2, 8, 4, 60), "Mixed_4f": (1, 4, 2, 104), "Mixed_5c": (1, 2, 1, 128)}),
-        ((2, 9, 33, 17), {"Conv3d_1a_7x7": (5, 17, 9, 8), "Mixed_3c": (5, 5, 3, 60), "Mixed_4f": (3, 3, 2, 104), "Mixed_5c": (2, 2, 1, 128)}),
+        pytest.param((2, 9, 33, 17), {"Conv3d_1a_7x7": (5, 17, 9, 8), "Mixed_3c": (5, 5, 3, 60), "Mixed_4f": (3, 3, 2, 104), "Mixed_5c": (2, 2, 1, 128)}, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_sizes_of_endpoints(shape, sizes):

@@ -79,6 +79,14 @@ def test_locations_bring_their_maps_as_weights():
     assert float(weights[1, 2, number]) == float(maps[(1, *position, 2)])
 
 
+def test_a_cubic_is_taken_as_it_is():
+    module, x = PartDescriptors(descriptors="cubic"), cubic()
+    maps = jnp.asarray(np.random.default_rng(1).uniform(size=(2, 2, 4, 3, 3)), jnp.float32)
+    found, weights = module.apply({}, x, maps)
+    np.testing.assert_array_equal(found, np.asarray(x).reshape(2, 1, 24, 6))
+    np.testing.assert_array_equal(weights, np.asarray(maps).reshape(2, 24, 3).transpose(0, 2, 1))
+
+
 def test_what_does_not_exist_is_named():
     x, maps = cubic(), jnp.ones((2, 2, 4, 3, 3))
     with pytest.raises(InputError, match="descriptors is 'pixels'"):

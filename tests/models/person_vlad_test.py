@@ -11,7 +11,8 @@ from vreid_jax.config import evaluation_stream
 from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions, extract_stream
-from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.layers.kmeans import cell_statistics, kmeans
+from vreid_jax.models.layers.part_alignment import PartDescriptors
 from vreid_jax.models.systems.person_vlad import prepare
 from vreid_jax.training.network import Network
 from vreid_jax.training.state import TrainState
@@ -19,7 +20,7 @@ from vreid_jax.training.state import TrainState
 QUICK = {"xla_backend_optimization_level": 0}
 TINY = {
     "width": 2, "part_layer": "conv5b", "num_parts": 3, "hidden_size": 6, "feature_size": 5, "num_clusters": 4,
-    "alpha": 20.0,
+    "alpha": 20.0, "clip_length": 8,
 }  # fmt: skip
 SIZE = (8, 32, 16, 3)
 
@@ -83,6 +84,8 @@ def test_the_feature_is_the_vlad_of_the_parts(build):
         ({"assignment": "hard"}, 20, 3),
         ({"descriptors": "locations"}, 20, 6),
         ({"descriptors": "locations", "aggregation": "average"}, 15, 6),
+        ({"descriptors": "cubic", "part_layer": "conv4b"}, 32, 16),
+        ({"descriptors": "cubic", "aggregation": "max"}, 24, 2),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else None,
 )
@@ -92,7 +95,7 @@ def test_baselines_are_one_field_away(fields, size, descriptors):
     variables = jax.eval_shape(module.init, jax.random.key(0), clips)
     outputs = jax.eval_shape(module.apply, variables, clips)
     assert outputs["feature"].shape == (2, size)
-    assert outputs["descriptors"].shape == (2, descriptors, 5)
+    assert outputs["descriptors"].shape == (2, descriptors, 8 if fields.get("descriptors") == "cubic" else 5)
     assert ("vlad" in variables["params"]) == module.aggregates
 
 
@@ -103,6 +106,53 @@ def test_averaged_parts_are_concatenated(build):
     own = feature / np.linalg.norm(feature, axis=2, keepdims=True).clip(1e-9)
     np.testing.assert_allclose(own, outputs["descriptors"], atol=1e-4)
     np.testing.assert_allclose(np.linalg.norm(feature.reshape(3, -1), axis=1), 1, rtol=1e-4)
+
+
+def test_the_sum_over_a_cubic_counts_every_position_of_every_part(build):
+    module, variables, clips = build(descriptors="cubic", part_layer="conv4b")
+    outputs = apply(module, variables, clips)
+    centres = np.asarray(variables["params"]["vlad"]["centres"], np.float64)
+    for clip in range(3):
+        features = np.asarray(outputs["conv4b"][clip], np.float64)
+        sums = np.zeros(centres.shape)
+        for position in np.ndindex(features.shape[:3]):
+            f = features[position] / np.sqrt(np.square(features[position]).sum() + 1e-12)
+            share = np.exp(-20.0 * np.square(f[None] - centres).sum(1))
+            for part in range(3):
+                weight = float(outputs["part_maps"][(clip, *position, part)])
+                sums += weight * (share / share.sum())[:, None] * (f[None] - centres)
+        np.testing.assert_allclose(outputs["feature"][clip], both_norms(sums), atol=1e-3)
+
+
+@pytest.mark.parametrize("fields", [{}, {"aggregation": "average"}, {"aggregation": "max"}])
+def test_clips_of_a_tracklet_are_convolved_one_by_one_and_aggregated_once(build, fields):
+    module, variables, clips = build(num_classes=6, classifiers=("c3d",), **fields)
+    apart = apply(module, variables, clips)
+    joined = clips.reshape(1, 24, *SIZE[1:])
+    together = apply(module, variables, joined)
+    np.testing.assert_allclose(together["conv5b"], apart["conv5b"], rtol=1e-5, atol=1e-6)
+    assert together["descriptors"].shape == (1, 9, 5)
+    by_part = np.asarray(apart["descriptors"]).transpose(1, 0, 2)  # one a part and clip
+    np.testing.assert_allclose(together["descriptors"][0].reshape(3, 3, 5), by_part, atol=1e-5)
+    if fields:  # without VLAD: the mean or the maximum over clips of what each would give before its normalisation
+        describe = PartDescriptors(6, 5, pooling=fields["aggregation"])
+        found, _ = describe.apply({"params": variables["params"]["parts"]}, apart["conv5b"], apart["part_maps"])
+        found = np.asarray(found, np.float64)[:, :, 0]
+        expected = (found.max(0) if fields["aggregation"] == "max" else found.mean(0)).reshape(-1)
+        np.testing.assert_allclose(together["feature"][0], expected / np.linalg.norm(expected), atol=1e-4)
+    else:
+        expected = both_norms(sums_by_hand(apart["descriptors"], variables["params"]["vlad"]))
+        np.testing.assert_allclose(together["feature"][0], expected, atol=1e-3)
+    alone, three = (apply(module, variables, x, stream="c3d") for x in (clips, joined))
+    pooled = np.asarray(alone["pooled"], np.float64).mean(0)
+    np.testing.assert_allclose(three["feature"][0], pooled / np.linalg.norm(pooled), rtol=1e-4)
+    assert three["logits"].shape == (1, 6)
+
+
+def test_frames_that_are_no_whole_clips_are_refused():
+    module = models.create("person_vlad_small", **TINY)
+    with pytest.raises(InputError, match="clips of 20 frames are neither one clip of 8 frames nor several"):
+        jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 20, *SIZE[1:]), jnp.float32))
 
 
 class LongTracklets:
@@ -162,22 +212,33 @@ def state_of(module, variables, extra=None):
 
 @pytest.mark.slow
 def test_centres_are_the_kmeans_of_training_descriptors(build):
-    module, variables, _ = build(kmeans_batches=2)
+    module, variables, _ = build(kmeans_batches=2, kmeans_before="parts")
     frames = np.random.default_rng(5).integers(0, 256, (2, 4, *SIZE), dtype=np.uint8)
+    labels, reported = np.array([[0, 1, 0, 1], [2, 2, 1, 0]]), []
 
     def batches(count):
-        return iter({"frames": part} for part in frames[:count])
+        return iter({"frames": part, "label": label} for part, label in zip(frames[:count], labels, strict=True))
 
-    batches.config = ConfigDict({"phases": {"parts": {}, "joint": {}}})
-    state = state_of(module, variables)
+    batches.config = ConfigDict({"phase_names": ("joint", "parts")})
+    batches.phase = ConfigDict({"clip": {"length": 8, "num_clips": 1}})
+    batches.report, batches.kept = reported.append, ()
+    state = state_of(module, variables, {"oim": "what it remembers"})
     found = prepare("parts", state, batches).params["vlad"]
     clips = (frames.reshape(-1, *SIZE).astype(np.float32) / 255 - 0.5) / 0.25
-    descriptors = np.asarray(apply(module, variables, jnp.asarray(clips))["descriptors"]).reshape(-1, 5)
-    np.testing.assert_allclose(found["centres"], kmeans(descriptors, 4), atol=1e-4)
+    descriptors = np.asarray(apply(module, variables, jnp.asarray(clips))["descriptors"])
+    np.testing.assert_allclose(found["centres"], kmeans(descriptors.reshape(-1, 5), 4), atol=1e-4)
+    expected = cell_statistics(descriptors, labels.reshape(-1), np.asarray(found["centres"]))
+    assert reported[0] == pytest.approx(expected)
+    assert prepare("parts", state, batches).extra == {}  # of residuals to other centres
     np.testing.assert_allclose(found["kernel"], 40 * found["centres"].T, rtol=1e-6)
     np.testing.assert_allclose(found["bias"], -20 * np.square(found["centres"]).sum(1), rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, found, prepare("parts", state, batches).params["vlad"])
     assert prepare("joint", state, batches) is state
+    batches.kept = ("params/vlad/centres",)
+    assert prepare("parts", state, batches) is state
+    batches.phase.clip.update({"num_clips": 2, "length": 4})
+    with pytest.raises(InputError, match=r"model\.clip_length, which is 8, must be phases\.parts\.clip\.length = 4"):
+        prepare("parts", state, batches)
     misspelt = state_of(module.clone(kmeans_before="part"), variables)
     with pytest.raises(InputError, match=r"model\.kmeans_before is 'part', expected one of joint, parts, or ''"):
         prepare("parts", misspelt, batches)
@@ -187,7 +248,7 @@ def test_centres_are_the_kmeans_of_training_descriptors(build):
     ("fields", "words"),
     [
         ({"part_layer": "pool5"}, "part_layer is 'pool5', which clips of 8 frames of 32x16 do not have; take conv5b"),
-        ({"part_layer": "conv9"}, "part_layer is 'conv9', expected one of pool5, conv5b"),
+        ({"part_layer": "conv9"}, "part_layer is 'conv9', expected one of pool5, conv5b, conv4b"),
         ({"aggregation": "sum"}, "aggregation is 'sum', expected one of vlad, average, max"),
         ({"aggregation": "max", "aggregate_over": "tracklet"}, "which aggregation 'max' does not"),
         ({"classifiers": ("head",)}, "classifiers is 'head'"),

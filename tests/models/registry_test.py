@@ -42,7 +42,10 @@ PARAMETERS = {
     "two_stream_m3d": 48_936_689,  # both, and 262,272 of feature in each head
 }
 # To trace a network takes a second; these differ from one beside them in a number or in the order of its layers.
-OF_ANOTHER_WIDTH_OR_ORDER = {"osnet_x0_75", "osnet_x0_5", "osnet_ibn_x1_0", "resnet50_p3d_b", "resnet50_p3d_c"}
+OF_ANOTHER_WIDTH_OR_ORDER = {
+    *("osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0", "osnet_ain_x1_0"),
+    *("resnet50_p3d_b", "resnet50_p3d_c"),
+}
 VARIANTS = {
     # The released network's own state dict has as many, heads left out.
     "released": ("resnet50_m3d", {"released": True}, 25_101_233),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.models.layers.kmeans import kmeans
+from vreid_jax.models.layers.kmeans import cell_statistics, kmeans
 from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters, vlad_sums
 
 
@@ -163,3 +163,23 @@ def test_kmeans_of_few_distinct_points_and_of_too_few():
     assert {tuple(row) for row in centres} == {tuple(row) for row in np.eye(3)}
     with pytest.raises(InputError, match="at least 13 descriptors for as many centres, got 12"):
         kmeans(points, 13)
+
+
+def test_what_cells_hold_counted_pair_by_pair():
+    rng = np.random.default_rng(0)
+    descriptors, people = rng.standard_normal((7, 5, 3)), np.array([4, 4, 2, 2, 2, 9, -1])
+    centres = np.concatenate([rng.standard_normal((4, 3)), np.full((1, 3), 99.0)])  # the last is nobody's
+    cells = np.square(descriptors[:, :, None] - centres).sum(-1).argmin(-1)
+    together = {True: [], False: []}
+    for a in range(7):
+        for b in range(a):
+            if min(people[a], people[b]) >= 0:
+                together[bool(people[a] == people[b])] += [int(x == y) for x in cells[a] for y in cells[b]]
+    found = cell_statistics(descriptors, people, centres)
+    assert found["cells_used"] == len(np.unique(cells)) / 5
+    np.testing.assert_allclose(found["descriptors_per_cell"], 35 / sum(len(np.unique(row)) for row in cells))
+    np.testing.assert_allclose(found["same_person_same_cell"], np.mean(together[True]))
+    np.testing.assert_allclose(found["others_same_cell"], np.mean(together[False]))
+    nobody = cell_statistics(descriptors[:1], people[-1:], centres)
+    assert np.isnan(nobody["same_person_same_cell"])
+    assert np.isnan(nobody["others_same_cell"])

@@ -68,6 +68,23 @@ def test_c3d(jit):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
+@pytest.mark.parametrize(("number", "connected"), [(0, True), (1, False)], ids=["fc7", "a person's size"])
+def test_c3d_as_released(number, connected, jit):
+    """With mmaction2's names, the padded pool5, and for 112x112 the fully connected layers."""
+    expected = golden.vectors("c3d_sports1m")
+    variables = pretrained.from_torch("c3d", golden.state_dict("c3d_sports1m"), fully_connected=connected)
+    module = models.create("c3d", fully_connected=connected)
+    clips = golden.clip(expected[f"{number}/input_shape"], number).transpose(0, 2, 3, 4, 1)
+    outputs = (jax.jit(module.apply) if jit else module.apply)(variables, clips)
+    assert relative(np.asarray(outputs["conv5b"]).mean((1, 2, 3)), expected[f"{number}/conv5b.mean_thw"]) < 1e-4
+    assert relative(np.asarray(outputs["pool5"]).transpose(0, 4, 1, 2, 3), expected[f"{number}/pool5"]) < 1e-4
+    assert {f"{number}/fc6", f"{number}/fc7"} <= set(expected) or not connected
+    for name in ("fc6", "fc7", "feature") if connected else ():
+        assert relative(outputs[name], expected[f"{number}/{name.replace('feature', 'fc7')}"]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_i3d_inception_v1(jit, number):
     """The original's own sizes, a person's, and odd ones, where SAME padding is uneven."""

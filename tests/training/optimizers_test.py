@@ -124,6 +124,22 @@ def test_parameters_without_decay_move_as_if_there_was_none(name):
         assert (plain[n] != decayed[n]).all()
 
 
+def test_a_long_gradient_is_shortened_over_all_parameters_together_before_weight_decay():
+    rate, decay, most = 0.1, 0.05, 3.0
+    settings = parsed(
+        optimizer={"learning_rate": rate, "momentum": 0.0, "weight_decay": decay, "clip_norm": most}, total_steps=100
+    )
+    params, clipped = start(), []
+    for step in range(6):
+        grads = gradients(step)
+        length = np.sqrt(sum((value**2).sum() for value in grads.values()))
+        clipped.append(length > most)
+        for name, gradient in grads.items():
+            params[name] = params[name] - rate * (gradient * min(1, most / length) + decay * params[name])
+    assert set(clipped) == {True, False}
+    assert_close(run(settings, 6), params)
+
+
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate():
     settings = parsed(optimizer={"name": "adam", "learning_rate": 0.01, "weight_decay": 0.0}, total_steps=100)
     expected = {n: value - 0.01 * np.sign(gradients(0)[n]) for n, value in start().items()}

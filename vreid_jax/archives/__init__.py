@@ -1,1 +1,1 @@
-"""Archives: galleries beyond one file, searched as a stream, and kept in a database that grows with them."""
+"""Archives: many videos embedded on many machines, galleries of many files, and a database that grows with them."""

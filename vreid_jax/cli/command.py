@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import vreid_jax
 from vreid_jax.cli import (
     adapt,
+    archive,
     attention,
     calibrate,
     clip_pairs,
@@ -39,9 +40,9 @@ from vreid_jax.runtime.exit_codes import exit_codes
 class Command(Protocol):
     """What a module of this room offers. It imports the library only when it runs, so that `vreid --help` is fast.
 
-    The first line of its docstring is its line in `vreid --help`. Two more names are looked at where a module has them:
-    `INTERRUPTED`, the sentence after Ctrl-C, and `REPORTS_UNDERWAY`, true where what is printed while it runs is part of
-    the outcome.
+    The first line of its docstring is its line in `vreid --help`. More names are looked at where a module has them:
+    `INTERRUPTED`, the sentence after Ctrl-C; `REPORTS_UNDERWAY`, true where what is printed while it runs is part of the
+    outcome; and `incomplete`, which says of an outcome whether a part of the work failed, for the exit code 1.
     """
 
     @property
@@ -67,6 +68,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "track": track,
     "embed": embed,
+    "archive": archive,
     "search": search,
     "push": push,
     "calibrate": calibrate,
@@ -141,6 +143,8 @@ def _run(command: Command, flags: argparse.Namespace, program: str, *, own_proce
         with contextlib.redirect_stdout(sys.stderr) if apart else contextlib.nullcontext():
             outcome = command.run(flags)
         _print(json.dumps(outcome, indent=1) if flags.json else command.text(outcome))
+        if getattr(command, "incomplete", lambda outcome: False)(outcome):
+            sys.exit(1)
 
 
 def _print(text: str) -> None:
@@ -163,10 +167,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vreid {vreid_jax.__version__}")
     commands = parser.add_subparsers(prog="vreid", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     for name, module in COMMANDS.items():
-        if module is data:
-            group = commands.add_parser(name, **_about_group(data, f"vreid {name}"))
+        if hasattr(module, "COMMANDS"):
+            group = commands.add_parser(name, **_about_group(module, f"vreid {name}"))
             parts = group.add_subparsers(prog=f"vreid {name}", required=True, metavar="WHAT", help=argparse.SUPPRESS)
-            for part, command in data.COMMANDS.items():
+            for part, command in module.COMMANDS.items():
                 _add(parts, part, command, f"vreid {name} {part}")
         elif module is not train:
             _add(commands, name, module, f"vreid {name}")

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vreid_jax.cli import build_work
 from vreid_jax.datasets import catalog
 from vreid_jax.errors import InputError
 
 if TYPE_CHECKING:
     from vreid_jax.datasets.manual.builder import ManualBuilder
-    from vreid_jax.datasets.manual.files import ManualFiles
     from vreid_jax.datasets.manual.listing import Listing, Tracklet
 
 EXAMPLE = "vreid data prepare mars --manual_dir=FOLDER --check-only"
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rebuild", action="store_true", help="build again what is built, e.g. with another split file"
     )
+    build_work.add_arguments(parser)
 
 
 def run(flags: argparse.Namespace) -> dict:
@@ -41,6 +42,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax.datasets import loading, progress
     from vreid_jax.datasets.manual.files import ManualFiles
 
+    build_work.chosen(flags)  # what is wrong is said first
     names = _builder_names(flags.dataset, flags.split)
     builders = {name: loading.manual_builder(name, flags.data_dir) for name in names}
     if not flags.check_only:
@@ -54,7 +56,7 @@ def run(flags: argparse.Namespace) -> dict:
             print(f"{name}: split is {listing.split_source}", flush=True)
             distinct |= {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
         if flags.check_only:
-            _open_every_picture(files, list(distinct.values()))
+            _open_every_picture(flags.manual_dir, list(distinct.values()), flags.processes)
     built = [] if flags.check_only else [_build(name, flags) for name in names]
     return {"dataset": flags.dataset, "counts": list(said.values()), "built": built}
 
@@ -73,7 +75,9 @@ def _build(name: str, flags: argparse.Namespace) -> dict:
     from vreid_jax.datasets import loading
 
     before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
-    built = loading.prepare(name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild)
+    built = loading.prepare(
+        name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild, work=build_work.chosen(flags)
+    )
     about = built.info.metadata
     assert about is not None  # `ManualBuilder` describes every dataset that it builds
     return {
@@ -130,10 +134,12 @@ def _report(builder: ManualBuilder, listing: Listing, said: dict[str, dict]) -> 
         print(agreement)
 
 
-def _open_every_picture(files: ManualFiles, tracklets: list[Tracklet]) -> None:
+def _open_every_picture(root: str, tracklets: list[Tracklet], processes: int | None) -> None:
     """Raise `InputError` for the first picture that is not whole."""
     from vreid_jax.datasets import progress
+    from vreid_jax.datasets.manual.builder import PictureCounts
+    from vreid_jax.datasets.processes import FEWEST_READ, in_order
 
-    for tracklet in progress.tracklets(tracklets, "opening pictures"):
-        for path in tracklet.frames:
-            files.picture(path)
+    opened = in_order(PictureCounts(root), tracklets, processes, FEWEST_READ)
+    for _ in zip(progress.tracklets(tracklets, "opening pictures"), opened, strict=True):
+        pass

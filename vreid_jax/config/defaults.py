@@ -38,6 +38,8 @@ def default(system: str, dataset: str) -> ConfigDict:
                 "num_workers": 0,  # processes that read training batches; 0: this one alone, whose lock Python's threads share
                 "feature_dir": "",  # where tables of clip features (`cache_features`) are kept for other runs; empty: not
                 "flow": "dis",  # how optical flow is computed, for networks that read it; or farneback
+                # Share of the training people, drawn by `seed`, who are left out and scored in place of the test split.
+                "validation": 0.0,
                 "mean": (),  # of RGB in [0, 1], and its deviation; empty: what the model was made for
                 "std": (),
             },
@@ -87,7 +89,8 @@ def phase(**changes) -> ConfigDict:
       lr_multipliers: pairs (pattern, factor); the first pattern that matches a parameter counts.
       optimizer: `sgd`, `adam`, `amsgrad`, `adamw` with decoupled weight decay, or `muon`, which takes orthogonal steps
         for kernels, with `momentum`, and those of `adam` for everything else and for classifiers. `no_decay` are patterns
-        of parameters without weight decay, e.g. `.*/(bias|scale)`. With `ema` above 0 the weights are averaged over the
+        of parameters without weight decay, e.g. `.*/(bias|scale)`. With `clip_norm` above 0 a gradient that is longer, over
+        all parameters that train, is shortened to it, before weight decay. With `ema` above 0 the weights are averaged over the
         steps with this decay, and evaluation, later phases and model files take the average: see `training.average`.
       schedule: `constant`, `step` (times `factor` at each of `boundaries`), `exponential` (from `start` on down to
         `final_factor`), or `cosine` and `linear` (from the end of the warm-up down to `final_factor`); positions are
@@ -117,6 +120,7 @@ def phase(**changes) -> ConfigDict:
                 "eps": 1e-8,
                 "weight_decay": 5e-4,
                 "no_decay": (),
+                "clip_norm": 0.0,
                 "ema": 0.0,
             },
             "schedule": {

@@ -132,6 +132,7 @@ class Optimizer(Settings):
     eps: Annotated[Number, NOT_NEGATIVE]
     weight_decay: Annotated[Number, NOT_NEGATIVE]
     no_decay: tuple[Pattern, ...] = ()
+    clip_norm: Annotated[Number, NOT_NEGATIVE] = 0.0
     ema: Annotated[Number, BELOW_ONE] = 0.0
 
 

@@ -13,6 +13,7 @@ from vreid_jax.datasets.catalog import BAD_FRAMES
 from vreid_jax.errors import InputError
 from vreid_jax.settings import (
     AT_LEAST_ONE,
+    BELOW_ONE,
     NOT_NEGATIVE,
     POSITIVE,
     SEED,
@@ -52,6 +53,7 @@ class Data(Settings):
     std: Annotated[tuple[Annotated[Number, POSITIVE], ...], COLOUR]
     num_workers: Annotated[int, WORKERS] = 0
     flow: Annotated[str, one_of(FLOW_METHODS)] = "dis"
+    validation: Annotated[Number, BELOW_ONE] = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,7 +141,7 @@ class Checkpointing(Settings):
 class RunSettings(Settings):
     """Everything that a configuration says of a run.
 
-    `phases` are those that `phase_order` names, in that order; `model` is the name of the model and `model_fields` its
+    `phases` are those that `phase_order` names, in that order; `phase_names` are of all that there are; `model` is the name of the model and `model_fields` its
     fields.
     """
 
@@ -158,6 +160,7 @@ class RunSettings(Settings):
     evaluation: Evaluation
     logging: Logging
     checkpoint: Checkpointing
+    phase_names: tuple[str, ...] = ()
 
 
 def parse_run(config: ConfigDict) -> RunSettings:
@@ -165,7 +168,9 @@ def parse_run(config: ConfigDict) -> RunSettings:
     model = dict(group(config.get("model"), "config.model"))
     if "name" not in model:
         raise InputError("config.model has no name; it is that of a model, as in two_stream_m3d")
-    values = {**config, "model": model.pop("name"), "model_fields": model, "phases": _parse_phases(config)}
+    phases = _parse_phases(config)
+    names = tuple(group(config.get("phases"), "config.phases"))
+    values = {**config, "model": model.pop("name"), "model_fields": model, "phases": phases, "phase_names": names}
     settings = RunSettings.parse(values, "config")
     if dataset_of(settings.data.name) in DATASETS.keys() - {settings.dataset}:
         raise InputError(

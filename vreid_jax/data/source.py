@@ -5,6 +5,7 @@
 # pyright: reportMissingTypeStubs=false
 
 import contextlib
+import copy
 import hashlib
 import zipfile
 from collections.abc import Sequence
@@ -133,6 +134,15 @@ class TrackletSource:
         self._first_frame = np.cumsum(self.num_frames) - self.num_frames
         self._positions = index["positions"]
 
+    def part(self, rows: Int[np.ndarray, " N"], split: str) -> "TrackletSource":
+        """Return the tracklets of these rows as a split of their own, without optical flow."""
+        part = copy.copy(self)
+        part.split, part.flow = split, None
+        part._records = _Records(self._records, rows)
+        for name in ("pids", "camids", "tracklet_ids", "num_frames", "_first_frame"):
+            setattr(part, name, getattr(self, name)[rows])
+        return part
+
     def digest(self) -> str:
         """Return 16 hexadecimal digits that identify the tracklets: names, identities, cameras and lengths, in order."""
         columns = (self.tracklet_ids, self.pids, self.camids, self.num_frames)
@@ -177,6 +187,19 @@ class TrackletSource:
     def read_flow(self, row: int, fields: Int[np.ndarray, " N"]) -> UInt8[np.ndarray, "N H W 2"] | None:
         """Return fields of the optical flow of tracklet `row`, None where no flow is stored."""
         return None if self.flow is None else self.flow.read(row, fields, f"{self.split}/{self.tracklet_ids[row]}")
+
+
+class _Records:
+    """Some of the records of a split."""
+
+    def __init__(self, records: Any, rows: Int[np.ndarray, " N"]):
+        self._records, self._rows = records, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: int) -> Any:
+        return self._records[int(self._rows[row])]
 
 
 class JoinedSource:

@@ -1,6 +1,7 @@
 """A prepared dataset by its name: built on first use, once, whoever asks for it."""
 
 import contextlib
+import dataclasses
 import difflib
 import importlib
 import io
@@ -17,13 +18,41 @@ from tensorflow_datasets.core import constants
 
 from vreid_jax.datasets import catalog, registration
 from vreid_jax.datasets import progress as bars
+from vreid_jax.datasets.beam import pipeline_options
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 
 
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Who draws or reads the tracklets of a build; the dataset has the same bytes whoever does.
+
+    Attributes:
+      processes: so many processes of this machine; None: one a core.
+      beam: options of a pipeline of Apache Beam instead, `runner=DirectRunner,direct_num_workers=4`; empty: without Beam.
+    """
+
+    processes: int | None = None
+    beam: str = ""
+
+    def __post_init__(self):
+        """Raise `InputError` for what cannot be."""
+        if self.processes is not None and self.processes < 1:
+            raise InputError(f"--processes={self.processes} must be at least 1")
+
+    def download_config(self) -> tfds.download.DownloadConfig:
+        """Return the configuration that TFDS hands to the builder."""
+        options = pipeline_options(self.beam) if self.beam else None
+        return tfds.download.DownloadConfig(try_download_gcs=False, beam_options=options)
+
+
 def load_builder(
-    name: str, data_dir: str | os.PathLike | None = None, progress: bool = True, **fields: Any
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    progress: bool = True,
+    work: Work | None = None,
+    **fields: Any,
 ) -> tfds.core.DatasetBuilder:
     """Return the TFDS builder of a prepared dataset, after building it if need be.
 
@@ -35,6 +64,7 @@ def load_builder(
         "walkers/mars_scale", "walkers/wild", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
       data_dir: folder of the datasets; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
+      work: who draws or reads its tracklets, if it is built; the default is one process a core.
       **fields: fields of the dataset, e.g. `path` and `bad_frames` of "folder".
 
     Returns:
@@ -50,7 +80,7 @@ def load_builder(
     if isinstance(builder, ManualBuilder):
         command = builder.PREPARE_COMMAND + ("" if root == _root(None) else f" --data_dir={shlex.quote(str(root))}")
         raise InputError(f"dataset {name!r} is not prepared under {root}; run `{command}` first")
-    return _build(lambda: _make(name, root, fields), root, progress)
+    return _build(lambda: _make(name, root, fields), root, progress, work)
 
 
 def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> ManualBuilder:
@@ -80,6 +110,7 @@ def prepare(
     data_dir: str | os.PathLike | None = None,
     progress: bool = True,
     rebuild: bool = False,
+    work: Work | None = None,
 ) -> tfds.core.DatasetBuilder:
     """Build a dataset from the user's copy of its data, completely or not at all; one that is built is left alone.
 
@@ -89,6 +120,7 @@ def prepare(
       data_dir: as for `load_builder`.
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
+      work: who reads and checks its pictures; the default is one process a core.
 
     Returns:
       The prepared builder.
@@ -104,15 +136,19 @@ def prepare(
         return builder
 
     builder = make()
-    return builder if _is_prepared(builder) and not rebuild else _build(make, root, progress, rebuild)
+    return builder if _is_prepared(builder) and not rebuild else _build(make, root, progress, work, rebuild)
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
     return given_path(data_dir if data_dir is not None else constants.DATA_DIR)
 
 
-def _build(make: Callable[[], Any], root: Path, progress: bool, rebuild: bool = False) -> tfds.core.DatasetBuilder:
+def _build(
+    make: Callable[[], Any], root: Path, progress: bool, work: Work | None, rebuild: bool = False
+) -> tfds.core.DatasetBuilder:
     """Build the dataset of `make()` under its lock, unless another process did so while this one waited."""
+    work = work or Work()
+    config = work.download_config()
     with _locked(root, make()), bars.shown(progress):
         _restore(Path(make().data_dir))
         if not rebuild and _is_prepared(builder := make()):
@@ -121,7 +157,7 @@ def _build(make: Callable[[], Any], root: Path, progress: bool, rebuild: bool = 
         _sweep(final, keep=rebuild)
         with _set_aside(final):
             builder = make()
-            config = tfds.download.DownloadConfig(try_download_gcs=False)
+            builder.processes = work.processes
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS says it downloads; nothing is downloaded
                 builder.download_and_prepare(download_config=config, download_dir=root / "downloads")
     return builder

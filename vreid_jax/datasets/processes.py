@@ -9,17 +9,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+from vreid_jax.errors import InputError
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_FEWEST = 64  # items for each process; fewer are done before it has started
+FEWEST = 64  # items for each process; fewer are done before it has started
+FEWEST_READ = 512  # likewise, of tracklets whose pictures are read and checked
 # The pools of the standard library do not serve: a forked process can hang on a lock that a thread of JAX or OpenCV
 # held, and a spawned one runs the caller's script again, which builds the dataset again unless it is guarded.
 _WORK = "from vreid_jax.datasets.processes import work; work()"
 
 
 def in_order(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], processes: int | None = None
+    function: Callable[[_Item], _Result], items: Sequence[_Item], processes: int | None = None, fewest: int = FEWEST
 ) -> Iterator[_Result]:
     """Yield `function(item)` for each item, in order.
 
@@ -28,12 +31,14 @@ def in_order(
       items: what to apply it to.
       processes: how many processes do the work; with 1, the caller does it. None is one for each core that this process
         may use, and fewer where there is little to do.
+      fewest: items for which a process is worth starting.
 
     Raises:
+      InputError: the first that the function raises, in the order of the items.
       RuntimeError: when a process ends early; it has written the reason to stderr.
     """
     if processes is None:
-        processes = min(cores(), len(items) // _FEWEST)
+        processes = min(cores(), len(items) // fewest)
     if processes < 2 or not sys.executable:
         yield from map(function, items)
         return
@@ -54,6 +59,8 @@ def in_order(
                 result = pickle.load(worker.stdout)
             except EOFError:
                 raise RuntimeError(f"a process of a build ended with status {worker.wait()}") from None
+            if isinstance(result, InputError):
+                raise result
             yield result
 
 
@@ -66,7 +73,11 @@ def work() -> None:
     function, items = pickle.load(sys.stdin.buffer)
     try:
         for item in items:
-            pickle.dump(function(item), sys.stdout.buffer)
+            try:
+                result = function(item)
+            except InputError as error:
+                result = error
+            pickle.dump(result, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         os._exit(1)  # the caller is gone

@@ -1,10 +1,12 @@
 """The base of every builder: it writes tracklets one at a time, in the order in which they are generated."""
 
 import contextlib
+import io
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue] # has no stubs
@@ -12,7 +14,12 @@ from tensorflow_datasets.core import example_parser, example_serializer, hashing
 from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as tf  # imported when an attribute is read
 
 from vreid_jax.datasets import example, progress
+from vreid_jax.datasets.beam import in_order_by_beam
+from vreid_jax.datasets.processes import FEWEST, in_order
 from vreid_jax.errors import InputError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _FORMAT = "array_record"
 _SHARD_BYTES = 512 << 20
@@ -29,6 +36,9 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012
+    processes: int | None = None  # that draw or read tracklets while it is built; None: one a core
+    fewest: int = FEWEST  # tracklets for which a process is worth starting
+    _beam: tuple[Any, Any] = (None, None)  # runner and options of the build that is under way
 
     def __init__(self, *, file_format: str | tfds.core.FileFormat | None = None, **kwargs: Any):
         given = getattr(file_format, "value", file_format) or _FORMAT
@@ -54,11 +64,40 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         limit = download_config.max_examples_per_split
         if limit == 0:
             return
+        self._beam = (download_config.beam_runner, download_config.beam_options)
         infos = [
             self._write_split(split, itertools.islice(examples, limit))
             for split, examples in self._split_generators(dl_manager).items()
         ]
         self.info.set_splits(splits.SplitDict(infos))
+
+    def _in_order(self, function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Yield `function(item)` for each item, computed by processes, or by Beam where TFDS was given its options."""
+        runner, options = self._beam
+        if runner is None and options is None:
+            return in_order(function, items, self.processes, self.fewest)
+        return in_order_by_beam(function, items, runner, options, Path(self.data_path, "beam.unfinished"))
+
+    def _examples(
+        self, tracklets: Sequence[Any], frames: Iterable[list[bytes]], what: str
+    ) -> Iterator[tuple[str, dict]]:
+        """Yield the examples of tracklets.
+
+        Args:
+          tracklets: each with `tracklet_id`, `pid` and `camid`.
+          frames: of each, encoded.
+          what: what the progress bar says.
+        """
+        for tracklet, encoded in zip(progress.tracklets(tracklets, what), frames, strict=True):
+            yield (
+                tracklet.tracklet_id,
+                {
+                    "frames": [io.BytesIO(frame) for frame in encoded],
+                    "pid": tracklet.pid,
+                    "camid": tracklet.camid,
+                    "tracklet_id": tracklet.tracklet_id,
+                },
+            )
 
     def _as_dataset(
         self,

@@ -28,6 +28,8 @@ class PhaseData:
       options: how features are extracted.
       source: the training split.
       batches: `batches(count)`, an iterator over the phase's first `count` batches.
+      report: writes numbers by name to `metrics.jsonl`, as those of the step before the phase.
+      kept: names (`params/vlad/centres`) of variables that came trained, of which `prepare` changes none in vain.
     """
 
     phase: Phase
@@ -35,6 +37,8 @@ class PhaseData:
     options: ExtractionOptions
     source: data.TrackletSource
     batches: Callable[[int], Iterator]
+    report: Callable[[dict[str, float]], None] = lambda _: None
+    kept: tuple[str, ...] = ()
 
     def __call__(self, count: int) -> Iterator:
         """Iterate over the first `count` batches of the phase."""

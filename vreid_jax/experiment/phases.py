@@ -95,14 +95,15 @@ def train_batches(setup: Setup, plan: Plan, count: int, start: int = 0) -> Itera
     )
 
 
-def phase_data(setup: Setup, plan: Plan) -> PhaseData:
-    """Return what a system's `prepare` may read before the phase."""
+def phase_data(setup: Setup, plan: Plan, **more: Any) -> PhaseData:
+    """Return what a system's `prepare` may read before the phase; `more` are `report` and `kept` of it."""
     return PhaseData(
         plan.phase,
         setup.settings,
         dataclasses.replace(setup.extraction, shuffle_frames=False),
         setup.train_source,
         functools.partial(train_batches, setup, plan),
+        **more,
     )
 
 
@@ -129,9 +130,18 @@ def new_state(setup: Setup, plan: Plan, variables: dict[str, Any], extra: dict[s
 
 
 def begin_phase(
-    setup: Setup, plan: Plan, state: TrainState | None, position: Position | None
+    setup: Setup, plan: Plan, state: TrainState | None, position: Position | None, writer: MetricsWriter | None = None
 ) -> tuple[TrainState, Position]:
-    """Return the state and the position before the first step of a phase, from those after the phase before, if any."""
+    """Return the state and the position before the first step of a phase, from those after the phase before, if any.
+
+    What the system reports goes to `writer`.
+    """
+    steps_before = position.step if position else 0
+
+    def report(values: dict[str, float]) -> None:
+        if writer:
+            writer.write(steps_before, {"phase": plan.name, **values})
+
     inherited = position.inherited if position else ()
     if state is None:
         variables = setup.new_variables()
@@ -143,12 +153,13 @@ def begin_phase(
         **state.variables, extra=others
     )  # what the phase before has averaged is where this one starts
     if setup.system.prepare:
-        state = keep(inherited, state, setup.system.prepare(plan.name, state, phase_data(setup, plan)))
+        inputs = phase_data(setup, plan, report=report, kept=tuple(inherited))
+        state = keep(inherited, state, setup.system.prepare(plan.name, state, inputs))
     state = replicate(new_state(setup, plan, state.variables, state.extra), setup.mesh)
     position = Position(
         phase=plan.name,
         phase_step=0,
-        steps_before=position.step if position else 0,
+        steps_before=steps_before,
         seconds=position.seconds if position else 0.0,
         inherited=tuple(inherited),
         training_set=setup.train_source.digest(),
@@ -226,7 +237,7 @@ def train(
         for name in order[order.index(position.phase) if position else 0 :]:
             plan = plans[name]
             if state is None or position is None or position.phase != name:
-                state, position = begin_phase(setup, plan, state, position)
+                state, position = begin_phase(setup, plan, state, position, writer)
             if position.phase_step < plan.total_steps:
                 state, position = _train_phase(setup, plan, state, position, checkpoints, writer, stop)
         assert state is not None  # a run has a phase

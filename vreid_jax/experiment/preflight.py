@@ -28,6 +28,10 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     With `answerable` also where a protocol leaves no query that could be answered.
     """
     settings = setup.settings.evaluation
+    if setup.settings.data.validation and setup.reads_flow:
+        raise InputError(
+            "data.validation is for networks without optical flow, which is kept for whole splits; set it to 0"
+        )
     for name in setup.protocols:
         evaluation.select(setup.test, name)
         if answerable:

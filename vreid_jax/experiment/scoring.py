@@ -77,6 +77,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
     results.extra |= {"metric": settings.metric}
+    if setup.settings.data.validation and not settings.dataset:
+        results.extra["validation"] = setup.settings.data.validation
     if source := setup.test_metadata.get("split_source"):
         results.extra["split_source"] = source
     results.extra |= {"train_seconds": position.seconds, "evaluation_seconds": time.perf_counter() - started}

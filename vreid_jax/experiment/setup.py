@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from vreid_jax import data, evaluation, models
 from vreid_jax.config import dataset_of, default_protocols
 from vreid_jax.config.run import RunSettings, parse_run
+from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
 from vreid_jax.experiment.sources import dataset_builder
@@ -86,8 +87,9 @@ class Setup:
 
     @property
     def longest_clips(self) -> jax.ShapeDtypeStruct:
-        """The shape of the longest sample of any phase, by which the network is initialised."""
-        return self.clips_of(max(phase.clip.num_frames for phase in self.settings.phases.values()))
+        """The shape of the longest sample of any phase, or longer, by which the network is initialised."""
+        used = max(phase.clip.num_frames for phase in self.settings.phases.values())
+        return self.clips_of(models.frames_of(self.network.module, used))
 
     def new_variables(self) -> dict:
         """Return parameters and batch statistics as they are before any training."""
@@ -128,6 +130,10 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     other = settings.evaluation.dataset
     builder = dataset_builder(config, other)
     test_dataset = dataset_of(other) if other else settings.dataset
+    if settings.data.validation:
+        train_source, *tested = held_out(train_source, settings.data.validation, settings.seed)
+    if other or not settings.data.validation:
+        tested = [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
     fields = dict(settings.model_fields)
     dtype = compute_dtype(settings.dtype, trains=True)
     if "dtype" in system.fields:
@@ -141,7 +147,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         network=Network(module, **normalisation(settings.data, system)),
         mesh=batch_mesh(phase.batch_size // phase.accumulation_steps for phase in settings.phases.values()),
         train_source=train_source,
-        test=evaluation.make_test_set(*(data.TrackletSource(builder, split, show) for split in ("query", "gallery"))),
+        test=evaluation.make_test_set(*tested),
         test_dataset=test_dataset,
         test_metadata=dict(builder.info.metadata or {}),
         protocols=settings.evaluation.protocols or default_protocols(test_dataset),
@@ -151,3 +157,31 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
 def count_identities(source: data.TrackletSource) -> int:
     """Return the number of identities of a split, tracklets without one (pid -1) left out."""
     return len(np.unique(source.pids[source.pids >= 0]))
+
+
+def held_out(source: data.TrackletSource, share: float, seed: int) -> tuple[data.TrackletSource, ...]:
+    """Divide a training split: what is left to train on, and query and gallery of the people that are held out.
+
+    Of the people seen by two cameras at least, `share` are drawn, rounded; the first tracklet of each in each camera is
+    a query, and all of theirs are the gallery.
+
+    Raises:
+      InputError: where that would leave nobody on one of the sides.
+    """
+    cameras = {int(pid): np.unique(source.camids[source.pids == pid]) for pid in np.unique(source.pids) if pid >= 0}
+    able = np.array([pid for pid, seen in cameras.items() if len(seen) > 1])
+    count = round(share * len(able))
+    if not 0 < count < len(cameras):
+        raise InputError(
+            f"data.validation is {share}, which of the {len(able)} training people that two cameras saw holds out {count}, "
+            f"of {len(cameras)} in all: there must be people to train on and people to score"
+        )
+    drawn = np.random.default_rng(seed).choice(able, count, replace=False)
+    inside = np.isin(source.pids, drawn)
+    rows = np.flatnonzero(inside)
+    _, first = np.unique(np.stack([source.pids[rows], source.camids[rows]]), axis=1, return_index=True)
+    return (
+        source.part(np.flatnonzero(~inside), "train"),
+        source.part(rows[np.sort(first)], "validation query"),
+        source.part(rows, "validation gallery"),
+    )

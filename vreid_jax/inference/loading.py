@@ -204,7 +204,8 @@ def _misfit(model: Model) -> str:
 
 def _made_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     """Return the shapes that the variables of a model's fields have, by name."""
-    length = max(stream.clip.length for stream in model.config.evaluation.streams.values())
+    used = max(stream.clip.length for stream in model.config.evaluation.streams.values())
+    length = models.frames_of(model.module, used)
     channels = models.channels_of(model.module)
     clips = jax.ShapeDtypeStruct((1, length, model.config.data.height, model.config.data.width, channels), jnp.float32)
     return _shapes(jax.eval_shape(model.module.init, jax.random.key(0), clips))

@@ -128,6 +128,14 @@ def channels_of(module: nn.Module, apply: Mapping[str, Any] | ConfigDict | None 
     return CHANNELS[inputs_of(module, apply)]
 
 
+def frames_of(module: nn.Module, used: int) -> int:
+    """Return the frames of the clip by which a module is initialised that sees clips of up to `used` frames.
+
+    A part of it that is not used may be built for longer ones, its `clip_length`.
+    """
+    return max(used, getattr(module, "clip_length", 1))
+
+
 def check_channels(clips: Any, inputs: str, what: str) -> None:
     """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
     if clips.shape[-1] != CHANNELS[inputs]:

@@ -33,7 +33,12 @@ NON_LOCAL: Rules = (
     (r"W\.0", "out"),
     (r"W\.1", "bn"),
 )
-C3D: Rules = ((r"(conv\d[ab]?)", r"\1"),)
+# DavideA's c3d-pytorch (`conv1`, `conv3a`) and mmaction2 (`conv1a.conv`, `conv3a.conv`).
+C3D: Rules = (
+    (r"(conv[12])(?:a\.conv)?", r"\1"),
+    (r"(conv[345][ab])(?:\.conv)?", r"\1"),
+    (r"(fc[67])", r"\1"),
+)
 I3D: Rules = (
     (r"(Conv3d_\w+)\.(conv3d|bn)", r"\1/\2"),
     (r"(Mixed_\w+)\.(b\d[ab]?)\.(conv3d|bn)", r"\1/\2/\3"),

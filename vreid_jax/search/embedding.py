@@ -86,17 +86,7 @@ def embed_gallery(
     out = check_out(out)
     if not len(source.tracklets):
         raise InputError(f"{source.name} has no tracklets to embed")
-    about = {
-        "model": model.name,
-        "fingerprint": model.fingerprint,
-        "metric": model.metric,
-        "open_set": model.about.get("open_set") if _is_own_footage(model, source) else None,
-        "measured_on": _measured_on(model) if model.about.get("open_set") else None,
-        "dataset": model.about.get("dataset"),
-        "input": source.name,
-        "recorded_at": recorded_at,
-        "retention_days": retention_days,
-    }
+    about = about_gallery(model, source, recorded_at, retention_days)
     parts = _parts_of(out)
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
@@ -110,12 +100,45 @@ def embed_gallery(
     return done
 
 
+def about_gallery(
+    model: Model, source: Source, recorded_at: str | None = None, retention_days: int | None = None
+) -> dict[str, Any]:
+    """Return the metadata of the gallery of a source, `Gallery.about`; arguments as for `embed_gallery`."""
+    return {
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "metric": model.metric,
+        "open_set": model.about.get("open_set") if _is_own_footage(model, source) else None,
+        "measured_on": _measured_on(model) if model.about.get("open_set") else None,
+        "dataset": model.about.get("dataset"),
+        "input": source.name,
+        "recorded_at": recorded_at,
+        "retention_days": retention_days,
+    }
+
+
+def embed_rows(model: Model, source: Source, rows: np.ndarray, about: dict, progress: bool = False):
+    """Return the vectors of some tracklets of a source, and what is known of each, as the Arrow table of a gallery.
+
+    Args:
+      model: model to embed with.
+      source: the tracklets.
+      rows: which of them, `[n]` numbers.
+      about: what becomes the metadata.
+      progress: whether to show a bar.
+
+    Raises:
+      RuntimeError: when the model gives vectors that are not finite.
+    """
+    vectors = embed_finite(model, data.JoinedSource([source.tracklets], rows), progress)
+    return make_table(vectors, _columns(source, rows, model), about)
+
+
 def _embed_parts(model: Model, source: Source, chunk: int, parts: Path, about: dict, progress: bool) -> Embedded:
     """Write every chunk that is not in `parts` yet."""
     count = len(source.tracklets)
-    rows = [np.arange(start, min(start + chunk, count)) for start in range(0, count, chunk)]
-    columns = [_columns(source, some, model) for some in rows]
-    stamps = [_stamp(some, source.contents[numbers]) for some, numbers in zip(columns, rows, strict=True)]
+    rows = chunks(count, chunk)
+    stamps = [_stamp(_columns(source, some, model), source.contents[some]) for some in rows]
     dimensions = [_dimensions(_part(parts, number), stamp) for number, stamp in enumerate(stamps)]
     dimensions = _broadcast_from_first(np.array(dimensions, np.int32))
     changed = sum(not size and _part(parts, number).exists() for number, size in enumerate(dimensions))
@@ -127,13 +150,17 @@ def _embed_parts(model: Model, source: Source, chunk: int, parts: Path, about: d
         if known:
             resumed += len(some)
             continue
-        vectors = embed_finite(model, data.JoinedSource([source.tracklets], some), progress)
-        size = vectors.shape[1]
+        table = embed_rows(model, source, some, {**about, STAMP: stamps[number]}, progress)
+        size = table.schema.field("vector").type.list_size
         if jax.process_index() == 0:
-            table = make_table(vectors, columns[number], {**about, STAMP: stamps[number]})
             with atomic_file(_part(parts, number)) as half:
                 pyarrow().parquet.write_table(table, half, write_page_checksum=True)
     return Embedded(count, resumed, size)
+
+
+def chunks(count: int, size: int = CHUNK) -> list[np.ndarray]:
+    """Return the numbers of `count` tracklets in blocks of `size`, each embedded at once; the last may be shorter."""
+    return [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def embed_finite(model: Model, tracklets: data.Tracklets, progress: bool = False) -> np.ndarray:

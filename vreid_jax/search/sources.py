@@ -68,6 +68,7 @@ def open_source(
     camera: int = 0,
     data_dir: str | None = None,
     split: str = "",
+    begin: range | None = None,
     progress: bool = False,
 ) -> Source:
     """Open a built dataset by its name (`walkers/small`), a folder of tracklets, or a video with its tracks.
@@ -82,6 +83,7 @@ def open_source(
       camera: camera of a video, and of tracklets whose folder does not name one.
       data_dir: where datasets are built.
       split: split of a dataset; empty: every test tracklet, once even if it is in query and gallery.
+      begin: of a video, only the tracks whose first box is in one of these frames; None for all.
       progress: whether to show bars.
 
     Returns:
@@ -102,7 +104,7 @@ def open_source(
     if file.is_dir():
         return _from_folder(file, os.path.abspath(file), camera)
     if file.is_file():
-        return _from_video(file, tracks, frames, camera, progress)
+        return _from_video(file, tracks, frames, camera, begin, progress)
     if file.exists():
         raise InputError(
             f"{path} is a pipe or a device: give a built dataset, a folder of tracklet folders, or a video"
@@ -174,7 +176,9 @@ def _from_folder(root: Path, name: str, camera: int, fps: float = 0.0) -> Source
     )  # fmt: skip
 
 
-def _from_video(video: Path, tracks: str | None, frames: str | Path | None, camera: int, progress: bool) -> Source:
+def _from_video(
+    video: Path, tracks: str | None, frames: str | Path | None, camera: int, begin: range | None, progress: bool
+) -> Source:
     """Cut the tracks out of a video into the folder `frames`, unless that was done before, and open it."""
     if not tracks:
         raise InputError(f"{video} is a file: for a video also give its tracks, with --tracks=TRACKS.txt")
@@ -182,6 +186,8 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
         raise InputError(f"name a folder for the pictures that are cut out of the video {video}")
     frames = given_path(frames)
     cut_from = {"video": _stamp(video, "the video"), "tracks": _stamp(given_path(tracks), "the tracks")}
+    if begin is not None:
+        cut_from["begin"] = [begin.start, begin.stop]
     if jax.process_index() == 0 and frames.exists():
         if _read_record(frames) != cut_from:
             raise InputError(
@@ -190,7 +196,7 @@ def _from_video(video: Path, tracks: str | None, frames: str | Path | None, came
             )
     elif jax.process_index() == 0:
         with atomic_folder(frames) as partial:
-            cut_tracks(video, tracks, partial, progress=progress)
+            cut_tracks(video, tracks, partial, begin=begin, progress=progress)
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")

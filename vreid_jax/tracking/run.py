@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from vreid_jax.datasets.video.track_file import read_tracks
+from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.datasets.video.writer import CODECS, video_writer, write_frame
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.files import given_path, open_regular
@@ -82,7 +82,7 @@ def track_video(
       progress: whether to show bars.
 
     Raises:
-      InputError: when something given cannot be used, or there are no people; nothing is written then.
+      InputError: when something given cannot be used, or, `NobodyFound`, there are no people; nothing is written then.
       CameraGone: when a live stream ends, after `out` was written.
     """
     out = check_outputs(out, preview, record)
@@ -225,11 +225,11 @@ def video_stamp(file: Path) -> list:
     return [file.name, size, digest.hexdigest()]
 
 
-def _nobody(stream: Stream, detector, gone: CameraGone | None) -> InputError:
+def _nobody(stream: Stream, detector, gone: CameraGone | None) -> NobodyFound:
     name = detector if isinstance(detector, str) else "the detector"
     if gone:
-        return InputError(f"{gone}, and {name} found no people until then")
-    return InputError(
+        return NobodyFound(f"{gone}, and {name} found no people until then")
+    return NobodyFound(
         f"{name} found no people in {shown_name(stream)}: hog needs whole people of at least 60 pixels, and another detector "
         "(--detector=onnx:FILE) may see them"
     )

@@ -90,7 +90,8 @@ def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformati
 
     Weight decay is added to the gradient, as the papers' PyTorch optimizers do, except that of `adamw`, which is
     decoupled: a parameter shrinks by `learning_rate * weight_decay` of itself (Loshchilov and Hutter 2019). Parameters
-    that `no_decay` names are spared. Momentum does not contain the learning rate.
+    that `no_decay` names are spared. With `clip_norm`, gradients are shortened to that norm over all parameters first.
+    Momentum does not contain the learning rate.
 
     Raises:
       InputError: for an optimizer or a schedule that does not exist.
@@ -107,6 +108,7 @@ def make_optimizer(phase: Phase, total_steps: int) -> optax.GradientTransformati
         raise InputError(f"optimizer.name is {config.name!r}; it is one of {', '.join(direction)}")
     decay, along = optax.add_decayed_weights(config.weight_decay, _decays(config.no_decay)), direction[config.name]()
     return optax.chain(
+        *((optax.clip_by_global_norm(config.clip_norm),) if config.clip_norm else ()),
         *((along, decay) if config.name == "adamw" else (decay, along)),
         _scale_by_pattern(phase.lr_multipliers),
         optax.scale_by_learning_rate(make_schedule(phase.schedule, config.learning_rate, total_steps)),

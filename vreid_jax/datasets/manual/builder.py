@@ -1,13 +1,13 @@
 """The base of builders whose data a user must ask for: tracklets are listed by name, frames checked and copied."""
 
-import io
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import ClassVar
 
-from vreid_jax.datasets import progress
 from vreid_jax.datasets.manual.files import ManualFiles
 from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 
 
@@ -20,6 +20,7 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
     """
 
     PREPARE_COMMAND: ClassVar[str]
+    fewest = FEWEST_READ
     manual_dir: str | os.PathLike | None = None
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
@@ -42,14 +43,37 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
         return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}
 
     def _generate_examples(self, root, split: str, tracklets: list[Tracklet]) -> Iterator[tuple[str, dict]]:
-        with ManualFiles(root) as files:
-            for tracklet in progress.tracklets(tracklets, f"{self.name} {split}"):
-                yield (
-                    tracklet.tracklet_id,
-                    {
-                        "frames": [io.BytesIO(files.picture(path)) for path in tracklet.frames],
-                        "pid": tracklet.pid,
-                        "camid": tracklet.camid,
-                        "tracklet_id": tracklet.tracklet_id,
-                    },
-                )
+        with contextlib.closing(Pictures(root)) as pictures:
+            yield from self._examples(tracklets, self._in_order(pictures, tracklets), f"{self.name} {split}")
+
+
+class Pictures:
+    """Returns the pictures of a tracklet, each checked to be whole; in every process it opens the data anew."""
+
+    def __init__(self, root: str | os.PathLike):
+        self._root, self._files = root, None
+
+    def __reduce__(self):
+        return type(self), (self._root,)
+
+    def __call__(self, tracklet: Tracklet) -> list[bytes]:
+        """Return the contents of its pictures; `InputError` for one that is not whole."""
+        if self._files is None:
+            self._files = ManualFiles(self._root)
+        return [self._files.picture(path) for path in tracklet.frames]
+
+    def close(self) -> None:
+        """Close what was opened in this process."""
+        if self._files is not None:
+            self._files.__exit__()
+
+
+class PictureCounts:
+    """Returns how many pictures a tracklet has, after checking each as `Pictures` does."""
+
+    def __init__(self, root: str | os.PathLike):
+        self._pictures = Pictures(root)
+
+    def __call__(self, tracklet: Tracklet) -> int:
+        """Return the number of its pictures; `InputError` for one that is not whole."""
+        return len(self._pictures(tracklet))

@@ -1,7 +1,7 @@
 """TFDS builder of the dataset `folder`: tracklets that a user keeps as folders of pictures."""
 
 import dataclasses
-import io
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import progress
+from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 from vreid_jax.datasets.tracklet_folder import layout
 from vreid_jax.errors import InputError
@@ -43,6 +44,8 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
 class Builder(TrackletBuilder):
     """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`."""
 
+    fewest = FEWEST_READ
+
     def _create_builder_config(self, builder_config, *args, **kwargs):
         if isinstance(builder_config, FolderConfig):
             return builder_config  # TFDS would warn that it is not in BUILDER_CONFIGS, where no folder can be
@@ -54,21 +57,20 @@ class Builder(TrackletBuilder):
             raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
         root, splits, skipped = Path(config.path), {}, 0
         for split in layout.SPLITS:
-            listed = progress.tracklets(layout.list_split(root, split), f"checking {split}")
-            splits[split], bad = layout.check_frames(listed, config.bad_frames)
-            skipped += bad
+            listed = layout.list_split(root, split)
+            checked = self._in_order(functools.partial(layout.check_frames, bad_frames=config.bad_frames), listed)
+            shown = progress.tracklets(listed, f"checking {split}")
+            splits[split] = [tracklet for tracklet, _ in zip(checked, shown, strict=True)]
+            skipped += sum(len(tracklet.frames) for tracklet in listed)
+            skipped -= sum(len(tracklet.frames) for tracklet in splits[split])
         layout.check_shared_names(splits["query"], splits["gallery"])
         self.describe(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 
     def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:
-        for tracklet in progress.tracklets(tracklets, f"folder {split}"):
-            yield (
-                tracklet.tracklet_id,
-                {
-                    "frames": [io.BytesIO(frame.read_bytes()) for frame in tracklet.frames],
-                    "pid": tracklet.pid,
-                    "camid": tracklet.camid,
-                    "tracklet_id": tracklet.tracklet_id,
-                },
-            )
+        # They are checked already, and reading a picture costs less than sending it from another process.
+        return self._examples(tracklets, map(_pictures, tracklets), f"folder {split}")
+
+
+def _pictures(tracklet: layout.FolderTracklet) -> list[bytes]:
+    return [frame.read_bytes() for frame in tracklet.frames]

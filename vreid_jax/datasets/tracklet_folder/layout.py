@@ -5,7 +5,6 @@ import filecmp
 import hashlib
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax.datasets.catalog import BAD_FRAMES
@@ -162,33 +161,26 @@ def _add_files(digest, folder: str, depth: int) -> None:
             _add_files(digest, entry.path, depth - 1)
 
 
-def check_frames(tracklets: Iterable[FolderTracklet], bad_frames: str) -> tuple[list[FolderTracklet], int]:
-    """Decode every frame once.
+def check_frames(tracklet: FolderTracklet, bad_frames: str) -> FolderTracklet:
+    """Decode every frame of a tracklet once, and return it without those that are unreadable.
 
     Args:
-      tracklets: the tracklets of one split.
+      tracklet: the tracklet.
       bad_frames: "error", or "skip" to leave unreadable frames out.
 
-    Returns:
-      The tracklets without their unreadable frames, and the number of those.
-
     Raises:
-      InputError: a frame is unreadable and `bad_frames` is "error", or a tracklet has no readable frame.
+      InputError: a frame is unreadable and `bad_frames` is "error", or the tracklet has no readable frame.
     """
-    kept, skipped = [], 0
-    for tracklet in tracklets:
-        good = []
-        for frame in tracklet.frames:
-            try:
-                wrong = fault(read_regular(frame))
-            except InputError as error:  # a broken link, a folder, a pipe, a file of another user
-                wrong = str(error).removeprefix(f"{frame} ")
-            if not wrong:
-                good.append(frame)
-            elif bad_frames == "error":
-                raise InputError(f"{frame} {wrong}; repair it, or set bad_frames=skip to leave it out")
-        if not good:
-            raise InputError(f"{tracklet.frames[0].parent} has no readable frame: every tracklet needs at least one")
-        skipped += len(tracklet.frames) - len(good)
-        kept.append(dataclasses.replace(tracklet, frames=tuple(good)))
-    return kept, skipped
+    good = []
+    for frame in tracklet.frames:
+        try:
+            wrong = fault(read_regular(frame))
+        except InputError as error:  # a broken link, a folder, a pipe, a file of another user
+            wrong = str(error).removeprefix(f"{frame} ")
+        if not wrong:
+            good.append(frame)
+        elif bad_frames == "error":
+            raise InputError(f"{frame} {wrong}; repair it, or set bad_frames=skip to leave it out")
+    if not good:
+        raise InputError(f"{tracklet.frames[0].parent} has no readable frame: every tracklet needs at least one")
+    return dataclasses.replace(tracklet, frames=tuple(good))

@@ -14,14 +14,18 @@ _LARGEST = 2**53 - 1  # up to here every whole number is a float of its own
 _FARTHEST = 1e9  # pixels
 
 
+class NobodyFound(InputError):
+    """A video without a single tracklet: an error where one was asked for, and usual among the videos of an archive."""
+
+
 def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5) -> list[Box]:
     """Read `frame,id,x,y,w,h,conf,…` lines; those with confidence 0, which MOTChallenge ignores, are left out.
 
     If every id is -1, the boxes are detections and are linked into tracks (see `box_linking.link`).
 
     Raises:
-      InputError: the file is missing, a line is malformed (its number is named), only some boxes have ids, or there is no
-        box at all.
+      InputError: the file is missing, a line is malformed (its number is named), only some boxes have ids; `NobodyFound`
+        where there is no box at all.
     """
     if not 0 < min_iou <= 1 or max_gap < 0:
         raise InputError(f"min_iou={min_iou} must be in (0, 1] and max_gap={max_gap} not negative")
@@ -37,7 +41,7 @@ def read_tracks(path: str | os.PathLike, min_iou: float = 0.5, max_gap: int = 5)
         if not ignored:
             boxes.append(box)
     if not boxes:
-        raise InputError(f"{path} has no boxes: lines are {_LINE}")
+        raise NobodyFound(f"{path} has no boxes: lines are {_LINE}")
     without = sum(box.track == -1 for box in boxes)
     if without == len(boxes):
         return link(boxes, min_iou, max_gap)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
-from vreid_jax.datasets.video.track_file import read_tracks
+from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
 
@@ -90,25 +90,45 @@ def cut_tracks(
     out: str | os.PathLike,
     *,
     min_length: int = 2,
+    begin: range | None = None,
     progress: bool = True,
 ) -> int:
     """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video, and return the number of tracks.
 
+    Args:
+      video: any video that OpenCV reads.
+      tracks: boxes in MOTChallenge format.
+      out: the folder to write into.
+      min_length: tracks with fewer boxes inside the picture are left out.
+      begin: write only the tracks whose first box is in one of these frames, whole, whenever they end; None for all.
+      progress: whether to show a bar.
+
     Raises:
-      InputError: an input cannot be used, or no track has `min_length` boxes inside the picture.
+      InputError: an input cannot be used, or, `NobodyFound`, no track has `min_length` boxes inside the picture.
     """
     boxes = read_tracks(tracks)
     with _opened(video) as (reader, first):
         _check_inside(boxes, first.shape[:2], video, tracks)
+        if begin is not None:
+            begins = first_frames(boxes)
+            boxes = [box for box in boxes if begins[box.track] in begin]
         crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
         if not crops:
-            raise InputError(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
+            raise NobodyFound(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
         jobs: dict[int, list[Job]] = {}
         for track, found in crops.items():
             for frame, crop in found:
                 jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
         _write(reader, first, jobs, Path(out), None, progress, video, tracks)
     return len(crops)
+
+
+def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
+    """Return the frame of the first box of each track, by its id."""
+    found: dict[int, int] = {}
+    for box in boxes:
+        found[box.track] = min(found.get(box.track, box.frame), box.frame)
+    return found
 
 
 def read_fps(video: str | os.PathLike) -> float:
@@ -184,7 +204,9 @@ def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progre
     last = max(jobs)
     for number in tqdm(range(1, last + 1), desc="cutting", unit=" frames", disable=not progress):
         if number > 1:
-            readable, image = reader.read()
+            readable = reader.grab()
+            if readable and number in jobs:
+                readable, image = reader.retrieve()
             if not readable:
                 raise InputError(
                     f"{tracks} has boxes up to frame {last}, but the video {video} ends after {number - 1}"

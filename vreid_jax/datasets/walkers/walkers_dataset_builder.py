@@ -2,14 +2,12 @@
 
 import dataclasses
 import functools
-import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from vreid_jax.datasets import example, progress
-from vreid_jax.datasets.processes import in_order
+from vreid_jax.datasets import example
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder, in_hashed_order
 from vreid_jax.datasets.walkers.plan import Plan, Size, Tracklet, make_plan
 from vreid_jax.datasets.walkers.scene import encoded_tracklet
@@ -152,15 +150,5 @@ class Builder(TrackletBuilder):
         self, split: str, tracklets: tuple[Tracklet | WildTracklet, ...]
     ) -> Iterator[tuple[str, dict]]:
         ordered = in_hashed_order(tracklets, [tracklet.tracklet_id for tracklet in tracklets], split)
-        drawn = in_order(self._config.draw(), ordered)
-        shown = progress.tracklets(ordered, f"walkers/{self.info.config_name} {split}")
-        for tracklet, frames in zip(shown, drawn, strict=True):
-            yield (
-                tracklet.tracklet_id,
-                {
-                    "frames": [io.BytesIO(frame) for frame in frames],
-                    "pid": tracklet.pid,
-                    "camid": tracklet.camid,
-                    "tracklet_id": tracklet.tracklet_id,
-                },
-            )
+        drawn = self._in_order(self._config.draw(), ordered)
+        return self._examples(ordered, drawn, f"walkers/{self.info.config_name} {split}")

@@ -35,14 +35,17 @@ class IdentityHead(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Batch norm and a fully connected layer over the training identities, float32."""
+    """A fully connected layer over the training identities, behind a batch norm unless `norm` is False; float32."""
 
     num_classes: int
+    norm: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "B D"], train: bool = False) -> Float[Array, "B N"]:
         """Return the logits of vectors."""
-        x = BatchNorm(not train, name="bn")(x.astype(jnp.float32))
+        x = x.astype(jnp.float32)
+        if self.norm:
+            x = BatchNorm(not train, name="bn")(x)
         return Dense(self.num_classes, name="classifier")(x)
 
 

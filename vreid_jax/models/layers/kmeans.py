@@ -1,10 +1,10 @@
-"""K-means on the host; the same points and seed give the same centres."""
+"""K-means on the host, and what its cells hold; the same points and seed give the same centres."""
 
 from __future__ import annotations
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from vreid_jax.errors import InputError
 
@@ -37,6 +37,38 @@ def kmeans(
             break
         centres = moved
     return centres.astype(np.float32)
+
+
+def cell_statistics(
+    descriptors: Float[np.ndarray, "B N D"], people: Int[np.ndarray, " B"], centres: Float[np.ndarray, "K D"]
+) -> dict[str, float]:
+    """Return what the cells of the nearest centres hold of the descriptors of B clips, as shares but for the second.
+
+    `cells_used`: of the cells that are not empty. `descriptors_per_cell`: the mean number of a clip's descriptors in a
+    cell that has any, which is the number of terms of a VLAD sum. `same_person_same_cell`: of the pairs of descriptors
+    of two clips of one person that share a cell. `others_same_cell`: of those of two people; cells tell people apart as
+    far as it is the smaller. NaN where there is no such pair. People below 0 are unknown.
+    """
+    flat = descriptors.reshape(-1, descriptors.shape[-1]).astype(np.float64)
+    nearest = _squared_distances(flat, centres.astype(np.float64)).argmin(1).reshape(descriptors.shape[:2])
+    counts = np.stack([np.bincount(row, minlength=len(centres)) for row in nearest]).astype(np.float64)
+    known = counts[people >= 0]
+    _, who = np.unique(people[people >= 0], return_inverse=True)
+    of_person = np.zeros((who.max(initial=-1) + 1, len(centres)))
+    np.add.at(of_person, who, known)
+
+    def pairs(whole: np.ndarray, parts: np.ndarray) -> float:
+        """Share of the pairs of two parts in one cell."""
+        together = np.square(whole).sum() - np.square(parts).sum()
+        all_pairs = np.square(whole.sum(-1)).sum() - np.square(parts.sum(-1)).sum()
+        return float(together / all_pairs) if all_pairs else float("nan")
+
+    return {
+        "cells_used": float((counts.sum(0) > 0).mean()),
+        "descriptors_per_cell": float(counts.sum() / np.count_nonzero(counts)),
+        "same_person_same_cell": pairs(of_person, known),
+        "others_same_cell": pairs(known.sum(0, keepdims=True), of_person),
+    }
 
 
 def of_all_processes(local: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from vreid_jax.models.layers.dense import Dense
 
 PARTS = ("learned", "stripes", "grid", "global")
 POOLINGS = ("average", "max")
-DESCRIPTORS = ("parts", "locations")
+DESCRIPTORS = ("parts", "locations", "cubic")
 REGIONS = 5  # stripes, and rows and columns of the grid, as in the paper
 
 _fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=-2, out_axis=-1, batch_axis=(0,))
@@ -64,7 +64,9 @@ class PartDescriptors(nn.Module):
     With `descriptors` "parts", each part's weighted features (Eq. 2) are pooled over all positions (`pooling` "average"
     or "max") and go through two fully connected layers of `hidden` and `features` units, each followed by a ReLU
     (**choice**). With "locations", every position is projected to `features` for every part; its map is its weight in
-    the sum that follows, since normalisation to length 1 would remove a factor (**choice**).
+    the sum that follows, since normalisation to length 1 would remove a factor (**choice**). With "cubic", every position
+    of every part map is taken as it is, with all its channels and without a layer. Since descriptors are compared by
+    their direction, all parts have the same one at a position, and what differs between them is the weight.
     """
 
     hidden: int = 512
@@ -75,18 +77,21 @@ class PartDescriptors(nn.Module):
     @nn.compact
     def __call__(
         self, cubic: Float[Array, "B t h w C"], maps: Float[Array, "B t h w P"]
-    ) -> tuple[Float[Array, "B P L D"], Float[Array, "B P L"] | None]:
-        """Return the descriptors of P parts, and with "locations" their weights, else None.
+    ) -> tuple[Float[Array, "B Q L D"], Float[Array, "B P L"] | None]:
+        """Return the descriptors of P parts, and with "locations" and "cubic" their weights, else None.
 
-        They are float32 and not normalised; L is 1, or with "locations" the number t·h·w of positions.
+        They are float32 and not normalised; L is 1, or with weights the number t·h·w of positions. Q is P, but 1 with
+        "cubic", whose descriptors are those of all parts.
         """
         if self.descriptors not in DESCRIPTORS:
-            raise InputError(f"descriptors is {self.descriptors!r}, expected {' or '.join(DESCRIPTORS)}")
+            raise InputError(f"descriptors is {self.descriptors!r}, expected one of {', '.join(DESCRIPTORS)}")
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, expected {' or '.join(POOLINGS)}")
         batch, channels, count = cubic.shape[0], cubic.shape[-1], maps.shape[-1]
         cubic = cubic.astype(jnp.float32).reshape(batch, -1, channels)
         maps = maps.reshape(batch, -1, count)
+        if self.descriptors == "cubic":
+            return cubic[:, None], maps.transpose(0, 2, 1)
         if self.descriptors == "locations":
             kernel = self.param("projection", _fan_in, (count, channels, self.features), jnp.float32)
             return jnp.einsum("blc,pcd->bpld", cubic, kernel), maps.transpose(0, 2, 1)

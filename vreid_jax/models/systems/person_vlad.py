@@ -14,7 +14,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
 from vreid_jax.models.layers.heads import Classifier
-from vreid_jax.models.layers.kmeans import kmeans, of_all_processes
+from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
 from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
@@ -23,6 +23,8 @@ from vreid_jax.models.registry import Classes, Dtype, Size
 AGGREGATIONS = ("vlad", "average", "max")
 CLASSIFIERS = ("c3d", "feature")
 STREAMS = (None, "c3d")
+PART_LAYERS = ("pool5", "conv5b", "conv4b")
+MOST_DESCRIPTORS = 100_000  # that k-means looks at
 
 
 class PersonVLAD(nn.Module):
@@ -32,7 +34,10 @@ class PersonVLAD(nn.Module):
       num_classes: identities of the classifiers; 0 for none.
       groups: of the C3D.
       width: of the C3D.
-      part_layer: the endpoint that parts are found in, "pool5" (paper) or "conv5b" (for small clips).
+      fully_connected: of the C3D, whose `fc7` is the feature of the stream "c3d" then, in place of `pooled`.
+      clip_length: frames of a clip. More frames are several clips, M in number, which are convolved one by one.
+      part_layer: the endpoint that parts are found in, "pool5" (paper), "conv5b" (for small clips) or "conv4b". What
+        follows the layer in C3D then learns in the stream "c3d" alone.
       parts: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", the baseline
         "3D ConvNets + GP", which pools over the whole cubic, has its fully connected layers and aggregates nothing.
       num_parts: of the learned maps.
@@ -47,6 +52,7 @@ class PersonVLAD(nn.Module):
       aggregate_over: in evaluation, "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
         the sum over all of the tracklet's descriptors (Sec. I-III).
       classifiers: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
+      classifier_norm: whether a batch norm comes before them; without it they see vectors of length 1.
       kmeans_before: the phase before which k-means sets the centres; with "" they stay as they are.
       kmeans_batches: the number of training batches that k-means sees.
       dtype: of the backbone's computation.
@@ -55,6 +61,8 @@ class PersonVLAD(nn.Module):
     num_classes: Classes = 0
     groups: tuple = EIGHT
     width: Size = 64
+    fully_connected: bool = False
+    clip_length: Size = 16
     part_layer: str = "pool5"
     parts: str = "learned"
     num_parts: Size = 6
@@ -67,7 +75,8 @@ class PersonVLAD(nn.Module):
     assignment: str = "soft"
     aggregate_over: str = "clip"
     classifiers: tuple[str, ...] = ()
-    kmeans_before: str = "parts"
+    classifier_norm: bool = True
+    kmeans_before: str = "joint"
     kmeans_batches: Size = 100
     dtype: Dtype = "float32"
 
@@ -75,22 +84,29 @@ class PersonVLAD(nn.Module):
     def __call__(
         self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False, stream: str | None = None
     ) -> dict[str, Array]:
-        """Return the endpoints and features of normalised clips.
+        """Return the endpoints and features of normalised clips, or of M·`clip_length` frames as M clips each.
 
-        Besides the backbone's endpoints there are `part_maps` [B, t, h, w, P], `descriptors` [B, N, D] of unit length,
-        `feature`, and with classifiers `logits`. `feature` has unit length and is [B, K·D] with the VLAD layer,
-        [B, P·D] or [B, D] with the alternatives; with `aggregate_over` "tracklet", in evaluation, it is the sum before
-        normalisation, whose mean over a tracklet's clips `tracklet_feature` takes. The stream "c3d" ends at the
-        backbone: `feature` [B, C] is its `pooled` at unit length.
+        The M clips go through C3D one by one, and all their descriptors into one sum, which is how a network is trained
+        over a tracklet (`num_clips` of a phase). Besides the backbone's endpoints, of B·M clips, there are `part_maps`
+        [B·M, t, h, w, P], `descriptors` [B, M·N, D] of unit length, `feature`, and with classifiers `logits`. `feature`
+        has unit length and is [B, K·D] with the VLAD layer, [B, P·D] or [B, D] with the alternatives; with
+        `aggregate_over` "tracklet", in evaluation, it is the sum before normalisation, whose mean over a tracklet's clips
+        `tracklet_feature` takes. The stream "c3d" ends at the backbone: `feature` [B, C] is the mean of its own over the
+        M clips, at unit length.
 
         Raises:
-          InputError: for a field or stream out of its range, or clips too small for `part_layer`.
+          InputError: for a field or stream out of its range, clips too small for `part_layer`, or a number of frames
+            that is not a multiple of `clip_length`.
         """
         self._check(stream)
-        outputs = C3D(self.groups, self.width, self.dtype, name="backbone")(clips, train)
-        outputs |= self._logits("c3d", outputs["pooled"], train) if stream or self.is_initializing() else {}
+        batch, together = clips.shape[0], self._clips_together(clips.shape[1])
+        clips = jnp.asarray(clips).reshape(batch * together, -1, *clips.shape[2:])
+        backbone = C3D(self.groups, self.width, self.fully_connected, dtype=self.dtype, name="backbone")
+        outputs = backbone(clips, train)
+        pooled = outputs["feature"].reshape(batch, together, -1).mean(1)
+        outputs |= self._logits("c3d", pooled, train) if stream or self.is_initializing() else {}
         if stream:
-            return {**outputs, "feature": l2_normalize(outputs["pooled"])}
+            return {**outputs, "feature": l2_normalize(pooled)}
         if self.part_layer not in outputs:
             raise InputError(
                 f"part_layer is {self.part_layer!r}, which clips of {clips.shape[1]} frames of {clips.shape[2]}x"
@@ -101,11 +117,14 @@ class PersonVLAD(nn.Module):
         pooling = "max" if self.aggregation == "max" else "average"
         describe = PartDescriptors(self.hidden_size, self.feature_size, self.descriptors, pooling, name="parts")
         found, weights = describe(cubic, maps)
-        batch, dimension = found.shape[0], found.shape[-1]
-        descriptors = l2_normalize(found).reshape(batch, -1, dimension)
+        found = _joined(found, together)
+        weights = None if weights is None else _joined(weights[..., None], together)[..., 0]
+        descriptors = l2_normalize(found).reshape(batch, -1, found.shape[-1])
         if self.aggregates:
+            if weights is not None:  # where parts share a descriptor, it counts as often as all of them together
+                weights = weights.reshape(batch, -1, descriptors.shape[1]).sum(1)
             layer = VLAD(self.num_clusters, self.alpha, self.assignment, name="vlad")
-            summed = layer(descriptors, None if weights is None else weights.reshape(batch, -1)).reshape(batch, -1)
+            summed = layer(descriptors, weights).reshape(batch, -1)
         else:
             if weights is not None:
                 found = weights[..., None] * found
@@ -134,6 +153,16 @@ class PersonVLAD(nn.Module):
         return outputs["part_maps"]
 
     @nn.nowrap
+    def _clips_together(self, frames: int) -> int:
+        """Return how many clips so many frames are: one, where they are not more than `clip_length`."""
+        if frames > self.clip_length and frames % self.clip_length:
+            raise InputError(
+                f"clips of {frames} frames are neither one clip of {self.clip_length} frames nor several: set "
+                "model.clip_length to the frames of a clip"
+            )
+        return max(frames // self.clip_length, 1)
+
+    @nn.nowrap
     def _finished(self, summed):
         """Normalise the sum over descriptors to the feature."""
         if self.aggregates:
@@ -144,7 +173,7 @@ class PersonVLAD(nn.Module):
         """Return the `logits` of the classifier `name`, or nothing where there is none."""
         if self.num_classes < 1 or name not in self.classifiers:
             return {}
-        return {"logits": Classifier(self.num_classes, name=f"{name}_head")(x, train)}
+        return {"logits": Classifier(self.num_classes, self.classifier_norm, name=f"{name}_head")(x, train)}
 
     def _check(self, stream: str | None) -> None:
         """Raise `InputError` for a field or a stream out of its range."""
@@ -152,7 +181,7 @@ class PersonVLAD(nn.Module):
             ("stream", stream, STREAMS),
             ("aggregation", self.aggregation, AGGREGATIONS),
             ("aggregate_over", self.aggregate_over, ("clip", "tracklet")),
-            ("part_layer", self.part_layer, ("pool5", "conv5b")),
+            ("part_layer", self.part_layer, PART_LAYERS),
             *(("classifiers", name, CLASSIFIERS) for name in self.classifiers),
         ):
             if value not in known:
@@ -165,30 +194,48 @@ class PersonVLAD(nn.Module):
             raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
 
 
+def _joined(found: Array, together: int) -> Array:
+    """Turn the descriptors of B·M clips, [B·M, P, L, D], into those of B sets of M, [B, P, M·L, D]."""
+    clips, parts, positions, depth = found.shape
+    sets = found.reshape(-1, together, parts, positions, depth).swapaxes(1, 2)
+    return sets.reshape(clips // together, parts, together * positions, depth)
+
+
 def prepare(phase: str, state, batches):
     """Set the centres by k-means on descriptors of the training set, before the phase `kmeans_before`.
 
-    The same state and batches give the same centres.
+    The same state and batches give the same centres. What the cells hold is reported (`cell_statistics`). Losses forget
+    what they remember of features, which were residuals to other centres. Centres that came trained stay.
 
     Raises:
-      InputError: when there is no phase of that name.
+      InputError: when there is no phase of that name, or `clip_length` is not that of the phase's clips.
     """
-    module = state.network.module
-    known = ("", *batches.config.phases)
+    module, length = state.network.module, batches.phase.clip.length
+    known = ("", *batches.config.phase_names)
     if module.kmeans_before not in known:
         raise InputError(
             f"model.kmeans_before is {module.kmeans_before!r}, expected one of {', '.join(known[1:])}, or ''"
         )
-    if phase != module.kmeans_before or not module.aggregates:
+    if batches.phase.clip.num_clips > 1 and module.clip_length != length:
+        raise InputError(
+            f"phases.{phase}.clip.num_clips is {batches.phase.clip.num_clips}; then model.clip_length, which is "
+            f"{module.clip_length}, must be phases.{phase}.clip.length = {length}, or they would be one long clip"
+        )
+    if phase != module.kmeans_before or not module.aggregates or "params/vlad/centres" in batches.kept:
         return state
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
     describe = jax.jit(lambda variables, frames: state.network(variables, frames)["descriptors"])
-    found = []
+    found, people = [], []
+    rng = np.random.default_rng(0)
     for batch in batches(module.kmeans_batches):
-        descriptors = np.asarray(describe(variables, batch["frames"]))
-        found.append(of_all_processes(descriptors).reshape(-1, descriptors.shape[-1]))
-    centres = kmeans(np.concatenate(found), module.num_clusters)
-    return state.replace(params={**state.params, "vlad": vlad_parameters(centres, module.alpha)})
+        descriptors = of_all_processes(np.asarray(describe(variables, batch["frames"])))
+        most = max(MOST_DESCRIPTORS // (module.kmeans_batches * len(descriptors)), 1)
+        found.append(descriptors[:, rng.permutation(descriptors.shape[1])[:most]])
+        people.append(of_all_processes(np.asarray(batch["label"])))
+    descriptors = np.concatenate(found)
+    centres = kmeans(descriptors.reshape(-1, descriptors.shape[-1]), module.num_clusters)
+    batches.report(cell_statistics(descriptors, np.concatenate(people), centres))
+    return state.replace(params={**state.params, "vlad": vlad_parameters(centres, module.alpha)}, extra={})
 
 
 _FIELDS = tuple(field for field in PersonVLAD.__dataclass_fields__ if field not in ("parent", "name", "groups"))

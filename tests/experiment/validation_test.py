@@ -1,0 +1,45 @@
+"""`data.validation`: training people that are held out and scored in place of the test split."""
+
+import json
+
+import numpy as np
+
+from vreid_jax import experiment
+from vreid_jax.experiment.setup import make_setup
+
+
+def test_half_of_the_training_people_are_scored_and_the_others_trained_on(toy, tmp_path):
+    whole = make_setup(toy, tmp_path / "run").train_source
+    toy.data.validation = 0.5
+    setup = make_setup(toy, tmp_path / "run")
+    trained, scored = set(setup.train_source.pids.tolist()), set(setup.test.gallery.pids.tolist())
+    assert not trained & scored
+    assert trained | scored == set(whole.pids.tolist())
+    assert (len(trained), len(scored), setup.num_identities) == (8, 8, 8)
+    assert sorted([*setup.train_source.tracklet_ids, *setup.test.gallery.tracklet_ids]) == sorted(whole.tracklet_ids)
+    # A query of every person in every camera, also in the gallery, where it is embedded once.
+    pairs = {(int(p), int(c)) for p, c in zip(setup.test.gallery.pids, setup.test.gallery.camids, strict=True)}
+    query = list(zip(setup.test.query.pids.tolist(), setup.test.query.camids.tolist(), strict=True))
+    assert len(query) == len(pairs)
+    assert set(query) == pairs
+    assert len(setup.test.tracklets) == len(setup.test.gallery)
+    again = make_setup(toy, tmp_path / "run")
+    np.testing.assert_array_equal(again.test.gallery.pids, setup.test.gallery.pids)
+    toy.seed = 1
+    assert set(make_setup(toy, tmp_path / "run").train_source.pids.tolist()) != trained
+
+
+def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path):
+    toy.data.validation, toy.evaluation.baselines = 0.5, ()
+    toy.phase_order = ("spatial",)
+    toy.evaluation.streams = {"spatial": toy.evaluation.streams.spatial}
+    found = experiment.train_and_evaluate(toy, tmp_path / "run").content()
+    assert found["validation"] == 0.5
+    assert 8 < next(iter(found["protocols"].values()))["num_queries"] < 40
+    assert "validation" in json.loads((tmp_path / "run" / "results.json").read_text())
+
+
+def test_another_dataset_is_scored_by_its_own_test_split(toy, tmp_path):
+    expected = make_setup(toy, tmp_path / "run").test.query.tracklet_ids
+    toy.data.validation, toy.evaluation.dataset = 0.5, "walkers/tiny"
+    np.testing.assert_array_equal(make_setup(toy, tmp_path / "run").test.query.tracklet_ids, expected)

@@ -1,0 +1,124 @@
+"""The work on one part: its video is tracked, cut and embedded as `vreid embed` does, and its file is written."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vreid_jax.archives.parts import ArchiveSettings, Part
+from vreid_jax.archives.store import Store, fetch
+from vreid_jax.datasets.video.track_file import NobodyFound
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.files import given_path
+from vreid_jax.inference import Model
+from vreid_jax.search.embedding import about_gallery, chunks, embed_rows
+from vreid_jax.search.gallery import pyarrow
+from vreid_jax.search.sources import open_source
+from vreid_jax.tracking.run import track_video
+
+State = Literal["finished", "empty", "failed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What became of a part.
+
+    Attributes:
+      part: the part.
+      state: `finished` with rows, `empty` without, or `failed`.
+      tracklets: number of rows.
+      why: of a failed one, the sentence.
+    """
+
+    part: Part
+    state: State
+    tracklets: int = 0
+    why: str = ""
+
+
+class Worker:
+    """A model that makes parts, one at a time."""
+
+    def __init__(self, model: Model, store: Store, settings: ArchiveSettings):
+        self._model, self._store, self._settings = model, store, settings
+
+    def make(self, part: Part) -> Done:
+        """Make a part and write its file, or the record that it is empty, or that it failed and why.
+
+        Whatever is wrong with a video stays with its part.
+
+        Raises:
+          InputError: when the archive cannot be written.
+          Interrupted: when the process is asked to stop.
+        """
+        try:
+            tables = self._rows(part)
+        except NobodyFound as error:
+            set_aside(self._store, part, part.empty, str(error))
+            self._store.remove(part.failed)
+            return Done(part, "empty")
+        except Interrupted:
+            raise
+        except Exception as error:  # a stranger's file may raise anything: one of ten thousand must not end the others
+            why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            return fail(self._store, part, why)
+        self._store.write(part.name, as_parquet(tables))
+        self._store.remove(part.failed)
+        return Done(part, "finished", sum(map(len, tables)))
+
+    def _rows(self, part: Part) -> list:
+        """Return the rows of a part as Arrow tables, blocks of those that were embedded at once."""
+        video = part.video
+        with tempfile.TemporaryDirectory(prefix="vreid-archive-") as folder:
+            scratch = Path(folder)
+            local = fetch(video.address, scratch)
+            tracks = scratch / "tracks.txt"
+            if video.tracks:
+                (scratch / "given").mkdir()
+                tracks = fetch(video.tracks, scratch / "given")
+            else:
+                track_video(os.fspath(local), tracks, detector=self._settings.detector, model=self._model)
+            kept = (
+                given_path(self._settings.pictures) / Path(part.name).with_suffix("")
+                if self._settings.pictures
+                else None
+            )
+            source = open_source(
+                os.fspath(local),
+                tracks=os.fspath(tracks),
+                frames=kept or scratch / "frames",
+                camera=video.camera,
+                begin=range(*part.begin) if part.begin else None,
+            )
+            source = dataclasses.replace(source, name=video.address)
+            if kept is None:
+                source = dataclasses.replace(source, folders=np.full(len(source.tracklets), ""))
+            about = about_gallery(self._model, source, video.start, self._settings.retention_days)
+            return [embed_rows(self._model, source, rows, about) for rows in chunks(len(source.tracklets))]
+
+
+def as_parquet(tables: list):
+    """Return tables of one schema as an Arrow buffer that holds a Parquet file, a row group for each."""
+    pa = pyarrow()
+    sink = pa.BufferOutputStream()
+    with pa.parquet.ParquetWriter(sink, tables[0].schema, write_page_checksum=True) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
+def fail(store: Store, part: Part, why: str) -> Done:
+    """Set a part aside with the sentence that says why."""
+    why = " ".join(why.split()) or "it failed"
+    set_aside(store, part, part.failed, why)
+    return Done(part, "failed", why=why)
+
+
+def set_aside(store: Store, part: Part, name: str, why: str) -> None:
+    """Write the record of a part that has no file."""
+    about = {"video": part.video.address, "begin": part.begin, "why": why}
+    store.write(name, json.dumps(about, indent=1).encode())
