@@ -1,89 +1,93 @@
-"""An archive in an object store: S3 as moto serves it on this machine."""
+"""Galleries and databases in an object store, which here is a server on the loopback."""
 
-import re
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from vreid_jax.archives.embedding import embed_archive
-from vreid_jax.archives.parts import ArchiveSettings
-from vreid_jax.archives.store import Store, fetch
-from vreid_jax.archives.work import Worker
-from vreid_jax.errors import InputError
+from vreid_jax.search import open_gallery
 
-server = pytest.importorskip("moto.server", reason="needs moto: python3 -m pip install 'moto[server]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")]
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def bucket(monkeypatch, request):
-    """`address(path)` in a bucket of a server on the loopback, one for each test: servers of one process share them."""
-    name = request.node.name.replace("_", "-")[:60]
-    for variable, value in (
-        ("ACCESS_KEY_ID", "key"),
-        ("SECRET_ACCESS_KEY", "secret"),
-        ("EC2_METADATA_DISABLED", "true"),
-    ):
-        monkeypatch.setenv(f"AWS_{variable}", value)
-    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    served.start()
-    _, port = served.get_host_and_port()
-    options = f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-    filesystem, _ = pytest.importorskip("pyarrow.fs").FileSystem.from_uri(f"s3://{name}/x?{options}")
-    filesystem.create_dir(name)
-    yield lambda path: f"s3://{name}/{path}?{options}"
-    served.stop()
-
-
-def run(model, manifest, out):
-    settings = ArchiveSettings()
-
-    def make(parts, store):
-        return map(Worker(model, store, settings).make, parts)
-
-    return embed_archive(str(manifest), out, model, make, settings)
-
-
-def contents(store):
-    return {name: store.read(name) for name in store.names()}
-
-
-def test_an_archive_in_s3_has_the_files_of_one_in_a_folder(model, street, bucket, tmp_path):
-    manifest, out = street / "cameras.csv", bucket("archive")
-    done = run(model, manifest, out)
-    assert (done.parts, done.tracklets, done.failed) == (2, 3, ())
-    run(model, manifest, str(tmp_path / "here"))
-    assert contents(Store.at(out)) == contents(Store.at(str(tmp_path / "here")))
-    again = run(model, manifest, out)
-    assert (again.parts, again.before) == (0, 2)
-
-
-def test_videos_and_tracks_may_lie_in_s3_too(model, street, bucket, tmp_path):
-    footage = Store.at(bucket("footage"))
-    for name in ("north.avi", "north.txt"):
-        footage.write(name, (street / name).read_bytes())
-    video, tracks = bucket("footage/north.avi"), bucket("footage/north.txt")
-    assert fetch(video, tmp_path).read_bytes() == (street / "north.avi").read_bytes()
-    manifest = tmp_path / "m.csv"
-    manifest.write_text(
-        f"video,camera,start,tracks\n{video},1,2026-03-02T00:30:00+01:00,{tracks}\n{bucket('footage/gone.avi')},1,0,\n"
+def store(made_folder):
+    """A bucket `town` with the made-up folder in it, and `run(command, …)` which runs a command beside it."""
+    server = pytest.importorskip(
+        "moto.server", reason="moto plays the object store: python3 -m pip install 'moto[server]'"
     )
-    done = run(model, manifest, bucket("archive"))
-    assert (done.parts, done.tracklets) == (1, 2)
-    (failed,) = done.failed
-    assert failed["why"].startswith("cannot read s3://")
-    run(model, street / "cameras.csv", str(tmp_path / "here"))
-    ours = {name.rpartition("-")[2] for name in Store.at(bucket("archive")).names()}
-    here = {name.rpartition("-")[2] for name in Store.at(str(tmp_path / "here")).names()}
-    assert (
-        len(ours & here & {name for name in ours if name.endswith(".parquet")}) == 1
-    )  # named by content, not by place
+    import boto3
 
-
-def test_what_an_object_store_refuses_is_one_sentence(bucket):
-    store = Store.at(
-        re.sub("//[^/]*", "//no-such-bucket", bucket("archive")).replace("&allow_bucket_creation=true", "")
+    playing = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    playing.start()
+    host, port = playing.get_host_and_port()
+    address = f"http://{host}:{port}"
+    keys = {"AWS_ACCESS_KEY_ID": "made-up", "AWS_SECRET_ACCESS_KEY": "made-up", "AWS_DEFAULT_REGION": "us-east-1"}
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="made-up",
+        aws_secret_access_key="made-up",
     )
-    with pytest.raises(InputError, match="cannot write s3://no-such-bucket/archive"):
-        store.write("a/b", b"content")
-    with pytest.raises(InputError, match="s3://bucket/a\\?nonsense=1 cannot be used"):
-        Store.at("s3://bucket/a?nonsense=1")
+    client.create_bucket(Bucket="town")
+    folder = made_folder()
+    for file in folder.rglob("*.parquet"):
+        client.upload_file(str(file), "town", f"galleries/{file.relative_to(folder).as_posix()}")
+    environment = {**os.environ, **keys, "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", "PYTHONPATH": str(ROOT)}
+
+    def run(*arguments, code=0):
+        command = [sys.executable, "-m", "vreid_jax.cli.command", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout) if code == 0 else done.stderr
+
+    yield client, folder, run
+    playing.stop()
+
+
+def test_a_folder_in_a_store_is_searched_linked_and_marked_as_one_here(store, tmp_path):
+    _, folder, run = store
+    name = open_gallery(folder).columns["tracklet_id"][0]
+    here, there = (
+        run("search", place, f"--query={name}", "--camera=2", "--json") for place in (folder, "s3://town/galleries")
+    )
+    assert here["queries"] == there["queries"]
+    linked = run("link", "s3://town/galleries", "--threshold=1", f"--out={tmp_path / 'who.parquet'}", "--json")
+    assert (linked["tracklets"], linked["galleries"]) == (12, ["s3://town/galleries"])
+    again = run("link", f"--into={tmp_path / 'who.parquet'}", "--threshold=1", "--json")
+    assert again["tracklets"] == 12
+    said = run("search", "s3://town/nothing", f"--query={name}", code=2)
+    assert "there is no gallery s3://town/nothing" in said
+    said = run("search", "s3://nowhere/galleries", f"--query={name}", code=2)
+    assert "s3://nowhere/galleries" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_database_in_a_store_is_pushed_to_searched_and_forgotten_in(store):
+    pytest.importorskip("lance")
+    client, folder, run = store
+    whole = open_gallery(folder)
+    name, vector = whole.columns["tracklet_id"][4], whole.vectors[4].tobytes()
+
+    def contents():
+        listed = client.list_objects_v2(Bucket="town", Prefix="town.lance/")["Contents"]
+        return [client.get_object(Bucket="town", Key=each["Key"])["Body"].read() for each in listed]
+
+    first = run("push", "s3://town/galleries", "s3://town/town.lance", "--quiet", "--json")
+    assert (first["inserted"], first["rows"]) == (12, 12)
+    again = run("push", folder, "s3://town/town.lance", "--quiet", "--json")
+    assert (again["inserted"], again["changed"], again["unchanged"]) == (0, 0, 12)
+    by_files, by_database = (
+        run("search", place, f"--query={name}", "--json")["queries"][0]["matches"]
+        for place in (folder, "s3://town/town.lance")
+    )
+    assert [match["tracklet_id"] for match in by_files] == [match["tracklet_id"] for match in by_database]
+    assert any(vector in content for content in contents())
+    run("forget", "s3://town/town.lance", f"--tracklet={name}", "--json")
+    assert not any(vector in content for content in contents())
+    assert run("search", "s3://town/town.lance", f"--query={whole.columns['tracklet_id'][0]}", "--k=20", "--json")
