@@ -59,7 +59,7 @@ def test_parquet_says_the_same_as_csv(tmp_path):
         ("video,camera,start\na.avi,1,2026-03-02T09:00\n", "m.csv, line 2, start=2026-03-02T09:00 has no zone"),
         ("video,camera,start\na.avi,1,yesterday\n", "m.csv, line 2, start=yesterday is not a moment"),
         ("video,camera,start\na.avi,1\n", "m.csv, line 2: it has 2 values for 3 columns"),
-        (f"video,camera,start\nhttp://x/a.avi,1,{START}\n", "line 2, video: http://x/a.avi must be a path, s3://"),
+        (f"video,camera,start\nhttp://x/a.avi,1,{START}\n", "line 2, video: http://x/a.avi is an address"),
         (f"video,camera,start\na.avi,1,{START}\n./a.avi,2,{START}\n", r"line 3, video: .*a.avi stands in line 2 already"),
         (b"video,camera,start\n\xff,1,0\n", "is not UTF-8 text"),
         ('video,camera,start\n"a.avi,1,0\n', "m.csv, line 2: it is not CSV"),

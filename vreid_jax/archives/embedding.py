@@ -14,12 +14,13 @@ from tqdm.auto import tqdm
 
 from vreid_jax.archives.manifest import Video, read_manifest
 from vreid_jax.archives.parts import EMPTY, FAILED, ArchiveSettings, Part, parts_of, source_of
-from vreid_jax.archives.store import Store, is_address
+from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Done, fail
 from vreid_jax.errors import InputError
 from vreid_jax.files import remove_unfinished
 from vreid_jax.inference import Model
 from vreid_jax.json_files import json_or_none
+from vreid_jax.search.address import is_address
 from vreid_jax.tracking.detection import make_detector
 
 JOB = "_archive.json"  # in the folder: the model and the settings of all its parts

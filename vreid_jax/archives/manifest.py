@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vreid_jax.archives.store import is_address
 from vreid_jax.datasets.tracklet_folder.layout import LARGEST
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable, given_path, read_regular
-from vreid_jax.search.gallery import pyarrow
+from vreid_jax.search.address import check_address, is_address, pyarrow
 from vreid_jax.search.recording import moment_text
 
 REQUIRED = ("video", "camera", "start")
@@ -150,11 +149,9 @@ def _text(value: Any) -> str:
 
 
 def _address(text: str, folder: Path, where: str) -> str:
-    if is_address(text):
-        return text
-    if "://" in text:
-        raise InputError(f"{where}: {text} must be a path, s3://… or gs://…")
     try:
+        if is_address(text):
+            return check_address(text)
         return os.path.normpath(folder / given_path(text))
     except InputError as error:
         raise InputError(f"{where}: {error}") from error

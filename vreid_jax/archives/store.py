@@ -12,14 +12,7 @@ from typing import Any
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, given_path
-from vreid_jax.search.gallery import pyarrow
-
-SCHEMES = ("s3://", "gs://", "gcs://")
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text is the address of an object store rather than a path."""
-    return text.startswith(SCHEMES)
+from vreid_jax.search.address import is_address, open_place, pyarrow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +29,8 @@ class Store:
           InputError: when nothing can be there.
         """
         if is_address(text):
-            _open(text)
+            open_place(text)
             return cls(text.rstrip("/") if "?" not in text else text)
-        if "://" in text:
-            raise InputError(f"{text} must be a folder, s3://… or gs://…")
         folder = given_path(text)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: name a folder")
@@ -92,10 +83,8 @@ class Store:
             filesystem.delete_file(f"{root}/{name}")
 
     def _opened(self) -> tuple[Any, str]:
-        if is_address(self.address):
-            filesystem, root = _open(self.address)
-            return filesystem, root.rstrip("/")
-        return pyarrow_fs().LocalFileSystem(), self.address
+        place = open_place(self.address)
+        return place.filesystem, place.path.rstrip("/")
 
 
 @contextlib.contextmanager
@@ -105,8 +94,8 @@ def opened(address: str) -> Iterator[tuple[Any, int]]:
     Raises:
       InputError: when it cannot be read, now or inside.
     """
-    filesystem, path = _open(address) if is_address(address) else (pyarrow_fs().LocalFileSystem(), address)
-    with _said(address, "read"), filesystem.open_input_file(path) as file:
+    place = open_place(address)
+    with _said(address, "read"), place.filesystem.open_input_file(place.path) as file:
         yield file, file.size()
 
 
@@ -126,14 +115,6 @@ def pyarrow_fs():
     from pyarrow import fs
 
     return fs
-
-
-def _open(address: str) -> tuple[Any, str]:
-    """Return the file system of an address, and the path in it."""
-    try:
-        return pyarrow_fs().FileSystem.from_uri(address)
-    except (pyarrow().ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{address} cannot be used: {_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -103,6 +103,13 @@ def is_address(text: str | os.PathLike) -> bool:
     return isinstance(text, str) and bool(_SCHEME.match(text))
 
 
+def check_address(text: str) -> str:
+    """Return an address as it is; `InputError` for one of another kind than object stores have."""
+    if text.split("://")[0] not in STORES:
+        raise InputError(f"{text} is an address that this library cannot open: give a path, s3://… or gs://…")
+    return text
+
+
 def open_place(given: str | os.PathLike) -> Place:
     """Return where a person meant; there may or may not be something.
 
@@ -118,16 +125,13 @@ def open_place(given: str | os.PathLike) -> Place:
         from pyarrow import fs
 
         return Place(str(path), fs.LocalFileSystem(), str(path), False)
-    text = os.fspath(given)
-    scheme = text.split("://")[0]
-    if scheme not in STORES:
-        raise InputError(f"{text} is an address that this library cannot open: give a path, s3://… or gs://…")
+    text = check_address(os.fspath(given))
     pa = pyarrow()
     from pyarrow import fs
 
     try:
         filesystem, path = fs.FileSystem.from_uri(text)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         line = next(iter(str(error).splitlines()), "")
         raise InputError(f"the address {text} cannot be used: {line}") from error
     return Place(text, filesystem, path, True)
