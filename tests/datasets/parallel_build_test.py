@@ -20,6 +20,7 @@ def digests(folder):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_the_bytes_of_one(mars, tmp_path):
     for number in (1, 2):
         loading.prepare("mars_video", mars, tmp_path / str(number), progress=False, work=Work(processes=number))

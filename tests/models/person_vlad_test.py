@@ -124,7 +124,10 @@ def test_the_sum_over_a_cubic_counts_every_position_of_every_part(build):
         np.testing.assert_allclose(outputs["feature"][clip], both_norms(sums), atol=1e-3)
 
 
-@pytest.mark.parametrize("fields", [{}, {"aggregation": "average"}, {"aggregation": "max"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, *(pytest.param({"aggregation": each}, marks=pytest.mark.slow) for each in ("average", "max"))],
+)
 def test_clips_of_a_tracklet_are_convolved_one_by_one_and_aggregated_once(build, fields):
     module, variables, clips = build(num_classes=6, classifiers=("c3d",), **fields)
     apart = apply(module, variables, clips)

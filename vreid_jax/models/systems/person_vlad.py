@@ -152,8 +152,12 @@ class PersonVLAD(nn.Module):
     @nn.nowrap
     def part_maps(self, variables, clips: Float[Array | np.ndarray, "B T H W 3"]) -> Float[Array, "B t h w P"]:
         """Return the weights in [0, 1] of P parts at the positions of `part_layer` (Fig. 8), for normalised clips."""
-        outputs = cast(dict[str, Array], self.apply(variables, clips))
-        return outputs["part_maps"]
+
+        @jax.jit
+        def maps(variables, clips) -> Array:
+            return cast(dict[str, Array], self.apply(variables, clips))["part_maps"]
+
+        return maps(variables, clips)
 
     @nn.nowrap
     def _clips_together(self, frames: int) -> int:
