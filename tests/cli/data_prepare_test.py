@@ -178,7 +178,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_an_interrupted_build_leaves_nothing_half_made(mars, tmp_path, end):
     built = tmp_path / "built"
     start = [sys.executable, "-c", HELD_UP, ROOT / "data_prep/prepare.py"]

@@ -145,7 +145,7 @@ def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(small, finished
     jax.tree.map(np.testing.assert_array_equal, load_variables(workdir), load_variables(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("kind", ["top_t", "average"])
+@pytest.mark.parametrize("kind", ["top_t", pytest.param("average", marks=pytest.mark.slow)])
 def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     config = small(**{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip

@@ -162,7 +162,7 @@ def ranked(distances, test, labels):
     return retrieval.rank(table, pids[query], pids[gallery], camids[query], camids[gallery])
 
 
-@pytest.mark.parametrize("metric", ["xqda", "kissme"])
+@pytest.mark.parametrize("metric", ["xqda", pytest.param("kissme", marks=pytest.mark.slow)])
 def test_a_learned_metric_is_fitted_on_the_training_split_used_and_kept(finished, toy, tmp_path, metric):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     toy.evaluation.metric = metric

@@ -97,7 +97,9 @@ def test_the_shortcut_is_the_mean_of_the_frames_that_it_merges(kind):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind in ("p3d_b", "p3d_c") else kind for kind in PLAIN]
+)
 def test_every_tensor_of_a_bottleneck_gets_a_gradient_within_three_steps(kind):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 8, 6, 5, 4)), jnp.float32)
     block = Bottleneck(3, kind, 2, 1 if kind == "2d" else 2, project=True)
