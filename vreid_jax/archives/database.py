@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,13 +89,32 @@ class Database:
 
     def batches(self, filters: Filters) -> Iterator[Any]:
         """Yield the rows that filters leave, as `batches_of` does those of files."""
-        yield from self.dataset.to_batches(
-            filter=filters.sql(), batch_size=ROWS, batch_readahead=4, fragment_readahead=1
-        )
+        scan = {"batch_size": ROWS, "batch_readahead": 4, "fragment_readahead": 1}
+        batches = self.answer(lambda: iter(self.dataset.to_batches(filter=filters.sql(), **scan)))
+        while (batch := self.answer(lambda: next(batches, None))) is not None:
+            yield batch
 
     def row(self, key: str) -> Any:
         """Return the table of the one tracklet of this name, or an empty one."""
-        return self.dataset.to_table(filter=f"tracklet_id = {quoted(own_name(key))} AND key = {quoted(key)}")
+        return self.table(filter=f"tracklet_id = {quoted(own_name(key))} AND key = {quoted(key)}")
+
+    def table(self, **wanted: Any) -> Any:
+        """Return rows as `to_table` of the dataset does."""
+        return self.answer(lambda: self.dataset.to_table(**wanted))
+
+    def count(self, condition: str) -> int:
+        """Return how many rows meet a condition."""
+        return self.answer(lambda: self.dataset.count_rows(filter=condition))
+
+    def answer(self, ask: Callable[[], Any]) -> Any:
+        """Return what the dataset answers; that a file of it is damaged or gone is an `InputError`."""
+        try:
+            return ask()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.address} cannot be read: {first_line(error)}; try again, and if that stays so, make it again from "
+                "the galleries with `vreid push`"
+            ) from error
 
 
 def is_database(text: str | os.PathLike) -> bool:
@@ -129,6 +148,8 @@ def open_database(address: str | os.PathLike) -> Database:
     text = _address(address)
     try:
         return Database(text, lance().dataset(text))
+    except InputError:
+        raise
     except (ValueError, OSError) as error:
         if "not found" in str(error).lower():
             raise InputError(f"there is no database {text}: make it with `vreid push`") from error
@@ -151,6 +172,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
     """
     from tqdm import tqdm
 
+    files.refuse_doubled()
     database = _opened_or_made(files, address)
     _check_alike(files, database)
     inserted = changed = 0
