@@ -95,6 +95,32 @@ def test_files_of_other_cameras_are_not_opened(made_folder):
     assert len(matches) == 6
 
 
+def test_folders_above_the_gallery_promise_nothing(tmp_path, write_made_gallery):
+    folder = tmp_path / "camera=7" / "town"
+    write_made_gallery(folder / "camera=1" / "a.parquet")
+    (matches,) = find(open_files(folder), strangers(np.zeros((1, 4), np.float32)), 20, filters=Filters((1,)))
+    assert len(matches) == 3
+
+
+def test_a_tracklet_that_two_files_hold_is_refused_where_it_is_found(tmp_path, write_made_gallery, vreid):
+    write_made_gallery(tmp_path / "town" / "a.parquet")
+    write_made_gallery(tmp_path / "town" / "b.parquet")
+    query = write_made_gallery(tmp_path / "person.parquet", camera=9, rows=1)
+    code, _, error = vreid("search", tmp_path / "town", f"--query={query}")
+    assert (code, "a.parquet and " in error, "both hold the tracklet track" in error) == (2, True, True)
+
+
+def test_a_vector_without_a_value_is_one_sentence(tmp_path, write_made_gallery):
+    vectors = np.zeros((3, 4), np.float32)
+    vectors[1, 2] = np.nan
+    write_made_gallery(tmp_path / "a.parquet", vectors=vectors)
+    write_made_gallery(tmp_path / "b.parquet", day=2)
+    with pytest.raises(
+        InputError, match=r"a\.parquet has a vector that is not of finite numbers: embed its input again"
+    ):
+        find(open_files(tmp_path), strangers(np.zeros((1, 4), np.float32)))
+
+
 def test_a_time_leaves_out_what_has_none(tmp_path, write_made_gallery):
     write_made_gallery(tmp_path / "a.parquet", recorded_at=None)
     write_made_gallery(tmp_path / "b.parquet", day=2)

@@ -191,7 +191,7 @@ def text(outcome: dict) -> str:
                 f"{span:>16}  {match['tracklet_id']}{reason}"
             )
         if not query["matches"]:
-            lines.append("      nothing else is in the gallery to compare it with")
+            lines.append("      nothing else is in the gallery to compare it with, or the filters leave nothing")
     return "\n".join(lines)
 
 
