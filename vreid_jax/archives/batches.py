@@ -12,7 +12,7 @@ from vreid_jax.archives.question import Filters
 from vreid_jax.errors import InputError
 from vreid_jax.search.address import Place, pyarrow
 from vreid_jax.search.gallery_files import GalleryFiles, Part
-from vreid_jax.search.gallery_format import NUMBERS, TEXTS, Damage, first_line, made_from, vectors_of
+from vreid_jax.search.gallery_format import NUMBERS, TEXTS, Damage, check_about, first_line, made_from, vectors_of
 
 ROWS = 1 << 14  # of a batch that is read
 _CAMERA = re.compile(r"(?:^|/)camera=(\d+)/")
@@ -54,6 +54,8 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
     text, moment = pa.scalar(part.about["input"], pa.string()), pa.scalar(part.about.get("recorded_at"), pa.string())
     try:
         fragment = form.make_fragment(part.place.path, part.place.filesystem)
+        if _is_other(part, fragment.physical_schema):
+            raise InputError(f"{part.place.text} was replaced while the gallery was read: give the same command again")
         scan = fragment.scanner(filter=condition, batch_size=ROWS, batch_readahead=4, fragment_readahead=1)
         for batch in scan.to_batches():
             if not len(batch):
@@ -67,8 +69,18 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
             yield batch
     except Damage as error:
         raise InputError(f"the gallery {part.place.text} {error}: embed its input again") from error
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{part.place.text} was removed while the gallery was read: give the same command again"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{part.place.text} is damaged: embed its input again ({first_line(error)})") from error
+
+
+def _is_other(part: Part, schema: Any) -> bool:
+    """Return whether a file is no longer the one that was looked at."""
+    about = check_about(schema, part.rows, part.place.text)
+    return about != part.about or schema.field("vector").type.list_size != part.dimensions
 
 
 def _check(batch: Any) -> None:

@@ -46,6 +46,8 @@ def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
         )
     folder = index_path(Path(os.path.realpath(files.place.path)))
     stamps = {part.place.path[len(files.place.path) :].lstrip("/"): _stamp(part) for part in files.parts}
+    if _read(folder / _FILES) == stamps and _is_whole(folder / _ROWS, stamps):
+        return open_database(folder / _ROWS)  # searches of one moment do not wait for each other
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:

@@ -112,8 +112,8 @@ class Database:
             return ask()
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.address} cannot be read: {first_line(error)}; try again, and if that stays so, make it again from "
-                "the galleries with `vreid push`"
+                f"{self.address} cannot be read: {reason(error)}; try again, and if that stays so, remove it and make it "
+                "anew from the galleries"
             ) from error
 
 
@@ -153,7 +153,7 @@ def open_database(address: str | os.PathLike) -> Database:
     except (ValueError, OSError) as error:
         if "not found" in str(error).lower():
             raise InputError(f"there is no database {text}: make it with `vreid push`") from error
-        raise InputError(f"{text} cannot be opened: {first_line(error)}") from error
+        raise InputError(f"{text} cannot be opened: {reason(error)}") from error
 
 
 def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = False) -> Pushed:
@@ -188,7 +188,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
                     .execute(table)
                 )
             except (ValueError, OSError, RuntimeError) as error:
-                raise InputError(f"{database.address} cannot be written: {first_line(error)}") from error
+                raise InputError(f"{database.address} cannot be written: {reason(error)}") from error
             inserted, changed = inserted + done["num_inserted_rows"], changed + done["num_updated_rows"]
             bar.update(len(table))
     database.latest()
@@ -218,7 +218,7 @@ def _opened_or_made(files: GalleryFiles, address: str | os.PathLike) -> Database
         engine.write_dataset(schema.empty_table(), text, mode="create")
     except (ValueError, OSError) as error:
         if "exists" not in str(error):
-            raise InputError(f"{text} cannot be written: {first_line(error)}") from error
+            raise InputError(f"{text} cannot be written: {reason(error)}") from error
     return open_database(text)  # made by another process, perhaps
 
 
@@ -289,3 +289,8 @@ def _table(read, about: Mapping[str, Any], schema):
 def quoted(text: str) -> str:
     """Return a text as SQL has it."""
     return "'" + re.sub("'", "''", text) + "'"
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what Lance says, without the place in its source."""
+    return re.sub(r", /\S+:\d+:\d+$", "", first_line(error))

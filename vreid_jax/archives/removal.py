@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vreid_jax.archives.database import COLUMNS, Database, open_database, quoted
+from vreid_jax.archives.database import COLUMNS, Database, open_database, quoted, reason
 from vreid_jax.errors import InputError
 from vreid_jax.search.address import is_address, open_place
-from vreid_jax.search.gallery_format import first_line, vectors_of
+from vreid_jax.search.gallery_format import vectors_of
 
 PREFIX = 64  # bytes of a vector that are looked for
 _BLOCK = 1 << 24
@@ -89,7 +89,7 @@ def _changing(database: Database) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"{database.address} cannot be changed: {first_line(error)}; give the same command again"
+            f"{database.address} cannot be changed: {reason(error)}; give the same command again"
         ) from error
 
 

@@ -119,7 +119,7 @@ def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Fil
     from vreid_jax.search.recording import moment_text
 
     moments = [
-        datetime.fromisoformat(moment_text(text, name)).timestamp() if text else None
+        datetime.fromisoformat(moment_text(text, name)).timestamp() if text is not None else None
         for name, text in (("--from", flags.since), ("--to", flags.until))
     ]
     filters = Filters(tuple(flags.camera), *moments)
