@@ -79,6 +79,41 @@ def test_another_model_or_distance_or_program_is_one_sentence(lance, write_made_
         open_database(tmp_path / "y.lance")
 
 
+def test_what_cannot_be_pushed_or_read_is_one_sentence(lance, write_made_gallery, tmp_path, vreid):
+    address = tmp_path / "town.lance"
+    write_made_gallery(tmp_path / "twice" / "a.parquet")
+    write_made_gallery(tmp_path / "twice" / "b.parquet")
+    with pytest.raises(InputError, match="both hold the tracklet track0"):
+        push(open_files(tmp_path / "twice"), address)
+    bad = write_made_gallery(tmp_path / "bad.parquet", vectors=np.full((1, 4), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"bad\.parquet has a vector that is not of finite numbers"):
+        push(open_files(bad), address)
+    query = write_made_gallery(tmp_path / "person.parquet", camera=9, rows=1)
+    push(open_files(query), address)
+    for file in (address / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:40])
+    for command in (("search", address, f"--query={query}"), ("forget", address, "--before=2030-01-01")):
+        code, _, error = vreid(*command)
+        assert (code, "town.lance cannot be read: " in error) == (2, True)
+
+
+def test_an_index_is_made_anew_when_vectors_change_and_their_extremes_do_not(
+    lance, write_made_gallery, tmp_path, vreid
+):
+    vectors = np.eye(4, dtype=np.float32)[:3]
+    file = write_made_gallery(tmp_path / "a.parquet", vectors=vectors)
+    query = write_made_gallery(tmp_path / "person.parquet", camera=9, vectors=vectors[:1])
+
+    def nearest():
+        code, out, error = vreid("search", file, f"--query={query}", "--approximate", "--k=1", "--json")
+        assert code == 0, error
+        return json.loads(out)["queries"][0]["matches"][0]["tracklet_id"]
+
+    assert nearest() == "track0"
+    write_made_gallery(file, vectors=vectors[[1, 0, 2]])
+    assert nearest() == "track1"
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_small_database_finds_what_the_files_give(lance, made_folder, tmp_path, metric):
     folder, address = made_folder(metric=metric), tmp_path / "town.lance"

@@ -97,6 +97,25 @@ def test_a_video_without_tracks_is_tracked_as_embed_does(vreid, model, tmp_path,
     assert ours.row(0)["end_seconds"] == 1.8
 
 
+def test_who_was_forgotten_is_not_embedded_again(vreid, model, street, tmp_path):
+    out = tmp_path / "archive"
+    run(model, street, out)
+    (part,) = out.glob("camera=2/*/*.parquet")
+    code, _, error = vreid("forget", part, "--before=2030-01-01")
+    assert code == 0, error
+    assert not part.exists()
+    done = run(model, street, out)
+    assert (done.parts, done.before, done.empty) == (0, 1, 1)
+    assert not part.exists()
+
+
+def test_what_a_killed_first_run_left_is_in_nobodys_way(model, street, tmp_path):
+    out = tmp_path / "archive"
+    out.mkdir()
+    (out / f".{JOB}.00000000.partial").touch()
+    assert run(model, street, out).parts == 2
+
+
 def test_a_run_that_is_lost_and_repeated_has_every_row_once(model, street, tmp_path):
     run(model, street, tmp_path / "whole")
     with pytest.raises(Lost):

@@ -62,6 +62,8 @@ def test_parquet_says_the_same_as_csv(tmp_path):
         (f"video,camera,start\nhttp://x/a.avi,1,{START}\n", "line 2, video: http://x/a.avi is an address"),
         (f"video,camera,start\na.avi,1,{START}\n./a.avi,2,{START}\n", r"line 3, video: .*a.avi stands in line 2 already"),
         (b"video,camera,start\n\xff,1,0\n", "is not UTF-8 text"),
+        ("video,camera,start\na.avi,1,0001-01-01T00:00:00+14:00\n", "line 2, start=0001-01-01T00:00:00.* is not a moment"),
+        ("video,camera,start\na.avi,1,9999-12-31T23:59:59-14:00\n", "line 2, start=9999-12-31T23:59:59.* is not a moment"),
         ('video,camera,start\n"a.avi,1,0\n', "m.csv, line 2: it is not CSV"),
     ],
 )  # fmt: skip
@@ -84,3 +86,13 @@ def test_parquet_names_the_row(tmp_path):
         read_manifest(file)
     with pytest.raises(InputError, match="there is no manifest"):
         read_manifest(tmp_path / "other.csv")
+
+
+def test_parquet_of_other_programs(tmp_path):
+    file = tmp_path / "m.parquet"
+    empty = {"video": ["a.avi"], "camera": [1], "start": ["0"], "tracks": [float("nan")]}
+    pyarrow.parquet.write_table(pyarrow.table(empty), file)
+    assert read_manifest(file)[0].tracks == ""
+    pyarrow.parquet.write_table(pyarrow.table({"video": [b"a"], "camera": [1], "start": ["0"]}), file)
+    with pytest.raises(InputError, match=r"m.parquet, row 1, video: a value of the type bytes is not text"):
+        read_manifest(file)

@@ -199,6 +199,22 @@ def test_a_driver_that_is_killed_is_gone_on_with(path_of_workers, many, tmp_path
     assert files(out) == files(undisturbed)
 
 
+def test_sigterm_ends_a_run_in_one_line(path_of_workers, many, tmp_path):
+    out = tmp_path / "archive"
+    command = [sys.executable, "-m", "vreid_jax.cli.command", "archive", "embed", str(many), "--device=cpu", "--quiet"]
+    run = subprocess.Popen([*command, f"--out={out}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + PATIENCE
+    while not list(out.glob("camera=*/*/*.parquet")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.terminate()
+    said = run.communicate(timeout=PATIENCE)[0].splitlines()
+    assert run.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)  # Ray may tell of both as of Ctrl-C
+    assert [line for line in said if line and not line.startswith("model: ")] == [
+        "vreid archive embed: interrupted; what is finished stays, run the same command again to go on"
+    ]
+
+
 def test_a_worker_that_cannot_start_ends_the_run(path_of_workers, model, many, tmp_path, monkeypatch):
     model = dataclasses.replace(model)  # one that has not noted its fingerprint yet
     monkeypatch.setattr(type(model), "fingerprint", "0" * 16)  # of the driver alone

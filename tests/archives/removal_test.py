@@ -48,6 +48,44 @@ def test_bytes_that_are_left_are_found(town, monkeypatch):
         removal.forget(open_database(town), tracklets=[name])
 
 
+def test_a_name_that_is_not_there_changes_nothing(town):
+    before = len(open_database(town).dataset.versions())
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match="nobody is not a tracklet of"):
+            removal.forget(open_database(town), tracklets=["nobody"], dry_run=dry_run)
+    assert len(open_database(town).dataset.versions()) == before > 1
+
+
+@pytest.mark.parametrize("how", ["tracklets", "before"])
+def test_a_call_that_was_killed_is_finished_by_the_next(town, monkeypatch, how):
+    row = open_database(town).dataset.to_table().to_pylist()[0]
+    moment = datetime.datetime(2026, 3, 2, tzinfo=datetime.UTC)
+    who = {"tracklets": [row["key"]]} if how == "tracklets" else {"before": moment}
+    vector = np.array(row["vector"], np.float32).tobytes()
+
+    def killed(database):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_write_anew", killed)
+        with pytest.raises(KeyboardInterrupt):
+            removal.forget(open_database(town), **who)
+    assert any(vector in content for content in contents(town))
+    if how == "tracklets":
+        with pytest.raises(InputError, match="is not a tracklet of"):
+            removal.forget(open_database(town), **who)
+    else:
+        assert removal.forget(open_database(town), **who).tracklets == []
+    assert not any(vector in content for content in contents(town))
+    assert removal._BEGUN not in open_database(town).dataset.config()
+
+
+def test_those_without_a_date_are_counted(town, write_made_gallery, tmp_path):
+    push(open_files(write_made_gallery(tmp_path / "a.parquet", dimensions=16, recorded_at=None)), town)
+    done = removal.forget(open_database(town), before=datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC))
+    assert done.not_covered == ["3 tracklets of which it is not known when they ended: forget them by --tracklet"]
+
+
 def test_those_before_a_moment_and_those_kept_too_long_are_forgotten(town):
     moment = datetime.datetime(2026, 3, 2, tzinfo=datetime.UTC)
     dry = removal.forget(open_database(town), before=moment, dry_run=True)

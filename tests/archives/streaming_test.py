@@ -95,6 +95,45 @@ def test_files_of_other_cameras_are_not_opened(made_folder):
     assert len(matches) == 6
 
 
+def test_folders_above_the_gallery_promise_nothing(tmp_path, write_made_gallery):
+    folder = tmp_path / "camera=7" / "town"
+    write_made_gallery(folder / "camera=1" / "a.parquet")
+    (matches,) = find(open_files(folder), strangers(np.zeros((1, 4), np.float32)), 20, filters=Filters((1,)))
+    assert len(matches) == 3
+
+
+def test_a_tracklet_that_two_files_hold_is_refused_where_it_is_found(tmp_path, write_made_gallery, vreid):
+    write_made_gallery(tmp_path / "town" / "a.parquet")
+    write_made_gallery(tmp_path / "town" / "b.parquet")
+    query = write_made_gallery(tmp_path / "person.parquet", camera=9, rows=1)
+    code, _, error = vreid("search", tmp_path / "town", f"--query={query}")
+    assert (code, "a.parquet and " in error, "both hold the tracklet track" in error) == (2, True, True)
+
+
+def test_a_vector_without_a_value_is_one_sentence(tmp_path, write_made_gallery):
+    vectors = np.zeros((3, 4), np.float32)
+    vectors[1, 2] = np.nan
+    write_made_gallery(tmp_path / "a.parquet", vectors=vectors)
+    write_made_gallery(tmp_path / "b.parquet", day=2)
+    with pytest.raises(
+        InputError, match=r"a\.parquet has a vector that is not of finite numbers: embed its input again"
+    ):
+        find(open_files(tmp_path), strangers(np.zeros((1, 4), np.float32)))
+
+
+def test_a_file_that_is_replaced_or_removed_meanwhile_is_one_sentence(tmp_path, write_made_gallery):
+    file = write_made_gallery(tmp_path / "a.parquet")
+    write_made_gallery(tmp_path / "b.parquet", day=2)
+    files = open_files(tmp_path)
+    for changes in ({"fingerprint": "another"}, {"dimensions": 5}):
+        write_made_gallery(file, **changes)
+        with pytest.raises(InputError, match=r"a\.parquet was replaced while the gallery was read: give the same"):
+            find(files, strangers(np.zeros((1, 4), np.float32)))
+    file.unlink()
+    with pytest.raises(InputError, match=r"a\.parquet was removed while the gallery was read: give the same"):
+        find(files, strangers(np.zeros((1, 4), np.float32)))
+
+
 def test_a_time_leaves_out_what_has_none(tmp_path, write_made_gallery):
     write_made_gallery(tmp_path / "a.parquet", recorded_at=None)
     write_made_gallery(tmp_path / "b.parquet", day=2)
@@ -128,6 +167,9 @@ def test_the_command_filters_and_names_what_it_lacks(made_folder, vreid, write_m
     assert len(answer["matches"]) == 3
     code, _, error = vreid("search", folder, f"--query={query}", "--from=2026-03-02", "--to=2026-03-01T00:00Z")
     assert (code, "--from=2026-03-02 has no zone" in error) == (2, True)
+    for flag, words in (("--from=", "--from= is not a moment"), ("--camera=-1", "--camera=-1 is not the number")):
+        code, _, error = vreid("search", folder, f"--query={query}", flag)
+        assert (code, words in error) == (2, True)
     bare = write_made_gallery(tmp_path / "bare.parquet", recorded_at=None)
     code, _, error = vreid("search", bare, f"--query={query}", "--to=2026-03-02T00:00Z")
     assert (code, "does not say when it was recorded" in error) == (2, True)

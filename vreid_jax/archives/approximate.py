@@ -92,7 +92,8 @@ def find(
             f"the query has {queries.vectors.shape[1]} dimensions and {database.address} has {database.dimensions}"
         )
     chosen = Filters() if filters is None else filters
-    few = bool(chosen.sql()) and database.dataset.count_rows(filter=chosen.sql()) <= FEW
+    condition = chosen.sql()
+    few = condition is not None and database.count(condition) <= FEW
     if exact or few or _index(database) is None:
         hits = nearest(lambda: database.batches(chosen), queries, k, database.about["metric"])
     else:
@@ -119,9 +120,9 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
         "metric": "cosine" if metric == "cosine" else "l2",
     }
     names = [name for name in database.dataset.schema.names if name not in NOT_TOLD]
-    table = database.dataset.scanner(
+    table = database.table(
         columns=[*names, "vector", "_distance"], nearest=wanted, filter=" AND ".join(conditions) or None, prefilter=True
-    ).to_table()
+    )
     if not len(table):
         return []
     vectors = vectors_of(table.column("vector").combine_chunks())

@@ -12,7 +12,7 @@ from typing import Any
 from vreid_jax.archives import approximate
 from vreid_jax.archives.database import Database, lance, open_database, push
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file, only_process, read_regular
+from vreid_jax.files import atomic_file, only_process, open_regular, read_regular
 from vreid_jax.json_files import json_or_none
 from vreid_jax.search.gallery_files import GalleryFiles, Part
 
@@ -46,6 +46,8 @@ def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
         )
     folder = index_path(Path(os.path.realpath(files.place.path)))
     stamps = {part.place.path[len(files.place.path) :].lstrip("/"): _stamp(part) for part in files.parts}
+    if _read(folder / _FILES) == stamps and _is_whole(folder / _ROWS, stamps):
+        return open_database(folder / _ROWS)  # searches of one moment do not wait for each other
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -58,6 +60,7 @@ def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
             known = {}
         new = [part for part, name in zip(files.parts, stamps, strict=True) if name not in known]
         if new:
+            files.refuse_doubled()
             some = GalleryFiles(files.place, new, files.is_folder, files.about)
             push(some, folder / _ROWS, progress=progress)
             approximate.maintain(open_database(folder / _ROWS))
@@ -88,12 +91,17 @@ def _is_whole(rows: Path, known: dict[str, Any]) -> bool:
 
 
 def _stamp(part: Part) -> str:
-    """Return a digest of the length and the footer of a file, which holds its metadata and extremes of its columns.
+    """Return a digest of the length, time and footer of a file, which holds its metadata and extremes of its columns.
 
-    The footer ends in its own length and "PAR1".
+    The time is that of its last change, since other vectors may have the same extremes. The footer ends in its own length
+    and "PAR1".
+
+    Raises:
+      InputError: when it is gone.
     """
-    with open(part.place.path, "rb") as file:
+    with open_regular(part.place.path) as file:
         size = file.seek(-8, os.SEEK_END)
         length = int.from_bytes(file.read(4), "little")
         file.seek(size - length)
-        return hashlib.sha256(b"%d " % size + file.read()).hexdigest()
+        changed = os.fstat(file.fileno()).st_mtime_ns
+        return hashlib.sha256(b"%d %d " % (size, changed) + file.read()).hexdigest()

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,13 +89,32 @@ class Database:
 
     def batches(self, filters: Filters) -> Iterator[Any]:
         """Yield the rows that filters leave, as `batches_of` does those of files."""
-        yield from self.dataset.to_batches(
-            filter=filters.sql(), batch_size=ROWS, batch_readahead=4, fragment_readahead=1
-        )
+        scan = {"batch_size": ROWS, "batch_readahead": 4, "fragment_readahead": 1}
+        batches = self.answer(lambda: iter(self.dataset.to_batches(filter=filters.sql(), **scan)))
+        while (batch := self.answer(lambda: next(batches, None))) is not None:
+            yield batch
 
     def row(self, key: str) -> Any:
         """Return the table of the one tracklet of this name, or an empty one."""
-        return self.dataset.to_table(filter=f"tracklet_id = {quoted(own_name(key))} AND key = {quoted(key)}")
+        return self.table(filter=f"tracklet_id = {quoted(own_name(key))} AND key = {quoted(key)}")
+
+    def table(self, **wanted: Any) -> Any:
+        """Return rows as `to_table` of the dataset does."""
+        return self.answer(lambda: self.dataset.to_table(**wanted))
+
+    def count(self, condition: str) -> int:
+        """Return how many rows meet a condition."""
+        return self.answer(lambda: self.dataset.count_rows(filter=condition))
+
+    def answer(self, ask: Callable[[], Any]) -> Any:
+        """Return what the dataset answers; that a file of it is damaged or gone is an `InputError`."""
+        try:
+            return ask()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.address} cannot be read: {reason(error)}; try again, and if that stays so, remove it and make it "
+                "anew from the galleries"
+            ) from error
 
 
 def is_database(text: str | os.PathLike) -> bool:
@@ -129,10 +148,12 @@ def open_database(address: str | os.PathLike) -> Database:
     text = _address(address)
     try:
         return Database(text, lance().dataset(text))
+    except InputError:
+        raise
     except (ValueError, OSError) as error:
         if "not found" in str(error).lower():
             raise InputError(f"there is no database {text}: make it with `vreid push`") from error
-        raise InputError(f"{text} cannot be opened: {first_line(error)}") from error
+        raise InputError(f"{text} cannot be opened: {reason(error)}") from error
 
 
 def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = False) -> Pushed:
@@ -151,6 +172,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
     """
     from tqdm import tqdm
 
+    files.refuse_doubled()
     database = _opened_or_made(files, address)
     _check_alike(files, database)
     inserted = changed = 0
@@ -166,7 +188,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
                     .execute(table)
                 )
             except (ValueError, OSError, RuntimeError) as error:
-                raise InputError(f"{database.address} cannot be written: {first_line(error)}") from error
+                raise InputError(f"{database.address} cannot be written: {reason(error)}") from error
             inserted, changed = inserted + done["num_inserted_rows"], changed + done["num_updated_rows"]
             bar.update(len(table))
     database.latest()
@@ -196,7 +218,7 @@ def _opened_or_made(files: GalleryFiles, address: str | os.PathLike) -> Database
         engine.write_dataset(schema.empty_table(), text, mode="create")
     except (ValueError, OSError) as error:
         if "exists" not in str(error):
-            raise InputError(f"{text} cannot be written: {first_line(error)}") from error
+            raise InputError(f"{text} cannot be written: {reason(error)}") from error
     return open_database(text)  # made by another process, perhaps
 
 
@@ -267,3 +289,8 @@ def _table(read, about: Mapping[str, Any], schema):
 def quoted(text: str) -> str:
     """Return a text as SQL has it."""
     return "'" + re.sub("'", "''", text) + "'"
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what Lance says, without the place in its source."""
+    return re.sub(r", /\S+:\d+:\d+$", "", first_line(error))

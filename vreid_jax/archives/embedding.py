@@ -13,17 +13,16 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from vreid_jax.archives.manifest import Video, read_manifest
-from vreid_jax.archives.parts import EMPTY, FAILED, ArchiveSettings, Part, parts_of, source_of
+from vreid_jax.archives.parts import EMPTY, FAILED, JOB, ArchiveSettings, Part, parts_of, source_of
 from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Done, fail
 from vreid_jax.errors import InputError
-from vreid_jax.files import remove_unfinished
+from vreid_jax.files import UNFINISHED, remove_unfinished
 from vreid_jax.inference import Model
 from vreid_jax.json_files import json_or_none
 from vreid_jax.search.address import is_address
 from vreid_jax.tracking.detection import make_detector
 
-JOB = "_archive.json"  # in the folder: the model and the settings of all its parts
 UNREADABLE = "unreadable"  # in place of the content's digest
 _THREADS = 16  # that look at videos before anything is started
 _FILE = re.compile(
@@ -145,7 +144,7 @@ def _claim(store: Store, names: set[str], model: Model, settings: ArchiveSetting
     """Check that an archive is one of this model and these settings, and note them in a new one."""
     job = {"fingerprint": model.fingerprint, "model": model.name, **dataclasses.asdict(settings)}
     content = store.read(JOB) if JOB in names else None
-    if content is None and names:
+    if content is None and any(not name.endswith(UNFINISHED) for name in names):
         raise InputError(f"{store.address} holds other files: name a new folder for the archive")
     if content is None:
         store.write(JOB, json.dumps(job, indent=1).encode())

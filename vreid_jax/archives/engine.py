@@ -11,6 +11,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -85,10 +87,22 @@ def make_on_ray(
 def installed():
     """Return the module `ray`; `InputError` where it is not installed."""
     try:
-        import ray
+        with _own_sigterm():
+            import ray
     except ImportError as error:
         raise InputError("archives are embedded with Ray: python3 -m pip install 'vreid_jax[archive]'") from error
     return ray
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray would take it for a crash."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _Actor:
@@ -191,7 +205,7 @@ def _connected(address: str) -> Iterator[Any]:
         "_node_ip_address": "127.0.0.1",
     }
     try:
-        with warnings.catch_warnings():
+        with _own_sigterm(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)  # JAX's; Ray executes a program at once
             ray.init(**({"address": address} if address else alone), **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:

@@ -126,7 +126,7 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, list[Any]]]]:
 
 
 def _video(row: dict[str, Any], where: str, folder: Path) -> Video:
-    texts = {name: _text(value) for name, value in row.items()}
+    texts = {name: _text(value, f"{where}, {name}") for name, value in row.items()}
     for name in REQUIRED:
         if not texts[name]:
             raise InputError(f"{where}, {name}: it is empty")
@@ -141,10 +141,12 @@ def _video(row: dict[str, Any], where: str, folder: Path) -> Video:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, where: str) -> str:
     """Return a cell as it would stand in a CSV file; a moment of Parquet keeps its zone."""
-    if value is None:
+    if value is None or value != value:  # NaN: how some programs write an empty cell
         return ""
+    if not isinstance(value, str | int | float | datetime.datetime):
+        raise InputError(f"{where}: a value of the type {type(value).__name__} is not text, a number or a moment")
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value).strip()
 
 

@@ -3,17 +3,19 @@
 import dataclasses
 import hashlib
 import json
+import os
 import tempfile
 from pathlib import Path
 
 from vreid_jax.archives.manifest import Video
-from vreid_jax.archives.store import fetch, opened
+from vreid_jax.archives.store import Store, fetch, opened
 from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.datasets.video.tracks import first_frames
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 from vreid_jax.search.gallery import MOST_DAYS, is_retention
 
+JOB = "_archive.json"  # in the folder: the model and the settings of all its parts
 FAILED, EMPTY = "_failed", "_empty"  # folders of records; what reads Parquet folders leaves out names with a `_`
 _END = 1 << 20  # bytes at each end of a video that are looked at
 _FORMAT = 1  # of names: a part that the library would make in another way has another
@@ -138,3 +140,15 @@ def _beginnings(video: Video, part_frames: int) -> list[tuple[int, int] | None]:
 
 def _digest(value: object, length: int) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:length]
+
+
+def note_forgotten(gallery: Path) -> None:
+    """Note that nobody is left in a file, if it is one of an archive, so that its video is not embedded again.
+
+    Raises:
+      InputError: when the archive cannot be written.
+    """
+    archive = Path(os.path.realpath(gallery)).parents[2:3]
+    if archive and (archive[0] / JOB).is_file():
+        about = {"video": None, "begin": None, "why": "all who were in it were forgotten"}
+        Store(str(archive[0])).write(f"{EMPTY}/{gallery.stem}.json", json.dumps(about, indent=1).encode())

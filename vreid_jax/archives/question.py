@@ -30,6 +30,8 @@ class Filters:
     until: float | None = None
 
     def __post_init__(self):
+        if any(camera < 0 for camera in self.cameras):
+            raise InputError(f"--camera={min(self.cameras)} is not the number of a camera: it is at least 0")
         if self.since is not None and self.until is not None and self.since > self.until:
             raise InputError("--from is later than --to: nothing is between them")
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vreid_jax.archives.database import COLUMNS, Database, open_database, quoted
+from vreid_jax.archives.database import COLUMNS, Database, open_database, quoted, reason
 from vreid_jax.errors import InputError
 from vreid_jax.search.address import is_address, open_place
-from vreid_jax.search.gallery_format import first_line, vectors_of
+from vreid_jax.search.gallery_format import vectors_of
 
 PREFIX = 64  # bytes of a vector that are looked for
 _BLOCK = 1 << 24
 _AT_ONCE = 500  # names in one condition
 _NOW = datetime.timedelta(0)
+_BEGUN = "vreid_jax.forgetting"  # a key of the database's settings, there while rows may be gone and their bytes not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,22 +64,43 @@ def forget(
       InputError: when a name is not in the database, or it cannot be changed.
       RuntimeError: when something is still there afterwards.
     """
+    if not dry_run and _BEGUN in database.dataset.config():
+        with _changing(database):
+            _write_anew(database)
     conditions = _conditions(database, tracklets, before, expired)
-    doomed = [database.dataset.to_table(columns=["key", "vector"], filter=each) for each in conditions]
+    doomed = [database.table(columns=["key", "vector"], filter=each) for each in conditions]
     names = sorted(key for table in doomed for key in table.column("key").to_pylist())
+    dateless = _without_date(database, before, expired)
     if dry_run or not names:
-        return Forgotten(database.address, names, len(database), [], [])
-    try:
+        return Forgotten(database.address, names, len(database), [], dateless)
+    with _changing(database):
+        database.dataset.update_config({_BEGUN: "yes"})
         for condition in conditions:
             database.dataset.delete(condition)
         _write_anew(database)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{database.address} cannot be changed: {first_line(error)}; give the same command again"
-        ) from error
     database = open_database(database.address)
     proof = _prove(database, conditions, doomed)
-    return Forgotten(database.address, names, len(database), proof, _NOT_COVERED)
+    return Forgotten(database.address, names, len(database), proof, [*dateless, *_NOT_COVERED])
+
+
+@contextlib.contextmanager
+def _changing(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{database.address} cannot be changed: {reason(error)}; give the same command again"
+        ) from error
+
+
+def _without_date(database: Database, before: datetime.datetime | None, expired: bool) -> list[str]:
+    """Return the sentence about tracklets of which it is not known whether they are meant, if there are any."""
+    if before is None and not expired:
+        return []
+    unknown = "ends IS NULL" if before is not None else "ends IS NULL OR retention_days IS NULL"
+    count = database.count(unknown)
+    what = "when they ended" if before is not None else "when they ended, or how long they may be kept"
+    return [f"{count} tracklets of which it is not known {what}: forget them by --tracklet"] if count else []
 
 
 _NOT_COVERED = [
@@ -94,9 +117,6 @@ def _conditions(
     if expired:
         return [f"ends + retention_days * 86400.0 < {datetime.datetime.now(datetime.UTC).timestamp()!r}"]
     missing = [name for name in tracklets if not len(database.row(name))]
-    # Whoever gives the same command again may name somebody of whom only the bytes are left.
-    if missing and len(missing) == len(tracklets):
-        _write_anew(database)
     if missing:
         raise InputError(f"{missing[0]} is not a tracklet of {database.address}")
     return [
@@ -115,6 +135,9 @@ def _write_anew(database: Database) -> None:
             dataset.create_scalar_index(name, "BTREE", replace=True)
     dataset.optimize.optimize_indices()
     dataset.cleanup_old_versions(older_than=_NOW, delete_unverified=True)
+    if _BEGUN in dataset.config():
+        dataset.delete_config_keys([_BEGUN])
+        dataset.cleanup_old_versions(older_than=_NOW, delete_unverified=True)
 
 
 def _prove(database: Database, conditions: Sequence[str], doomed: Sequence[Any]) -> list[str]:

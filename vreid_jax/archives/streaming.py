@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -53,7 +54,7 @@ def find(
       The matches of each query, nearest first. In a folder their `tracklet_id` is the name that `GalleryFiles.read` gives.
 
     Raises:
-      InputError: when a file is damaged, the queries are of another dimension, or as `decision` does.
+      InputError: when a file is damaged, two files hold a tracklet that was found, the queries are of another dimension, or as `decision` does.
     """
     chosen = Filters() if filters is None else filters
     processes, own = jax.process_count(), jax.process_index()
@@ -61,7 +62,14 @@ def find(
     found = nearest(lambda: batches_of(files, chosen, parts), queries, k, files.about["metric"], mesh)
     if processes > 1:
         found = _of_all_processes(found, k)
+    files.refuse_doubled({source for hits in found for source in _doubled(hits)})
     return matches(found, queries, files.about, false_accept_rate, in_folder=files.is_folder)
+
+
+def _doubled(hits: list[Hit]) -> set[str]:
+    """Return the sources of tracklets that were found twice for one query."""
+    counts = collections.Counter((source_of(row["input"], row["recorded_at"]), row["tracklet_id"]) for _, row in hits)
+    return {source for (source, _), count in counts.items() if count > 1}
 
 
 def nearest(

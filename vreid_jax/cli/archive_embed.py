@@ -3,9 +3,11 @@
 import argparse
 import dataclasses
 import functools
+import os
 
 from vreid_jax.cli import chosen_model
 from vreid_jax.cli.numbers import whole
+from vreid_jax.files import given_path
 
 EXAMPLE = """vreid archive embed cameras.csv --out=archive
   vreid archive embed cameras.parquet --out=s3://bucket/archive --address=auto"""
@@ -48,7 +50,8 @@ def run(flags: argparse.Namespace) -> dict:
 
     engine.installed()
     machines = engine.Machines(flags.address, flags.device, flags.workers)
-    settings = ArchiveSettings(flags.detector, flags.part_frames, flags.retention_days, flags.pictures)
+    pictures = os.path.abspath(given_path(flags.pictures)) if flags.pictures else ""  # workers may have another folder
+    settings = ArchiveSettings(flags.detector, flags.part_frames, flags.retention_days, pictures)
     jax.config.update("jax_platforms", "cpu")  # the devices are the workers'; this process only reads the model
     model = chosen_model.load_chosen(flags.model)
     done = embed_archive(

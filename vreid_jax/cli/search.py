@@ -119,7 +119,7 @@ def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Fil
     from vreid_jax.search.recording import moment_text
 
     moments = [
-        datetime.fromisoformat(moment_text(text, name)).timestamp() if text else None
+        datetime.fromisoformat(moment_text(text, name)).timestamp() if text is not None else None
         for name, text in (("--from", flags.since), ("--to", flags.until))
     ]
     filters = Filters(tuple(flags.camera), *moments)
@@ -191,7 +191,7 @@ def text(outcome: dict) -> str:
                 f"{span:>16}  {match['tracklet_id']}{reason}"
             )
         if not query["matches"]:
-            lines.append("      nothing else is in the gallery to compare it with")
+            lines.append("      nothing else is in the gallery to compare it with, or the filters leave nothing")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vreid_jax.archives.beside import index_path
+from vreid_jax.archives.parts import note_forgotten
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
 from vreid_jax.forgetting.plan import Plan, pictures_in
@@ -235,6 +236,7 @@ def _remove_rows(plan: Plan, removed: Removed) -> None:
     left = table.filter(pa.array([not each for each in goes]))
     removed.rows, removed.rows_left = sum(goes), left.num_rows
     if not left.num_rows:
+        note_forgotten(plan.gallery)
         plan.gallery.unlink()
         removed.files.append(str(plan.gallery))
     elif any(goes):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import datetime
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -141,6 +142,20 @@ class GalleryFiles:
             found.append(np.array([part.key(value) for value in values.tolist()], str) if named else values)
         return np.concatenate(found)
 
+    def refuse_doubled(self, sources: Collection[str] | None = None) -> None:
+        """Raise `InputError` when two files hold the same tracklet.
+
+        Args:
+          sources: what the names of tracklets begin with that are looked at; default: all that several files have.
+        """
+        if sources is None:
+            counts = collections.Counter(part.source for part in self.parts)
+            sources = [source for source, count in counts.items() if count > 1]
+        parts = [part for part in self.parts if part.source in sources]
+        if parts:
+            keys = dataclasses.replace(self, parts=parts, is_folder=True).read_column("tracklet_id")
+            _refuse_doubled(parts, [part.rows for part in parts], keys)
+
     def find(self, name: str) -> tuple[Part, Gallery] | None:
         """Return the file that holds a tracklet of this name and the tracklet, or None; other files are not read."""
         for part in self.parts:
@@ -170,7 +185,7 @@ class GalleryFiles:
             columns[name] = np.concatenate([gallery.columns[name] + self.offset(part) for part, gallery in read])
         counts = [len(gallery) for _, gallery in read]
         columns["input"] = np.repeat([part.about["input"] for part, _ in read], counts)
-        _refuse_doubled(read, columns["tracklet_id"])
+        _refuse_doubled([part for part, _ in read], counts, columns["tracklet_id"])
         return Gallery(np.concatenate([gallery.vectors for _, gallery in read]), columns, dict(self.about))
 
 
@@ -187,13 +202,13 @@ def read_part(part: Part, rows: np.ndarray | None = None) -> Gallery:
         return table_as_gallery(pyarrow().concat_tables(tables), dict(part.about))
 
 
-def _refuse_doubled(read: Sequence[tuple[Part, Gallery]], keys: np.ndarray) -> None:
+def _refuse_doubled(parts: Sequence[Part], counts: Sequence[int], keys: np.ndarray) -> None:
     names, counts = np.unique(keys, return_counts=True)
     if (counts < 2).all():
         return
     name = names[counts > 1][0]
-    ends = np.cumsum([len(gallery) for _, gallery in read])
-    one, other = (read[int(np.searchsorted(ends, row, side="right"))][0] for row in np.flatnonzero(keys == name)[:2])
+    ends = np.cumsum(counts)
+    one, other = (parts[int(np.searchsorted(ends, row, side="right"))] for row in np.flatnonzero(keys == name)[:2])
     if one is other:
         raise InputError(f"{one.place.text} holds the tracklet {own_name(name)} twice: embed its input again")
     raise InputError(

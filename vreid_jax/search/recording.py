@@ -24,7 +24,7 @@ def moment_text(text: str, flag: str = "--start") -> str:
     try:
         moment = datetime.datetime.fromisoformat(text)
         with_zone = moment.utcoffset() is not None
-        moment.timestamp()  # the first and last days of the calendar have none
+        moment.astimezone(datetime.UTC)  # the first and last days of the calendar have none there
     except (ValueError, OverflowError):
         raise InputError(f"{flag}={text} is not a moment: give {_WHAT}") from None
     if not with_zone:
