@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -213,3 +214,13 @@ def test_a_configuration_file_that_exits_is_one_sentence(tmp_path):
 def test_brackets_without_end_are_text():
     with pytest.raises(InputError, match=r"config.seed = .*… is of the wrong type"):
         from_file("m3d:walkers,seed=" + "[" * 5000)
+
+
+def test_a_configuration_is_read_as_it_is_and_nothing_is_left_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file, text = tmp_path / "config.py", "import ml_collections\ndef get_config(argument=None):\n    return {}\n"
+    for value in (1, 2):
+        file.write_text(text.format(f"ml_collections.ConfigDict({{'a': {value}}})"))
+        os.utime(file, (10**9, 10**9))  # a second change within a second, of the same length
+        assert from_file(str(file)).a == value
+    assert [path.name for path in tmp_path.iterdir()] == ["config.py"]

@@ -38,6 +38,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         print(_help(argv[0]))
         sys.exit(0)
     program = _program(argv[0])
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the flag would keep it beside the configuration
     try:
         rest = FLAGS(with_config_paths(argv))
         given = FLAGS.config is not None and bool(FLAGS.config.system)  # reading a field is what loads the file
@@ -45,6 +46,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         leave(program, str(error), 2)
     except Exception as error:  # the file is somebody's program, and absl and ml_collections raise what they like
         leave(program, explain_flag_error(argv[1:], error), 2)
+    finally:
+        sys.dont_write_bytecode = before
     if not given:
         leave(program, "give --config, e.g. --config=m3d", 2)
     if len(rest) > 1:

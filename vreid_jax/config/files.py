@@ -41,6 +41,15 @@ RUN_SHAPE = {
 SHORT_NAMES = {"path": "data.path", "data_dir": "data.data_dir", "bad_frames": "data.bad_frames"}
 
 
+class _AsItIs(SourceFileLoader):
+    """Runs a file without bytecode, which would lie beside it, and be stale after two changes within a second."""
+
+    def get_code(self, fullname: str):
+        """Compile the file."""
+        del fullname
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def from_file(name: str) -> ConfigDict:
     """Return the locked configuration of `FILE[:DATASET[,key=value…]]`, the text that `--config` takes.
 
@@ -52,7 +61,7 @@ def from_file(name: str) -> ConfigDict:
     """
     file, _, argument = str(name).partition(":")
     path = config_path(file)
-    loader = SourceFileLoader(f"vreid_jax_configuration_{os.path.basename(path)}", path)
+    loader = _AsItIs(f"vreid_jax_configuration_{os.path.basename(path)}", path)
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None  # a loader of a file always has one
     module = importlib.util.module_from_spec(spec)
