@@ -114,6 +114,18 @@ def test_an_index_is_made_anew_when_vectors_change_and_their_extremes_do_not(
     assert nearest() == "track1"
 
 
+def test_to_forget_in_one_file_removes_the_index_of_its_folder(lance, made_folder, tmp_path, vreid):
+    folder = made_folder()
+    beside.index_of(open_files(folder))
+    other = folder / "camera=1.index"  # of somebody else
+    other.mkdir()
+    code, _, error = vreid("forget", folder / "camera=1" / "date=2026-03-01" / "a.parquet", "--tracklet=track0")
+    assert code == 0, error
+    assert other.exists()
+    assert not beside.index_path(folder).exists()
+    assert len(beside.index_of(open_files(folder))) == 11
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_small_database_finds_what_the_files_give(lance, made_folder, tmp_path, metric):
     folder, address = made_folder(metric=metric), tmp_path / "town.lance"

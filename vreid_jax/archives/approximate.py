@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vreid_jax import retrieval
-from vreid_jax.archives.database import COLUMNS, Database, quoted
+from vreid_jax.archives.database import COLUMNS, Database, quoted, reason
 from vreid_jax.archives.question import Filters, Queries
 from vreid_jax.archives.streaming import NOT_TOLD, Hit, matches, nearest
 from vreid_jax.errors import InputError
-from vreid_jax.search.gallery_format import first_line, vectors_of
+from vreid_jax.search.gallery_format import vectors_of
 from vreid_jax.search.ranked import Match
 
 SMALL = 20_000  # up to so many tracklets every distance is computed
@@ -168,7 +168,7 @@ def maintain(database: Database) -> Recall | None:
             dataset.optimize.optimize_indices()
         dataset.cleanup_old_versions(older_than=datetime.timedelta(hours=1))
     except (OSError, RuntimeError, ValueError) as error:  # another writer was faster
-        log.warning("the index of %s is not up to date: %s", database.address, first_line(error))
+        log.warning("the index of %s is not up to date: %s", database.address, reason(error))
     return measure(database.latest()) if _index(database) is not None else None
 
 

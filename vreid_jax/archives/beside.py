@@ -26,6 +26,11 @@ def index_path(gallery: Path) -> Path:
     return gallery.with_name(f"{gallery.name}{SUFFIX}")
 
 
+def is_index(folder: Path) -> bool:
+    """Return whether a folder is an index, whole or not, and not something else of that name."""
+    return (folder / _ROWS).is_dir()
+
+
 def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
     """Return the database beside a gallery, brought up to its files.
 

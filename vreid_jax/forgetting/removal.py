@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from vreid_jax.archives.beside import index_path
+from vreid_jax.archives.beside import index_path, is_index
 from vreid_jax.archives.parts import note_forgotten
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
@@ -126,10 +126,16 @@ def _shows(page: Path, gallery: Path, sources: Sequence[Path]) -> bool:
 
 
 def copies_of(gallery: Path, root: Path | None = None) -> list[Path]:
-    """Return other files that hold vectors of a gallery: its index, and parts of an embedding that was interrupted."""
+    """Return other files that hold vectors of a gallery: indexes, and parts of an embedding that was interrupted.
+
+    An index is that of the gallery, or of a folder that it lies in, whether that was named or not.
+    """
     beside = [index_path(gallery), gallery.with_name(f"{gallery.name}.parts")]
     if root is not None:
         beside.append(index_path(root))
+    known = {os.path.realpath(file) for file in beside}
+    above = [index_path(folder) for folder in Path(os.path.realpath(gallery)).parents if folder.name]
+    beside += [file for file in above if is_index(file) and os.path.realpath(file) not in known]
     return [file for file in beside if file.exists()]
 
 

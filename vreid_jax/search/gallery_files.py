@@ -202,12 +202,12 @@ def read_part(part: Part, rows: np.ndarray | None = None) -> Gallery:
         return table_as_gallery(pyarrow().concat_tables(tables), dict(part.about))
 
 
-def _refuse_doubled(parts: Sequence[Part], counts: Sequence[int], keys: np.ndarray) -> None:
+def _refuse_doubled(parts: Sequence[Part], rows: Sequence[int], keys: np.ndarray) -> None:
     names, counts = np.unique(keys, return_counts=True)
     if (counts < 2).all():
         return
     name = names[counts > 1][0]
-    ends = np.cumsum(counts)
+    ends = np.cumsum(rows)
     one, other = (parts[int(np.searchsorted(ends, row, side="right"))] for row in np.flatnonzero(keys == name)[:2])
     if one is other:
         raise InputError(f"{one.place.text} holds the tracklet {own_name(name)} twice: embed its input again")
