@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vreid_jax.archives.embedding import JOB, embed_archive
-from vreid_jax.archives.parts import ArchiveSettings
+from vreid_jax.archives.manifest import Video
+from vreid_jax.archives.parts import ArchiveSettings, parts_of
 from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Worker
 from vreid_jax.cli import chosen_model
@@ -277,3 +278,13 @@ def test_a_store_says_what_it_refuses(tmp_path):
         (tmp_path / "new").chmod(0o500)
         with pytest.raises(InputError, match="cannot write"):
             store.write("c/d", b"")
+
+
+def test_a_detector_is_known_by_what_its_file_holds(street, tmp_path):
+    video = Video(str(street / "north.avi"), 1, "2026-03-02T09:00:00+01:00")
+    contents = {}
+    for name, weights in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / f"{name}.onnx").write_bytes(weights)
+        (part,) = parts_of(video, "model", ArchiveSettings(f"onnx:{tmp_path / name}.onnx"))
+        contents[name] = part.content
+    assert contents["a"] == contents["b"] != contents["c"]

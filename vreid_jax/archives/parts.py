@@ -1,6 +1,7 @@
 """The parts of an archive: which rows each holds, and its name, which says from what they were made."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -97,7 +98,8 @@ def parts_of(video: Video, fingerprint: str, settings: ArchiveSettings) -> list[
     Raises:
       InputError: when the video or its tracks cannot be read.
     """
-    made_from = [_FORMAT, fingerprint, settings.detector if not video.tracks else None, settings.retention_days]
+    detector = None if video.tracks else _detector_identity(settings.detector)
+    made_from = [_FORMAT, fingerprint, detector, settings.retention_days]
     made_from += [video.camera, video.start, video_digest(video.address)]
     made_from += [_file_digest(video.tracks) if video.tracks else None, bool(settings.pictures)]
     return [
@@ -119,6 +121,13 @@ def video_digest(address: str) -> str:
         file.seek(max(0, size - _END))
         digest.update(file.read())
     return digest.hexdigest()
+
+
+@functools.cache
+def _detector_identity(detector: str) -> str:
+    """Return a detector's name, with the digest of its file in place of the file's where it has one."""
+    name, _, file = detector.partition(":")
+    return f"{name}:{_file_digest(file)}" if os.path.isfile(file) else detector
 
 
 def _file_digest(address: str) -> str:

@@ -50,8 +50,11 @@ def run(flags: argparse.Namespace) -> dict:
 
     engine.installed()
     machines = engine.Machines(flags.address, flags.device, flags.workers)
-    pictures = os.path.abspath(given_path(flags.pictures)) if flags.pictures else ""  # workers may have another folder
-    settings = ArchiveSettings(flags.detector, flags.part_frames, flags.retention_days, pictures)
+    # Workers may have another folder.
+    pictures = os.path.abspath(given_path(flags.pictures)) if flags.pictures else ""
+    name, _, file = flags.detector.partition(":")
+    detector = f"{name}:{os.path.abspath(file)}" if os.path.isfile(file) else flags.detector
+    settings = ArchiveSettings(detector, flags.part_frames, flags.retention_days, pictures)
     jax.config.update("jax_platforms", "cpu")  # the devices are the workers'; this process only reads the model
     model = chosen_model.load_chosen(flags.model)
     done = embed_archive(
