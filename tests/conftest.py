@@ -337,7 +337,7 @@ def write_made_gallery():
 
     from vreid_jax.search.gallery import make_table, pyarrow
 
-    def write(path, camera=1, day=1, rows=3, dimensions=4, vectors=None, names=None, folder="", **about):
+    def write(path, camera=1, day=1, rows=3, dimensions=4, vectors=None, names=None, folder="", group=2, **about):
         path.parent.mkdir(parents=True, exist_ok=True)
         if vectors is None:
             vectors = np.random.default_rng((camera, day)).normal(size=(rows, dimensions)).astype(np.float32)
@@ -356,7 +356,7 @@ def write_made_gallery():
         stated |= {"input": f"/cameras/{camera}.mp4"}
         stated |= {"recorded_at": f"2026-03-{day:02d}T{7 + camera:02d}:00:00+00:00"} | about
         pyarrow().parquet.write_table(
-            make_table(vectors, columns, stated), path, row_group_size=2, write_page_checksum=True
+            make_table(vectors, columns, stated), path, row_group_size=group, write_page_checksum=True
         )
         return path
 

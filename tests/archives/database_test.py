@@ -232,3 +232,13 @@ def test_push_and_search_as_commands(lance, made_folder, write_made_gallery, tmp
     ]
     code, _, error = vreid("search", address, "--query=nobody")
     assert (code, "nobody is not a tracklet of" in error) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_large_file_is_merged_in_pieces(lance, write_made_gallery, tmp_path):
+    rows = 40_000
+    file = write_made_gallery(tmp_path / "a.parquet", rows=rows, dimensions=768, group=10_000)
+    done = push(open_files(file), tmp_path / "town.lance")
+    assert (done.inserted, done.rows) == (rows, rows)
+    again = push(open_files(file), tmp_path / "town.lance")
+    assert (again.inserted, again.changed, again.unchanged) == (0, 0, rows)

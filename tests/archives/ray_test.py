@@ -210,9 +210,8 @@ def test_sigterm_ends_a_run_in_one_line(path_of_workers, many, tmp_path):
     run.terminate()
     said = run.communicate(timeout=PATIENCE)[0].splitlines()
     assert run.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)  # Ray may tell of both as of Ctrl-C
-    assert [line for line in said if line and not line.startswith("model: ")] == [
-        "vreid archive embed: interrupted; what is finished stays, run the same command again to go on"
-    ]
+    assert said[-1] == "vreid archive embed: interrupted; what is finished stays, run the same command again to go on"
+    assert not any("Traceback" in line or "SIGTERM" in line for line in said)  # Ray's own
 
 
 def test_a_worker_that_cannot_start_ends_the_run(path_of_workers, model, many, tmp_path, monkeypatch):

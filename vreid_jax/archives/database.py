@@ -26,7 +26,7 @@ SUFFIX = ".lance"
 FORMAT = "vreid_jax-database-1"
 # Columns that have an index, so that a filter does not read them whole. Lance 14 cannot merge by a primary key that has one.
 COLUMNS = ("camid", "begins", "ends", "tracklet_id")
-MOST_ROWS = 1 << 17  # of a file: to forget one tracklet, one file is written anew
+MERGED_BYTES = 16 << 20  # of vectors merged at once, of which Lance holds several copies
 _ATTEMPTS = 20  # of a change that another writer was faster with
 _ABOUT = ("fingerprint", "model", "metric", "dataset", "measured_on")
 
@@ -251,15 +251,18 @@ def _schema(files: GalleryFiles):
 
 
 def _tables(files: GalleryFiles, schema) -> Iterator[Any]:
-    """Yield the rows of a gallery as tables of a database."""
+    """Yield the rows of a gallery as tables of a database, none of more than `MERGED_BYTES` of vectors."""
     pa = pyarrow()
     for part in files.parts:
+        most = max(1, MERGED_BYTES // (4 * part.dimensions))
         waiting = []
         for batch in batches_of(files, Filters(), [part]):
-            waiting.append(batch)
-            if sum(map(len, waiting)) >= MOST_ROWS:
-                yield _table(pa.Table.from_batches(waiting), part.about, schema)
-                waiting = []
+            for start in range(0, len(batch), most):
+                piece = batch.slice(start, most)
+                if sum(map(len, waiting)) + len(piece) > most:
+                    yield _table(pa.Table.from_batches(waiting), part.about, schema)
+                    waiting = []
+                waiting.append(piece)
         if waiting:
             yield _table(pa.Table.from_batches(waiting), part.about, schema)
 
