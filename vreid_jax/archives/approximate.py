@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vreid_jax import retrieval
-from vreid_jax.archives.database import COLUMNS, Database, quoted, reason
+from vreid_jax.archives.database import COLUMNS, FILE_ROWS, Database, quoted, reason
 from vreid_jax.archives.question import Filters, Queries
 from vreid_jax.archives.streaming import NOT_TOLD, Hit, matches, nearest
 from vreid_jax.errors import InputError
@@ -156,7 +156,7 @@ def maintain(database: Database) -> Recall | None:
     """
     dataset = database.latest().dataset
     try:
-        dataset.optimize.compact_files(materialize_deletions_threshold=0.1)
+        dataset.optimize.compact_files(target_rows_per_fragment=FILE_ROWS, materialize_deletions_threshold=0.1)
         known = {field for each in dataset.describe_indices() for field in each.field_names}
         for name in COLUMNS:
             if name not in known and len(database):

@@ -26,6 +26,7 @@ SUFFIX = ".lance"
 FORMAT = "vreid_jax-database-1"
 # Columns that have an index, so that a filter does not read them whole. Lance 14 cannot merge by a primary key that has one.
 COLUMNS = ("camid", "begins", "ends", "tracklet_id")
+FILE_ROWS = 1 << 17  # of a file: to forget one tracklet, one file is written anew
 MERGED_BYTES = 16 << 20  # of vectors merged at once, of which Lance holds several copies
 _ATTEMPTS = 20  # of a change that another writer was faster with
 _ABOUT = ("fingerprint", "model", "metric", "dataset", "measured_on")

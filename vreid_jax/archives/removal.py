@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vreid_jax.archives.database import COLUMNS, Database, open_database, quoted, reason
+from vreid_jax.archives.database import COLUMNS, FILE_ROWS, Database, open_database, quoted, reason
 from vreid_jax.errors import InputError
 from vreid_jax.search.address import is_address, open_place
 from vreid_jax.search.gallery_format import vectors_of
@@ -128,7 +128,9 @@ def _conditions(
 def _write_anew(database: Database) -> None:
     """Write files anew that hold deleted rows, and the indexes; remove all versions before."""
     dataset = database.latest().dataset
-    dataset.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
+    dataset.optimize.compact_files(
+        target_rows_per_fragment=FILE_ROWS, materialize_deletions=True, materialize_deletions_threshold=0.0
+    )
     indexed = {field for each in dataset.describe_indices() for field in each.field_names}
     for name in COLUMNS:
         if name in indexed:  # an index of texts and numbers holds the values of rows that are gone
