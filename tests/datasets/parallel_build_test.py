@@ -1,6 +1,8 @@
 """Datasets are built by one process, by several, or by Beam, with the same bytes."""
 
 import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +30,18 @@ def test_two_processes_prepare_the_bytes_of_one(mars, tmp_path):
     assert one == two
     assert len([name for name in one if "array_record" in name]) == 3
     assert len([name for name in one if name.endswith("dataset_info.json")]) == 1
+
+
+def test_another_process_writes_the_same_bytes(tiny_builder, tmp_path):
+    text = f"from vreid_jax.datasets import load_builder; load_builder('walkers/tiny', data_dir={str(tmp_path)!r})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "1"}
+    subprocess.run([sys.executable, "-c", text], env=environment, check=True, capture_output=True)
+    ours, theirs = (
+        {name: digest for name, digest in digests(folder).items() if "array_record" in name}
+        for folder in (tiny_builder.data_dir, next(tmp_path.glob("walkers/tiny/*")))
+    )
+    assert len(ours) == 3
+    assert ours == theirs
 
 
 @pytest.mark.slow

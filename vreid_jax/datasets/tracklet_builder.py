@@ -144,7 +144,9 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                     raise InputError(f"tracklet {key} occurs twice in split {split} of {self.info.full_name}")
                 seen.add(key)
                 frames += len(tracklet["frames"])
-                record = serializer.serialize_example(features.encode_example(tracklet))
+                example = serializer.get_tf_example(features.encode_example(tracklet))
+                # Without it, every process has an order of its own for the fields of a record.
+                record = example.SerializeToString(deterministic=True)
                 if writer is None or in_shard + len(record) > _SHARD_BYTES:
                     if writer:
                         with self._writing():
