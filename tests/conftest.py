@@ -330,6 +330,27 @@ def vreid(capsys):
     return run
 
 
+@pytest.fixture
+def walking_block(tmp_path, monkeypatch):
+    """A video of ten frames of a bright block that walks to the right, and a detector that finds it in place of hog."""
+    import cv2
+    import numpy as np
+
+    from vreid_jax.tracking import detection
+
+    path = tmp_path / "walk.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (64, 48))
+    for left in range(2, 32, 3):
+        writer.write(cv2.rectangle(np.zeros((48, 64, 3), np.uint8), (left, 10, 12, 24), (255,) * 3, cv2.FILLED))
+    writer.release()
+
+    def bright(frame):
+        return np.array([cv2.boundingRect(np.uint8(frame[..., 0] > 128))]), np.array([0.9])
+
+    monkeypatch.setitem(detection._MAKERS, "hog", lambda _: bright)
+    return path
+
+
 @pytest.fixture(scope="session")
 def write_made_gallery():
     """`write(path, camera=1, day=1, …)` writes a gallery of three made-up tracklets of one video."""

@@ -17,7 +17,6 @@ from vreid_jax.archives.work import Worker
 from vreid_jax.cli import chosen_model
 from vreid_jax.errors import InputError
 from vreid_jax.search import embed_gallery, open_gallery, open_source
-from vreid_jax.tracking import detection
 
 
 class Lost(Exception):
@@ -70,20 +69,7 @@ def test_a_part_is_the_gallery_that_embed_writes(model, street, tmp_path):
             np.testing.assert_array_equal(ours.columns[column], expected, err_msg=column)
 
 
-def test_a_video_without_tracks_is_tracked_as_embed_does(vreid, model, tmp_path, monkeypatch):
-    writer = cv2.VideoWriter(str(tmp_path / "walk.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (64, 48))
-    for number in range(10):
-        frame = np.zeros((48, 64, 3), np.uint8)
-        frame[10:34, 2 + 3 * number : 14 + 3 * number] = 255
-        writer.write(frame)
-    writer.release()
-
-    def bright(frame):
-        rows, columns = np.nonzero(frame[..., 0] > 128)
-        left, top = columns.min(), rows.min()
-        return np.array([[left, top, columns.max() + 1 - left, rows.max() + 1 - top]]), np.array([0.9])
-
-    monkeypatch.setitem(detection._MAKERS, "hog", lambda rest: bright)
+def test_a_video_without_tracks_is_tracked_as_embed_does(vreid, model, walking_block, tmp_path, monkeypatch):
     monkeypatch.setattr(chosen_model, "load_chosen", lambda name: model)
     (tmp_path / "cameras.csv").write_text("video,camera,start\nwalk.avi,4,0\n")
     assert run(model, tmp_path, tmp_path / "archive").tracklets == 1
