@@ -37,10 +37,10 @@ Score = dict[str, float]  # mAP and rank1; of the learned similarity also weight
 
 
 def configure(arguments, changes: dict):
-    """Return a configuration with these fields."""
+    """Return a configuration with these fields, in float32 on every device."""
     path, _, argument = arguments.config.partition(":")
     config = runpy.run_path(path)["get_config"](argument or None)
-    for field, value in {"evaluation.baselines": (), **changes}.items():
+    for field, value in {"dtype": "float32", "evaluation.baselines": (), **changes}.items():
         set_field(config, field, value)
     return config
 

@@ -20,9 +20,9 @@ CONTROLS = {  # evaluations of a trained run: name -> fields
 
 
 def configuration(system: str, changes: dict, argument: str = "walkers"):
-    """`configs/<system>.py` for walkers, with this argument and these fields, and no baselines."""
+    """`configs/<system>.py` for walkers, with this argument and these fields, in float32 on every device, no baselines."""
     config = runpy.run_path(str(CONFIGS / f"{system}.py"))["get_config"](argument)
-    for field, value in {"evaluation.baselines": (), **changes}.items():
+    for field, value in {"dtype": "float32", "evaluation.baselines": (), **changes}.items():
         set_field(config, field, value)
     return config
 

@@ -72,7 +72,13 @@ def augment(
     Raises:
       InputError: for a field out of its range.
     """
-    how = Augmentation(**fields)
+    return augment_as(Augmentation(**fields), frames, height, width, rng, other)
+
+
+def augment_as(
+    how: Augmentation, frames: Clip, height: int, width: int, rng: np.random.Generator, other: Other | None = None
+) -> Resized:
+    """Change a clip as `augment` does, with settings that are parsed already: parsing takes longer than small clips."""
     clip = _placed(frames, height, width, rng, how)
     if happens(how.pad_crop, rng):
         clip = _padded_and_cropped(clip, round(how.padding * height), rng)

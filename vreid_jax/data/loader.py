@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from vreid_jax.config.phases import Clip, Phase
-from vreid_jax.data.augment import augment, resize
+from vreid_jax.data.augment import augment_as, resize
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.flow_stacks import check_inputs, read_inputs
@@ -201,8 +201,8 @@ class _TrainingClips:
         clips = read_inputs(self.source, row, numbers, self.inputs, method=self.flow)
         clips = [corrupt(frames) if bad else frames for frames, bad in zip(clips, corrupted, strict=True)]
         other = functools.partial(_somebody_else, self.source, row)
-        how = dataclasses.asdict(self.phase.augment)
-        return np.concatenate([augment(frames, *self.size, rng, other=other, **how) for frames in clips])
+        how = self.phase.augment
+        return np.concatenate([augment_as(how, frames, *self.size, rng, other) for frames in clips])
 
 
 @functools.lru_cache(maxsize=64)
