@@ -24,10 +24,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # name: (module and function in device_parts, seconds, title)
 PARTS = {
-    "machine": ("machine.measure", 30, "The device"),
+    "machine": ("machine.measure", 45, "The device"),
+    "systems": ("systems.measure", 190, "Training steps and inference at the size of MARS"),
     "parity": ("parity.measure", 60, "Largest error relative to the largest value, against PyTorch on a CPU, float32"),
     "convolutions": ("convolutions.measure", 70, "Forms of convolutions and pools, bfloat16, milliseconds"),
-    "systems": ("systems.measure", 140, "Training steps and inference at the size of MARS"),
     "search": ("search.measure", 40, "Retrieval at the size of MARS"),
     "demonstration": ("demonstration.measure", 60, "The demonstration"),
     "giant": ("convolutions.measure_giant", 30, "XLA's own convolutions with dilated kernels over time, milliseconds"),
@@ -37,8 +37,8 @@ PARTS = {
 SMOKE_SECONDS = 1200
 
 
-def run_part(name: str, out: Path, seconds: float, smoke: bool) -> None:
-    """Run one part in this process."""
+def run_part(name: str, out: Path, seconds: float, smoke: bool, program: str = "", beside: Path | None = None) -> None:
+    """Run one part in this process, or of the part `systems` one program, beside others that use the same folder."""
     from vreid_jax.runtime import setup_process
 
     setup_process()
@@ -48,7 +48,11 @@ def run_part(name: str, out: Path, seconds: float, smoke: bool) -> None:
     run = Run(name, out / "results.jsonl", time.monotonic() + seconds, smoke)
     code = 1
     try:
-        getattr(importlib.import_module(f"device_parts.{module}"), function)(run)
+        part = importlib.import_module(f"device_parts.{module}")
+        if program:
+            part.measure_program(run, program, beside)
+        else:
+            getattr(part, function)(run)
         code = 0
     except Exception:
         traceback.print_exc()
@@ -123,9 +127,11 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="everything tiny")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--program", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--beside", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.part:
-        run_part(flags.part, flags.out, flags.seconds, flags.smoke)
+        run_part(flags.part, flags.out, flags.seconds, flags.smoke, flags.program, flags.beside)
         return
     names = flags.parts.split(",")
     if unknown := [name for name in names if name not in PARTS]:
@@ -137,6 +143,7 @@ def main() -> None:
         parser.error(f"{results} exists; give another folder with --out")
     results.touch()
     ends = time.monotonic() + 60 * flags.minutes
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share the device
     data = start_data() if "demonstration" in names and not flags.smoke else None
     for name in names:
         seconds = SMOKE_SECONDS if flags.smoke else min(PARTS[name][1], ends - time.monotonic() - 10)

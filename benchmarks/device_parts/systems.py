@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import filelock
 import jax
 from operations import matrix_operations
 from programs import Program, evaluation_program, filled, training_step
@@ -29,21 +37,28 @@ SYSTEMS = {
 BEFORE = {"m3d, native convolutions": ("m3d.py:mars", ("temporal",), ())}
 BATCH_FRAMES = 512
 """Frames in a batch of inference."""
+MEASURING = 40.0
+"""Seconds that are kept for measuring what was compiled side by side."""
 
 
-def programs_of(run: Run, systems) -> dict[str, Program]:
-    """Return the programs of the systems by name; one that cannot be made becomes a row."""
-    found, device = {}, jax.devices()[0]
+def cases(systems) -> dict[str, Callable[[bool], Program]]:
+    """Return for each program of the systems what makes it, small for True; a program is made in the process that needs it."""
+    found: dict[str, Callable[[bool], Program]] = {}
     for name, (file, phases, streams) in systems.items():
-        with run.case(name):
-            config = _configuration(file, run.smoke)
-            for phase in phases:
-                found[f"{name}, {phase}, train"] = training_step(config, phase, device)
-            count = 16 if run.smoke else BATCH_FRAMES
-            for stream in streams:
-                program = evaluation_program(config, stream, device, batch_frames=count)
-                found[f"{name}, {stream}, inference"] = program
+        for phase in phases:
+            found[f"{name}, {phase}, train"] = partial(_step, file, phase)
+        for stream in streams:
+            found[f"{name}, {stream}, inference"] = partial(_embedding, file, stream)
     return found
+
+
+def _step(file: str, phase: str, smoke: bool) -> Program:
+    return training_step(_configuration(file, smoke), phase, jax.devices()[0])
+
+
+def _embedding(file: str, stream: str, smoke: bool) -> Program:
+    count = 16 if smoke else BATCH_FRAMES
+    return evaluation_program(_configuration(file, smoke), stream, jax.devices()[0], batch_frames=count)
 
 
 def _configuration(name: str, smoke: bool):
@@ -59,25 +74,55 @@ def _configuration(name: str, smoke: bool):
     return config
 
 
-def measure(run: Run, systems=None) -> None:
-    """Write a row for each program: clips a second, milliseconds, share of the card's rate, compilation, memory."""
+def measure(run: Run) -> None:
+    """Write a row for each program: clips a second, milliseconds, share of the card's rate, compilation, memory.
+
+    Each is compiled in a process of its own, since XLA tries out kernels for one program of a process at a time. When all
+    are compiled, or the time for it is over, they are measured one after the other.
+    """
+    script = Path(__file__).parents[1] / "on_device.py"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(script), f"--part={run.part}", f"--out={run.file.parent}", f"--beside={folder}"]
+        command += [f"--seconds={run.left}", *(["--smoke"] if run.smoke else [])]
+        children = {name: subprocess.Popen([*command, f"--program={name}"]) for name in cases(SYSTEMS)}
+        for name, child in children.items():
+            with run.case(name):
+                try:
+                    if code := child.wait(max(run.left, 0)):
+                        raise RuntimeError(f"left with exit code {code}; see log.txt")
+                finally:
+                    child.kill()
+
+
+def measure_program(run: Run, name: str, beside: Path | None = None, systems=None) -> None:
+    """Compile a program, wait until those beside it are compiled too, and write its row."""
     _know_osnet()
-    found = programs_of(run, systems or SYSTEMS)
-    operations: dict[str, float] = {}
+    known = cases(systems or SYSTEMS)
+    compiled: dict[str, Compiled] = {}
+    with run.case(name):
+        program = known[name](run.smoke)
+        traced = program.function.trace(*program.arguments)
+        operations = matrix_operations(traced.jaxpr)
+        share = 0.75 if beside is None else max(0.0, 1 - MEASURING / run.left)
+        compiled = compile_all(run, {name: traced.lower}, share, CUBLAS)
+        arguments = filled(program) if compiled else ()
+    with together(beside, len(known), run):
+        if compiled:
+            with run.case(name):
+                _measure_one(run, name, program, compiled[name], arguments, operations, rate(run))
 
-    def lowering(name: str, program: Program):
-        def lower():
-            traced = program.function.trace(*program.arguments)
-            operations[name] = matrix_operations(traced.jaxpr)
-            return traced.lower()
 
-        return lower
-
-    compiled = compile_all(run, {name: lowering(name, program) for name, program in found.items()}, 0.75, CUBLAS)
-    peak = rate(run)
-    for name, each in compiled.items():
-        with run.case(name):
-            _measure_one(run, name, found[name], each, operations[name], peak)
+@contextlib.contextmanager
+def together(beside: Path | None, count: int, run: Run) -> Iterator[None]:
+    """Wait until `count` processes have come here or the time for compilation is over, then let one at a time through."""
+    if beside is None:
+        yield
+        return
+    (beside / f"{os.getpid()}.ready").touch()
+    while len(list(beside.glob("*.ready"))) < count and run.left > MEASURING:
+        time.sleep(0.1)
+    with filelock.FileLock(beside / "device.lock"):
+        yield
 
 
 def _know_osnet() -> None:
@@ -93,9 +138,10 @@ def rate(run: Run) -> float:
     return next((1e12 * row["TFLOPs"] for row in rows if "TFLOPs" in row and wanted in row["case"]), 0.0)
 
 
-def _measure_one(run: Run, name: str, program: Program, compiled: Compiled, operations: float, peak: float) -> None:
+def _measure_one(
+    run: Run, name: str, program: Program, compiled: Compiled, arguments: tuple, operations: float, peak: float
+) -> None:
     """Run a program and write its row."""
-    arguments = filled(program)
     seconds = 0.1 if run.smoke else 0.8
     if program.name.endswith("_train"):
         state, batch = arguments
@@ -138,4 +184,5 @@ def measure_before(run: Run) -> None:
         return jax.vjp(lambda x, k: conv3d_gradients.native(x, k, **geometry), x, kernel)[1](g)
 
     conv3d.gpu.convolution, conv3d.gpu.gradients = conv3d_gradients.native, gradients
-    measure(run, BEFORE)
+    for name in cases(BEFORE):
+        measure_program(run, name, systems=BEFORE)
