@@ -88,6 +88,7 @@ def test_what_cannot_be_pushed_or_read_is_one_sentence(lance, write_made_gallery
     bad = write_made_gallery(tmp_path / "bad.parquet", vectors=np.full((1, 4), np.nan, np.float32))
     with pytest.raises(InputError, match=r"bad\.parquet has a vector that is not of finite numbers"):
         push(open_files(bad), address)
+    assert not address.exists()
     query = write_made_gallery(tmp_path / "person.parquet", camera=9, rows=1)
     push(open_files(query), address)
     for file in (address / "data").iterdir():
@@ -232,6 +233,13 @@ def test_push_and_search_as_commands(lance, made_folder, write_made_gallery, tmp
     ]
     code, _, error = vreid("search", address, "--query=nobody")
     assert (code, "nobody is not a tracklet of" in error) == (2, True)
+
+
+def test_a_database_without_moments_says_so_instead_of_finding_nobody(lance, write_made_gallery, tmp_path, vreid):
+    gallery = write_made_gallery(tmp_path / "bare.parquet", recorded_at=None)
+    assert vreid("push", gallery, tmp_path / "town.lance", "--quiet")[0] == 0
+    code, _, error = vreid("search", tmp_path / "town.lance", f"--query={gallery}", "--from=2026-03-02T00:00Z")
+    assert (code, "town.lance does not say when it was recorded, so --from and --to find nothing" in error) == (2, True)
 
 
 @pytest.mark.slow

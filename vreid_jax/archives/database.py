@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -51,6 +53,10 @@ class Pushed:
     rows: int
 
 
+class NoDatabase(InputError):
+    """There is none at an address."""
+
+
 class Database:
     """An open database.
 
@@ -82,6 +88,11 @@ class Database:
     def dimensions(self) -> int:
         """Of a vector."""
         return self.dataset.schema.field("vector").type.list_size
+
+    @property
+    def says_when(self) -> bool:
+        """Whether the moment of any tracklet is known."""
+        return self.count("begins IS NOT NULL OR ends IS NOT NULL") > 0
 
     def latest(self) -> Database:
         """Return the database as it is now, other writers' changes included."""
@@ -144,7 +155,8 @@ def open_database(address: str | os.PathLike) -> Database:
     """Open a database.
 
     Raises:
-      InputError: when there is none, it cannot be reached or read, or is of another program.
+      NoDatabase: when there is none.
+      InputError: when it cannot be reached or read, or is of another program.
     """
     text = _address(address)
     try:
@@ -153,7 +165,7 @@ def open_database(address: str | os.PathLike) -> Database:
         raise
     except (ValueError, OSError) as error:
         if "not found" in str(error).lower():
-            raise InputError(f"there is no database {text}: make it with `vreid push`") from error
+            raise NoDatabase(f"there is no database {text}: make it with `vreid push`") from error
         raise InputError(f"{text} cannot be opened: {reason(error)}") from error
 
 
@@ -174,11 +186,18 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
     from tqdm import tqdm
 
     files.refuse_doubled()
-    database = _opened_or_made(files, address)
-    _check_alike(files, database)
+    text, database = _address(address), None
+    with contextlib.suppress(NoDatabase):
+        database = open_database(text)
+        _check_alike(files, database)
+    tables = _tables(files, database.dataset.schema if database else _schema(files))
+    first = next(tables, None)  # a gallery that cannot be read makes no database
+    if database is None:
+        database = _made(_schema(files), text)
+        _check_alike(files, database)
     inserted = changed = 0
     with tqdm(total=len(files), disable=not progress, unit="tracklet", leave=False) as bar:
-        for table in _tables(files, database.dataset.schema):
+        for table in itertools.chain([] if first is None else [first], tables):
             try:
                 done = (
                     database.latest()
@@ -207,20 +226,14 @@ def _address(given: str | os.PathLike) -> str:
     return text.split("?")[0]
 
 
-def _opened_or_made(files: GalleryFiles, address: str | os.PathLike) -> Database:
-    text, engine = _address(address), lance()
+def _made(schema, text: str) -> Database:
+    """Return the database that is new at an address, or that another process has just made there."""
     try:
-        return open_database(text)
-    except InputError as error:
-        if "there is no database" not in str(error):
-            raise
-    schema = _schema(files)
-    try:
-        engine.write_dataset(schema.empty_table(), text, mode="create")
+        lance().write_dataset(schema.empty_table(), text, mode="create")
     except (ValueError, OSError) as error:
         if "exists" not in str(error):
             raise InputError(f"{text} cannot be written: {reason(error)}") from error
-    return open_database(text)  # made by another process, perhaps
+    return open_database(text)
 
 
 def _check_alike(files: GalleryFiles, database: Database) -> None:

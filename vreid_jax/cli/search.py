@@ -123,14 +123,13 @@ def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Fil
         for name, text in (("--from", flags.since), ("--to", flags.until))
     ]
     filters = Filters(tuple(flags.camera), *moments)
-    if isinstance(archive, GalleryFiles):
-        if filters.has_time and all(part.start is None for part in archive.parts):
-            raise InputError(
-                f"{flags.gallery} does not say when it was recorded, so --from and --to find nothing: embed the video again "
-                "with --start=DATETIME"
-            )
-        if flags.other_cameras or flags.camera:
-            ranked.check_cameras(archive.read_column("camid"), flags.gallery)
+    if filters.has_time and not archive.says_when:
+        raise InputError(
+            f"{flags.gallery} does not say when it was recorded, so --from and --to find nothing: embed the video again "
+            "with --start=DATETIME"
+        )
+    if isinstance(archive, GalleryFiles) and (flags.other_cameras or flags.camera):
+        ranked.check_cameras(archive.read_column("camid"), flags.gallery)
     return filters
 
 

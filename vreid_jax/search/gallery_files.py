@@ -106,6 +106,11 @@ class GalleryFiles:
     def __len__(self) -> int:
         return sum(part.rows for part in self.parts)
 
+    @property
+    def says_when(self) -> bool:
+        """Whether the moment of any tracklet is known."""
+        return any(part.start is not None for part in self.parts)
+
     def read(self) -> Gallery:
         """Return the whole gallery.
 
