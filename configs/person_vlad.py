@@ -8,11 +8,12 @@ in three phases, the first in place of Sports-1M; minutes on two CPU cores:
 
     python3 -m vreid_jax.main --config=configs/person_vlad.py
 
-They depart from the paper with parts of conv5b, which small clips have, and with α = 30, at which the assignment learns.
+They depart from the paper with parts of conv5b, which small clips have, and with α = 30, at which the assignment learns;
+they sum whole positions (`cubic`), since with one descriptor for each part training stayed on a plateau.
 Other than in the paper, k-means sees trained parts, and gradients are clipped, in all recipes.
 
 Baselines: `model.parts=global` (3D ConvNets + GP), `stripes`, `grid`; `model.num_parts`; `model.aggregation=average`,
-`max`; `model.assignment=hard`; `model.descriptors=locations`, `cubic`; behind the dataset also `baseline=c3d` (the
+`max`; `model.assignment=hard`; `model.descriptors=parts`, `locations`, `cubic`; behind the dataset also `baseline=c3d` (the
 backbone alone) and `loss=softmax`.
 """
 
@@ -50,7 +51,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "part_layer": "conv5b" if small else "pool5",
         "parts": "learned",
         "num_parts": 6,
-        "descriptors": "parts",
+        "descriptors": "cubic" if small else "parts",  # docs/person_vlad.md has what the study found
         "hidden_size": 128 if small else 512,
         "feature_size": 64 if small else 256,
         "aggregation": "vlad",

@@ -56,7 +56,7 @@ def test_every_frame_of_the_clips_of_a_tracklet_counts_in_its_one_vector(initial
     narrow = {"width": 4, "hidden_size": 16, "feature_size": 8, "num_clusters": 4}
     module, x = models.create(**{**config, **narrow}), clips((1, 24, 64, 32, 3), seed=1)
     variables = initialised(module, x)
-    readout = clips((1, 32), seed=9)
+    readout = clips(jax.eval_shape(module.apply, variables, x)["feature"].shape, seed=9)
     gradient = jax.jit(
         jax.grad(lambda x: (module.apply(variables, x)["feature"] * readout).sum()), compiler_options=QUICK
     )
