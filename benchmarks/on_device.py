@@ -11,6 +11,7 @@ runs from end to end on a processor.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -37,15 +38,24 @@ PARTS = {
 SMOKE_SECONDS = 1200
 
 
-def run_part(name: str, out: Path, seconds: float, smoke: bool, program: str = "", beside: Path | None = None) -> None:
-    """Run one part in this process, or of the part `systems` one program, beside others that use the same folder."""
+def run_part(name: str, out: Path, ends: float, smoke: bool, program: str = "", beside: Path | None = None) -> None:
+    """Run one part in this process.
+
+    Args:
+      name: of `PARTS`.
+      out: folder of the results.
+      ends: when its time is over, in seconds of `time.monotonic`, which all processes of a machine share.
+      smoke: everything tiny.
+      program: of the part `systems`, the one that this process measures.
+      beside: folder by which such processes wait for each other.
+    """
     from vreid_jax.runtime import setup_process
 
     setup_process()
     from device_parts.measuring import Run
 
     module, function = PARTS[name][0].split(".")
-    run = Run(name, out / "results.jsonl", time.monotonic() + seconds, smoke)
+    run = Run(name, out / "results.jsonl", ends, smoke)
     code = 1
     try:
         part = importlib.import_module(f"device_parts.{module}")
@@ -64,9 +74,9 @@ def run_part(name: str, out: Path, seconds: float, smoke: bool, program: str = "
 
 def start_part(name: str, out: Path, seconds: float, smoke: bool) -> None:
     """Run one part in a process of its own and stop it, with all that it started, when its time is over."""
-    command = [sys.executable, __file__, f"--part={name}", f"--out={out}", f"--seconds={seconds}"]
-    command += ["--smoke"] if smoke else []
     started = time.monotonic()
+    command = [sys.executable, __file__, f"--part={name}", f"--out={out}", f"--ends={started + seconds}"]
+    command += ["--smoke"] if smoke else []
     with (out / "log.txt").open("a") as log:
         log.write(f"\n=== {name} ===\n")
         log.flush()
@@ -75,9 +85,10 @@ def start_part(name: str, out: Path, seconds: float, smoke: bool) -> None:
             code = process.wait(seconds + 10)
             failed = f"left with exit code {code}; see log.txt" if code else ""
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
             failed = f"not done after {seconds:.0f} s"
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has left running
+        process.wait()
     row = {"part": name, "case": "all", "seconds": round(time.monotonic() - started, 1)}
     if failed:
         row["error"] = failed
@@ -126,12 +137,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="for all parts together")
     parser.add_argument("--smoke", action="store_true", help="everything tiny")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--ends", type=float, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--program", default="", help=argparse.SUPPRESS)
     parser.add_argument("--beside", type=Path, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.part:
-        run_part(flags.part, flags.out, flags.seconds, flags.smoke, flags.program, flags.beside)
+        run_part(flags.part, flags.out, flags.ends, flags.smoke, flags.program, flags.beside)
         return
     names = flags.parts.split(",")
     if unknown := [name for name in names if name not in PARTS]:

@@ -42,7 +42,7 @@ MEASURING = 40.0
 
 
 def cases(systems) -> dict[str, Callable[[bool], Program]]:
-    """Return for each program of the systems what makes it, small for True; a program is made in the process that needs it."""
+    """Return for each program of the systems a function that makes it: small if its argument is true."""
     found: dict[str, Callable[[bool], Program]] = {}
     for name, (file, phases, streams) in systems.items():
         for phase in phases:
@@ -83,42 +83,59 @@ def measure(run: Run) -> None:
     script = Path(__file__).parents[1] / "on_device.py"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(script), f"--part={run.part}", f"--out={run.file.parent}", f"--beside={folder}"]
-        command += [f"--seconds={run.left}", *(["--smoke"] if run.smoke else [])]
-        children = {name: subprocess.Popen([*command, f"--program={name}"]) for name in cases(SYSTEMS)}
-        for name, child in children.items():
-            with run.case(name):
-                try:
-                    if code := child.wait(max(run.left, 0)):
-                        raise RuntimeError(f"left with exit code {code}; see log.txt")
-                finally:
-                    child.kill()
+        command += [f"--ends={run.ends}", *(["--smoke"] if run.smoke else [])]
+        children: dict[str, subprocess.Popen] = {}
+        try:
+            for name in cases(SYSTEMS):
+                children[name] = subprocess.Popen([*command, f"--program={name}"])
+            for name, child in children.items():
+                _await(run, name, child)
+        finally:
+            for child in children.values():
+                child.kill()
+                child.wait()
+
+
+def _await(run: Run, name: str, child: subprocess.Popen) -> None:
+    """Wait for the process of a program; what it cannot say itself becomes a row."""
+    try:
+        code = child.wait(max(run.left, 0))
+    except subprocess.TimeoutExpired:
+        run.write(name, error="not measured when the time of this part was over")
+        return
+    if code:
+        run.write(name, error=f"left with exit code {code}; see log.txt")
 
 
 def measure_program(run: Run, name: str, beside: Path | None = None, systems=None) -> None:
     """Compile a program, wait until those beside it are compiled too, and write its row."""
     _know_osnet()
-    known = cases(systems or SYSTEMS)
-    compiled: dict[str, Compiled] = {}
+    known, ready = cases(systems or SYSTEMS), []
     with run.case(name):
-        program = known[name](run.smoke)
-        traced = program.function.trace(*program.arguments)
-        operations = matrix_operations(traced.jaxpr)
+        program, operations = known[name](run.smoke), 0.0
+
+        def lower():
+            nonlocal operations
+            traced = program.function.trace(*program.arguments)
+            operations = matrix_operations(traced.jaxpr)
+            return traced.lower()
+
         share = 0.75 if beside is None else max(0.0, 1 - MEASURING / run.left)
-        compiled = compile_all(run, {name: traced.lower}, share, CUBLAS)
-        arguments = filled(program) if compiled else ()
-    with together(beside, len(known), run):
-        if compiled:
-            with run.case(name):
-                _measure_one(run, name, program, compiled[name], arguments, operations, rate(run))
+        for compiled in compile_all(run, {name: lower}, share, CUBLAS).values():
+            ready.append((program, compiled, filled(program), operations))
+    if beside is not None:
+        (beside / f"{os.getpid()}.ready").touch()  # also where nothing is to be measured
+    for each in ready:
+        with _alone(beside, len(known), run), run.case(name):
+            _measure_one(run, name, *each, rate(run))
 
 
 @contextlib.contextmanager
-def together(beside: Path | None, count: int, run: Run) -> Iterator[None]:
-    """Wait until `count` processes have come here or the time for compilation is over, then let one at a time through."""
+def _alone(beside: Path | None, count: int, run: Run) -> Iterator[None]:
+    """Wait until `count` processes are ready or the time for compilation is over, then let one at a time through."""
     if beside is None:
         yield
         return
-    (beside / f"{os.getpid()}.ready").touch()
     while len(list(beside.glob("*.ready"))) < count and run.left > MEASURING:
         time.sleep(0.1)
     with filelock.FileLock(beside / "device.lock"):

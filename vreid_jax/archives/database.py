@@ -54,7 +54,7 @@ class Pushed:
 
 
 class NoDatabase(InputError):
-    """There is none at an address."""
+    """There is no database at an address."""
 
 
 class Database:
@@ -190,7 +190,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
     with contextlib.suppress(NoDatabase):
         database = open_database(text)
         _check_alike(files, database)
-    tables = _tables(files, database.dataset.schema if database else _schema(files))
+    tables = _tables(files, _schema(files) if database is None else database.dataset.schema)
     first = next(tables, None)  # a gallery that cannot be read makes no database
     if database is None:
         database = _made(_schema(files), text)

@@ -110,7 +110,7 @@ def _mesh():
 
 
 def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Filters:
-    """Return which tracklets may be found; `InputError` where the gallery does not say when or by which camera."""
+    """Return which tracklets may be found; `InputError` where the archive does not say when or by which camera."""
     from datetime import datetime
 
     from vreid_jax.archives.question import Filters
@@ -126,7 +126,7 @@ def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Fil
     if filters.has_time and not archive.says_when:
         raise InputError(
             f"{flags.gallery} does not say when it was recorded, so --from and --to find nothing: embed the video again "
-            "with --start=DATETIME"
+            f"with --start=DATETIME{'' if isinstance(archive, GalleryFiles) else ', and push it'}"
         )
     if isinstance(archive, GalleryFiles) and (flags.other_cameras or flags.camera):
         ranked.check_cameras(archive.read_column("camid"), flags.gallery)

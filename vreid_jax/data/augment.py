@@ -78,7 +78,7 @@ def augment(
 def augment_as(
     how: Augmentation, frames: Clip, height: int, width: int, rng: np.random.Generator, other: Other | None = None
 ) -> Resized:
-    """Change a clip as `augment` does, with settings that are parsed already: parsing takes longer than small clips."""
+    """Change a clip as `augment` does, by settings that are parsed already, which takes longer than changing a small clip."""
     clip = _placed(frames, height, width, rng, how)
     if happens(how.pad_crop, rng):
         clip = _padded_and_cropped(clip, round(how.padding * height), rng)
