@@ -9,7 +9,7 @@ in three phases, the first in place of Sports-1M; minutes on two CPU cores:
     python3 -m vreid_jax.main --config=configs/person_vlad.py
 
 They depart from the paper with parts of conv5b, which small clips have, and with α = 30, at which the assignment learns;
-they sum whole positions (`cubic`), since with one descriptor for each part training stayed on a plateau.
+they sum whole positions (`cubic`), and the rate of `joint` is warmed up.
 Other than in the paper, k-means sees trained parts, and gradients are clipped, in all recipes.
 
 Baselines: `model.parts=global` (3D ConvNets + GP), `stripes`, `grid`; `model.num_parts`; `model.aggregation=average`,
@@ -95,7 +95,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             augment=_JITTER if small else _FLIP,
             losses=_SOFTMAX if learned else _OIM,
             optimizer=_adam(1e-3 if small else 1e-4, clip_norm=_CLIP),
-            schedule={"name": "step", "boundaries": (0.75,)} if small else {},
+            schedule={"name": "step", "boundaries": (0.75,), "warmup_steps": 40} if small else {},  # or ReLUs may die
             train=("(backbone|maps|parts|vlad|feature_head)/.*",),
             total_steps=200 if small else 20_000,
         ),
