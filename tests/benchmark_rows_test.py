@@ -138,7 +138,7 @@ def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, t
     assert other.name("default", small) != runs.name("default", small)
     assert other.name("backbone", small) == runs.name("backbone", small)
     # What a network without VLAD does not have does not rename it.
-    monkeypatch.setitem(vlad.ROWS, "gp", vlad.Row({"model.parts": "global", "model.alpha": 3.0}))
+    monkeypatch.setitem(vlad.ROWS, "gp", vlad.Row({**vlad.ROWS["gp"].changes, "model.alpha": 3.0}))
     assert vlad.Runs(tmp_path).name("gp", small) == runs.name("gp", small)
 
 
