@@ -95,7 +95,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             augment=_JITTER if small else _FLIP,
             losses=_SOFTMAX if learned else _OIM,
             optimizer=_adam(1e-3 if small else 1e-4, clip_norm=_CLIP),
-            schedule={"name": "step", "boundaries": (0.75,), "warmup_steps": 40} if small else {},  # or ReLUs may die
+            schedule={"name": "step", "boundaries": (0.75,), "warmup_steps": 40} if small else {},  # or runs may fail
             train=("(backbone|maps|parts|vlad|feature_head)/.*",),
             total_steps=200 if small else 20_000,
         ),

@@ -191,7 +191,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
         database = open_database(text)
         _check_alike(files, database)
     tables = _tables(files, _schema(files) if database is None else database.dataset.schema)
-    first = next(tables, None)  # a gallery that cannot be read makes no database
+    first = next(tables, None)  # before a database is made: a gallery may be unreadable
     if database is None:
         database = _made(_schema(files), text)
         _check_alike(files, database)

@@ -17,7 +17,7 @@ from vreid_jax.retrieval.block_size import block_bytes
 from vreid_jax.retrieval.distances import check_metric, distance_block, pad_rows, place, prepare
 from vreid_jax.retrieval.neighbours import Found, join_found, none_found, select_nearest
 
-MOST_ROWS = 1 << 16  # of a block: a larger one is no faster
+MOST_ROWS = 1 << 16  # of a block: a larger one is not faster
 
 
 class StreamedNearest:
