@@ -110,9 +110,10 @@ def training_step(
     batch, cache = PhaseData(phase, settings, nothing, source, nothing).abstract(module, variables)
     state = state.replace(extra={**state.extra, **cache})
     mesh = make_mesh([device])
-    step = make_train_step(network, phase, optimizer, mesh, seed=0, update=entry.update)
+    step = make_train_step(network, phase, optimizer, mesh, update=entry.update)
     replicated, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
-    arguments = _placed(state, replicated), _placed(batch, split)
+    seed = jax.ShapeDtypeStruct((), jnp.int32)
+    arguments = _placed(seed, replicated), _placed(state, replicated), _placed(batch, split)
     frames = 1 if phase.cache_features else phase.clip.num_frames
     return Program(f"{config.system}_{phase_name}_train", step, arguments, phase.batch_size, frames, identities)
 

@@ -32,12 +32,12 @@ def measure(run: Run) -> None:
     compiled = compile_all(run, {phase: program.lower for phase, program in programs.items()}, on_gpu=CUBLAS)
     for phase, each in compiled.items():
         with run.case(f"{config.system} {phase}, steps alone"):
-            state, batch = filled(programs[phase])
-            state, _ = each.program(state, batch)
+            seed, state, batch = filled(programs[phase])
+            state, _ = each.program(seed, state, batch)
             jax.block_until_ready(state)
             started = time.perf_counter()
             for _ in range(steps):
-                state, metrics = each.program(state, batch)
+                state, metrics = each.program(seed, state, batch)
             jax.block_until_ready((state, metrics))
             rate = steps / (time.perf_counter() - started)
             run.write(

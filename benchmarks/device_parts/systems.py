@@ -161,11 +161,11 @@ def _measure_one(
     """Run a program and write its row."""
     seconds = 0.1 if run.smoke else 0.8
     if program.name.endswith("_train"):
-        state, batch = arguments
+        seed, state, batch = arguments
         held = [state]
 
         def call():
-            held[0], metrics = compiled.program(held[0], batch)
+            held[0], metrics = compiled.program(seed, held[0], batch)
             return metrics
 
         loss = float(call()["loss"])

@@ -64,9 +64,9 @@ def check_steps(config, num_classes):
         }
         mesh = make_mesh(jax.devices()[:1])
         network = Network(module, entry.mean, entry.std)
-        step = make_train_step(network, phase, optimizer, mesh, seed=0, update=entry.update)
+        step = make_train_step(network, phase, optimizer, mesh, update=entry.update)
         before = jax.eval_shape(state, variables)
-        after, metrics = step.eval_shape(before, batch)
+        after, metrics = step.eval_shape(0, before, batch)
         assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(lambda x: (x.shape, x.dtype), before)
         assert metrics["loss"].shape == ()
         assert metrics["loss"].dtype == jnp.float32

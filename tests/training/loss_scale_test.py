@@ -50,8 +50,8 @@ def step(scale, finite_steps=0, module=None, **changes):
         extra=extra,
     )
     before = jax.device_get(state)
-    take = make_train_step(Network(module, (0.5,) * 3, (0.2,) * 3), phase, optimizer, mesh, seed=0)
-    after, metrics = take(replicate(state, mesh), put_batch(batch(), mesh))
+    take = make_train_step(Network(module, (0.5,) * 3, (0.2,) * 3), phase, optimizer, mesh)
+    after, metrics = take(0, replicate(state, mesh), put_batch(batch(), mesh))
     return before, jax.device_get(after), jax.device_get(metrics)
 
 

@@ -71,10 +71,10 @@ def take(module, phase, steps=1, devices=1, update=None, seed=0, extra=None):
     mesh = make_mesh(jax.devices()[:devices])
     state, optimizer = start(module, phase, mesh, extra)
     before = jax.device_get(state.params)
-    step = make_train_step(Network(module, MEAN, STD), phase, optimizer, mesh, seed=seed, update=update)
+    step = make_train_step(Network(module, MEAN, STD), phase, optimizer, mesh, update=update)
     metrics = []
     for _ in range(steps):
-        state, values = step(state, put_batch(batch(), mesh))
+        state, values = step(seed, state, put_batch(batch(), mesh))
         metrics.append(jax.device_get(values))
     return before, jax.device_get(state), metrics
 
@@ -191,15 +191,31 @@ def test_dropout_follows_seed_and_step():
     assert len({*losses[0], *losses[2]}) == 6
 
 
+def test_one_program_serves_all_seeds():
+    traces = []
+
+    def update(state, outputs, batch):
+        del outputs, batch
+        traces.append(state)
+        return state
+
+    mesh = make_mesh(jax.devices()[:1])
+    state, optimizer = start(Plain(), phase(), mesh)
+    step = make_train_step(Network(Plain(), MEAN, STD), phase(), optimizer, mesh, update=update)
+    for seed in (0, 1, 2**31 - 1):
+        state, _ = step(seed, state, put_batch(batch(), mesh))
+    assert len(traces) == 1
+
+
 def test_the_average_of_the_weights_follows_the_steps():
     settings, mesh = phase(optimizer={"ema": 0.15}, train=("feature/.*",)), make_mesh(jax.devices()[:1])
     state, optimizer = start(Plain(), settings, mesh)
     trainable = split_params(state.params, settings.train)[0]
     state = state.replace(extra={"ema": replicate(new_average(trainable, state.batch_stats), mesh)})
-    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh, seed=0)
+    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh)
     expected = jax.device_get(state.params["feature"])
     for kept in (1 / 10, 0.15, 0.15):  # 2/11 and 3/12 are beyond the decay
-        state, _ = step(state, put_batch(batch(), mesh))
+        state, _ = step(0, state, put_batch(batch(), mesh))
         expected = jax.tree.map(
             lambda old, new, kept=kept: kept * np.float64(old) + (1 - kept) * new,
             expected,
@@ -240,9 +256,9 @@ def test_the_table_of_oim_moves_by_the_features_of_the_step_in_every_system(accu
     state, optimizer = start(Plain(), settings, mesh)
     outputs = Plain().apply({"params": state.params}, normalise(jnp.asarray(batch()["frames"]), MEAN, STD))
     memory = OIMMemory.empty(4, 6)
-    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh, seed=0)
+    step = make_train_step(Network(Plain(), MEAN, STD), settings, optimizer, mesh)
     extra = replicate({"oim": memory, "other": jnp.ones(1)}, mesh)
-    after = step(state.replace(extra=extra), put_batch(batch(), mesh))[0].extra
+    after = step(0, state.replace(extra=extra), put_batch(batch(), mesh))[0].extra
     expected = memory.after(outputs["feature"], batch()["label"])
     assert np.abs(expected.table).min(0).max() > 0
     np.testing.assert_allclose(after["oim"].table, expected.table, rtol=1e-5, atol=1e-6)

@@ -56,7 +56,7 @@ def plan_phases(setup: Setup) -> dict[str, Plan]:
             check_unlabelled(phase, setup.train_source)
             total_steps = phase.length(data.num_batches_per_epoch(setup.train_source, phase))
             optimizer, seed = make_optimizer(phase, total_steps), phase_seed(setup.settings.seed, name)
-            step = make_train_step(setup.network, phase, optimizer, setup.mesh, seed=seed, update=setup.system.update)
+            step = make_train_step(setup.network, phase, optimizer, setup.mesh, update=setup.system.update)
             plans[name] = Plan(name, phase, total_steps, seed, optimizer, step)
     return plans
 
@@ -266,7 +266,7 @@ def _train_phase(
         return run_phase(
             state,
             position,
-            plan.step,
+            functools.partial(plan.step, plan.seed),
             batches_on_device(batches, setup.mesh),
             metrics,
             checkpoints,

@@ -95,4 +95,4 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
             )
             unknown_yet = (KeyError,) if setup.system.update else ()  # it reads what `prepare` is to add
             with contextlib.suppress(*unknown_yet):
-                plan.step.eval_shape(*placed)
+                plan.step.eval_shape(plan.seed, *placed)

@@ -40,7 +40,7 @@ def run_phase(
     Args:
       state: at `position`.
       position: the steps done so far.
-      train_step: of `make_train_step`; the state is donated to it.
+      train_step: of `make_train_step`, its seed bound; the state is donated to it.
       batches: of this process, on its devices, from `position` on: `runtime.mesh.batches_on_device`.
       metrics: takes the metrics of every step.
       checkpoints: where the state is saved.

@@ -28,12 +28,11 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     mesh: Mesh,
     *,
-    seed: int,
     update: Callable | None = None,
-) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
-    """Build `step(state, batch) -> (state, metrics)`; the state is donated.
+) -> jax.stages.Wrapped:
+    """Build `step(seed, state, batch) -> (state, metrics)`; the state is donated.
 
-    Dropout is a function of (`seed`, step). With `accumulation_steps` A, the batch is cut into A microbatches of
+    Dropout and losses that draw are functions of (`seed`, step), and one compiled program serves all seeds. With `accumulation_steps` A, the batch is cut into A microbatches of
     whole identities in order; batch norm and hard mining see one microbatch at a time, gradients are averaged.
 
     Args:
@@ -41,14 +40,12 @@ def make_train_step(
       phase: what is minimised, over which parameters.
       optimizer: over the parameters that train, flat.
       mesh: with an axis `data`, over which batches are laid.
-      seed: of dropout and of losses that draw.
       update: the system's own, `update(state, outputs, batch) -> state`, after the optimizer.
 
     Raises:
       InputError: when no parameter matches the phase's patterns, or the batch does not divide.
       AssertionError: at the first step, when `update` changes the shape or the type of an array of the state.
     """
-    key = jax.random.key(seed)
     microbatches = phase.accumulation_steps
     per_device, rest = divmod(phase.batch_size, microbatches * mesh.size)
     if rest or not per_device:
@@ -62,11 +59,11 @@ def make_train_step(
         sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
         gradient = _accumulated(gradient, microbatches, sharding, ("feature",) if follows else ())
 
-    def step(state: TrainState, batch):
+    def step(seed, state: TrainState, batch):
         trainable, frozen = split_params(state.params, phase.train)
         if not trainable:
             raise InputError(f"no parameter matches the phase's train = {phase.train}")
-        keys = jax.random.split(jax.random.fold_in(key, state.step), microbatches)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step), microbatches)
         grads, (metrics, batch_stats, outputs) = gradient(
             trainable, frozen, state.batch_stats, state.extra, batch, keys if microbatches > 1 else keys[0]
         )
@@ -80,7 +77,7 @@ def make_train_step(
         return kept_if_finite(grads, state, before), metrics
 
     options = LITTLE_MEMORY if mesh.devices.flat[0].platform == "cpu" else None
-    return jax.jit(step, donate_argnums=0, out_shardings=(replicated, replicated), compiler_options=options)
+    return jax.jit(step, donate_argnums=1, out_shardings=(replicated, replicated), compiler_options=options)
 
 
 def _loss(network: Network, phase: Phase, trainable, frozen, batch_stats, extra, batch, key):
