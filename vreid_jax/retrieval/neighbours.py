@@ -110,7 +110,7 @@ def nearest_rows(
             if not top:
                 arrays.check_finite("gallery", block, left, squares)
             on_devices = place(pad_rows(prepare(block, metric), gallery_length), mesh, "data")
-            best = _merge(on_device, on_devices, best, left, num_gallery, metric, mesh)
+            best = merge_block(on_device, on_devices, best, left, num_gallery, metric, mesh)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
     distances, indices, farthest = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Nearest(distances, indices.astype(np.int64), farthest)
@@ -143,7 +143,7 @@ def nearest_among(
         block = on_device(top)
         for j, left in enumerate(starts):
             if j == i:
-                best[i] = _merge(block, block, best[i], top, count, metric, None)
+                best[i] = merge_block(block, block, best[i], top, count, metric, None)
             elif j > i:
                 best[i], best[j] = _merge_both(block, on_device(left), best[i], best[j], top, left, count, metric)
     distances, indices, farthest = (
@@ -162,33 +162,47 @@ def none_found(length: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @functools.partial(jax.jit, static_argnames=("metric", "mesh"))
-def _merge(
+def merge_block(
     queries: jax.Array,
     block: jax.Array,
     best: Found,
     left: int | jax.Array,
-    num_gallery: int | jax.Array,
+    count: int | jax.Array,
     metric: str,
     mesh: Mesh | None,
+    hidden: jax.Array | None = None,
 ) -> Found:
-    """Return `best` updated with the gallery rows `block`, the first of which is row `left`."""
+    """Return `best` updated with the gallery rows `block`, the first of which is row `left` of `count`.
+
+    `hidden` [Q, B] is True for pairs that may not be found. With a `mesh`, block and `hidden` are sharded over its axis
+    `data` by gallery rows.
+    """
     k = best[0].shape[1]
+
+    def nearest(
+        queries: jax.Array, block: jax.Array, left: int | jax.Array, count: int | jax.Array, hidden: jax.Array | None
+    ) -> Found:
+        distances = distance_block(queries, block, metric)
+        return select_nearest(distances if hidden is None else jnp.where(hidden, jnp.inf, distances), k, left, count)
+
     if mesh is None:
-        return join_found(best, select_nearest(distance_block(queries, block, metric), k, left, num_gallery))
+        return join_found(best, nearest(queries, block, left, count, hidden))
     each = block.shape[0] // mesh.shape["data"]
 
-    def shard(queries: jax.Array, block: jax.Array, left: int | jax.Array, num_gallery: int | jax.Array) -> Found:
+    def shard(
+        queries: jax.Array, block: jax.Array, left: int | jax.Array, count: int | jax.Array, hidden: jax.Array | None
+    ) -> Found:
         left = left + jax.lax.axis_index("data") * each
-        distances, indices, farthest = select_nearest(distance_block(queries, block, metric), k, left, num_gallery)
+        distances, indices, farthest = nearest(queries, block, left, count, hidden)
         return distances, indices, farthest[:, None]
 
     replicated, by_column = PartitionSpec(), PartitionSpec(None, "data")
     distances, indices, farthest = jax.shard_map(
         shard,
         mesh=mesh,
-        in_specs=(replicated, PartitionSpec("data"), replicated, replicated),
+        in_specs=(replicated, PartitionSpec("data"), replicated, replicated, by_column),
         out_specs=(by_column,) * 3,
-    )(queries, block, left, num_gallery)
+    )(queries, block, left, count, hidden)
     return join_found(best, (distances, indices, farthest.max(axis=1)))
 
 

@@ -3,10 +3,7 @@
 # Types that JAX leaves unknown: of `device` in its signatures, and of what a jitted function returns.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import functools
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -14,8 +11,8 @@ from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.arrays import ArrayLike
 from vreid_jax.retrieval.block_size import block_bytes
-from vreid_jax.retrieval.distances import check_metric, distance_block, pad_rows, place, prepare
-from vreid_jax.retrieval.neighbours import Found, join_found, none_found, select_nearest
+from vreid_jax.retrieval.distances import check_metric, pad_rows, place, prepare
+from vreid_jax.retrieval.neighbours import Found, merge_block, none_found
 
 MOST_ROWS = 1 << 16  # of a block: a larger one is not faster
 
@@ -83,14 +80,15 @@ class StreamedNearest:
         mask = np.ones((count, self.block_rows), np.bool_)
         mask[:, : len(block)] = False if hidden is None else hidden
         rows = pad_rows(prepare(block, self._metric), self.block_rows)
-        self._best = _merge(
+        self._best = merge_block(
             self._queries,
             place(rows, self._mesh, "data"),
-            _place_columns(mask, self._mesh),
             self._best,
             self._added,
+            self._added + self.block_rows,  # what only fills the block is hidden
             self._metric,
             self._mesh,
+            _place_columns(mask, self._mesh),
         )
         self._added += len(block)
 
@@ -107,38 +105,3 @@ def _place_columns(mask: np.ndarray, mesh: Mesh | None) -> jax.Array:
         return jax.device_put(mask)
     sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
     return jax.make_array_from_callback(mask.shape, sharding, lambda index: mask[index])
-
-
-@functools.partial(jax.jit, static_argnames=("metric", "mesh"))
-def _merge(
-    queries: jax.Array,
-    block: jax.Array,
-    hidden: jax.Array,
-    best: Found,
-    left: int | jax.Array,
-    metric: str,
-    mesh: Mesh | None,
-) -> Found:
-    """Return `best` updated with the rows `block`, the first of which is row `left`."""
-    k = best[0].shape[1]
-
-    def nearest(queries: jax.Array, block: jax.Array, hidden: jax.Array, left: int | jax.Array) -> Found:
-        distances = jnp.where(hidden, jnp.inf, distance_block(queries, block, metric))
-        return select_nearest(distances, k, left, left + block.shape[0])
-
-    if mesh is None:
-        return join_found(best, nearest(queries, block, hidden, left))
-    each = block.shape[0] // mesh.shape["data"]
-
-    def shard(queries: jax.Array, block: jax.Array, hidden: jax.Array, left: int | jax.Array) -> Found:
-        distances, indices, farthest = nearest(queries, block, hidden, left + jax.lax.axis_index("data") * each)
-        return distances, indices, farthest[:, None]
-
-    replicated, by_column = PartitionSpec(), PartitionSpec(None, "data")
-    distances, indices, farthest = jax.shard_map(
-        shard,
-        mesh=mesh,
-        in_specs=(replicated, PartitionSpec("data"), by_column, replicated),
-        out_specs=(by_column,) * 3,
-    )(queries, block, hidden, left)
-    return join_found(best, (distances, indices, farthest.max(axis=1)))
