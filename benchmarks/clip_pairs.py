@@ -73,7 +73,10 @@ def compared(source: str, tops: list[int]) -> None:
         variables, clips, similarity, bound = {}, clips_of_the_box(), mean_cosine, largest_cosine
     else:
         model = inference.load(source)
-        with np.load(Path(source) / "features" / "clips.npz") as table:
+        file = Path(source) / "features" / "clips.npz"
+        if not file.exists():
+            raise SystemExit(f"{file} is not there: evaluate the run first, with --mode=evaluate")
+        with np.load(file) as table:
             clips = table["features"]
         variables = model.variables
         similarity, bound = (
