@@ -31,12 +31,13 @@ def corruption_curves(rows: Scores, selection: Selection, out: str | Path) -> No
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
     for name, scores in rows.items():
         left.plot(list(scores), list(scores.values()), marker="o", label=name)
-    left.set(xlabel="most corrupted clips of a tracklet", ylabel="mAP (%)")
+    left.set(xlabel="M_max, most corrupted clips of a tracklet", ylabel="mAP (%)")
     for most, scores in selection.items():
-        right.plot(list(scores), list(scores.values()), marker="o", label=f"at most {most}")
+        right.plot(list(scores), list(scores.values()), marker="o", label=f"{most}")
     right.set(xlabel="selection rate t (%)", ylabel="mAP (%)")
+    left.legend(fontsize="small")
+    right.legend(title="M_max", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))  # covers no curve
     for axes in (left, right):
-        axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     figure.tight_layout()
     with atomic_file(out) as half:
