@@ -32,8 +32,9 @@ def make_train_step(
 ) -> jax.stages.Wrapped:
     """Build `step(seed, state, batch) -> (state, metrics)`; the state is donated.
 
-    Dropout and losses that draw are functions of (`seed`, step), and one compiled program serves all seeds. With `accumulation_steps` A, the batch is cut into A microbatches of
-    whole identities in order; batch norm and hard mining see one microbatch at a time, gradients are averaged.
+    Dropout and losses that draw are functions of (`seed`, step), and one compiled program serves all seeds. With
+    `accumulation_steps` A, the batch is cut into A microbatches of whole identities in order; batch norm and hard mining
+    see one microbatch at a time, gradients are averaged.
 
     Args:
       network: the module with the normalisation of its frames.
