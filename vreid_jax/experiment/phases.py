@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -41,7 +41,7 @@ class Plan:
     total_steps: int
     seed: int
     optimizer: optax.GradientTransformation
-    step: jax.stages.Wrapped
+    step: Callable
 
 
 def plan_phases(setup: Setup) -> dict[str, Plan]:

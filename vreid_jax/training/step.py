@@ -29,7 +29,7 @@ def make_train_step(
     mesh: Mesh,
     *,
     update: Callable | None = None,
-) -> jax.stages.Wrapped:
+) -> Callable[[int, TrainState, dict], tuple[TrainState, dict]]:
     """Build `step(seed, state, batch) -> (state, metrics)`; the state is donated.
 
     Dropout and losses that draw are functions of (`seed`, step), and one compiled program serves all seeds. With
