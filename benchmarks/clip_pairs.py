@@ -22,12 +22,14 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax import data, datasets, inference
+from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import extract_stream
 from vreid_jax.evaluation.pair_distances import FAR, PairDistances
 from vreid_jax.inference.box import box_file
 from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation, clip_cosines
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 from vreid_jax.runtime.mesh import make_mesh
 
 QUERY, GALLERY, CLIPS = 1_980, 12_180, 8  # tracklets of MARS, queries are part of the gallery; clips per tracklet
@@ -75,7 +77,7 @@ def compared(source: str, tops: list[int]) -> None:
         model = inference.load(source)
         file = Path(source) / "features" / "clips.npz"
         if not file.exists():
-            raise SystemExit(f"{file} is not there: evaluate the run first, with --mode=evaluate")
+            raise InputError(f"{file} is not there: evaluate the run first, with --mode=evaluate")
         with np.load(file) as table:
             clips = table["features"]
         variables = model.variables
@@ -138,7 +140,8 @@ def main() -> None:
     arguments = parser.parse_args()
     setup_process(compilation_cache=False)
     if arguments.exact:
-        compared(arguments.exact, [int(top) for top in arguments.top.split(",")])
+        with exit_codes("clip_pairs"):
+            compared(arguments.exact, [int(top) for top in arguments.top.split(",")])
         return
     side = int(arguments.pairs_at_once**0.5)
     layer = ClipAggregation((arguments.width, arguments.width), dtype=arguments.dtype)
