@@ -75,8 +75,8 @@ def test_a_network_without_batch_norm_has_nothing_to_measure():
 
 def run_step(variables, synthetic, weight=1.0):
     optimizer = optax.sgd(0.1)
-    step = make_step(network(), {"clips": {}}, optimizer, temperature=0.1, synthetic_weight=weight, decay=0.0, seed=0)
-    return step(new_state(variables, optimizer), {"clips": batch(0)}, synthetic)
+    step = make_step(network(), {"clips": {}}, optimizer, temperature=0.1, synthetic_weight=weight, decay=0.0)
+    return step(0, new_state(variables, optimizer), {"clips": batch(0)}, synthetic)
 
 
 @pytest.mark.slow
@@ -111,8 +111,8 @@ def test_without_synthetic_people_only_the_footage_counts(variables):
 
 def test_a_batch_without_a_known_pair_changes_nothing(variables):
     optimizer = optax.sgd(0.1)
-    step = make_step(network(), {"clips": {}}, optimizer, temperature=0.1, synthetic_weight=1, decay=0.0, seed=0)
+    step = make_step(network(), {"clips": {}}, optimizer, temperature=0.1, synthetic_weight=1, decay=0.0)
     nothing = {**batch(0), "positive": np.zeros((8, 8), bool)}
-    state, found = step(new_state(variables, optimizer), {"clips": nothing}, {})
+    state, found = step(0, new_state(variables, optimizer), {"clips": nothing}, {})
     assert found["real"] == 0
     np.testing.assert_array_equal(state.params["dense/kernel"], jnp.asarray(variables["params"]["dense"]["kernel"]))

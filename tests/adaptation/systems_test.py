@@ -70,7 +70,6 @@ def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
         temperature=0.1,
         synthetic_weight=1.0,
         decay=0.9,
-        seed=0,
     )
     pairs = jax.ShapeDtypeStruct((4, 4), bool)
     batch = {
@@ -82,7 +81,7 @@ def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
         for stream, clip in training_clips(model).items()
     }
     state = jax.eval_shape(lambda: new_state(model.variables, optimizer))
-    after, losses = jax.eval_shape(step, state, batch, batch)
+    after, losses = jax.eval_shape(step, 0, state, batch, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert losses["real"].shape == losses["synthetic"].shape == ()
 

@@ -202,7 +202,7 @@ def _view(
 
 
 def _make_step(model: Model, streams: Streams, settings: AdaptationSettings):
-    """Return the optimizer and the jitted step."""
+    """Return the optimizer and `step(state, real, synthetic)`."""
     phase = settings.phase(next(iter(training_clips(model).values())), 2 * settings.tracks_per_batch)
     optimizer = make_optimizer(phase, settings.rounds * settings.steps)
     step = make_step(
@@ -212,9 +212,8 @@ def _make_step(model: Model, streams: Streams, settings: AdaptationSettings):
         temperature=settings.temperature,
         synthetic_weight=settings.synthetic_weight,
         decay=settings.average,
-        seed=settings.seed,
     )
-    return optimizer, step
+    return optimizer, functools.partial(step, np.uint32(settings.seed))
 
 
 def _train(step, state: AdaptationState, batches, stop: StopRequest, bar) -> tuple[AdaptationState, float]:

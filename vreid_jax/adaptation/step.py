@@ -55,15 +55,14 @@ def make_step(
     temperature: float | int,
     synthetic_weight: float | int,
     decay: float | int,
-    seed: int,
-) -> Callable[[AdaptationState, Any, Any], tuple[AdaptationState, Any]]:
-    """Build `step(state, real, synthetic) -> (state, losses)`; the state is donated.
+) -> Callable[[Any, AdaptationState, Any, Any], tuple[AdaptationState, Any]]:
+    """Build `step(seed, state, real, synthetic) -> (state, losses)`; the state is donated.
 
+    Dropout is a function of (`seed`, step), and one compiled program serves all seeds, which are uint32.
     `real` and `synthetic` hold for every stream a batch: `frames` uint8 [B, T, H, W, 3], `positive` and `negative`
     [B, B]. Each is a forward pass of its own, so that a batch norm never mixes drawn people with real ones, and only
     the real ones move its running statistics. An empty `synthetic` is left out. `losses` are `real` and `synthetic`.
     """
-    key = jax.random.key(seed)
 
     def one(params, batch_stats, name, batch, key):
         outputs, changed = network.module.apply(
@@ -90,8 +89,8 @@ def make_step(
                 found["synthetic"] += one(params, batch_stats, name, synthetic[name], other)[0]
         return found["real"] + synthetic_weight * found["synthetic"], (found, batch_stats)
 
-    def step(state: AdaptationState, real, synthetic):
-        drawn = jax.random.fold_in(key, state.step)
+    def step(seed, state: AdaptationState, real, synthetic):
+        drawn = jax.random.fold_in(jax.random.key(seed), state.step)
         grads, (found, batch_stats) = jax.grad(loss, has_aux=True)(
             state.params, state.batch_stats, real, synthetic, drawn
         )
@@ -100,7 +99,7 @@ def make_step(
         mean = average.after_step(state.average, cast(Any, params), batch_stats, decay, state.step)
         return AdaptationState(state.step + 1, params, batch_stats, opt_state, mean), found
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=1)
 
 
 def make_statistics(network: Network, streams: Streams) -> Callable[[Mapping[str, Any], Sequence[Any]], Any]:
