@@ -4,12 +4,18 @@ import json
 import re
 import runpy
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vreid_jax.config import set_field
+from vreid_jax.config.files import read_config
+from vreid_jax.errors import InputError
 from vreid_jax.experiment import train_and_evaluate
+from vreid_jax.experiment.workdir import INCIDENTAL_FIELDS, differences
+from vreid_jax.files import atomic_file
+from vreid_jax.settings import plain
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -28,28 +34,42 @@ def configuration(system: str, changes: dict, argument: str = "walkers"):
 
 
 def run(
-    system: str,
-    name: str,
-    seed: int,
-    out: Path,
-    changes: dict,
-    control: str = "",
-    folder: str = "",
-    argument: str = "walkers",
+    system: str, name: str, seed: int, out: Path, changes: dict, control: str = "", argument: str = "walkers"
 ) -> dict:
     """Train and evaluate a configuration of `configs/<system>.py`, or read what an earlier start found.
 
     `changes` are fields by dotted name; `control` evaluates the trained run under one of `CONTROLS`.
-    Runs of growing length share a `folder`, by default their name, and go on in it.
+
+    Raises:
+      InputError: when what was found before is of another configuration. It is in the file with the results; for files
+        without it, the run's is taken, and where the run is not there either, the file is trusted.
     """
-    workdir = out / f"{folder or name}-seed{seed}"
+    workdir = out / f"{name}-seed{seed}"
     kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
+    config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
+    asked = json.loads(config.to_json())
     if not kept.exists():
-        config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
-        found.save(kept)
-    return json.loads(kept.read_text())
+        assert found is not None  # it is scored
+        with atomic_file(kept) as half:
+            half.write_text(json.dumps({**found.content(), "config": asked}, indent=1) + "\n")
+    content = json.loads(kept.read_text())
+    stored = content.get("config")
+    if stored is None and (workdir / "config.json").exists():
+        stored = read_config(workdir).to_dict()
+    free = (*INCIDENTAL_FIELDS, *map(re.escape, CONTROLS.get(control, {})))
+    if stored and (different := differences(_movable(stored), _movable(asked), free)):
+        raise InputError(
+            f"{kept} holds results of another configuration: {'; '.join(different)}. Use another folder, or remove the "
+            f"file with {workdir} and with all that started from that run"
+        )
+    return content
+
+
+def _movable(config: dict) -> dict:
+    """Return a configuration with the name of the run that it starts from, in whatever folder that lies."""
+    return plain({**config, "init_from": Path(config.get("init_from", "")).name})
 
 
 def read(out: Path, name: str, control: str = "") -> list[dict]:
@@ -59,27 +79,33 @@ def read(out: Path, name: str, control: str = "") -> list[dict]:
     return [json.loads(found[seed].read_text()) for seed in sorted(found)]
 
 
-def scores(result: dict, stream: str | None = None) -> tuple[float, float, float, float]:
-    """Return mAP, rank-1 and rank-1 between twins, in percent, and seconds of training."""
+def scores(result: dict, stream: str | None = None, ranks: Sequence[int] = (1,)) -> tuple[float, ...]:
+    """Return mAP, these ranks and rank-1 between twins, in percent, and seconds of training."""
     protocols = result["streams"][stream] if stream else result["protocols"]
     main = next(iter(protocols.values()))
     twins = result["twins"][stream or "system"]["rank1"]
-    return 100 * main["mAP"], 100 * main["rank1"], 100 * twins, result["train_seconds"]
+    shares = (main["mAP"], *(main[f"rank{rank}"] for rank in ranks), twins)
+    return *(100 * share for share in shares), result["train_seconds"]
 
 
-def table(found: dict[str, list], paper: dict[str, str] | None = None) -> str:
+def table(
+    found: dict[str, list],
+    paper: dict[str, str] | None = None,
+    ranks: Sequence[int] = (1,),
+    paper_title: str = "paper, MARS",
+) -> str:
     """Return the mean ± standard deviation over seeds of the `scores` of each row, as Markdown.
 
-    `paper` are its mAP and rank-1 by row, for a column beside ours.
+    `paper` are its figures by row, for a column beside ours; `ranks` are those of the scores.
     """
-    head = ["row", *(["paper, MARS"] if paper else []), "mAP", "rank-1", "twins", "training", "seeds"]
+    head = ["row", *([paper_title] if paper else []), "mAP", *(f"rank-{rank}" for rank in ranks)]
+    head += ["twins", "training", "seeds"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for title, values in found.items():
-        mean, spread = np.mean(values, 0), np.std(values, 0, ddof=1) if len(values) > 1 else np.zeros(4)
-        cells = [
-            f"{m:.1f} ± {s:.1f}" if len(values) > 1 else f"{m:.1f}" for m, s in zip(mean[:3], spread, strict=False)
-        ]
+        mean, several = np.mean(values, 0), len(values) > 1
+        spread = np.std(values, 0, ddof=1) if several else np.zeros_like(mean)
+        cells = [f"{m:.1f} ± {s:.1f}" if several else f"{m:.1f}" for m, s in zip(mean[:-1], spread, strict=False)]
         if paper:
             cells.insert(0, paper.get(title, ""))
-        lines.append(f"| {title} | {' | '.join(cells)} | {mean[3]:.0f} s | {len(values)} |")
+        lines.append(f"| {title} | {' | '.join(cells)} | {mean[-1]:.0f} s | {len(values)} |")
     return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -18,12 +18,14 @@ from vreid_jax.settings import plain
 LOCK = ".lock"  # held while a process trains
 FOLDERS = ("checkpoints", "features", "metrics", "tensorboard")
 FILES = ("config.json", "metrics.jsonl", "results.json")
-# What may change between two starts of one run: lengths, logging, where things lie, how results are computed.
-FREE_FIELDS = (
-    r"phases\.\w+\.total_(steps|epochs)",
-    r"(logging|checkpoint|evaluation)\..*",
+# Logging, where things lie, how much is computed at once: results do not depend on them.
+INCIDENTAL_FIELDS = (
+    r"(logging|checkpoint)\..*",
     r"data\.(num_threads|num_workers|data_dir|feature_dir)",
+    r"evaluation\.batch_frames",
 )
+# What may change between two starts of one run: these, lengths, how results are computed.
+FREE_FIELDS = (*INCIDENTAL_FIELDS, r"phases\.\w+\.total_(steps|epochs)", r"evaluation\..*")
 FREE_ELSEWHERE = r"data\.(path|bad_frames)"  # of `folder`, for the evaluation of a run on another dataset
 
 
@@ -38,8 +40,8 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
     stored = None
     if file.exists():
         stored = read_config(path).to_dict()
-        different = _differences(stored, plain(json.loads(config.to_json())))
-        if different:
+        free = FREE_FIELDS if stored.get("dataset") == "folder" else (*FREE_FIELDS, FREE_ELSEWHERE)
+        if different := differences(stored, plain(json.loads(config.to_json())), free):
             raise InputError(
                 f"workdir {path} holds a run of another configuration: {'; '.join(different)}. "
                 f"Use another workdir, or the same fields"
@@ -121,8 +123,8 @@ def only_trainer(path: Path) -> Iterator[None]:
         yield
 
 
-def _differences(stored: dict, now: dict) -> list[str]:
-    free = FREE_FIELDS if stored.get("dataset") == "folder" else (*FREE_FIELDS, FREE_ELSEWHERE)
+def differences(stored: dict, now: dict, free: Iterable[str]) -> list[str]:
+    """Return in words where two configurations differ, but for the fields whose names match one of `free`."""
     old, new = (field_names(ConfigDict(tree)) for tree in (stored, now))
     names = sorted(old.keys() | new.keys())
     missing = "nothing"
