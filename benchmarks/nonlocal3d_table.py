@@ -2,14 +2,16 @@
 
     python benchmarks/nonlocal3d_table.py --out=runs/nonlocal3d-table --seeds=0,1,2 [--tables=2,3] [--steps=800]
 
-Every row of a table differs from the system in the fields that stand beside it, and in nothing else: the rows share one
-stride of the last stage, clips, losses and steps. Tables: `study`, one change at a time between averaged frames and the
-3-D network; `2`, `3` and `4` of the paper, `fig1` with its other poolings; `twins`, gaits on `walkers/gaits` with the
-recipe that first taught M3D. Rows of `2` and `fig1` are also scored on the same people and walks with three times the box
-jitter, rows of `twins` on shuffled frames.
+Every row of a table differs from `configs/nonlocal3d.py:walkers` in the fields that stand beside it, and in nothing else.
+Tables: `2`, `3` and `4` of the paper, `fig1` with its other poolings, whose rows share one stride of the last stage, clips,
+losses and 800 steps (but the run on `walkers/wild` that the second row of `4` starts from takes 3,200); `study`, one change
+at a time between averaged frames and the 3-D network, of these too; `twins`, gaits on `walkers/gaits` with the recipe that
+first taught M3D, which its rows share. Rows of `2` and `fig1` are also scored on the same people and walks with three times
+the box jitter, rows of `twins` on shuffled frames.
 
-Resumable: finished runs are read and others continued. After each run the tables are written to `table.md`, with the
-paper's figures on MARS beside ours: mean ± standard deviation over the seeds that are there.
+Resumable: finished runs are read, if they are of the configuration that is asked for, and others continued. After each run
+the tables are written to `table.md`, with the paper's figures beside ours: mean ± standard deviation over the seeds that
+are there.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 from walkers_runs import run, scores, table
 
+from vreid_jax.errors import InputError
 from vreid_jax.runtime import setup_process
 
 UNSTRIDED = (1, 1, 1, 1, 1, 1)
@@ -48,20 +51,36 @@ class Row(NamedTuple):
     Attributes:
       title: what the row is called.
       changes: the fields in which it differs from `configs/nonlocal3d.py:walkers`.
-      paper: mAP and rank-1 of the paper, on MARS.
       start: the row whose run of the same seed it starts from.
     """
 
     title: str
     changes: dict[str, Any]
-    paper: str = ""
     start: str = ""
 
 
+class Table(NamedTuple):
+    """A table.
+
+    Attributes:
+      heading: what stands above it.
+      rows: the names of its rows, with spaces between.
+      controls: the other evaluations of each row.
+      paper: the paper's figures by row.
+      paper_title: what stands above them.
+    """
+
+    heading: str
+    rows: str
+    controls: tuple[str, ...] = ()
+    paper: dict[str, str] | None = None
+    paper_title: str = "paper, MARS: rank-1 / 5 / 10, mAP"
+
+
 ROWS = {
-    "average": Row("ResNet-50, average over frames", AVERAGE, "69.0 / 77.9"),
-    "separable": Row("ResNet3D-50, separable", SEPARABLE, "72.6 / 80.0"),
-    "nonlocal": Row("ResNet3D-50, separable, non-local", {}, "77.0 / 84.3"),
+    "average": Row("ResNet-50, average over frames", AVERAGE),
+    "separable": Row("ResNet3D-50, separable", SEPARABLE),
+    "nonlocal": Row("ResNet3D-50, separable, non-local", {}),
     "attention": Row("ResNet-50, temporal attention", {"model.network": "attention"}),
     "rnn": Row("ResNet-50, RNN", {"model.network": "rnn"}),
     "inflated": Row("ResNet3D-50, inflated, non-local", {"model.network": "inflated"}),
@@ -76,10 +95,10 @@ ROWS = {
     "separable-2d": Row("separable, from the averaged frames", SEPARABLE, start="average"),
     "average-again": Row("averaged frames, as many steps again", AVERAGE, start="average"),
     # Table 3.
-    "nonlocal-2d": Row("non-local, from averaged frames (paper: re-ID sets)", {}, "71.3 / 79.9", start="average"),
+    "nonlocal-2d": Row("non-local, from averaged frames", {}, start="average"),
     "nonlocal-again": Row("non-local, as many steps again", {}, start="nonlocal"),
     "gaits": Row("non-local, on walkers/gaits", {"data.name": "walkers/gaits"}),
-    "nonlocal-gaits": Row("non-local, from walkers/gaits (paper: Kinetics)", {}, "77.0 / 84.3", start="gaits"),
+    "nonlocal-gaits": Row("non-local, from walkers/gaits", {}, start="gaits"),
     # Table 4: the people of walkers/wild are nobody in the other sizes, which share some of theirs.
     # 800 steps on its 3,000 people end where guessing is.
     "wild": Row("non-local, on walkers/wild", {"data.name": "walkers/wild", "phases.clips.total_steps": 3200}),
@@ -89,22 +108,40 @@ ROWS = {
     "twins-separable": Row("ResNet3D-50, separable", {**GAITS, **SEPARABLE}),
     "twins-nonlocal": Row("ResNet3D-50, separable, non-local", GAITS),
 }
-TABLES = {  # name -> (heading, rows, controls)
-    "study": (
+RANKS = (1, 5, 10)
+TABLES = {
+    "study": Table(
         "One change at a time",
         "average separable average-last1 separable-last1 separable-unstrided separable-subsample separable-wrap "
         "average-stride1 separable-stride1 separable-2d average-again",
-        (),
     ),
-    "2": ("Table 2: components", "average separable nonlocal", ("jitter",)),
-    "fig1": ("Figure 1: pooling over time", "average attention rnn inflated", ("jitter",)),
-    "3": (
-        "Table 3: where the network starts",
+    "2": Table(
+        "Table 2: components",
+        "average separable nonlocal",
+        ("jitter",),
+        {
+            "average": "77.9 / 90.0 / 92.5, 69.0",
+            "separable": "80.0 / 92.2 / 94.5, 72.6",
+            "nonlocal": "84.3 / 94.6 / 96.2, 77.0",
+        },
+    ),
+    "fig1": Table("Figure 1: pooling over time", "average attention rnn inflated", ("jitter",)),
+    "3": Table(
+        "Table 3: where the network starts, the first row from nothing",
         "nonlocal nonlocal-2d nonlocal-gaits nonlocal-again average average-again",
-        (),
+        paper={
+            "nonlocal": "ImageNet: 78.4 / 91.5 / 93.9, 69.8",
+            "nonlocal-2d": "re-ID sets: 79.9 / 92.6 / 94.5, 71.3",
+            "nonlocal-gaits": "Kinetics: 84.3 / 94.6 / 96.2, 77.0",
+        },
     ),
-    "4": ("Table 4: fine-tuned to a small dataset, walkers/gaits", "gaits gaits-wild", ()),
-    "twins": ("Gait twins", "twins-average twins-separable twins-nonlocal", ("shuffled",)),
+    "4": Table(
+        "Table 4: fine-tuned to a small dataset, walkers/gaits",
+        "gaits gaits-wild",
+        paper={"gaits-wild": "from MARS: PRID2011 91.2, iLIDS-VID 81.3"},
+        paper_title="paper: rank-1",
+    ),
+    "twins": Table("Gait twins", "twins-average twins-separable twins-nonlocal", ("shuffled",)),
 }
 Found = dict[tuple[str, str], dict[int, tuple]]  # (row, control) -> seed -> scores
 
@@ -117,17 +154,21 @@ def main() -> None:
     parser.add_argument("--tables", default="2,study,3,twins,fig1,4", help=f"of {', '.join(TABLES)}, in this order")
     parser.add_argument("--steps", type=int, default=0, help="steps of every run; 0: as in the configuration")
     arguments = parser.parse_args()
+    names = arguments.tables.split(",")
+    if unknown := [name for name in names if name not in TABLES]:
+        parser.error(f"there is no table {unknown[0]!r}; they are {', '.join(TABLES)}")
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: Found = {}
-    names = arguments.tables.split(",")
     for seed in map(int, arguments.seeds.split(",")):
         for name in names:
-            _, rows, controls = TABLES[name]
-            for row in rows.split():
-                for control in ("", *controls):
-                    result = result_of(arguments, row, seed, control)
-                    found.setdefault((row, control), {})[seed] = scores(result)
+            for row in TABLES[name].rows.split():
+                for control in ("", *TABLES[name].controls):
+                    try:
+                        result = result_of(arguments, row, seed, control)
+                    except InputError as error:
+                        parser.error(str(error))
+                    found.setdefault((row, control), {})[seed] = scores(result, ranks=RANKS)
                     (arguments.out / "table.md").write_text(tables(found, names))
     print("\n" + tables(found, names))
 
@@ -147,17 +188,17 @@ def result_of(arguments, name: str, seed: int, control: str = "") -> dict:
 def tables(found: Found, names: list[str]) -> str:
     """Return the tables of these names with the rows that were found, as Markdown."""
     parts = []
-    for name in names:
-        heading, rows, controls = TABLES[name]
-        values, paper = {}, {}
-        for control in ("", *controls):
-            for row in rows.split():
+    for each in map(TABLES.__getitem__, names):
+        values, paper, figures = {}, {}, each.paper or {}
+        for control in ("", *each.controls):
+            for row in each.rows.split():
                 title = f"{ROWS[row].title}, {control}" if control else ROWS[row].title
                 if (row, control) in found:
                     values[title] = list(found[row, control].values())
-                    paper[title] = "" if control else ROWS[row].paper
+                    if row in figures and not control:
+                        paper[title] = figures[row]
         if values:
-            parts.append(f"### {heading}\n\n{table(values, paper)}")
+            parts.append(f"### {each.heading}\n\n{table(values, paper, RANKS, each.paper_title)}")
     return "\n".join(parts)
 
 

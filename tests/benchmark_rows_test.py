@@ -29,15 +29,123 @@ def test_every_row_of_the_3d_resnet_is_a_configuration(monkeypatch):
 def test_the_tables_of_the_3d_resnet_name_their_rows(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     module = importlib.import_module("nonlocal3d_table")
-    named = {row for _, rows, _ in module.TABLES.values() for row in rows.split()}
+    named = {row for each in module.TABLES.values() for row in each.rows.split()}
     starts = {row.start for row in module.ROWS.values() if row.start}
     assert named | starts == set(module.ROWS)
-    scores = {0: (50.0, 40.0, 50.0, 9.0), 1: (52.0, 44.0, 50.0, 11.0)}
-    text = module.tables({("nonlocal", ""): scores, ("nonlocal", "jitter"): {0: scores[0]}}, ["2", "3"])
-    title = module.ROWS["nonlocal"].title
-    assert f"| {title} | 77.0 / 84.3 | 51.0 ± 1.4 | 42.0 ± 2.8 | 50.0 ± 0.0 | 10 s | 2 |" in text
-    assert f"| {title}, jitter |  | 50.0 | 40.0 | 50.0 | 9 s | 1 |" in text
-    assert text.count("### ") == 2
+    assert all(set(each.paper or ()) <= set(each.rows.split()) for each in module.TABLES.values())
+
+
+def cells_of(text):
+    """The lines of Markdown tables as lists of cells, by the heading above them."""
+    found = {}
+    for part in text.split("### ")[1:]:
+        heading, *lines = part.splitlines()
+        found[heading] = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[:2] == "| "]
+    return found
+
+
+NONLOCAL_PAPER = {
+    "2": {
+        "average": "77.9 / 90.0 / 92.5, 69.0",
+        "separable": "80.0 / 92.2 / 94.5, 72.6",
+        "nonlocal": "84.3 / 94.6 / 96.2, 77.0",
+    },
+    "3": {
+        "nonlocal": "ImageNet: 78.4 / 91.5 / 93.9, 69.8",
+        "nonlocal-2d": "re-ID sets: 79.9 / 92.6 / 94.5, 71.3",
+        "nonlocal-gaits": "Kinetics: 84.3 / 94.6 / 96.2, 77.0",
+        **dict.fromkeys(("nonlocal-again", "average", "average-again"), ""),
+    },
+    "4": {"gaits": "", "gaits-wild": "from MARS: PRID2011 91.2, iLIDS-VID 81.3"},
+    "fig1": dict.fromkeys(("average", "attention", "rnn", "inflated")),
+    "twins": dict.fromkeys(("twins-average", "twins-separable", "twins-nonlocal")),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "control"), [("2", "jitter"), ("3", ""), ("4", ""), ("fig1", "jitter"), ("twins", "shuffled")]
+)
+def test_a_table_of_the_3d_resnet_has_these_rows_beside_these_figures_of_the_paper(name, control, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("nonlocal3d_table")
+    expected = NONLOCAL_PAPER[name]
+    controls = ("", control) if control else ("",)
+    # mAP, rank-1, 5, 10, twins, seconds; another one in every row.
+    found = {
+        (row, each): {seed: (20.0 + i + 2 * seed, 30.0 + i, 60.0, 70.0, 50.0, 9.0 + 2 * seed) for seed in (0, 1)}
+        for i, row in enumerate(expected)
+        for each in controls
+    }
+    ((_, (head, *lines)),) = cells_of(module.tables(found, [name])).items()
+    paper = None not in expected.values()
+    ours = ["mAP", "rank-1", "rank-5", "rank-10", "twins", "training", "seeds"]
+    assert head == ["row", *([module.TABLES[name].paper_title] if paper else []), *ours]
+    assert lines == [
+        [
+            module.ROWS[row].title + (f", {each}" if each else ""),
+            *(["" if each else expected[row]] if paper else []),
+            f"{21 + i:.1f} ± 1.4",
+            f"{30 + i:.1f} ± 0.0",
+            *("60.0 ± 0.0", "70.0 ± 0.0", "50.0 ± 0.0", "10 s", "2"),
+        ]
+        for each in controls
+        for i, row in enumerate(expected)
+    ]
+
+
+@pytest.mark.parametrize(("name", "heading"), [("2", "### Table 2: "), ("3", "### Table 3: "), ("4", "### Table 4: ")])
+def test_the_page_of_the_3d_resnet_has_the_figures_of_the_paper_in_the_same_table(name, heading, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("nonlocal3d_table")
+    page = (BENCHMARKS.parent / "docs" / "nonlocal3d.md").read_text()
+    (section,) = [part for part in page.split("\n### ") if f"### {part}".startswith(heading)]
+    for figures in module.TABLES[name].paper.values():
+        for figure in figures.split(": ")[-1].split(", iLIDS-VID "):
+            assert f"| {figure.removeprefix('PRID2011 ')} |" in section
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_3d_resnet_are_measured_and_go_on(monkeypatch, data_dir, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module, runs = importlib.import_module("nonlocal3d_table"), importlib.import_module("walkers_runs")
+    made = runs.configuration
+    small = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4, "logging.progress": False}
+    small |= {"phases.clips.batch_size": 8, "phases.clips.identities_per_batch": 2}
+    monkeypatch.setattr(runs, "configuration", lambda system, changes, given: made(system, {**changes, **small}, given))
+    table = module.Table("Table 3", "nonlocal-2d average", ("shuffled",), {"nonlocal-2d": "79.9"})
+    monkeypatch.setattr(module, "TABLES", {"3": table})
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+
+    def start(steps=2):
+        words = ["nonlocal3d_table.py", f"--out={tmp_path}", "--seeds=3", "--tables=3", f"--steps={steps}"]
+        monkeypatch.setattr("sys.argv", words)
+        module.main()
+        return cells_of((tmp_path / "table.md").read_text())["Table 3"]
+
+    lines = start()
+    ours, plain = module.ROWS["nonlocal-2d"].title, module.ROWS["average"].title
+    assert [line[:2] for line in lines[1:]] == [
+        [ours, "79.9"],
+        [plain, ""],
+        [f"{ours}, shuffled", ""],
+        [f"{plain}, shuffled", ""],
+    ]
+    kept = json.loads((tmp_path / "nonlocal-2d-seed3.json").read_text())
+    assert kept["step"] == 2
+    assert kept["config"]["init_from"] == str(tmp_path / "average-seed3")
+
+    # One result is lost: its run goes on from its checkpoint, and all others are read.
+    (tmp_path / "nonlocal-2d-seed3.json").unlink()
+    began = []
+    again = runs.train_and_evaluate
+    monkeypatch.setattr(runs, "train_and_evaluate", lambda *given: began.append(given[1].name) or again(*given))
+    assert start() == lines
+    assert began == ["nonlocal-2d-seed3"]
+
+    with pytest.raises(SystemExit) as stopped:
+        start(steps=3)
+    assert stopped.value.code == 2
+    assert "phases.clips.total_steps was 2, is 3" in capsys.readouterr().err
 
 
 def test_the_rows_of_m3d_are_configurations_that_start_from_the_2d_stream(monkeypatch):
