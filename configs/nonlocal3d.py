@@ -37,7 +37,6 @@ _PAPER = {
     "optimizer": {"name": "adam", "learning_rate": 3e-4, "weight_decay": 5e-4},
     "total_epochs": 300,
 }
-# Walks of a dozen frames: every second one spans a stride, every eighth would wrap around several times.
 _SMALL = {
     "batch_size": 32,
     "identities_per_batch": 8,
@@ -74,6 +73,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.phases = {
         "clips": phase(
             sampler="identity",
+            # Walks of walkers have 8 to 48 frames, 18 in the median: at a stride of 2 most are longer than a clip. Shorter
+            # ones take adjacent frames (`clip.short`).
             clip={"kind": "strided", "length": 8, "stride": 2 if small else 8},
             augment={"flip": 0.0, "enlarge_crop": 0.5},
             losses={"softmax": {"smoothing": 0.1}, "triplet": {"weight": 1.0, "margin": 0.3}},
@@ -81,6 +82,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             **(_SMALL if small else _PAPER),
         )
     }
-    # At test consecutive frames, as the paper says; on walkers at the stride of training.
+    # At test consecutive frames, as the paper says. On walkers every second one, as in training, but also in walks of fewer
+    # than 16 frames, which wrap around; docs/nonlocal3d.md says what that changes.
     config.evaluation.streams = {"clips": evaluation_stream("all", 8, {}, stride=2 if small else 1)}
     return finish(config, changes)
