@@ -11,6 +11,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from vreid_jax import models
+from vreid_jax.config.checks import check_patterns
 from vreid_jax.config.run import parse_run
 from vreid_jax.pretrained.fitting import Tensor, fit
 
@@ -123,8 +124,21 @@ def test_every_row_of_person_vlad_is_a_configuration_that_a_table_shows(vlad, tm
         assert config.data.name == (row.dataset or "walkers/jitter")
     named = {line.row for _, lines in vlad.TABLES.values() for line in lines}
     starts = {row.start for row in vlad.ROWS.values() if row.start}
-    assert named | starts | {"default"} == set(vlad.ROWS)
+    assert named | starts == set(vlad.ROWS)
     assert set(vlad.STUDY) - {"curves"} < set(vlad.TABLES)
+
+
+@pytest.mark.parametrize("key", ["stripes", "grid", "gp", "average-softmax", "backbone-again"])
+def test_every_phase_of_a_baseline_of_person_vlad_has_something_to_train(vlad, tmp_path, key):
+    runs = vlad.Runs(tmp_path)
+    config = runs.configuration(vlad.ROWS[key], "walkers/jitter")
+    module = models.create(num_classes=2, **config.model)
+    stream = {"stream": "c3d"} if config.phase_order == ("backbone",) else {}
+    clips = jax.ShapeDtypeStruct((1, 8, 64, 32, 3), jnp.float32)
+    params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **stream), clips)["params"]
+    names = ["/".join(path) for path in flatten_dict(params)]
+    for name in config.phase_order:
+        check_patterns(parse_run(config).phases[name], names)
 
 
 def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, tmp_path, monkeypatch):
