@@ -146,7 +146,7 @@ def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, t
     assert runs.name("default", small) == runs.name("vlad", small)
     names = {runs.name(key, small) for key in ("default", "b5", "gp", "tuned", "half-b6", "steps600")}
     assert len(names) == 6
-    assert runs.name("wild", small) == runs.name("wild", "walkers/jitter") != runs.name("tuned", small)
+    assert runs.name("other", small) == runs.name("other", "walkers/jitter") != runs.name("tuned", small)
     assert runs.name("default", small) != runs.name("default", "walkers/jitter")
     other = vlad.Runs(tmp_path, steps=7)
     assert other.name("default", small) != runs.name("default", small)
