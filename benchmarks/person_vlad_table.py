@@ -89,7 +89,7 @@ class Runs:
         start = {}
         if row.start:
             self.result(row.start, dataset, seed)
-            patterns = (".*",) if row.start == "wild" else ("backbone/.*",)
+            patterns = (".*",) if row.start == "other" else ("backbone/.*",)
             start = {
                 "init_from": str(self.out / f"{self.name(row.start, dataset)}-seed{seed}"),
                 "init_patterns": patterns,

@@ -11,6 +11,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from vreid_jax import models
+from vreid_jax.config.checks import check_patterns
 from vreid_jax.config.run import parse_run
 from vreid_jax.pretrained.fitting import Tensor, fit
 
@@ -56,7 +57,7 @@ NONLOCAL_PAPER = {
         "nonlocal-gaits": "Kinetics: 84.3 / 94.6 / 96.2, 77.0",
         **dict.fromkeys(("nonlocal-again", "average", "average-again"), ""),
     },
-    "4": {"gaits": "", "gaits-wild": "from MARS: PRID2011 91.2, iLIDS-VID 81.3"},
+    "4": {"gaits": "", "gaits-small": "from MARS: PRID2011 91.2, iLIDS-VID 81.3"},
     "fig1": dict.fromkeys(("average", "attention", "rnn", "inflated")),
     "twins": dict.fromkeys(("twins-average", "twins-separable", "twins-nonlocal")),
 }
@@ -231,8 +232,21 @@ def test_every_row_of_person_vlad_is_a_configuration_that_a_table_shows(vlad, tm
         assert config.data.name == (row.dataset or "walkers/jitter")
     named = {line.row for _, lines in vlad.TABLES.values() for line in lines}
     starts = {row.start for row in vlad.ROWS.values() if row.start}
-    assert named | starts | {"default"} == set(vlad.ROWS)
+    assert named | starts == set(vlad.ROWS)
     assert set(vlad.STUDY) - {"curves"} < set(vlad.TABLES)
+
+
+@pytest.mark.parametrize("key", ["stripes", "grid", "gp", "average-softmax", "backbone-again"])
+def test_every_phase_of_a_baseline_of_person_vlad_has_something_to_train(vlad, tmp_path, key):
+    runs = vlad.Runs(tmp_path)
+    config = runs.configuration(vlad.ROWS[key], "walkers/jitter")
+    module = models.create(num_classes=2, **config.model)
+    stream = {"stream": "c3d"} if config.phase_order == ("backbone",) else {}
+    clips = jax.ShapeDtypeStruct((1, 8, 64, 32, 3), jnp.float32)
+    params = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **stream), clips)["params"]
+    names = ["/".join(path) for path in flatten_dict(params)]
+    for name in config.phase_order:
+        check_patterns(parse_run(config).phases[name], names)
 
 
 def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, tmp_path, monkeypatch):
@@ -240,7 +254,7 @@ def test_runs_of_person_vlad_are_named_by_what_their_training_depends_on(vlad, t
     assert runs.name("default", small) == runs.name("vlad", small)
     names = {runs.name(key, small) for key in ("default", "b5", "gp", "tuned", "half-b6", "steps600")}
     assert len(names) == 6
-    assert runs.name("wild", small) == runs.name("wild", "walkers/jitter") != runs.name("tuned", small)
+    assert runs.name("other", small) == runs.name("other", "walkers/jitter") != runs.name("tuned", small)
     assert runs.name("default", small) != runs.name("default", "walkers/jitter")
     other = vlad.Runs(tmp_path, steps=7)
     assert other.name("default", small) != runs.name("default", small)

@@ -59,7 +59,7 @@ def check_steps(config, num_classes):
             return TrainState(start, variables["params"], batch_stats, optimizer.init(trainable), extra)
 
         batch = {
-            "frames": shape(phase.batch_size, phase.clip.length, jnp.uint8, phase.apply),
+            "frames": shape(phase.batch_size, phase.clip.num_clips * phase.clip.length, jnp.uint8, phase.apply),
             "label": jax.ShapeDtypeStruct((phase.batch_size,), jnp.int32),
         }
         mesh = make_mesh(jax.devices()[:1])
@@ -127,9 +127,14 @@ def test_every_step_fits_together(file, dataset, num_classes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("system", "argument"), [("two_stream_vgg", "mars,fusion=vlad"), ("m3d", "walkers,model.temporal=flow")]
+    ("system", "argument"),
+    [
+        ("two_stream_vgg", "mars,fusion=vlad"),
+        ("m3d", "walkers,model.temporal=flow"),
+        ("person_vlad", "walkers,phases.joint.clip.num_clips=3"),
+    ],
 )
-def test_every_step_on_optical_flow_fits_together(system, argument):
+def test_steps_of_other_rows_fit_together(system, argument):
     (file,) = (file for file in FILES if file.stem == system)
     check_steps(get_config(file, argument), 256)
 

@@ -32,10 +32,10 @@ CASES = {
         {
             "width": 4,
             "part_layer": "conv5b",
-            "hidden_size": 16,
             "feature_size": 8,
             "num_clusters": 3,
-            "alpha": from_file("person_vlad").model.alpha,  # at 1000 the assignment has no gradient, as VLAD tells
+            # At the paper's α of 1000 the assignment has no gradient.
+            **{field: from_file("person_vlad").model[field] for field in ("alpha", "descriptors")},
             "num_classes": 4,
             "classifiers": ("feature",),
         },

@@ -12,7 +12,6 @@ from vreid_jax.config.run import Stream
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions, extract_stream
 from vreid_jax.models.layers.kmeans import cell_statistics, kmeans
-from vreid_jax.models.layers.part_alignment import PartDescriptors
 from vreid_jax.models.systems.person_vlad import prepare
 from vreid_jax.training.network import Network
 from vreid_jax.training.state import TrainState
@@ -45,14 +44,21 @@ def both_norms(sums):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def sums_by_hand(descriptors, parameters, alpha=20.0):
-    """Eq. 4 over all descriptors given, float64."""
+def sums_by_hand(descriptors, parameters, weights=None, alpha=20.0):
+    """Eq. 4 over all descriptors given, each as often as its weight says, float64."""
     centres = np.asarray(parameters["centres"], np.float64)
     sums = np.zeros(centres.shape)
-    for f in np.asarray(descriptors, np.float64).reshape(-1, centres.shape[1]):
+    vectors = np.asarray(descriptors, np.float64).reshape(-1, centres.shape[1])
+    for f, weight in zip(vectors, np.ones(len(vectors)) if weights is None else weights, strict=True):
         share = np.exp(-alpha * np.square(f[None] - centres).sum(1))
-        sums += (share / share.sum())[:, None] * (f[None] - centres)
+        sums += weight * (share / share.sum())[:, None] * (f[None] - centres)
     return sums
+
+
+def weights_by_hand(maps, descriptors):
+    """What each descriptor of one or several clips [M, t, h, w, P] counts, in the order of `descriptors`."""
+    by_part = np.moveaxis(np.asarray(maps, np.float64), -1, 0)  # part, clip, position
+    return by_part.sum(0).reshape(-1) if descriptors == "cubic" else by_part.reshape(-1)
 
 
 def test_the_feature_is_the_vlad_of_the_parts(build):
@@ -124,6 +130,22 @@ def test_the_sum_over_a_cubic_counts_every_position_of_every_part(build):
         np.testing.assert_allclose(outputs["feature"][clip], both_norms(sums), atol=1e-3)
 
 
+@pytest.mark.parametrize("descriptors", ["locations", pytest.param("cubic", marks=pytest.mark.slow)])
+def test_the_positions_of_all_clips_of_a_tracklet_are_summed_by_the_weights_of_their_maps(build, descriptors):
+    module, variables, clips = build(descriptors=descriptors)
+    maps = jax.tree.map(lambda x: 50 * x, variables["params"]["maps"])  # so that they tell positions apart
+    variables = {"params": {**variables["params"], "maps": maps}}
+    apart = apply(module, variables, clips)
+    together = apply(module, variables, clips.reshape(1, 24, *SIZE[1:]))
+    # The descriptors of a clip by itself, [P, L, D], put side by side.
+    found = np.asarray(apart["descriptors"], np.float64)
+    found = found.reshape(3, 1 if descriptors == "cubic" else 3, -1, found.shape[-1]).swapaxes(0, 1)
+    weights = weights_by_hand(apart["part_maps"], descriptors)
+    assert weights.min() < 0.6 * weights.max()
+    expected = both_norms(sums_by_hand(found, variables["params"]["vlad"], weights))
+    np.testing.assert_allclose(together["feature"][0], expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "fields",
     [{}, *(pytest.param({"aggregation": each}, marks=pytest.mark.slow) for each in ("average", "max"))],
@@ -138,10 +160,14 @@ def test_clips_of_a_tracklet_are_convolved_one_by_one_and_aggregated_once(build,
     by_part = np.asarray(apart["descriptors"]).transpose(1, 0, 2)  # one a part and clip
     np.testing.assert_allclose(together["descriptors"][0].reshape(3, 3, 5), by_part, atol=1e-5)
     if fields:  # without VLAD: the mean or the maximum over clips of what each would give before its normalisation
-        describe = PartDescriptors(6, 5, pooling=fields["aggregation"])
-        found, _ = describe.apply({"params": variables["params"]["parts"]}, apart["conv5b"], apart["part_maps"])
-        found = np.asarray(found, np.float64)[:, :, 0]
-        expected = (found.max(0) if fields["aggregation"] == "max" else found.mean(0)).reshape(-1)
+        best = fields["aggregation"] == "max"
+        features, maps = (np.asarray(apart[name], np.float64) for name in ("conv5b", "part_maps"))
+        weighted = maps[..., :, None] * features[..., None, :]  # clip, t, h, w, part, channel
+        x = weighted.max((1, 2, 3)) if best else weighted.mean((1, 2, 3))
+        layers = jax.tree.map(lambda x: np.asarray(x, np.float64), variables["params"]["parts"])
+        for number in (1, 2):
+            x = np.maximum(np.einsum("mpc,pcd->mpd", x, layers[f"kernel{number}"]) + layers[f"bias{number}"], 0)
+        expected = (x.max(0) if best else x.mean(0)).reshape(-1)
         np.testing.assert_allclose(together["feature"][0], expected / np.linalg.norm(expected), atol=1e-4)
     else:
         expected = both_norms(sums_by_hand(apart["descriptors"], variables["params"]["vlad"]))
@@ -236,6 +262,13 @@ def test_centres_are_the_kmeans_of_training_descriptors(build):
     np.testing.assert_allclose(found["kernel"], 40 * found["centres"].T, rtol=1e-6)
     np.testing.assert_allclose(found["bias"], -20 * np.square(found["centres"]).sum(1), rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, found, prepare("parts", state, batches).params["vlad"])
+    assert "feature_head" not in prepare("parts", state, batches).params
+    head = {"bn": {"scale": np.full(20, 1.5)}, "classifier": {"kernel": np.ones((20, 6)), "bias": np.ones(6)}}
+    trained = state.replace(params={**state.params, "feature_head": head})
+    after = prepare("parts", trained, batches).params["feature_head"]  # which knew the features of other centres
+    assert not after["classifier"]["kernel"].any()
+    assert not after["classifier"]["bias"].any()
+    assert (after["bn"]["scale"] == 1.5).all()
     assert prepare("joint", state, batches) is state
     batches.kept = ("params/vlad/centres",)
     assert prepare("parts", state, batches) is state

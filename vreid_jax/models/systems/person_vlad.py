@@ -212,7 +212,8 @@ def prepare(phase: str, state, batches):
     """Set the centres by k-means on descriptors of the training set, before the phase `kmeans_before`.
 
     The same state and batches give the same centres. What the cells hold is reported (`cell_statistics`). Losses forget
-    what they remember of features, which were residuals to other centres. Centres that came trained stay.
+    what they remember of features, which were residuals to other centres, and the classifier starts again from zero.
+    Centres that came trained stay.
 
     Raises:
       InputError: when there is no phase of that name, or `clip_length` is not that of the phase's clips.
@@ -244,7 +245,10 @@ def prepare(phase: str, state, batches):
     descriptors = np.concatenate(found)
     centres = kmeans(descriptors.reshape(-1, descriptors.shape[-1]), module.num_clusters)
     batches.report(cell_statistics(descriptors, np.concatenate(people), centres))
-    return state.replace(params={**state.params, "vlad": vlad_parameters(centres, module.alpha)}, extra={})
+    params = {**state.params, "vlad": vlad_parameters(centres, module.alpha)}
+    if head := params.get("feature_head"):
+        params["feature_head"] = {**head, "classifier": jax.tree.map(jnp.zeros_like, head["classifier"])}
+    return state.replace(params=params, extra={})
 
 
 _FIELDS = tuple(field for field in PersonVLAD.__dataclass_fields__ if field not in ("parent", "name", "groups"))
