@@ -152,12 +152,13 @@ def temporaries(xla_as_users_have_it):
     return measure
 
 
-def test_never_holds_the_whole_attention(temporaries):
+@pytest.mark.parametrize("channels", [16, 256])
+def test_never_holds_the_whole_attention(channels, temporaries):
     """Of the code path chosen here; `ops/onednn_test.py` also runs this test where XLA calls oneDNN.
 
     The written-out path is only chosen there, and elsewhere a compiler may hold several of its parts at once.
     """
-    shapes, whole = [(1, 4096, 16)] * 3, 4096 * 4096 * 4
+    shapes, whole = [(1, 4096, channels)] * 3, 4096 * 4096 * 4
 
     def gradients(f):
         return jax.grad(lambda *args: jnp.sin(f(*args)).sum(), argnums=(0, 1, 2))

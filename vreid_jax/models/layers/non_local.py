@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -35,7 +34,7 @@ def attend(
     padded = jnp.pad(theta, ((0, 0), (0, parts * rows - size), (0, 0)))
     queries = padded.reshape(theta.shape[0], parts, rows, -1).swapaxes(0, 1)
     if has_onednn():
-        values = _one_after_another(jax.checkpoint(partial(_attend, scale=scale)), queries, phi, g)
+        values: Array = _one_after_another(scale, queries, phi, g)
     else:
         # Nothing inside a loop can be merged with the forward pass, so no barrier is needed.
         part = jax.checkpoint(partial(_attend, scale=scale), prevent_cse=False)
@@ -43,18 +42,42 @@ def attend(
     return values.swapaxes(0, 1).reshape(theta.shape[0], parts * rows, -1)[:, :size]
 
 
-def _one_after_another(part: Callable[..., Array], queries: Array, phi: Array, g: Array) -> Array:
-    """Apply `part` to each of the queries without a loop.
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _one_after_another(
+    scale: float, queries: Float[Array, "P B R C"], phi: Float[Array, "B M C"], g: Float[Array, "B M D"]
+) -> Float[Array, "P B R D"]:
+    """Attend with each of the parts without a loop.
 
     While it compiles, XLA with oneDNN has its interpreter run one turn of every loop that a matrix product depends on,
-    which takes minutes each. Every part depends on the one before it, so that the compiler does not hold the
-    temporaries of all of them at once.
+    which takes minutes each. Every part depends on the one before it, also in the backward pass, so that the compiler
+    does not hold the temporaries of all of them at once.
     """
     values, tie = [], jnp.zeros((), queries.dtype)
     for query in queries:
-        values.append(part(query + tie, phi, g))
+        values.append(_attend(query + tie, phi, g, scale=scale))
         tie = 0 * values[-1][:, :1, :1].astype(queries.dtype)
     return jnp.stack(values)
+
+
+def _with_arguments(scale: float, *arguments: Array) -> tuple[Array, tuple[Array, ...]]:
+    return _one_after_another(scale, *arguments), arguments
+
+
+def _gradients(scale: float, arguments: tuple[Array, Array, Array], towards: Array) -> tuple[Array, Array, Array]:
+    """Compute each part again and return the gradients to `queries`, `phi` and `g`."""
+    queries, phi, g = arguments
+    to_queries, to_phi, to_g = [], jnp.zeros_like(phi), jnp.zeros_like(g)
+    tie = jnp.zeros((), queries.dtype)
+    for query, to_value in zip(queries, towards, strict=True):
+        _, backward = jax.vjp(partial(_attend, scale=scale), query + tie, phi, g)
+        to_query, more_phi, more_g = backward(to_value)
+        to_queries.append(to_query)
+        to_phi, to_g = to_phi + more_phi, to_g + more_g
+        tie = 0 * (to_query[:, :1, :1] + to_phi[:, :1, :1] + to_g[:, :1, :1]).astype(queries.dtype)
+    return jnp.stack(to_queries), to_phi, to_g
+
+
+_one_after_another.defvjp(_with_arguments, _gradients)
 
 
 def attention_logits(theta: Float[Array, "B N C"], phi: Float[Array, "B M C"], scale: float) -> Float[Array, "B N M"]:
