@@ -3,11 +3,11 @@
     python benchmarks/non_local.py [--batch=8] [--positions=4096] [--channels=256] [--repeats=5] [--dtype=float32]
 
 4,096 positions are 8 frames of 32x16: res3 of a 256x128 clip without temporal stride. Memory is what XLA's compiled
-program holds in addition to arguments and results; `--repeats=0` compiles only.
+program holds in addition to arguments and results; CPU seconds are those of all cores, which other work on the machine
+changes little. `--repeats=0` compiles only.
 """
 
 import argparse
-import statistics
 import time
 
 import jax
@@ -44,7 +44,9 @@ def main() -> None:
     print(
         f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {shape} {flags.dtype}, [B, N, N] {whole / 1e6:.0f} MB"
     )
-    print("| pass | attention | temporaries MB | of [B, N, N] | median s | spread s |\n|---|---|---|---|---|---|")
+    print(
+        "| pass | attention | temporaries MB | of [B, N, N] | median s | spread s | median CPU s |\n|---|---|---|---|---|---|---|"
+    )
     rng = np.random.default_rng(0)
     inputs = [jnp.asarray(rng.standard_normal(shape) / 8, flags.dtype) for _ in range(3)]
     for title, way in (("forward", lambda f: f), ("forward and backward", gradient)):
@@ -52,13 +54,14 @@ def main() -> None:
         seconds = {name: [] for name in programs}
         for turn in range(flags.repeats + 1 if flags.repeats else 0):  # interleaved; the first one warms up
             for name, program in programs.items():
-                started = time.perf_counter()
+                started = np.array((time.perf_counter(), time.process_time()))
                 jax.block_until_ready(program(*inputs))
-                seconds[name] += [time.perf_counter() - started] if turn else []
+                took = np.array((time.perf_counter(), time.process_time())) - started
+                seconds[name] += [took] if turn else []
         for name, program in programs.items():
             held = program.memory_analysis().temp_size_in_bytes
-            times = seconds[name]
-            cells = f"{statistics.median(times):.2f} | {max(times) - min(times):.2f}" if times else "| "
+            wall, cpu = np.transpose(seconds[name]) if flags.repeats else ([], [])
+            cells = f"{np.median(wall):.2f} | {np.ptp(wall):.2f} | {np.median(cpu):.2f}" if flags.repeats else "| | "
             print(f"| {title} | {name} | {held / 1e6:.0f} | {held / whole:.2f} | {cells} |", flush=True)
 
 
