@@ -5,9 +5,11 @@
 
     python3 -m vreid_jax.main --config=configs/m3d.py
 
-The rows of the paper's tables (mAP and rank-1 on MARS), behind the dataset or as `--config.` fields. `streams` is what is
-trained, evaluated and headlined: `both` (default; also scores each alone), `spatial` or `temporal`. A `temporal` run starts
-from the 2-D stream of `init_from` (`init_patterns` is `spatial/.*`), as phase 2 of the paper does:
+The rows of the paper's tables (mAP and rank-1 on MARS), written behind the dataset. Those with `model.` are fields, too, as
+in `--config.model.ral=s`, but for `model.temporal=flow`: like `streams` and `clip_length`, which are not fields, it chooses
+phases, and a run in which it is a `--config.` field alone is refused. `streams` is what is trained, evaluated and
+headlined: `both` (default; also scores each alone), `spatial` or `temporal`. A `temporal` run starts from the 2-D stream
+of `init_from` (`init_patterns` is `spatial/.*`), as phase 2 of the paper does:
 
     m3d.py:mars                                        two streams, and its 2-D and M3D + RAL streams   74.06 / 84.39
     m3d.py:mars,streams=spatial                        2D CNN, 2D baseline                              62.54 / 76.43

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import vreid_jax
-from vreid_jax import data, experiment
+from vreid_jax import data, experiment, models
 from vreid_jax.config import from_file, set_field
+from vreid_jax.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -101,6 +102,22 @@ def test_a_stream_alone_headlines_its_own_score_and_a_later_one_starts_from_it(d
         np.testing.assert_allclose(alone["features"], beside["features"], rtol=1e-4, atol=1e-5)
     model = vreid_jax.load(tmp_path / "temporal")
     assert model.embed(np.zeros((8, 64, 32, 3), np.uint8)).shape == (128,)
+
+
+@pytest.mark.parametrize(("behind", "field"), [("", "flow"), (",model.temporal=flow", "i3d")])
+def test_the_recipe_of_another_temporal_stream_is_refused_before_anything_is_written(behind, field, data_dir, tmp_path):
+    changes = {"model.width": 4, "model.temporal": field}
+    config = configuration(f"m3d.py:walkers{behind}", data_dir, **changes)
+    said = (
+        f"model.temporal is '{field}', and the clips of its stream have length .* write model.temporal={field} behind"
+    )
+    with pytest.raises(InputError, match=said):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    # A recipe whose evaluation alone was set fails in its phase.
+    length = config.phases.temporal.clip.length
+    with pytest.raises(InputError, match=said):
+        models.check_clip(models.create(**config.model), length, config.phases.temporal.apply)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax
 from flax.traverse_util import flatten_dict
 from jax.sharding import PartitionSpec
 
-from vreid_jax import data, evaluation
+from vreid_jax import data, evaluation, models
 from vreid_jax.config.checks import check_patterns, error_context
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import check_clips
@@ -53,6 +53,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
+        models.check_clip(module, stream.clip.length, stream.apply)
         apply = functools.partial(module.apply, train=False, **stream.apply)
         outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length, stream.apply))
         if "feature" not in outputs:
@@ -84,6 +85,7 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
         with error_context(name):
             data.check_clip(plan.phase)
             check_arguments(setup.network.module.__call__, plan.phase.apply, "apply", _NOT_GIVEN)
+            models.check_clip(setup.network.module, plan.phase.clip.length, plan.phase.apply)
             check_patterns(plan.phase, names)
             state = jax.eval_shape(functools.partial(new_state, setup, plan), variables)
             batch, cache = phase_data(setup, plan).abstract(setup.network.module, variables)

@@ -136,6 +136,15 @@ def frames_of(module: nn.Module, used: int) -> int:
     return max(used, getattr(module, "clip_length", 1))
 
 
+def check_clip(module: nn.Module, length: int, apply: Mapping[str, Any] | ConfigDict) -> None:
+    """Raise `InputError` for clips of a length that a run of a module does not have with these keyword arguments.
+
+    A module that has such lengths refuses them in a method `check_clip(length, **apply)`.
+    """
+    if check := getattr(module, "check_clip", None):
+        check(length, **apply)
+
+
 def check_channels(clips: Any, inputs: str, what: str) -> None:
     """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
     if clips.shape[-1] != CHANNELS[inputs]:

@@ -140,6 +140,23 @@ class TwoStreamM3D(nn.Module):
             return "frames"
         return "flow" if stream == "temporal" else "both"
 
+    @nn.nowrap
+    def check_clip(self, length: int, stream: str | None = None) -> None:
+        """Refuse the clips of another recipe: "flow" learns from single stacks, as a 2-D network does from frames.
+
+        A configuration chooses the recipe by what stands behind its dataset; the field alone would leave the clips of M3D.
+
+        Raises:
+          InputError: for the temporal stream "flow" and clips that are not of length 1, and the other way round.
+        """
+        flow, single = self.temporal == "flow", length == 1
+        if stream == "temporal" and flow != single and self.clip_length > 1:
+            raise InputError(
+                f"model.temporal is {self.temporal!r}, and the clips of its stream have length {length}, of the recipe for "
+                f"{'clips of frames' if flow else 'optical flow'}: write model.temporal={self.temporal} behind the dataset, "
+                f"as in --config=configs/m3d.py:mars,model.temporal={self.temporal}, which sets the recipe too"
+            )
+
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
