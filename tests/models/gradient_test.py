@@ -45,7 +45,7 @@ CASES = {
     "lstm": ("two_stream_m3d", {"num_classes": 4, "temporal": "lstm", "lstm_size": 16}),
     "flow": ("two_stream_m3d", {"num_classes": 4, "temporal": "flow"}),
     "vgg": ("vgg16", {"hidden_size": 32}),
-    "two_stream_vgg": ("two_stream_vgg", {"num_classes": 4, "hidden_size": 32}),
+    "two_stream_vgg": ("two_stream_vgg", {"num_classes": 4, "hidden_size": 32}),  # its VLAD row: in its own test
 }
 # One whole network among the default tests, C3D with parts and VLAD. The others take longer to compile, up to minutes,
 # and differ in layers that have a gradient test of their own.
