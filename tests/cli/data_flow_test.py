@@ -3,9 +3,16 @@
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from vreid_jax.cli import command
+from vreid_jax.config import from_file
+from vreid_jax.data import TrackletSource
+from vreid_jax.data.flow_building import flow_folder, missing_parts
+from vreid_jax.datasets.tracklet_folder.layout import SPLITS
+from vreid_jax.experiment.sources import dataset_builder
 
 
 @pytest.fixture
@@ -29,11 +36,33 @@ def test_the_flow_of_every_split_is_counted(own_data, capsys):
     assert f"query: {query['fields']:,} fields of 18 tracklets" in printed
 
 
+def test_unreadable_pictures_of_a_folder_are_left_out_as_in_the_run_that_reads_the_flow(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split in SPLITS:
+        folder = tmp_path / "people" / split / "1" / f"c{1 + (split == 'gallery')}_walk"
+        folder.mkdir(parents=True)
+        for number in range(4):
+            assert cv2.imwrite(str(folder / f"{number}.jpg"), rng.integers(0, 256, (32, 16, 3), np.uint8))
+    (tmp_path / "people" / "query" / "1" / "c1_walk" / "2.jpg").write_bytes(b"not a picture")
+    arguments = ["data", "flow", "folder", f"--path={tmp_path / 'people'}", f"--data-dir={tmp_path}", "--processes=1"]
+    assert command.main([*arguments, "--quiet"]) == 2
+    assert "set bad_frames=skip to leave it out" in capsys.readouterr().err
+    assert command.main([*arguments, "--quiet", "--json", "--bad-frames=skip"]) == 0
+    splits = json.loads(capsys.readouterr().out)["splits"]
+    assert {split: found["frames"] for split, found in splits.items()} == {"train": 4, "query": 3, "gallery": 4}
+
+    config = from_file(f"two_stream_vgg:folder,path={tmp_path / 'people'},data_dir={tmp_path},bad_frames=skip")
+    config.logging.progress = False
+    query = TrackletSource(dataset_builder(config), "query")
+    assert missing_parts(query, flow_folder(query, config.data.flow)) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--method=lucas"], "--method=lucas is one of dis, farneback"),
         (["--processes=-1"], "--processes=-1 must not be negative"),
+        (["--bad-frames=skip"], "dataset 'walkers' has no field 'bad_frames'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(data_dir, arguments, said, capsys):

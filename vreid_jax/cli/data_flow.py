@@ -14,6 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="walkers/small, mars, ilids_vid/split_0, folder, …")
     parser.add_argument("--path", help="of the dataset folder")
     parser.add_argument(
+        "--bad-frames",
+        "--bad_frames",
+        help="of the dataset folder: error (default) or skip, as data.bad_frames of the run",
+    )
+    parser.add_argument(
         "--data-dir", "--data_dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets"
     )
     parser.add_argument("--method", default="dis", help="dis (default) or farneback, as data.flow of a configuration")
@@ -37,7 +42,8 @@ def run(flags: argparse.Namespace) -> dict:
         raise InputError(f"--processes={flags.processes} must not be negative")
     given: str = flags.name
     name = DATASETS.get(given, given)
-    fields = {"path": flags.path} if flags.path else {}
+    given_fields = {"path": flags.path, "bad_frames": flags.bad_frames}
+    fields = {field: value for field, value in given_fields.items() if value}
     builder = load_builder(name, flags.data_dir, progress=not flags.quiet, **fields)
     splits = {}
     for split in builder.info.splits:
