@@ -20,8 +20,14 @@ from vreid_jax.experiment.flow import store_flow
 def source(tiny_builder, tmp_path, monkeypatch):
     """The query split of walkers/tiny, its flow in files of 40 fields below a folder of its own."""
     monkeypatch.setattr(flow_files, "FIELDS_IN_FILE", 40)
-    found = data.TrackletSource(tiny_builder, "query")
-    found.folder = tmp_path
+    return split_of(tiny_builder, tmp_path / "tiny" / "1.0.0")
+
+
+def split_of(builder, folder, split="query"):
+    """A split as it would lie in another folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = data.TrackletSource(builder, split)
+    found.folder = folder
     return found
 
 
@@ -35,12 +41,12 @@ def test_every_field_of_every_tracklet_is_stored(source):
 def test_what_is_there_stays_and_what_is_missing_is_computed(source):
     store_flow(source, "dis", processes=1)
     folder = source.flow.folder
-    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.flow")}
     assert len(before) > 2
     lost = sorted(before)[1]
     (folder / lost).unlink()
     store_flow(source, "dis", processes=1)
-    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.flow")}
     assert {name: content for name, (content, _) in after.items()} == {
         name: content for name, (content, _) in before.items()
     }
@@ -57,13 +63,59 @@ def test_flow_of_other_records_is_not_used_and_removed(source, tmp_path):
     # The same content at another time is the same flow, and known again by its digest.
     os.utime(record, (1, 1))
     assert flow_building.flow_folder(source, "dis") == old
-    assert json.loads((tmp_path / "content-query.json").read_text())["files"][0][2] == 10**9
+    assert json.loads((source.folder / "content-query.json").read_text())["files"][0][2] == 10**9
     content = bytearray(record.read_bytes())
     content[len(content) // 2] ^= 1
     record.write_bytes(content)
     store_flow(source, "dis", processes=1)
     assert source.flow.folder != old
     assert not old.exists()
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The lengths of the tracklets whose flow is computed, but for the estimate of the size."""
+    lengths = []
+
+    def counted(frames, method):
+        lengths.append(len(frames))
+        return flow_fields(frames, method)
+
+    monkeypatch.setattr(flow_building, "flow_fields", counted)
+    monkeypatch.setattr(flow, "expected_bytes", lambda *_: 0)
+    return lengths
+
+
+def test_flow_of_the_same_frames_in_another_division_is_copied(source, tiny_builder, tmp_path, computed):
+    store_flow(source, "dis", processes=1)
+    assert sorted(computed) == sorted(source.num_frames)
+    computed.clear()
+    # Another split of the same data, in which the tracklets are others and in another order.
+    division = split_of(tiny_builder, tmp_path / "other" / "1.0.0")
+    order = np.r_[np.arange(len(division))[::-2], 0]
+    division = division.part(order, "train")
+    store_flow(division, "dis", processes=1)
+    assert computed == []
+    for row, there in enumerate(order.tolist()):
+        fields = np.arange(max(source.num_frames[there] - 1, 1))
+        np.testing.assert_array_equal(division.read_flow(row, fields), source.read_flow(there, fields))
+    store_flow(division, "farneback", processes=1)
+    assert sorted(computed) == sorted(division.num_frames)
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_flow_that_cannot_be_copied_is_computed(damage, source, tiny_builder, tmp_path, computed):
+    store_flow(source, "dis", processes=1)
+    lost = sorted(source.flow.folder.glob("*.flow"))[1]
+    content = lost.read_bytes()
+    lost.write_bytes(content[: len(content) // 2])
+    if damage == "removed":
+        lost.unlink()
+    computed.clear()
+    division = split_of(tiny_builder, tmp_path / "other" / "1.0.0")
+    store_flow(division, "dis", processes=1)
+    assert 0 < len(computed) < len(source)
+    assert (division.flow.folder / lost.name).read_bytes() == content
 
 
 def test_each_method_has_its_own_flow(source):
@@ -89,8 +141,8 @@ def test_the_expected_size_is_about_the_size(source):
     assert source.flow.num_bytes < expected < 2 * source.flow.num_bytes
 
 
-def test_a_folder_that_cannot_be_written_to_is_one_sentence(source, tmp_path):
-    (tmp_path / "flow").write_text("in the way")
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(source):
+    (source.folder / "flow").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot write optical flow to .*; give another data_dir"):
         store_flow(source, "dis", processes=1)
 
@@ -113,9 +165,7 @@ def test_a_frame_that_cannot_be_read_ends_it_and_names_the_tracklet(source, monk
 @pytest.mark.slow
 def test_processes_write_the_same_files(source, tiny_builder, tmp_path):
     store_flow(source, "dis", processes=1)
-    other = data.TrackletSource(tiny_builder, "query")
-    other.folder = tmp_path / "other"
-    other.folder.mkdir()
+    other = split_of(tiny_builder, tmp_path / "elsewhere" / "tiny" / "1.0.0")
     store_flow(other, "dis", processes=2)
     for path in source.flow.folder.iterdir():
         assert (other.flow.folder / path.name).read_bytes() == path.read_bytes()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vreid_jax.data.flow_files import FlowPart, encode_field, flow_parts, num_fields, write_part
+from vreid_jax.data.flow_reuse import KnownFlow, frames_digest, write_digests
 from vreid_jax.data.optical_flow import flow_fields
 from vreid_jax.data.source import TrackletSource
 from vreid_jax.errors import InputError
@@ -44,17 +45,22 @@ def expected_bytes(source: TrackletSource, method: str, parts: list[FlowPart]) -
     return int(_MARGIN * float(np.mean(sizes)) * int(num_fields(source.num_frames[rows]).sum()))
 
 
-def build_part(source: TrackletSource, folder: Path, method: str, part: FlowPart) -> str:
+def build_part(source: TrackletSource, folder: Path, method: str, known: KnownFlow, part: FlowPart) -> str:
     """Compute and write the flow of a part; return what is wrong with its tracklets, "" for nothing.
 
-    What is wrong is a value, since it has to come back from another process.
+    What is `known` is copied. What is wrong is a value, since it has to come back from another process.
     """
+    digests, tracklets = [], []
     try:
-        tracklets = (
-            flow_fields(source.read(row, np.arange(source.num_frames[row])), method)
-            for row in range(part.start, part.stop)
-        )
-        write_part(part.path(folder), [[encode_field(field) for field in fields] for fields in tracklets])
+        for row in range(part.start, part.stop):
+            digests.append(frames_digest(source, row, method, VERSION))
+            fields = known.read(digests[-1])
+            if fields is None:
+                frames = source.read(row, np.arange(source.num_frames[row]))
+                fields = [encode_field(field) for field in flow_fields(frames, method)]
+            tracklets.append(fields)
+        write_digests(part.path(folder), digests)
+        write_part(part.path(folder), tracklets)
     except InputError as error:
         return str(error)
     return ""

@@ -118,6 +118,24 @@ class FlowFiles:
         return np.stack(found)
 
 
+def read_encoded(path: Path, number: int) -> list[bytes]:
+    """Return the fields of a tracklet, the `number`-th of a file, as the file has them.
+
+    Raises:
+      InputError: when the file is missing or damaged.
+    """
+    counts, sizes, begin = _head(path)
+    first = int(counts[:number].sum())
+    ends = begin + np.cumsum(sizes)
+    own = sizes[first : first + int(counts[number])]
+    with path.open("rb") as file:
+        file.seek(int(ends[first] - sizes[first]))
+        fields = [file.read(int(size)) for size in own]
+    if [len(field) for field in fields] != own.tolist():
+        raise InputError(f"{path} is damaged: remove it and run the same command again")
+    return fields
+
+
 def _head(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """Return how many fields each tracklet of a file has, the length of each field, and where the first begins."""
     try:

@@ -167,8 +167,8 @@ class TrackletSource:
             "files": self._files,
         }
 
-    def _encoded(self, row: int, numbers: Int[np.ndarray, " N"]) -> list[bytes]:
-        """Return the encoded frames of a tracklet, without parsing the others."""
+    def encoded(self, row: int, numbers: Int[np.ndarray, " N"]) -> list[bytes]:
+        """Return frames of tracklet `row` as they are stored, encoded, without parsing the others."""
         return take_frames(self._records[row], self._positions[self._first_frame[row] + numbers])
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ class TrackletSource:
         """Decode frames of tracklet `row`, each once, into `frame_numbers.shape + [H, W, 3]`, uint8 RGB."""
         unique, where = np.unique(frame_numbers, return_inverse=True)
         name = f"{self.split}/{self.tracklet_ids[row]}"
-        frames = decode_frames(self._encoded(row, unique), name)
+        frames = decode_frames(self.encoded(row, unique), name)
         in_order = len(unique) == frame_numbers.size and bool((np.diff(where.reshape(-1)) > 0).all())
         if in_order:  # nothing to copy
             return frames.reshape(*frame_numbers.shape, *frames.shape[1:])

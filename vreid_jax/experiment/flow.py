@@ -12,6 +12,7 @@ from tqdm import tqdm
 from vreid_jax import data
 from vreid_jax.data.flow_building import build_part, expected_bytes, flow_folder, missing_parts
 from vreid_jax.data.flow_files import FlowFiles, FlowPart
+from vreid_jax.data.flow_reuse import KnownFlow
 from vreid_jax.datasets.processes import cores, in_order
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.setup import Setup
@@ -34,7 +35,8 @@ def store_flow(source: data.TrackletSource, method: str, progress: bool = False,
 
     It lies in `flow/` of the dataset's folder, in files of about 2,048 fields that are written one by one: after an
     interruption, the next call goes on behind the last one. A second process waits for the first. Where records are no
-    longer those that the flow is of, all is computed again and the old flow removed.
+    longer those that the flow is of, it is made anew and the old flow removed. The flow of a tracklet that another split,
+    or another division of the data, has of the same frames is copied.
 
     Args:
       source: the split; its `flow` is set.
@@ -84,7 +86,7 @@ def _build(
     remove_unfinished(folder)
     _check_room(source, folder, method, parts)
     frames = [int(source.num_frames[part.start : part.stop].sum()) for part in parts]
-    build = functools.partial(build_part, source, folder, method)
+    build = functools.partial(build_part, source, folder, method, KnownFlow.beside(source))
     with tqdm(
         total=sum(frames), desc=f"optical flow of {source.split}", unit="frame", disable=not progress, leave=False
     ) as bar:
