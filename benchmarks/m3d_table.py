@@ -4,7 +4,7 @@
 
 All rows have the recipe of the demonstration, `configs/m3d.py` on `walkers/demo`, and differ from it in the fields that
 stand beside them and in nothing else. The 2-D stream of a seed is trained once, and every row's temporal stream starts
-from it, which is what a run of both streams does. Tables: `1`, layers over time; `16`, the same on clips of 16 frames;
+from it, which is what a run of both streams does; rows of full size start from one of full size. Tables: `1`, layers over time; `16`, the same on clips of 16 frames;
 `2`, attention and the two streams; `3`, other ways to see motion; `study`, one change at a time. Rows of `1` and `2` are
 also scored on shuffled frames: what a network knows of gait is lost there.
 
@@ -31,15 +31,18 @@ class Row(NamedTuple):
       changes: the fields in which it differs from `configs/m3d.py`.
       paper: mAP and rank-1 of the paper, on MARS.
       argument: what stands behind the dataset of the configuration.
+      start: the row of the 2-D stream from which it starts.
     """
 
     title: str
     changes: dict[str, Any]
     paper: str = ""
     argument: str = ""
+    start: str = SPATIAL
 
 
 NO_RAL = {"model.ral": ""}
+FULL = {"model.width": 64, "model.stage_sizes": (3, 4, 6, 3)}
 LONG = "clip_length=16"
 
 
@@ -75,6 +78,14 @@ ROWS = {
     "random": Row("M3D, kernels random at first", {**NO_RAL, "model.m3d_init": "random"}),
     "from-2d": Row("M3D, the 2-D network at first", {**NO_RAL, "model.m3d_scale": 0.0}),
     "m3d-16-twice": Row("M3D, T = 16, twice the steps", {**NO_RAL, "phases.temporal.total_steps": 2000}, "", LONG),
+    # The start of the temporal kernels once more, in a ResNet-50 of the paper's size.
+    "2d-full": Row("2-D, full size", FULL, "", "streams=spatial"),
+    "full-from-2d": Row(
+        "M3D, full size, the 2-D network at first",
+        {**FULL, **NO_RAL, "model.m3d_init": "random", "model.m3d_scale": 0.0},
+        start="2d-full",
+    ),
+    "full-zero-sum": Row("M3D, full size, kernels that sum to zero at first", {**FULL, **NO_RAL}, start="2d-full"),
 }
 FUSED = {"ral": "74.06 / 84.39", "flow": "63.39 / 77.11"}
 """mAP and rank-1 of the paper where a row is fused with the 2-D stream, `NAME+` below."""
@@ -86,7 +97,8 @@ TABLES = {  # name -> (heading, rows, controls)
     "3": ("Table 3: other ways to see motion", "lstm flow flow+ ral+", ()),
     "study": (
         "One change at a time",
-        "2d 2d-stride-2 m3d stride-1 scales-1 scales-2 no-stem unstrided random from-2d m3d-16-twice",
+        "2d 2d-stride-2 m3d stride-1 scales-1 scales-2 no-stem unstrided random from-2d m3d-16-twice "
+        "2d-full full-from-2d full-zero-sum",
         (),
     ),
 }
@@ -129,7 +141,7 @@ def fields(out: Path, name: str, seed: int, steps: int = 0) -> dict[str, Any]:
     lengths = dict.fromkeys(("phases.spatial.total_steps", "phases.temporal.total_steps"), steps) if steps else {}
     start = {
         "phase_order": ("temporal",),
-        "init_from": str(out / f"{SPATIAL}-seed{seed}"),
+        "init_from": str(out / f"{ROWS[name].start}-seed{seed}"),
         "init_patterns": ("spatial/.*",),
     }
     return {**ROWS[name].changes, **lengths, **(start if _is_temporal(name) else {})}
@@ -138,7 +150,7 @@ def fields(out: Path, name: str, seed: int, steps: int = 0) -> dict[str, Any]:
 def result_of(out: Path, name: str, seed: int, control: str = "", steps: int = 0) -> dict:
     """Return the results of a row, which is trained first, and before it the 2-D stream."""
     if _is_temporal(name):
-        result_of(out, SPATIAL, seed, "", steps)
+        result_of(out, ROWS[name].start, seed, "", steps)
     return run("m3d", name, seed, out, fields(out, name, seed, steps), control, argument=argument_of(name))
 
 

@@ -157,11 +157,19 @@ def test_the_rows_of_m3d_are_configurations_that_start_from_the_2d_stream(monkey
         config = runs.configuration("m3d", module.fields(Path("out"), name, 1, 7), module.argument_of(name))
         models.create(num_classes=2, **config.model)
         settings = parse_run(config)
-        alone = name in ("2d", "2d-stride-2")
+        alone = name in ("2d", "2d-stride-2", "2d-full")
         assert tuple(settings.phases) == (("spatial",) if alone else ("temporal",))
-        assert settings.init_from == ("" if alone else "out/2d-seed1")
+        assert settings.init_from == ("" if alone else f"out/{'2d-full' if 'full' in name else '2d'}-seed1")
         assert {phase.total_steps for phase in settings.phases.values()} == {7}
         assert set(settings.evaluation.streams) == {"spatial"} | (set() if alone else {"temporal"})
+    # Two rows of full size differ in how the temporal kernels start, and in nothing else.
+    first, second = (
+        runs.configuration("m3d", module.fields(Path("out"), name, 1), module.argument_of(name)).model
+        for name in ("full-from-2d", "full-zero-sum")
+    )
+    differing = {field: (first[field], second[field]) for field in first if first[field] != second[field]}
+    assert differing == {"m3d_init": ("random", "zero_sum"), "m3d_scale": (0.0, 1.0)}
+    assert (first.width, first.stage_sizes) == (64, (3, 4, 6, 3))
 
 
 def test_the_tables_of_m3d_show_every_seed_that_is_there(monkeypatch, tmp_path):
@@ -292,6 +300,7 @@ def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, 
     streams = config.evaluation.streams
     assert set(table.TITLES[name]) - {None} <= set(streams)
     assert "flow" in {models.inputs_of(module, stream.apply) for stream in streams.values()} or name == "vlad"
+    assert set(table.PAPER) <= {title for titles in table.TITLES.values() for title in titles.values()}
 
 
 def test_a_row_of_the_3d_resnet_fits_what_it_starts_from(monkeypatch):
