@@ -3,13 +3,14 @@
 `mars`, `ilids_vid`, `prid2011`: 224x224, from ImageNet weights, `--config.init_from=vgg16.pth`; the paper is silent on the
 recipe (SGD 1e-3, divided by 10 at two thirds, dropout 0.5: choices). Its rank-1 on MARS / iLIDS-VID / PRID 2011: maximum
 of the two fc7 65.7 / 56.2 / 71.6, average 65.9 / 57.1 / 73.8, product 67.8 / 60.4 / 76.3; ActionVLAD 76.5 / 65.6 / 83.7.
-`walkers` (default) and `folder`: an eighth of the width, with batch norm, 64x32, trained from nothing; minutes on two CPU
-cores:
+`walkers` (default) and `folder`: an eighth of the width, with batch norm, 64x32, trained from nothing, in 6.5 minutes of
+one core's time for the steps (docs/two_stream.md says how it was measured):
 
     python3 -m vreid_jax.main --config=configs/two_stream_vgg.py
 
 Behind the dataset, `fusion=max`, `average`, `product` (default) or `scores` names the row that is the main one; the others
-are scored beside it. `fusion=vlad` is the row in the manner of ActionVLAD, with a phase of its own. The optical flow of the
+are scored beside it. `fusion=vlad` is the row in the manner of ActionVLAD, with a phase of its own, whose gradients are
+clipped; walkers and folders depart from PersonVLAD with α = 30, at which its assignment learns. The optical flow of the
 dataset is computed on first use, or before by `vreid data flow`; `data.flow=farneback` takes another method.
 """
 
