@@ -4,9 +4,9 @@
 
 All rows have the recipe of the demonstration, `configs/m3d.py` on `walkers/demo`, and differ from it in the fields that
 stand beside them and in nothing else. The 2-D stream of a seed is trained once, and every row's temporal stream starts
-from it, which is what a run of both streams does; rows of full size start from one of full size. Tables: `1`, layers over time; `16`, the same on clips of 16 frames;
-`2`, attention and the two streams; `3`, other ways to see motion; `study`, one change at a time. Rows of `1` and `2` are
-also scored on shuffled frames: what a network knows of gait is lost there.
+from it, which is what a run of both streams does; rows of full size start from one of full size. Tables: `1`, layers over
+time; `16`, the same on clips of 16 frames; `2`, attention and the two streams; `3`, other ways to see motion; `study`, one
+change at a time. Rows of `1` and `2` are also scored on shuffled frames: what a network knows of gait is lost there.
 
 Resumable: finished runs are read and others continued. After each run, `table.md` is written with all tables and seeds
 that are there, and the paper's figures on MARS beside ours: mean ± standard deviation over the seeds.

@@ -10,8 +10,8 @@ one core's time for the steps (docs/two_stream.md says how it was measured):
 
 Behind the dataset, `fusion=max`, `average`, `product` (default) or `scores` names the row that is the main one; the others
 are scored beside it. `fusion=vlad` is the row in the manner of ActionVLAD, with a phase of its own, whose gradients are
-clipped; walkers and folders depart from PersonVLAD with α = 30, at which its assignment learns. The optical flow of the
-dataset is computed on first use, or before by `vreid data flow`; `data.flow=farneback` takes another method.
+clipped, and with α = 30, at which its assignment learns. The optical flow of the dataset is computed on first use, or before
+by `vreid data flow`; `data.flow=farneback` takes another method.
 """
 
 from ml_collections import ConfigDict
@@ -38,7 +38,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
         "dropout": 0.0 if small else 0.5,
         "batch_norm": small,  # without it, a network this deep does not start from nothing in minutes
         "num_clusters": (16 if small else 64) if fusion == "vlad" else 0,
-        "alpha": 30.0 if small else 1000.0,  # at 1000 the assignment cannot learn
+        "alpha": 30.0,  # at 1000 the assignment cannot learn
         "kmeans_batches": 20 if small else 100,
     }
     config.data.height, config.data.width = (64, 32) if small else (224, 224)

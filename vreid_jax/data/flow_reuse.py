@@ -47,7 +47,7 @@ class KnownFlow:
         places: dict[str, tuple[Path, int]] = {}
         root, version = source.folder.parent.parent, source.folder.name
         for kept in sorted(root.glob(f"*/{version}/flow/*/*{SUFFIX}")):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, TypeError):
                 path = kept.with_name(kept.name.removesuffix(SUFFIX) + ".flow")
                 places |= {digest: (path, number) for number, digest in enumerate(json.loads(kept.read_text()))}
         return cls(places)
