@@ -4,10 +4,11 @@
     python benchmarks/clip_pairs.py --exact=WORKDIR|box [--top=1,10,50]
 
 Beside the library's form it times one that shares the products of the first layer: W (r - c) = W r - W c, where W r moves
-with r, so that r itself is not needed. Both are run in turn, and their results compared. `--memory` also computes two rows
+with r, so that r itself is not needed. Both are run in turn, and their results compared; the medians of `--blocks` are of
+the clock and of the processor, which others on the machine disturb less. `--memory` also computes two rows
 against the whole gallery of MARS and prints the peak memory of the process (Linux). `--exact` tells how many pairs an exact
-shortlist compares: for an evaluated run of clip_similarity, or for the model in the box on walkers/small, whose pairs of
-clips count alike.
+shortlist compares for the queries of a dataset: with a trained run of clip_similarity, whose clips it extracts, or with the
+model in the box on walkers/small, whose pairs of clips count alike.
 """
 
 import argparse
@@ -21,10 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from backbones import resident
 
-from vreid_jax import data, datasets, inference
+from vreid_jax import data, datasets, evaluation, inference
+from vreid_jax.config import default_protocols
+from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import extract_stream
 from vreid_jax.evaluation.pair_distances import FAR, PairDistances
+from vreid_jax.experiment.sources import dataset_builder
 from vreid_jax.inference.box import box_file
 from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation, clip_cosines
 from vreid_jax.models.layers.norm import l2_normalize
@@ -70,37 +74,33 @@ def shared_products(variables, query, gallery, dtype: str):
 
 
 def compared(source: str, tops: list[int]) -> None:
-    """Print how many tracklets an exact shortlist compares with each: of an evaluated run, or of the model in the box."""
+    """Print how many tracklets an exact shortlist compares with a query: of a trained run, or of the model in the box."""
+    model = inference.load(box_file() if source == "box" else source)
     if source == "box":
-        variables, clips, similarity, bound = {}, clips_of_the_box(), mean_cosine, largest_cosine
+        variables, similarity, bound = {}, mean_cosine, largest_cosine
+        builder, protocols = datasets.load_builder("walkers/small"), ("walkers",)
+        (stream,) = model.streams.values()
+        clip = dataclasses.replace(stream.clip, kind="evenly", length=4, stride=1, num_clips=CLIPS)
+        stream = dataclasses.replace(stream, clip=clip, average=False)
+    elif hasattr(model.module, "similarity_bound"):
+        variables, apply, settings = model.variables, model.module.apply, parse_run(model.config)
+        similarity, bound = (functools.partial(apply, method=name) for name in ("similarity", "similarity_bound"))
+        builder, protocols = dataset_builder(model.config), settings.evaluation.protocols
+        protocols = protocols or default_protocols(settings.dataset)
+        (stream,) = settings.evaluation.streams.values()
     else:
-        model = inference.load(source)
-        file = Path(source) / "features" / "clips.npz"
-        if not file.exists():
-            raise InputError(f"{file} is not there: evaluate the run first, with --mode=evaluate")
-        with np.load(file) as table:
-            clips = table["features"]
-        variables = model.variables
-        similarity, bound = (
-            functools.partial(model.module.apply, method=method) for method in ("similarity", "similarity_bound")
-        )
-    rows = np.arange(len(clips))
+        raise InputError(f"--exact={source} is not a run of clip_similarity; it is the workdir of one, or box")
+    test = evaluation.make_test_set(*(data.TrackletSource(builder, split) for split in ("query", "gallery")))
+    clips = extract_stream(model.network, model.variables, test.tracklets, stream, model.extraction())
+    rows, ranked = np.unique(test.query_rows), evaluation.ranked(test, protocols)
+    size = len(rows) * len(clips)
     for top in tops:
-        distances = PairDistances(similarity, variables, clips, make_mesh(), shortlist=top, bound=bound)
-        share = 100 * (distances(rows, rows) < FAR).mean()
+        distances = PairDistances(similarity, variables, clips, make_mesh(), shortlist=top, bound=bound, ranked=ranked)
+        found = (distances(rows, np.arange(len(clips))) < FAR).sum()
         print(
-            f"{source}: for the {top} most similar of {len(clips)}, {share:.1f} % of the pairs of tracklets are compared"
+            f"{source}: the {top} most similar of {len(rows)} queries, of {len(clips)} tracklets: {found:,} of {size:,} "
+            f"pairs of tracklets are compared, {100 * found / size:.1f} %"
         )
-
-
-def clips_of_the_box() -> np.ndarray:
-    """Return what the model in the box makes of 8 clips of 4 frames of each gallery tracklet of walkers/small."""
-    model = inference.load(box_file())
-    source = data.TrackletSource(datasets.load_builder("walkers/small"), "gallery")
-    (stream,) = model.streams.values()
-    clip = dataclasses.replace(stream.clip, kind="evenly", length=4, stride=1, num_clips=CLIPS)
-    stream = dataclasses.replace(stream, clip=clip, average=False)
-    return extract_stream(model.network, model.variables, source, stream, model.extraction())[source.pids >= 0]
 
 
 def mean_cosine(variables, query, gallery):
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", help="of the importance network: float32 or bfloat16")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="of the evaluation of a gallery like that of MARS")
-    parser.add_argument("--exact", help="workdir of an evaluated run of clip_similarity, or box")
+    parser.add_argument("--exact", help="workdir of a trained run of clip_similarity, or box")
     parser.add_argument("--top", default="1,10,50", help="k of --exact")
     arguments = parser.parse_args()
     setup_process(compilation_cache=False)
@@ -161,24 +161,25 @@ def main() -> None:
     tables = {name: PairDistances(form, variables, clips, mesh, pairs_at_once=at_once) for name, form in forms.items()}
     rows = np.arange(side)
     first = [distances(rows, rows) for distances in tables.values()]  # compiles
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
     for block in range(1, arguments.blocks):
         for name, distances in tables.items():
-            started = time.perf_counter()
+            started = time.perf_counter(), time.process_time()
             distances(rows + side * block, rows)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append((time.perf_counter() - started[0], time.process_time() - started[1]))
     tracklet_pairs = side * len(clips)
-    rates = {name: tracklet_pairs * CLIPS**2 / float(np.median(taken)) for name, taken in seconds.items()}
+    rates = {name: tracklet_pairs * CLIPS**2 / np.median(taken, axis=0) for name, taken in seconds.items()}
     flop = 2 * (2 * arguments.width**2 + arguments.width)
     print(
         f"{jax.devices()[0].device_kind} x {mesh.size}, JAX {jax.__version__}, {arguments.dtype}, width {arguments.width}"
     )
-    for name, rate in rates.items():
+    for name, (rate, of_processor) in rates.items():
         print(
-            f"{name}: {rate:,.0f} pairs of clips a second, {rate * flop / 1e9:,.0f} GFLOP/s in the importance network"
+            f"{name}: {rate:,.0f} pairs of clips a second, {rate * flop / 1e9:,.0f} GFLOP/s in the importance network; "
+            f"{of_processor:,.0f} a second of processor time"
         )
     print(f"the two differ by {np.abs(first[0] - first[1]).max():.1e} at most")
-    rate = rates["library"]
+    rate = float(rates["library"][0])
     for what, pairs in (
         ("MARS, all pairs", QUERY * GALLERY),
         ("MARS, shortlist of 100", QUERY * 100),

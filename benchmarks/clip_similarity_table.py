@@ -12,6 +12,7 @@ paper's figures in brackets, `scores.json` and, with matplotlib (the extra `viz`
 
 import argparse
 import dataclasses
+import functools
 import json
 import runpy
 import time
@@ -95,11 +96,12 @@ def weights(setup: Setup, clips: np.ndarray, corrupted: np.ndarray) -> Score:
     """
     variables, _ = restore_variables(setup)
     module, test = setup.network.module, setup.test
-    importance = jax.jit(lambda query: module.apply(variables, query, clips, method="importance")[0])
+    importance = jax.jit(functools.partial(module.apply, method="importance"))
+    clips = jax.device_put(clips)  # an argument: what a jitted function closes over is a constant of its program
     sums, counts = np.zeros(3), np.zeros(3)
     pids, camids = test.tracklets.pids, test.tracklets.camids
     for row in np.unique(test.query_rows).tolist():
-        alpha = np.asarray(importance(clips[row][None]), np.float64)
+        alpha = np.asarray(importance(variables, clips[row : row + 1], clips)[0], np.float64)
         share = alpha / alpha.mean((1, 2), keepdims=True)
         bad = corrupted[row][None, :, None].astype(int) + corrupted[:, None, :]
         others = (pids != pids[row]) | (camids != camids[row])
@@ -116,8 +118,9 @@ def score(setup: Setup, clips: np.ndarray, rerank: bool = False, **similarity) -
     settings = dataclasses.replace(settings, similarity={**settings.similarity, **similarity})
     variables, _ = restore_variables(setup)
     module, method = setup.network.module, setup.system.similarity
-    distances = pair_distances(module, variables, clips, settings, setup.mesh, method, "pairs")
-    return percent(evaluation.score(setup.test, distances, setup.protocols[:1], rerank)[setup.protocols[0]])
+    protocols = setup.protocols[:1]
+    distances = pair_distances(module, variables, clips, settings, setup.mesh, method, "pairs", setup.test, protocols)
+    return percent(evaluation.score(setup.test, distances, protocols, rerank)[protocols[0]])
 
 
 def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, Score]):

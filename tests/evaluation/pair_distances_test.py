@@ -1,8 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vreid_jax import data, evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.pair_distances import PairDistances
 from vreid_jax.runtime.mesh import make_mesh
@@ -102,6 +105,69 @@ def test_an_exact_shortlist_is_the_beginning_of_the_whole_list(shortlist, pairs_
         np.testing.assert_allclose(found[row, order], whole[row, order], atol=1e-5)
     np.testing.assert_allclose(found[compared], whole[compared], atol=1e-5)
     assert compared.mean() < (0.3 if shortlist <= 5 else 1.01)  # most pairs were never compared
+
+
+def people_in_two_cameras():
+    """Clips of 20 people, four tracklets of each in one camera, nearly alike, and two in another; and their test set."""
+    rng = np.random.default_rng(1)
+    pids, camids = np.repeat(np.arange(1, 21), 6), np.tile([1, 1, 1, 1, 2, 2], 20)
+    seen = rng.standard_normal((20, 2, 1, 16)) + rng.standard_normal((20, 1, 1, 16))
+    clips = seen[pids - 1, camids - 1] + 0.1 * rng.standard_normal((120, 3, 16))
+    clips[:, 0] += rng.standard_normal((120, 16))  # of which the bound knows less
+    queries = np.flatnonzero(np.isin(np.arange(120) % 6, (0, 4)))
+    split = functools.partial(labels_only, pids=pids, camids=camids)
+    test = evaluation.make_test_set(split("query", queries), split("gallery", np.arange(120)))
+    order = test.tracklets.tracklet_ids.astype(int)
+    return clips[order].astype(np.float32), test
+
+
+def labels_only(name, rows, pids, camids):
+    """A split without frames."""
+    source = object.__new__(data.TrackletSource)
+    ids = np.array([f"{row:03}" for row in rows])
+    vars(source).update(
+        split=name,
+        _records=ids,
+        tracklet_ids=ids,
+        pids=pids[rows],
+        camids=camids[rows],
+        num_frames=np.full(len(rows), 3),
+    )
+    return source
+
+
+@pytest.mark.parametrize("shortlist", [1, 3, 10])
+def test_an_exact_shortlist_gives_the_first_ranks_of_every_protocol_and_their_tracklets(shortlist, monkeypatch):
+    """What a protocol ignores, the query itself among it, takes no place of the k; nor what its gallery lacks."""
+    monkeypatch.setattr("vreid_jax.evaluation.pair_distances.FEWEST", 1)
+    clips, test = people_in_two_cameras()
+    protocols = ("mars", "mars_query_free")
+    ranked = evaluation.ranked(test, protocols)
+    variables = {"scale": jnp.float32(3.0)}
+    whole = PairDistances(weighted_mean, variables, clips, make_mesh())
+    exact = PairDistances(
+        weighted_mean, variables, clips, make_mesh(), shortlist=shortlist, bound=largest_cosine, ranked=ranked
+    )
+    expected, found = (evaluation.score(test, distances, protocols) for distances in (whole, exact))
+    for protocol in protocols:
+        assert 0 < expected[protocol]["rank1"] < 1
+        assert found[protocol]["cmc"][:shortlist] == expected[protocol]["cmc"][:shortlist]
+    rows = test.query_rows
+    tables = [distances(rows, np.arange(120)) for distances in (whole, exact)]
+    for kept in ranked(rows):
+        first = [np.argsort(np.where(kept, table, np.inf), axis=1)[:, :shortlist] for table in tables]
+        np.testing.assert_array_equal(*first)
+    assert (tables[1] < 2).mean() < 0.5
+
+
+def test_the_ranked_tracklets_of_a_protocol_are_its_gallery_without_what_it_ignores():
+    _, test = people_in_two_cameras()
+    number = test.tracklets.tracklet_ids.astype(int)
+    rows = np.array([number.tolist().index(row) for row in (6, 9, 10)])
+    given, query_free = evaluation.ranked(test, ("mars", "mars_query_free"))(rows)
+    for place, own in enumerate(((6, 7, 8, 9), (6, 7, 8, 9), (10, 11))):
+        np.testing.assert_array_equal(given[place], ~np.isin(number, own))
+        np.testing.assert_array_equal(query_free[place], ~np.isin(number, own) & ~np.isin(number % 6, (0, 4)))
 
 
 def test_a_shortlist_of_all_is_exact(clips):

@@ -158,6 +158,14 @@ def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind)
     )
 
 
+def test_an_exact_shortlist_gives_a_run_the_first_ranks_of_the_whole_list(finished, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("vreid_jax.evaluation.pair_distances.FEWEST", 1)
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    changes = {"phases.similarity.clip.corrupt": 2, "evaluation.shortlist": 2, "evaluation.shortlist_exact": True}
+    results = experiment.train_and_evaluate(small(**changes), workdir, "evaluate")
+    assert results.protocols["walkers"]["cmc"][:2] == finished[2].protocols["walkers"]["cmc"][:2]
+
+
 def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(finished, tmp_path, capsys):
     out = tmp_path / "pairs.png"
     assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--shown=1"]) == 0

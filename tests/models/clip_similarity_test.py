@@ -80,6 +80,24 @@ def test_scan_equals_the_loop_of_the_equations(variables, jit, xla_as_users_have
             np.testing.assert_allclose(alpha[q, g], alphas, rtol=1e-4, atol=1e-6)
 
 
+def test_hidden_layers_in_bfloat16_stay_within_its_accuracy_of_the_equations(variables):
+    """As accelerators run them: eight bits of a number, in the hidden layers alone."""
+    query, gallery = clips(0, 2, M), clips(1, 3, N)
+    layer = ClipAggregation(hidden=(5, 4), dropout=0.5, dtype="bfloat16")
+    given = jnp.float32(query), jnp.float32(gallery)
+    similarity, alpha = jax.jit(layer.apply, compiler_options=QUICK)(variables, *given)
+    assert similarity.dtype == alpha.dtype == jnp.float32
+    expected, alphas = np.zeros((2, 3)), np.zeros((2, 3, M, N))
+    for q in range(2):
+        for g in range(3):
+            expected[q, g], alphas[q, g], _ = by_the_equations(variables, query[q], gallery[g])
+    unit = 2.0**-8  # the largest error of rounding a number, relative to it
+    np.testing.assert_allclose(alpha, alphas, rtol=8 * unit, atol=8 * unit)
+    np.testing.assert_allclose(similarity, expected, atol=4 * unit)
+    full = LAYER.apply(variables, *given)[1]
+    assert np.abs(alpha - alphas).max() > 20 * np.abs(full - alphas).max()  # the hidden layers were in bfloat16
+
+
 def test_gradient_equals_differences_of_the_equations(variables):
     query, gallery = clips(0, 1, M), clips(1, 1, N)
 

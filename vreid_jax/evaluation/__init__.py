@@ -2,7 +2,7 @@
 
 from vreid_jax.evaluation.distances import Distances, FeatureDistances, distance_table
 from vreid_jax.evaluation.scores import open_set, parse_selection, score, selection_scores, twin_scores
-from vreid_jax.evaluation.test_set import TestSet, check_answerable, make_test_set, select
+from vreid_jax.evaluation.test_set import TestSet, check_answerable, make_test_set, ranked, select
 
 __all__ = [
     "Distances",
@@ -13,6 +13,7 @@ __all__ = [
     "make_test_set",
     "open_set",
     "parse_selection",
+    "ranked",
     "score",
     "select",
     "selection_scores",

@@ -1,6 +1,6 @@
 """A system's own similarity of tracklets over all pairs, in jitted blocks over the devices, or over a shortlist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from vreid_jax.config.run import Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.distances import Distances
 from vreid_jax.evaluation.metric import LEARNED
+from vreid_jax.evaluation.test_set import TestSet, ranked
 from vreid_jax.runtime.mesh import ensure_replicated
 
 PAIRS_AT_ONCE = 8192  # pairs of tracklets in a block on each device
@@ -30,8 +31,9 @@ class PairDistances(Distances):
     With a `shortlist` of k the similarity is computed for the k nearest tracklets of each row by mean feature alone (a
     row is its own nearest one); all others follow behind them, in that order, at distances above `FAR`. With a `bound`,
     which no similarity passes, the first k of each row are those of the similarity itself: a row's tracklets are compared
-    from the largest bound down, until the next one is below the k-th largest similarity. All that were compared stand in
-    front.
+    from the largest bound down, at least `FEWEST` at a time, until the next one is below the k-th largest similarity. The
+    k are counted over what `ranked` says is ranked, so that the row itself and others that a protocol ignores take no
+    place. All that were compared stand in front.
     """
 
     squared = True  # 1 - cosine is half a squared Euclidean distance: what re-ranking asks
@@ -46,18 +48,21 @@ class PairDistances(Distances):
         *,
         shortlist: int = 0,
         bound: Callable | None = None,
+        ranked: Callable[[np.ndarray], np.ndarray] | None = None,
         pairs_at_once: int = PAIRS_AT_ONCE,
         progress: bool = False,
         name: str = "similarity",
     ):
         """`similarity(variables, query [Q, M, D], gallery [G, M, D])` is called under jit; `mesh` has an axis `data`.
 
-        `bound` has the same arguments, and for each pair a value that its similarity does not pass.
+        `bound` has the same arguments, and for each pair a value that its similarity does not pass. `ranked(rows [R])` is
+        [P, R, N] bool: what each of P protocols ranks for these rows, by default all. The first k hold for each protocol.
         """
         if shortlist < 0:
             raise InputError(f"shortlist is {shortlist}; it is a number of tracklets, or 0 for all")
         self._clips, self._mesh, self._progress, self._name = clips, mesh, progress, name
         self._shortlist = min(shortlist, len(clips)) if shortlist else 0
+        self._ranked = ranked or (lambda rows: np.ones((1, len(rows), len(clips)), bool))
         self._pairs_at_once = pairs_at_once * mesh.size
         self._rows: dict[int, np.ndarray] = {}
         spread, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
@@ -153,6 +158,7 @@ class PairDistances(Distances):
     def _most_similar(self, rows: np.ndarray, k: int, step: int, down: int, bar) -> np.ndarray:
         """Return the similarities [R, N] of these rows that had to be computed to know the k largest; -inf elsewhere."""
         assert self._bound is not None
+        ranked = self._ranked(rows)
         bounds = self._table(self._bound, rows, lambda _: None)
         order = np.argsort(-bounds, axis=1, kind="stable")
         bounds = np.take_along_axis(bounds, order, axis=1) + ROUNDING
@@ -166,9 +172,10 @@ class PairDistances(Distances):
             own = self._own_block(self._variables, self._put(query, self._spread), self._put(galleries, self._spread))
             found[now[:, None], columns] = np.asarray(own)[: len(now)]
             position[now] += step
-            best = -np.partition(-found[now], k - 1, axis=1)[:, k - 1]
+            counted = np.where(ranked[:, now], found[now], -np.inf)
+            kth = -np.partition(-counted, k - 1, axis=2)[:, :, k - 1].max(0)  # of the protocol that needs most
             ahead = bounds[now, np.minimum(position[now], bounds.shape[1] - 1)]
-            finished = (position[now] >= bounds.shape[1]) | (ahead < best)
+            finished = (position[now] >= bounds.shape[1]) | (ahead < kth)
             bar.update(int(finished.sum()))
             active = np.concatenate([now[~finished], active[down:]])
         return found
@@ -232,11 +239,21 @@ def check_similarity(module, variables, shape: tuple[int, int, int], settings: E
 
 
 def pair_distances(
-    module, variables, clips: np.ndarray, settings: Evaluation, mesh: Mesh, method, name: str, progress: bool = False
+    module,
+    variables,
+    clips: np.ndarray,
+    settings: Evaluation,
+    mesh: Mesh,
+    method,
+    name: str,
+    test: TestSet,
+    protocols: Sequence[str],
+    progress: bool = False,
 ) -> PairDistances:
     """Return the distances of a system that is registered with a `similarity`, a method of its module.
 
-    `clips` [N, M, D] are its clips' features; `settings.similarity` are the method's keyword arguments.
+    `clips` [N, M, D] are the clips' features of `test.tracklets`; `settings.similarity` are the method's keyword
+    arguments. The first of an exact shortlist are those that each of `protocols` ranks.
     """
     return PairDistances(
         _similarity(module, settings, method),
@@ -245,6 +262,7 @@ def pair_distances(
         mesh,
         shortlist=settings.shortlist,
         bound=_bound(module, settings),
+        ranked=ranked(test, protocols),
         progress=progress and jax.process_index() == 0,
         name=name,
     )

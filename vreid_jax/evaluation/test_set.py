@@ -1,6 +1,7 @@
 """The test set: distinct tracklets of query and gallery, and what each protocol takes of them."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -70,3 +71,20 @@ def select(test: TestSet, protocol: str) -> tuple[np.ndarray, np.ndarray]:
         test.gallery.pids,
         test.gallery.camids,
     )
+
+
+def ranked(test: TestSet, protocols: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `f(rows [R])` -> [P, R, N] bool: which of `test.tracklets` each protocol ranks for these of them.
+
+    Those are its gallery without what it ignores: the row itself, and what else shows its person in its camera.
+    """
+    pids, camids = test.tracklets.pids, test.tracklets.camids
+    inside = np.zeros((len(protocols), len(pids)), bool)
+    for own, protocol in zip(inside, protocols, strict=True):
+        own[test.gallery_rows[select(test, protocol)[1]]] = True
+
+    def of_rows(rows: np.ndarray) -> np.ndarray:
+        ignored = (pids == pids[rows][:, None]) & (camids == camids[rows][:, None])
+        return inside[:, None] & ~ignored
+
+    return of_rows

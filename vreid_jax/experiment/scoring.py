@@ -119,6 +119,8 @@ def _distances(
                 setup.mesh,
                 setup.system.similarity,
                 prefix + name,
+                setup.test,
+                setup.protocols,
                 setup.settings.logging.progress,
             )
         else:

@@ -117,6 +117,8 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
             make_mesh(),
             method,
             "similarity",
+            test,
+            (run.protocol,),
             run.config.logging.progress,
         )
     metric = run.results.get("metric", run.config.evaluation.metric)
