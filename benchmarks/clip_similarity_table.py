@@ -167,23 +167,26 @@ def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, S
 
 
 def table(scores: dict) -> str:
-    """Return a Markdown row per method: mAP, then rank-1, at every M_max; mean ± standard deviation over seeds.
+    """Return two Markdown tables, of mAP and of rank-1: a row per method, a column per M_max, mean ± deviation over seeds.
 
     In brackets are the paper's figures on MARS. The weights of pairs with corrupted clips follow.
     """
     levels = sorted({int(most) for seeds in scores.values() for most in seeds})
     rows = list(dict.fromkeys(row for seeds in scores.values() for found in seeds.values() for row in found))
-    head = [f"mAP, {most}" for most in levels] + [f"rank-1, {most}" for most in levels]
-    lines = [f"| row, M_max | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
-    for row in rows:
-        cells = []
-        for what in ("mAP", "rank1"):
+    kinds = list(dict.fromkeys(row.split()[0] for row in rows))
+    rows.sort(key=lambda row: (kinds.index(row.split()[0]), *(int(word) for word in row.split() if word.isdigit())))
+    lines = []
+    for what, title in (("mAP", "mAP"), ("rank1", "rank-1")):
+        lines += [f"| {title}, M_max | {' | '.join(map(str, levels))} |", "|---" * (len(levels) + 1) + "|"]
+        for row in rows:
+            cells = []
             for most in levels:
                 values = [found[str(most)][row][what] for found in scores.values() if row in found.get(str(most), {})]
                 theirs = paper(row, most, what)
                 cells.append(_mean(values, 1) + (f" ({theirs})" if theirs and values else ""))
-        lines.append(f"| {row} | {' | '.join(cells)} |")
-    lines += ["", f"| weight of pairs with | {' | '.join(f'M_max = {most}' for most in levels)} |"]
+            lines.append(f"| {row_name(row)} | {' | '.join(cells)} |")
+        lines.append("")
+    lines.append(f"| weight of pairs with | {' | '.join(f'M_max = {most}' for most in levels)} |")
     lines.append("|---" * (len(levels) + 1) + "|")
     for number in range(3):
         cells = []
@@ -192,6 +195,14 @@ def table(scores: dict) -> str:
             cells.append(_mean([each[f"weight{number}"] for each in learned if f"weight{number}" in each], 2))
         lines.append(f"| {number} corrupted clips | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def row_name(row: str) -> str:
+    """Return the name of a row in words."""
+    kind, _, t = row.partition(" ")
+    words = {"topt-e": f"top-t at evaluation, t = {t}", "topt-te": f"in training too, t = {t}"}
+    words |= {"average": "average of normalised clips", "average, no L2": "average of clips"}
+    return words.get(kind if t.isdigit() else row, row)
 
 
 def _mean(values: list[float], digits: int) -> str:
@@ -203,7 +214,7 @@ def _mean(values: list[float], digits: int) -> str:
 
 
 def curves(scores: dict) -> tuple[dict, dict]:
-    """Return the curves of the figure: rows against M_max (the best t of the top-t rules), and topt-e against t."""
+    """Return the curves of the figure: rows against M_max (the best t of the top-t rules), and both rules against t."""
     mean: dict[str, dict[int, float]] = {}
     for most in sorted({int(most) for seeds in scores.values() for most in seeds}):
         found = [seeds[str(most)] for seeds in scores.values() if str(most) in seeds]
@@ -216,11 +227,13 @@ def curves(scores: dict) -> tuple[dict, dict]:
         if of_kind:
             levels = sorted(set().union(*of_kind))
             rows[f"best {kind}"] = {m: max(values[m] for values in of_kind if m in values) for m in levels}
-    selection: dict[int, dict[int, float]] = {}
-    for t in RATES:
-        for most, value in mean.get(f"topt-e {t}", {}).items():
-            selection.setdefault(most, {})[t] = value
-    return rows, selection
+    selections: dict[str, dict[int, dict[int, float]]] = {}
+    for kind, title in (("topt-e", "at evaluation"), ("topt-te", "in training too")):
+        rates = sorted(int(row.split()[1]) for row in mean if row.startswith(kind + " "))
+        for rate in rates:
+            for most, value in mean[f"{kind} {rate}"].items():
+                selections.setdefault(title, {}).setdefault(most, {})[rate] = value
+    return rows, selections
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

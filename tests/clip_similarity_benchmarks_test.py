@@ -59,7 +59,8 @@ def test_the_tables_of_clip_similarity_show_the_figures_of_the_paper(benchmark):
     learned = {"mAP": 50.0, "rank1": 40.0, "weight0": 1.2, "weight1": 0.9, "weight2": 0.5}
     other = {**learned, "mAP": 52.0, "weight0": 1.4}
     text = benchmark("clip_similarity_table").table({"0": {"7": {"learned": learned}}, "1": {"7": {"learned": other}}})
-    assert "| learned | 51.0 ± 1.4 (69.9) | 40.0 ± 0.0 (78.6) |" in text
+    assert "| learned | 51.0 ± 1.4 (69.9) |" in text
+    assert "| learned | 40.0 ± 0.0 (78.6) |" in text
     assert "| 0 corrupted clips | 1.30 ± 0.14 |" in text
     ablations = benchmark("clip_similarity_ablations")
     scores = {"0": {"L 4, M 8, L2": learned, "L_train 4, evenly, L_test 4": learned}}

@@ -75,7 +75,7 @@ def main() -> None:
         "card_search.jpg": cut("ranked.jpg", 0, 230, 808, 685),
         "card_systems.jpg": cut("part_maps.jpg", 0, 20, 528, 317),
         "card_own.jpg": cut("attention.jpg", 0, 440, 686, 826),
-        "card_measured.jpg": whole("corruption.png", 0, 0, 560, 456),
+        "card_measured.jpg": whole("corruption.png", 0, 0, 576, 456),
     }
     for name, picture in pictures.items():
         cv2.imwrite(str(FOLDER / name), np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])
