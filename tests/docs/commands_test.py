@@ -140,7 +140,12 @@ def check(monkeypatch):
                 assert start() == 0, f"{words} was not understood"  # as --help does
             except Parsed as stopped:
                 given = stopped.args[0]
-                prefix, file = ("", given.config) if hasattr(given, "config") else ("evaluation.", "configs/m3d.py")
+                system = (
+                    "clip_similarity" if "/clip-" in str(getattr(given, "workdir", "")) else "m3d"
+                )  # of a page's runs
+                prefix, file = (
+                    ("", given.config) if hasattr(given, "config") else ("evaluation.", f"configs/{system}.py")
+                )
                 config = from_file(file)
                 for assignment in getattr(given, "set", []):
                     for name, value in parse_argument(f"walkers,{assignment}")[1].items():
