@@ -13,7 +13,6 @@ model in the box on walkers/small, whose pairs of clips count alike.
 
 import argparse
 import dataclasses
-import functools
 import time
 from pathlib import Path
 
@@ -23,12 +22,12 @@ import numpy as np
 from backbones import resident
 
 from vreid_jax import data, datasets, evaluation, inference
-from vreid_jax.config import default_protocols
-from vreid_jax.config.run import parse_run
+from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import extract_stream
-from vreid_jax.evaluation.pair_distances import FAR, PairDistances
-from vreid_jax.experiment.sources import dataset_builder
+from vreid_jax.evaluation.pair_distances import FAR, PairDistances, pair_distances
+from vreid_jax.experiment.scoring import restore_variables
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.inference.box import box_file
 from vreid_jax.models.layers.clip_similarity import EPSILON, ClipAggregation, clip_cosines
 from vreid_jax.models.layers.norm import l2_normalize
@@ -75,32 +74,45 @@ def shared_products(variables, query, gallery, dtype: str):
 
 def compared(source: str, tops: list[int]) -> None:
     """Print how many tracklets an exact shortlist compares with a query: of a trained run, or of the model in the box."""
-    model = inference.load(box_file() if source == "box" else source)
-    if source == "box":
-        variables, similarity, bound = {}, mean_cosine, largest_cosine
-        builder, protocols = datasets.load_builder("walkers/small"), ("walkers",)
-        (stream,) = model.streams.values()
-        clip = dataclasses.replace(stream.clip, kind="evenly", length=4, stride=1, num_clips=CLIPS)
-        stream = dataclasses.replace(stream, clip=clip, average=False)
-    elif hasattr(model.module, "similarity_bound"):
-        variables, apply, settings = model.variables, model.module.apply, parse_run(model.config)
-        similarity, bound = (functools.partial(apply, method=name) for name in ("similarity", "similarity_bound"))
-        builder, protocols = dataset_builder(model.config), settings.evaluation.protocols
-        protocols = protocols or default_protocols(settings.dataset)
-        (stream,) = settings.evaluation.streams.values()
-    else:
-        raise InputError(f"--exact={source} is not a run of clip_similarity; it is the workdir of one, or box")
-    test = evaluation.make_test_set(*(data.TrackletSource(builder, split) for split in ("query", "gallery")))
-    clips = extract_stream(model.network, model.variables, test.tracklets, stream, model.extraction())
-    rows, ranked = np.unique(test.query_rows), evaluation.ranked(test, protocols)
-    size = len(rows) * len(clips)
+    test, size, exact = of_the_box() if source == "box" else of_a_run(Path(source))
+    rows = np.unique(test.query_rows)
     for top in tops:
-        distances = PairDistances(similarity, variables, clips, make_mesh(), shortlist=top, bound=bound, ranked=ranked)
-        found = (distances(rows, np.arange(len(clips))) < FAR).sum()
+        found = (exact(top)(rows, np.arange(size)) < FAR).sum()
         print(
-            f"{source}: the {top} most similar of {len(rows)} queries, of {len(clips)} tracklets: {found:,} of {size:,} "
-            f"pairs of tracklets are compared, {100 * found / size:.1f} %"
+            f"{source}: the {top} most similar of {len(rows)} queries, of {size} tracklets: {found:,} of "
+            f"{len(rows) * size:,} pairs of tracklets are compared, {100 * found / (len(rows) * size):.1f} %"
         )
+
+
+def of_a_run(workdir: Path):
+    """Return the test set of a trained run, how many tracklets it has, and distances with an exact shortlist of k."""
+    setup = make_setup(read_config(workdir), workdir)
+    if setup.system.similarity is None:
+        raise InputError(f"--exact={workdir} is a run of {setup.settings.system}; it is one of clip_similarity, or box")
+    variables, _ = restore_variables(setup)
+    ((name, stream),) = setup.settings.evaluation.streams.items()
+    clips = extract_stream(setup.network, variables, setup.test.tracklets, stream, setup.extraction, name=name)
+    own = setup.network.module, variables, clips
+
+    def exact(top: int) -> PairDistances:
+        settings = dataclasses.replace(setup.settings.evaluation, shortlist=top, shortlist_exact=True)
+        return pair_distances(*own, settings, setup.mesh, setup.system.similarity, "pairs", setup.test, setup.protocols)
+
+    return setup.test, len(clips), exact
+
+
+def of_the_box():
+    """Return the same of the model in the box: 8 clips of 4 frames of each tracklet of walkers/small."""
+    model = inference.load(box_file())
+    builder = datasets.load_builder("walkers/small")
+    test = evaluation.make_test_set(*(data.TrackletSource(builder, split) for split in ("query", "gallery")))
+    (stream,) = model.streams.values()
+    clip = dataclasses.replace(stream.clip, kind="evenly", length=4, stride=1, num_clips=CLIPS)
+    stream = dataclasses.replace(stream, clip=clip, average=False)
+    clips = extract_stream(model.network, model.variables, test.tracklets, stream, model.extraction())
+    own = mean_cosine, {}, clips, make_mesh()
+    ranked = evaluation.ranked(test, ("walkers",))
+    return test, len(clips), lambda top: PairDistances(*own, shortlist=top, bound=largest_cosine, ranked=ranked)
 
 
 def mean_cosine(variables, query, gallery):
