@@ -18,6 +18,13 @@ def test_frames_are_laid_out_in_rows_under_their_labels():
     np.testing.assert_array_equal(sheet[50 + 30, 18 + 5], [255, 255, 255])
 
 
+def test_a_sheet_is_as_wide_as_its_longest_label():
+    label = "test/00199 and test/00200 (the same person): similarity 0.65, clips 6 and 5, cosine 0.89"
+    sheet = contact_sheet([(label, [np.zeros((32, 16, 3), np.uint8)])], cell_height=32)
+    written = np.flatnonzero((sheet[:18] < 200).any((0, 2))).max()
+    assert written < sheet.shape[1] < written + 12
+
+
 def test_frames_that_do_not_fit_are_left_out():
     frame = np.zeros((8, 4, 3), np.uint8)
     assert contact_sheet([("a", [frame] * 9)], columns=2, cell_height=32).shape == (50, 36, 3)

@@ -14,6 +14,7 @@ from vreid_jax.errors import InputError
 Row = tuple[str, Sequence[np.ndarray]]  # label, and frames uint8 [H, W, 3]; frames may differ in size
 
 _LABEL = 18  # pixels of a row's caption
+_FONT, _SCALE, _THICK, _LEFT = cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1, 3
 
 
 def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128) -> np.ndarray:
@@ -35,12 +36,12 @@ def contact_sheet(rows: Sequence[Row], columns: int = 16, cell_height: int = 128
     if not ratios:
         raise InputError("there are no frames to show on the contact sheet")
     cell_width = max(8, round(cell_height * min(max(ratios), 2.0)))
-    caption = max(8 * len(label) for label, _ in shown)  # wider than OpenCV draws it
+    caption = max(cv2.getTextSize(label, _FONT, _SCALE, _THICK)[0][0] for label, _ in shown) + 2 * _LEFT
     width = max(caption, max(len(frames) for _, frames in shown) * (cell_width + 2))
     sheet = np.full((len(shown) * (cell_height + _LABEL), width, 3), 255, np.uint8)
     for r, (label, frames) in enumerate(shown):
         top = r * (cell_height + _LABEL)
-        cv2.putText(sheet, label, (3, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (30, 30, 30), 1, cv2.LINE_AA)
+        cv2.putText(sheet, label, (_LEFT, top + 13), _FONT, _SCALE, (30, 30, 30), _THICK, cv2.LINE_AA)
         for c, frame in enumerate(frames):
             left = c * (cell_width + 2)
             cell = _fit(frame, cell_height, cell_width)
