@@ -137,7 +137,7 @@ class Plain:
     def __init__(self, source, phase, num_processes: int, folder: Path):
         self.source, self.phase, self.folder = source, phase, folder
         for row in range(len(source)):
-            frames = source._encoded(row, np.arange(source.num_frames[row]))
+            frames = source.encoded(row, np.arange(source.num_frames[row]))
             for number, frame in enumerate(frames):
                 (folder / f"{row}_{number}.jpg").write_bytes(frame)
         self.memory = shared_memory.SharedMemory(create=True, size=2 * int(np.prod(SHAPE)))

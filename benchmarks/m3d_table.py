@@ -16,9 +16,10 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walkers_runs import read, run, scores, table
+from walkers_runs import run, scores, seeds, table
 
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 SPATIAL = "2d"
 
@@ -123,8 +124,8 @@ def main() -> None:
             for control in ("", *controls):
                 for row in rows.split():
                     result_of(arguments.out, row.removesuffix("+"), seed, control, arguments.steps)
-                    (arguments.out / "table.md").write_text(tables(arguments.out))
-    print("\n" + tables(arguments.out))
+                    (arguments.out / "table.md").write_text(tables(arguments.out, arguments.steps))
+    print("\n" + tables(arguments.out, arguments.steps))
 
 
 def argument_of(name: str) -> str:
@@ -151,11 +152,15 @@ def result_of(out: Path, name: str, seed: int, control: str = "", steps: int = 0
     """Return the results of a row, which is trained first, and before it the 2-D stream."""
     if _is_temporal(name):
         result_of(out, ROWS[name].start, seed, "", steps)
+    return _run(out, name, seed, control, steps)
+
+
+def _run(out: Path, name: str, seed: int, control: str, steps: int) -> dict:
     return run("m3d", name, seed, out, fields(out, name, seed, steps), control, argument=argument_of(name))
 
 
-def tables(out: Path) -> str:
-    """Return all tables with the rows that are in a folder, as Markdown."""
+def tables(out: Path, steps: int = 0) -> str:
+    """Return all tables with the rows and seeds that are in a folder, as Markdown."""
     parts = []
     for heading, rows, controls in TABLES.values():
         values, paper = {}, {}
@@ -165,7 +170,7 @@ def tables(out: Path) -> str:
                 stream = "temporal" if line == name and _is_temporal(name) else None
                 title = ROWS[name].title if line == name else f"two streams: 2-D and {ROWS[name].title}"
                 title += f", {control} frames" if control else ""
-                if found := read(out, name, control):
+                if found := [_run(out, name, seed, control, steps) for seed in seeds(out, name, control)]:
                     values[title] = [scores(result, stream) for result in found]
                     paper[title] = "" if control else FUSED.get(name, "") if line != name else ROWS[name].paper
         if values:
@@ -174,4 +179,5 @@ def tables(out: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("m3d_table"):
+        main()

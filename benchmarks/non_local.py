@@ -45,7 +45,7 @@ def main() -> None:
         f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {shape} {flags.dtype}, [B, N, N] {whole / 1e6:.0f} MB"
     )
     print(
-        "| pass | attention | temporaries MB | of [B, N, N] | median s | spread s | median CPU s |\n|---|---|---|---|---|---|---|"
+        "| pass | attention | temporaries MB | of [B, N, N] | median s | spread s | median CPU s |\n" + "|---" * 7 + "|"
     )
     rng = np.random.default_rng(0)
     inputs = [jnp.asarray(rng.standard_normal(shape) / 8, flags.dtype) for _ in range(3)]

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 from walkers_runs import run, scores, table
 
-from vreid_jax.errors import InputError
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 UNSTRIDED = (1, 1, 1, 1, 1, 1)
 AS_IT_WAS = {"model.temporal_shortcut": "subsample", "model.temporal_pool": True}
@@ -161,10 +161,7 @@ def main() -> None:
         for name in names:
             for row in TABLES[name].rows.split():
                 for control in ("", *TABLES[name].controls):
-                    try:
-                        result = result_of(arguments, row, seed, control)
-                    except InputError as error:
-                        parser.error(str(error))
+                    result = result_of(arguments, row, seed, control)
                     found.setdefault((row, control), {})[seed] = scores(result, ranks=RANKS)
                     (arguments.out / "table.md").write_text(tables(found, names))
     print("\n" + tables(found, names))
@@ -200,4 +197,5 @@ def tables(found: Found, names: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("nonlocal3d_table"):
+        main()

@@ -1,4 +1,4 @@
-"""Measure feature extraction in frames per second, as in Table X of PersonVLAD (1,182 on a Titan X), and C3D alone.
+"""Measure the recipe's feature extraction in frames per second, as in Table X (1,182 on a Titan X), and C3D alone.
 
 python benchmarks/person_vlad_speed.py [--clips=4] [--repeats=5] [--dtype=float32]
 """
@@ -12,14 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from vreid_jax import models
+from vreid_jax.config import from_file
 from vreid_jax.runtime import setup_process
 from vreid_jax.training.network import Network
 
 
 def rate(stream: str | None, clips: int, repeats: int, dtype: str) -> tuple[float, float]:
     """Return the median frames per second and the largest deviation from it, with uint8 frames already on the device."""
-    entry = models.entry("person_vlad")
-    network = Network(models.create("person_vlad", dtype=dtype), entry.mean, entry.std)
+    fields = from_file("person_vlad:mars").model
+    entry = models.entry(fields.name)
+    network = Network(models.create(dtype=dtype, **fields), entry.mean, entry.std)
     size = (entry.clip_length, *entry.input_size, 3)
     variables = network.module.lazy_init(jax.random.key(0), jax.ShapeDtypeStruct((1, *size), jnp.float32))
     frames = jax.device_put(np.random.default_rng(0).integers(0, 256, (clips, *size), dtype=np.uint8))

@@ -15,6 +15,7 @@ import m3d_table
 from walkers_runs import run, scores, table
 
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 ROWS = {  # name -> (system, argument behind its configuration)
     "vgg": ("two_stream_vgg", "walkers"),
@@ -84,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("two_stream_table"):
+        main()

@@ -4,7 +4,7 @@ import json
 import re
 import runpy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,30 +41,39 @@ def run(
     `changes` are fields by dotted name; `control` evaluates the trained run under one of `CONTROLS`.
 
     Raises:
-      InputError: when what was found before is of another configuration. It is in the file with the results; for files
-        without it, the run's is taken, and where the run is not there either, the file is trusted.
+      InputError: when what was found before, or trained so far, is of another configuration. It is in the file with the
+        results; for files without it, the run's is taken, and where the run is not there either, the file is trusted.
     """
     workdir = out / f"{name}-seed{seed}"
     kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
     config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
     asked = json.loads(config.to_json())
     if not kept.exists():
+        _check(workdir, _stored(workdir), asked, (*INCIDENTAL_FIELDS, r"evaluation\..*"))
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         assert found is not None  # it is scored
         with atomic_file(kept) as half:
             half.write_text(json.dumps({**found.content(), "config": asked}, indent=1) + "\n")
     content = json.loads(kept.read_text())
-    stored = content.get("config")
-    if stored is None and (workdir / "config.json").exists():
-        stored = read_config(workdir).to_dict()
     free = (*INCIDENTAL_FIELDS, *map(re.escape, CONTROLS.get(control, {})))
-    if stored and (different := differences(_movable(stored), _movable(asked), free)):
-        raise InputError(
-            f"{kept} holds results of another configuration: {'; '.join(different)}. Use another folder, or remove the "
-            f"file with {workdir} and with all that started from that run"
-        )
+    _check(kept, content.get("config") or _stored(workdir), asked, free)
     return content
+
+
+def _stored(workdir: Path) -> dict | None:
+    """Return the configuration of a run, None where there is none."""
+    return read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
+
+
+def _check(path: Path, stored: dict | None, asked: dict, free: Iterable[str]) -> None:
+    """Raise `InputError` where what lies at `path` is of another configuration, but for the `free` fields."""
+    if stored and (different := differences(_movable(stored), _movable(asked), free)):
+        again = all(each.startswith("evaluation.") for each in different)
+        raise InputError(
+            f"{path} is of another configuration: {'; '.join(different)}. Use another folder, or "
+            + ("remove the file, to score the run again" if again else "remove this run and all that started from it")
+        )
 
 
 def _movable(config: dict) -> dict:
@@ -72,11 +81,10 @@ def _movable(config: dict) -> dict:
     return plain({**config, "init_from": Path(config.get("init_from", "")).name})
 
 
-def read(out: Path, name: str, control: str = "") -> list[dict]:
-    """Return the results of a row that are in a folder, in the order of their seeds."""
+def seeds(out: Path, name: str, control: str = "") -> list[int]:
+    """Return the seeds of which results of a row are in a folder."""
     pattern = re.compile(rf"{re.escape(name)}-seed(\d+){f'-{control}' if control else ''}\.json")
-    found = {int(match[1]): path for path in out.glob("*.json") if (match := pattern.fullmatch(path.name))}
-    return [json.loads(found[seed].read_text()) for seed in sorted(found)]
+    return sorted(int(match[1]) for path in out.glob("*.json") if (match := pattern.fullmatch(path.name)))
 
 
 def scores(result: dict, stream: str | None = None, ranks: Sequence[int] = (1,)) -> tuple[float, ...]:

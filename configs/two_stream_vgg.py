@@ -10,8 +10,8 @@ one core's time for the steps (docs/two_stream.md says how it was measured):
 
 Behind the dataset, `fusion=max`, `average`, `product` (default) or `scores` names the row that is the main one; the others
 are scored beside it. `fusion=vlad` is the row in the manner of ActionVLAD, with a phase of its own, whose gradients are
-clipped, and with α = 30, at which its assignment learns. The optical flow of the dataset is computed on first use, or before
-by `vreid data flow`; `data.flow=farneback` takes another method.
+clipped, and with α = 30, at which its assignment learns. The optical flow of the dataset is computed on first use, or
+before by `vreid data flow`; `data.flow=farneback` takes another method.
 """
 
 from ml_collections import ConfigDict

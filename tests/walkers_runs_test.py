@@ -54,7 +54,7 @@ def test_results_are_read_back(runs, tmp_path):
 )
 def test_results_of_another_configuration_are_refused(changes, words, control, runs, tmp_path):
     runs.run("nonlocal3d", "row", 1, tmp_path, SHORT, control)
-    with pytest.raises(InputError, match=f"row-seed1.* holds results of another configuration: {words}. Use another"):
+    with pytest.raises(InputError, match=f"row-seed1.* is of another configuration: {words}. Use another"):
         runs.run("nonlocal3d", "row", 1, tmp_path, changes, control)
 
 
@@ -84,3 +84,20 @@ def test_results_without_any_configuration_are_trusted(runs, tmp_path):
     (tmp_path / "row-seed1.json").write_text('{"found": 7}')
     assert runs.run("nonlocal3d", "row", 1, tmp_path, {})["found"] == 7
     assert runs.trained == []
+
+
+def test_a_run_that_has_begun_with_another_configuration_does_not_go_on(runs, tmp_path):
+    write_run(runs, tmp_path, SHORT)
+    with pytest.raises(InputError, match=r"row-seed1 is of another configuration: phases\.clips\.total_steps was 10"):
+        runs.run("nonlocal3d", "row", 1, tmp_path, {})
+    assert runs.trained == []
+    scored_otherwise = {**SHORT, "evaluation.streams.clips.clip.stride": 1}
+    assert runs.run("nonlocal3d", "row", 1, tmp_path, scored_otherwise)["found"] == 1
+
+
+def test_where_only_the_evaluation_differs_the_run_stays(runs, tmp_path):
+    runs.run("nonlocal3d", "row", 1, tmp_path, SHORT)
+    with pytest.raises(InputError, match="remove the file, to score the run again"):
+        runs.run("nonlocal3d", "row", 1, tmp_path, {**SHORT, "evaluation.streams.clips.clip.stride": 1})
+    with pytest.raises(InputError, match="remove this run and all that started from it"):
+        runs.run("nonlocal3d", "row", 1, tmp_path, {})

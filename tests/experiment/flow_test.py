@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vreid_jax import data
-from vreid_jax.data import flow_building, flow_files
+from vreid_jax.data import flow_building, flow_files, flow_reuse
 from vreid_jax.data.optical_flow import flow_fields
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import flow
@@ -53,7 +53,7 @@ def test_what_is_there_stays_and_what_is_missing_is_computed(source):
     assert [name for name in before if after[name][1] != before[name][1]] == [lost]
 
 
-def test_flow_of_other_records_is_not_used_and_removed(source, tmp_path):
+def test_flow_of_other_records_is_not_used_and_removed(source, tmp_path, computed):
     record = tmp_path / "records"
     shutil.copy(source.files[0], record)
     source.files = [record]
@@ -67,9 +67,11 @@ def test_flow_of_other_records_is_not_used_and_removed(source, tmp_path):
     content = bytearray(record.read_bytes())
     content[len(content) // 2] ^= 1
     record.write_bytes(content)
+    computed.clear()
     store_flow(source, "dis", processes=1)
     assert source.flow.folder != old
     assert not old.exists()
+    assert computed == []  # the frames are those of the records as they were: their flow is copied before it is removed
 
 
 @pytest.fixture
@@ -103,14 +105,21 @@ def test_flow_of_the_same_frames_in_another_division_is_copied(source, tiny_buil
     assert sorted(computed) == sorted(division.num_frames)
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut"])
+@pytest.mark.parametrize("damage", ["removed", "cut", "garbled", "of others"])
 def test_flow_that_cannot_be_copied_is_computed(damage, source, tiny_builder, tmp_path, computed):
     store_flow(source, "dis", processes=1)
     lost = sorted(source.flow.folder.glob("*.flow"))[1]
     content = lost.read_bytes()
-    lost.write_bytes(content[: len(content) // 2])
     if damage == "removed":
         lost.unlink()
+    elif damage == "cut":
+        lost.write_bytes(content[: len(content) // 2])
+    elif damage == "garbled":  # of the right lengths
+        lost.write_bytes(content[:1000] + bytes(len(content) - 1000))
+    else:  # its digests are of more tracklets than it has
+        digests = lost.with_suffix(flow_reuse.SUFFIX)
+        known = json.loads(digests.read_text())
+        digests.write_text(json.dumps([*(["another"] * len(known)), *known]))
     computed.clear()
     division = split_of(tiny_builder, tmp_path / "other" / "1.0.0")
     store_flow(division, "dis", processes=1)

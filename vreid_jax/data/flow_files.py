@@ -110,7 +110,7 @@ class FlowFiles:
             for at in (self._first[row] + fields).tolist():
                 file.seek(int(self._starts[at]))
                 encoded = file.read(int(self._lengths[at]))
-                picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_GRAYSCALE) if encoded else None
+                picture = _decoded(encoded)
                 if picture is None:
                     raise InputError(f"{path} is damaged at {name}: remove it and run the same command again")
                 height, width = picture.shape[0], picture.shape[1] // 2
@@ -122,18 +122,25 @@ def read_encoded(path: Path, number: int) -> list[bytes]:
     """Return the fields of a tracklet, the `number`-th of a file, as the file has them.
 
     Raises:
-      InputError: when the file is missing or damaged.
+      InputError: when the file is missing or damaged, or has no such tracklet.
     """
     counts, sizes, begin = _head(path)
+    if number >= len(counts):
+        raise InputError(f"{path} has {len(counts)} tracklets, and none of number {number}")
     first = int(counts[:number].sum())
     ends = begin + np.cumsum(sizes)
     own = sizes[first : first + int(counts[number])]
     with path.open("rb") as file:
         file.seek(int(ends[first] - sizes[first]))
         fields = [file.read(int(size)) for size in own]
-    if [len(field) for field in fields] != own.tolist():
+    if [len(field) for field in fields] != own.tolist() or any(_decoded(field) is None for field in fields):
         raise InputError(f"{path} is damaged: remove it and run the same command again")
     return fields
+
+
+def _decoded(field: bytes) -> np.ndarray | None:
+    """Return the picture of a field, uint8 [H, 2 W], None for what is not one."""
+    return cv2.imdecode(np.frombuffer(field, np.uint8), cv2.IMREAD_GRAYSCALE) if field else None
 
 
 def _head(path: Path) -> tuple[np.ndarray, np.ndarray, int]:

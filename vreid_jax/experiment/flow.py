@@ -82,7 +82,6 @@ def _build(
     processes: int | None,
 ) -> None:
     """Compute the missing parts of a split's flow."""
-    _remove_others(folder, f"{source.split}-{method}-")
     remove_unfinished(folder)
     _check_room(source, folder, method, parts)
     frames = [int(source.num_frames[part.start : part.stop].sum()) for part in parts]
@@ -94,6 +93,7 @@ def _build(
             if wrong:
                 raise InputError(wrong)
             bar.update(count)
+    _remove_others(folder, f"{source.split}-{method}-")  # what of it is still true has been copied
 
 
 def _remove_others(folder: Path, prefix: str) -> None:

@@ -53,7 +53,6 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
-        models.check_clip(module, stream.clip.length, stream.apply)
         apply = functools.partial(module.apply, train=False, **stream.apply)
         outputs = jax.eval_shape(apply, variables, setup.clips_of(stream.clip.length, stream.apply))
         if "feature" not in outputs:
