@@ -9,11 +9,9 @@ in three phases, the first in place of Sports-1M; minutes on two CPU cores:
     python3 -m vreid_jax.main --config=configs/person_vlad.py
 
 Where the recipes depart from the paper, by what docs/person_vlad.md measured on walkers: every position is projected for
-each part (`locations`; in the paper's words a part may also be one vector, `parts`, which was behind); α = 30, at which the
-assignment of descriptors to centres learns; k-means sees trained parts; gradients are clipped; and the rate of `joint` is
-warmed up, since some runs failed without. Small clips have no pool5, and parts of conv5b. What the paper has is
-
-    --config.model.descriptors=parts --config.model.alpha=1000 --config.phases.joint.schedule.warmup_steps=0
+each part (`locations`; the paper can be read as `cubic` or `parts`); α = 30 instead of 1,000, at which the assignment of
+descriptors to centres cannot learn; k-means sees trained parts; gradients are clipped; and the rate of `joint` is warmed up,
+since some runs failed without. Small clips have no pool5, and parts of conv5b.
 
 Baselines: `model.parts=global` (3D ConvNets + GP), `stripes`, `grid`; `model.num_parts`; `model.aggregation=average`,
 `max`; `model.assignment=hard`; `model.descriptors=parts`, `locations`, `cubic`; behind the dataset also `baseline=c3d` (the
