@@ -15,7 +15,8 @@ import json
 from collections.abc import Iterator
 
 import numpy as np
-from clip_similarity_table import Score, add_arguments, of_features, percent, trained
+from clip_similarity_table import Score, add_arguments, configure, of_features, percent, trained
+from walkers_runs import check_run
 
 from vreid_jax import evaluation
 from vreid_jax.evaluation.distances import FeatureDistances
@@ -23,6 +24,7 @@ from vreid_jax.evaluation.features import extract_stream
 from vreid_jax.experiment.scoring import restore_variables
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 SAMPLING = {"consec": "single_consecutive", "random": "single_random", "evenly": "single_evenly"}
 TEST_LENGTHS = (4, 8, 16, 32)
@@ -36,11 +38,11 @@ PAPER_TABLE_6 = {  # M -> mAP on MARS with L = 4, 8, 16
 Scores = dict[str, dict[str, Score]]  # seed -> what was measured -> scores
 
 
-def features_run(arguments, seed: int, length: int) -> Setup:
-    """Return the setup of the I3D that was trained on clips of so many frames."""
+def features_run(arguments, seed: int, length: int) -> tuple[str, dict]:
+    """Return the name and the fields of the run that trains I3D on clips of so many frames."""
     name = f"features-seed{seed}" if length == 4 else f"features-l{length}-seed{seed}"
     fields = ("model.clip_length", "phases.features.clip.length", "evaluation.streams.clips.clip.length")
-    return trained(arguments, name, {**of_features(arguments, seed), **dict.fromkeys(fields, length)})
+    return name, {**of_features(arguments, seed), **dict.fromkeys(fields, length)}
 
 
 def extracted(setup: Setup, variables, average: bool, **clip) -> np.ndarray:
@@ -57,13 +59,19 @@ def scored(setup: Setup, features: np.ndarray) -> Score:
 
 
 def measure(arguments, seed: int, length: int, found: dict[str, Score]) -> Iterator[None]:
-    """Fill `found` with all that is measured of the I3D of one length, and yield after each."""
+    """Fill `found` with all that is measured of the I3D of one length, and yield after each.
+
+    Raises:
+      InputError: when that I3D was trained with another configuration.
+    """
+    name, fields = features_run(arguments, seed, length)
+    check_run(arguments.out / name, configure(arguments, fields))
     wanted = [f"L_train {length}, {name}, L_test {test}" for name in SAMPLING for test in TEST_LENGTHS]
     wanted += [f"L_train {length}, all"]
     means = [f"L {length}, M {m}, {norm}" for m in CLIPS for norm in ("no L2", "L2")]
     if all(name in found for name in (*wanted, *means)):
         return
-    setup = features_run(arguments, seed, length)
+    setup = trained(arguments, name, fields)
     variables, _ = restore_variables(setup)
     for name in wanted:
         if name not in found:
@@ -136,4 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("clip_similarity_ablations"):
+        main()

@@ -21,6 +21,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from clip_similarity_paper import paper
+from walkers_runs import check_run
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
@@ -31,6 +32,7 @@ from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.experiment.scoring import restore_variables
 from vreid_jax.experiment.setup import Setup, make_setup
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
@@ -47,9 +49,14 @@ def configure(arguments, changes: dict):
 
 
 def trained(arguments, name: str, changes: dict) -> Setup:
-    """Return the setup of the finished run `name`, training it first if necessary."""
+    """Return the setup of the finished run `name`, training it first if necessary.
+
+    Raises:
+      InputError: when a run of that name is of another configuration.
+    """
     workdir = arguments.out / name
     config = configure(arguments, changes)
+    check_run(workdir, config)
     if not (workdir / "done").exists():
         print(f"{time.strftime('%H:%M:%S')} {workdir}", flush=True)
         train_and_evaluate(config, workdir, "train")
@@ -281,4 +288,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("clip_similarity_table"):
+        main()

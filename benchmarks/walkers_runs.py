@@ -49,7 +49,7 @@ def run(
     config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
     asked = json.loads(config.to_json())
     if not kept.exists():
-        _check(workdir, _stored(workdir), asked, (*INCIDENTAL_FIELDS, r"evaluation\..*"))
+        check_run(workdir, config)
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         assert found is not None  # it is scored
@@ -59,6 +59,11 @@ def run(
     free = (*INCIDENTAL_FIELDS, *map(re.escape, CONTROLS.get(control, {})))
     _check(kept, content.get("config") or _stored(workdir), asked, free)
     return content
+
+
+def check_run(workdir: Path, config) -> None:
+    """Raise `InputError` where a run has been trained, or begun, with another configuration than this."""
+    _check(workdir, _stored(workdir), json.loads(config.to_json()), (*INCIDENTAL_FIELDS, r"evaluation\..*"))
 
 
 def _stored(workdir: Path) -> dict | None:

@@ -1,6 +1,7 @@
 """What the benchmarks of clip similarity compute beside the library: weights, another form, tables."""
 
 import importlib
+import json
 from types import SimpleNamespace
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from vreid_jax.config import set_field
+from vreid_jax.errors import InputError
 from vreid_jax.models.layers.clip_similarity import ClipAggregation
 from vreid_jax.models.layers.norm import l2_normalize
 
@@ -67,3 +70,58 @@ def test_the_tables_of_clip_similarity_show_the_figures_of_the_paper(benchmark):
     text = ablations.tables(scores, [4, 8])
     assert "| 8 | 50.0 (74.9) |  |" in text
     assert "| 4, evenly | 50.0 / 40.0 |  /  |  /  |  /  |" in text
+
+
+@pytest.mark.slow
+def test_the_tables_of_clip_similarity_are_measured_and_go_on(benchmark, monkeypatch, data_dir, tmp_path):
+    table, ablations = benchmark("clip_similarity_table"), benchmark("clip_similarity_ablations")
+    made = table.configure
+
+    def configure(arguments, changes):
+        config = made(arguments, changes)
+        fields = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4}
+        fields |= {"logging.progress": False, "logging.tensorboard": False}
+        for phase in ("features", "similarity"):
+            fields |= {f"phases.{phase}.batch_size": 8, f"phases.{phase}.identities_per_batch": 2}
+        for field, value in fields.items():
+            set_field(config, field, value)
+        return config
+
+    for module in (table, ablations):
+        monkeypatch.setattr(module, "configure", configure)
+        monkeypatch.setattr(module, "setup_process", lambda: None)
+    monkeypatch.setattr(ablations, "CLIPS", (1, 2))
+    monkeypatch.setattr(ablations, "TEST_LENGTHS", (4,))
+
+    def start(module, *more, steps=2):
+        words = [f"--out={tmp_path}", "--seeds=3", f"--feature-steps={steps}", *more]
+        monkeypatch.setattr("sys.argv", [f"{module.__name__}.py", *words])
+        module.main()
+
+    second = ("--corrupt=2", "--te=20", "--steps=2")
+    start(table, *second)
+    start(ablations, "--lengths=4")
+    kept = {
+        name: (tmp_path / name).read_text() for name in ("table.md", "scores.json", "ablations.md", "ablations.json")
+    }
+    found = json.loads(kept["scores.json"])["3"]["2"]
+    assert len(found) == 2 + 10 + 1 + 1  # averages, top-t at evaluation and in training, learned
+    assert all(0 < scores["mAP"] <= 100 for scores in found.values())
+    assert found["learned"].keys() == {"mAP", "rank1", "weight0", "weight1", "weight2"}
+    assert len(json.loads(kept["ablations.json"])["3"]) == 3 + 1 + 4
+
+    monkeypatch.setattr(table, "train_and_evaluate", lambda *_: pytest.fail("a finished run was trained again"))
+    for name in ("table.md", "ablations.md"):
+        (tmp_path / name).unlink()
+    lost = {"3": {"2": {row: scores for row, scores in found.items() if row != "learned"}}}
+    (tmp_path / "scores.json").write_text(json.dumps(lost))
+    start(table, *second)
+    (tmp_path / "ablations.json").unlink()
+    start(ablations, "--lengths=4")
+    assert {name: (tmp_path / name).read_text() for name in kept} == kept
+
+    for module, more in ((table, second), (ablations, ("--lengths=4",))):
+        with pytest.raises(InputError, match=r"features-seed3 .*phases\.features\.total_steps was 2, is 3"):
+            start(module, *more, steps=3)
+    with pytest.raises(InputError, match=r"phases\.similarity\.total_steps was 2, is 3"):
+        start(table, *second[:2], "--steps=3")
