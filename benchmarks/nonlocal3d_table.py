@@ -98,7 +98,7 @@ ROWS = {
     "nonlocal-again": Row("non-local, as many steps again", {}, start="nonlocal"),
     "gaits": Row("non-local, on walkers/gaits", {"data.name": "walkers/gaits"}),
     "nonlocal-gaits": Row("non-local, from walkers/gaits", {}, start="gaits"),
-    # Table 4. The small networks do not learn walkers/wild, whose people are nobody elsewhere: docs/nonlocal3d.md.
+    # Table 4. The small networks do not learn walkers/wild, whose people appear nowhere else: docs/nonlocal3d.md.
     "gaits-small": Row("fine-tuned from walkers/small", {"data.name": "walkers/gaits"}, start="nonlocal"),
     # Gait twins.
     "twins-average": Row("ResNet-50, average over frames", {**GAITS, **AVERAGE}),

@@ -106,17 +106,24 @@ def test_the_page_of_the_3d_resnet_has_the_figures_of_the_paper_in_the_same_tabl
             assert f"| {figure.removeprefix('PRID2011 ')} |" in section
 
 
-@pytest.mark.slow
-def test_the_tables_of_the_3d_resnet_are_measured_and_go_on(monkeypatch, data_dir, tmp_path):
+def tiny_table(name, batches, data_dir, monkeypatch):
+    """The module of a table and that of its runs, which are narrow, in small `batches` and on walkers/tiny."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module, runs = importlib.import_module("nonlocal3d_table"), importlib.import_module("walkers_runs")
+    module, runs = importlib.import_module(name), importlib.import_module("walkers_runs")
     made = runs.configuration
     small = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4, "logging.progress": False}
-    small |= {"phases.clips.batch_size": 8, "phases.clips.identities_per_batch": 2}
+    small |= batches
     monkeypatch.setattr(runs, "configuration", lambda system, changes, given: made(system, {**changes, **small}, given))
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+    return module, runs
+
+
+@pytest.mark.slow
+def test_the_tables_of_the_3d_resnet_are_measured_and_go_on(monkeypatch, data_dir, tmp_path):
+    batches = {"phases.clips.batch_size": 8, "phases.clips.identities_per_batch": 2}
+    module, runs = tiny_table("nonlocal3d_table", batches, data_dir, monkeypatch)
     table = module.Table("Table 3", "nonlocal-2d average", ("shuffled",), {"nonlocal-2d": "79.9"})
     monkeypatch.setattr(module, "TABLES", {"3": table})
-    monkeypatch.setattr(module, "setup_process", lambda: None)
 
     def start(steps=2):
         words = ["nonlocal3d_table.py", f"--out={tmp_path}", "--seeds=3", "--tables=3", f"--steps={steps}"]
@@ -200,14 +207,9 @@ def test_the_tables_of_m3d_show_every_seed_that_is_there(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_tables_of_m3d_are_measured_and_go_on(monkeypatch, data_dir, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module, runs = importlib.import_module("m3d_table"), importlib.import_module("walkers_runs")
-    made = runs.configuration
-    small = {"data.name": "walkers/tiny", "data.data_dir": str(data_dir), "model.width": 4, "logging.progress": False}
-    small |= {f"phases.{phase}.batch_size": 8 for phase in ("spatial", "temporal")}
-    monkeypatch.setattr(runs, "configuration", lambda system, changes, given: made(system, {**changes, **small}, given))
+    batches = {f"phases.{phase}.batch_size": 8 for phase in ("spatial", "temporal")}
+    module, runs = tiny_table("m3d_table", batches, data_dir, monkeypatch)
     monkeypatch.setattr(module, "TABLES", {"2": ("Table 2", "2d m3d m3d+", ("shuffled",))})
-    monkeypatch.setattr(module, "setup_process", lambda: None)
     monkeypatch.setattr("sys.argv", ["m3d_table.py", f"--out={tmp_path}", "--seeds=3", "--tables=2", "--steps=2"])
     module.main()
     text = (tmp_path / "table.md").read_text()

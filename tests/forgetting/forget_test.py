@@ -206,7 +206,7 @@ def test_pictures_of_somebody_else_are_not_removed(kept, tmp_path, tree):
     assert [file.name for file in (tmp_path / "town.parquet.frames" / "track0").iterdir()] == ["notes.txt"]
 
 
-def test_a_vector_that_somebody_else_has_too_is_no_proof_but_no_obstacle(write_gallery):
+def test_a_vector_that_somebody_else_has_too_is_not_proof_and_not_an_obstacle(write_gallery):
     from vreid_jax.search.gallery import make_table, pyarrow
 
     path = write_gallery()

@@ -178,7 +178,7 @@ def test_clips_of_a_tracklet_are_convolved_one_by_one_and_aggregated_once(build,
     assert three["logits"].shape == (1, 6)
 
 
-def test_frames_that_are_no_whole_clips_are_refused():
+def test_frames_that_are_not_whole_clips_are_refused():
     module = models.create("person_vlad_small", **TINY)
     with pytest.raises(InputError, match="clips of 20 frames are neither one clip of 8 frames nor several"):
         jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 20, *SIZE[1:]), jnp.float32))

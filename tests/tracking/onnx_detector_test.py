@@ -107,7 +107,7 @@ def test_other_outputs_are_not_a_layout():
         decode({"x": np.zeros((1, 7))}, (32, 32))
 
 
-def test_files_that_are_no_such_detector_are_one_sentence(tmp_path):
+def test_files_that_are_not_such_a_detector_are_one_sentence(tmp_path):
     (tmp_path / "text.onnx").write_text("no network")
     cases = [
         ("onnx:", "name the file of the detector"),
