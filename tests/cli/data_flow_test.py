@@ -51,6 +51,10 @@ def test_unreadable_pictures_of_a_folder_are_left_out_as_in_the_run_that_reads_t
     splits = json.loads(capsys.readouterr().out)["splits"]
     assert {split: found["frames"] for split, found in splits.items()} == {"train": 4, "query": 3, "gallery": 4}
 
+    show = ["data", "show", *arguments[2:-1], "--split=query", f"--out={tmp_path / 'query.png'}"]
+    assert command.main(show) == 2
+    assert command.main([*show, "--bad-frames=skip"]) == 0
+
     config = from_file(f"two_stream_vgg:folder,path={tmp_path / 'people'},data_dir={tmp_path},bad_frames=skip")
     config.logging.progress = False
     query = TrackletSource(dataset_builder(config), "query")

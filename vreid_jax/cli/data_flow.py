@@ -2,6 +2,7 @@
 
 import argparse
 
+from vreid_jax.cli.folder_fields import add_folder_arguments, folder_fields
 from vreid_jax.cli.numbers import whole
 from vreid_jax.errors import InputError
 
@@ -12,12 +13,7 @@ INTERRUPTED = "interrupted; run the same command again to go on from what is com
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("name", help="walkers/small, mars, ilids_vid/split_0, folder, …")
-    parser.add_argument("--path", help="of the dataset folder")
-    parser.add_argument(
-        "--bad-frames",
-        "--bad_frames",
-        help="of the dataset folder: error (default) or skip, as data.bad_frames of the run",
-    )
+    add_folder_arguments(parser)
     parser.add_argument(
         "--data-dir", "--data_dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets"
     )
@@ -42,9 +38,7 @@ def run(flags: argparse.Namespace) -> dict:
         raise InputError(f"--processes={flags.processes} must not be negative")
     given: str = flags.name
     name = DATASETS.get(given, given)
-    given_fields = {"path": flags.path, "bad_frames": flags.bad_frames}
-    fields = {field: value for field, value in given_fields.items() if value}
-    builder = load_builder(name, flags.data_dir, progress=not flags.quiet, **fields)
+    builder = load_builder(name, flags.data_dir, progress=not flags.quiet, **folder_fields(flags))
     splits = {}
     for split in builder.info.splits:
         source, started = TrackletSource(builder, split, progress=not flags.quiet), time.perf_counter()

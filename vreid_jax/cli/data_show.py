@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from vreid_jax.cli.folder_fields import add_folder_arguments, folder_fields
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid data show walkers/small --out=sheet.png"
@@ -12,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("dataset", help="walkers/small, folder, …")
     parser.add_argument("--out", required=True, help=".png or .jpg for a sheet, .gif or .webp for an animation")
-    parser.add_argument("--path", help="of the dataset folder")
+    add_folder_arguments(parser)
     parser.add_argument(
         "--data-dir", "--data_dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets"
     )
@@ -34,7 +35,7 @@ def run(flags: argparse.Namespace) -> dict:
     out = Path(flags.out)
     moving = out.suffix.lower() in SUFFIXES
     _check(flags, out, moving)
-    builder = load_builder(flags.dataset, data_dir=flags.data_dir, **({"path": flags.path} if flags.path else {}))
+    builder = load_builder(flags.dataset, data_dir=flags.data_dir, **folder_fields(flags))
     if isinstance(builder, Walkers) and flags.split is None:
         plan = builder.plan
         rows = wild_rows(plan, flags.seed) if isinstance(plan, WildPlan) else walkers_rows(plan, flags.seed)

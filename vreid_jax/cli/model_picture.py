@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vreid_jax.cli.folder_fields import add_folder_arguments, folder_fields
 from vreid_jax.errors import InputError
 
 Draw = Callable[[str, Any], list]  # rows of a contact sheet from a label and frames [T, H, W, 3], uint8, resized
@@ -16,7 +17,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, systems: str) -> None:
     parser.add_argument("--workdir", required=True, help=f"of a run of {systems}")
     parser.add_argument("--out", required=True, help="picture to write, .png or .jpg")
     parser.add_argument("--dataset", default="", help="another one than the run's, e.g. walkers/jitter or folder")
-    parser.add_argument("--path", default="", help="of the dataset folder")
+    add_folder_arguments(parser)
     parser.add_argument("--split", default="query", help="of the dataset; default: query")
     parser.add_argument("--tracklets", type=int, default=3, help="how many, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
@@ -27,6 +28,7 @@ def draw_tracklets(flags: argparse.Namespace, artist: Artist, cell_height: int) 
     import numpy as np
 
     from vreid_jax import data, inference
+    from vreid_jax.config import dataset_name
     from vreid_jax.experiment.sources import dataset_builder
     from vreid_jax.visualize.contact_sheet import contact_sheet
     from vreid_jax.visualize.picture_file import write_picture
@@ -36,10 +38,12 @@ def draw_tracklets(flags: argparse.Namespace, artist: Artist, cell_height: int) 
         raise InputError(f"--tracklets={flags.tracklets} must be at least 1, --seed={flags.seed} not negative")
     model = inference.load(flags.workdir)
     draw = artist(model, flags)
-    if flags.path:
-        with model.config.unlocked():
-            model.config.data.path = flags.path
-    builder = dataset_builder(model.config, flags.dataset)
+    fields, dataset = folder_fields(flags), flags.dataset or dataset_name(model.config)
+    if fields and dataset != "folder":
+        raise InputError(f"--path and --bad-frames are of the dataset folder, and not of {dataset}: add --dataset=folder")
+    with model.config.unlocked():
+        model.config.data.update(fields)
+    builder = dataset_builder(model.config, dataset)
     if flags.split not in builder.info.splits:
         raise InputError(f"the dataset has no split {flags.split!r}; it has {', '.join(builder.info.splits)}")
     source = data.TrackletSource(builder, flags.split)
