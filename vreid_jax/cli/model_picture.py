@@ -40,7 +40,9 @@ def draw_tracklets(flags: argparse.Namespace, artist: Artist, cell_height: int) 
     draw = artist(model, flags)
     fields, dataset = folder_fields(flags), flags.dataset or dataset_name(model.config)
     if fields and dataset != "folder":
-        raise InputError(f"--path and --bad-frames are of the dataset folder, and not of {dataset}: add --dataset=folder")
+        raise InputError(
+            f"--path and --bad-frames are of the dataset folder, and not of {dataset}: add --dataset=folder"
+        )
     with model.config.unlocked():
         model.config.data.update(fields)
     builder = dataset_builder(model.config, dataset)
