@@ -53,6 +53,12 @@ def test_people_are_found_and_numbered_by_when_they_are_first_seen(crowd):
     )
 
 
+def test_who_stays_behind_alone_when_another_is_left_open_is_nobody_new(sightings):
+    identities = found(line(sightings, 2.5, 1.2, 3.2, 0.7, 1.8))  # 2.5 and 1.8 are merged first, and 2.5 leaves
+    np.testing.assert_array_equal(identities.columns["identity"], [0, 1, 2, 1, 0])
+    assert identities.columns["rival"][4] == 1
+
+
 def test_a_file_of_identities_gives_back_what_was_written(crowd, tmp_path):
     pytest.importorskip("pyarrow")
     identities = found(crowd[0], Band(4.0, 5.0, "given"))

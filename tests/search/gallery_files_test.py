@@ -1,10 +1,14 @@
 """Galleries of many files: read as one, checked against each other."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
 
+from vreid_jax.archives.batches import batches_of
+from vreid_jax.archives.question import Filters
 from vreid_jax.errors import InputError
 from vreid_jax.linking import open_sightings
 from vreid_jax.search import open_gallery, ranked
@@ -36,6 +40,29 @@ def test_the_name_of_a_tracklet_survives_that_its_file_is_moved(made_folder):
     before = sorted(open_gallery(folder).columns["tracklet_id"].tolist())
     (folder / "camera=1" / "date=2026-03-01" / "a.parquet").rename(folder / "elsewhere.parquet")
     assert sorted(open_gallery(folder).columns["tracklet_id"].tolist()) == before
+
+
+def test_a_tracklet_has_one_key_in_its_file_and_in_the_folder(write_made_gallery, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    about = {"folder": str(tmp_path), "input": str(tmp_path / "link" / "town.mp4")}
+    file = write_made_gallery(tmp_path / "arch" / "a.parquet", **about)
+    inputs = {
+        next(batches_of(open_files(place), Filters())).column("input")[0].as_py() for place in (file, file.parent)
+    }
+    assert inputs == {str(tmp_path / "link" / "town.mp4")}
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out(made_folder, monkeypatch):
+    folder, scandir = made_folder(), os.scandir
+
+    def refused(path):
+        if str(path).endswith("camera=2"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(InputError, match=r"the folder .*camera=2 cannot be read \(Permission denied\)"):
+        open_files(folder)
 
 
 def test_what_lies_beside_galleries_is_left_out(made_folder, write_made_gallery):

@@ -110,6 +110,13 @@ def test_links_that_lead_back_are_not_followed(tmp_path):
     assert source.tracklets.tracklet_ids.tolist() == ["a", "again", "again/a", "b", "b/a"]
 
 
+def test_an_input_is_called_by_its_real_path_whichever_link_leads_to_it(video, tmp_path):
+    (tmp_path / "link").symlink_to(video[0].parent)
+    source = open_source(str(tmp_path / "link" / video[0].name), tracks=str(video[1]), frames=tmp_path / "frames")
+    assert source.name == str(video[0].resolve())
+    assert open_source(str(tmp_path / "frames" / "..")).name == str(tmp_path.resolve())
+
+
 def test_flags_of_another_kind_of_input_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"--frames=pictures applies to a video, and .* is not a video"):
         open_source(str(tmp_path), frames="pictures")

@@ -139,7 +139,7 @@ def _numbered(
     identity = np.full(len(sightings), UNKNOWN, np.int64)
     new = []
     for cluster, rows in partition.members.items():
-        if cluster in open_rows and len(rows) == 1 and rows[0] == cluster:
+        if len(rows) == 1 and int(rows[0]) in open_rows:
             continue
         if label := int(partition.labels[cluster]):
             identity[rows] = label

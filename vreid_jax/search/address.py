@@ -72,7 +72,7 @@ class Place:
 
     def _local_names(self) -> list[str]:
         found = []
-        for folder, inside, files in os.walk(self.path):
+        for folder, inside, files in os.walk(self.path, onerror=_refuse):
             inside[:] = [name for name in inside if not _is_apart(name)]
             found += [Path(os.path.relpath(os.path.join(folder, name), self.path)).as_posix() for name in files]
         return found
@@ -92,6 +92,14 @@ class Place:
             raise InputError(
                 f"{self.text} cannot be reached: {line}; are its name and your credentials right?"
             ) from error
+
+
+def _refuse(error: OSError) -> None:
+    """Refuse a folder that cannot be read: an answer without its files would speak of less than was asked."""
+    if not isinstance(error, FileNotFoundError):  # removed since its name was read
+        raise InputError(
+            f"the folder {error.filename} cannot be read ({error.strerror}): make it readable, or name others"
+        )
 
 
 def _is_apart(name: str) -> bool:

@@ -310,7 +310,7 @@ def _claim(parts: Path, job: dict) -> None:
     """Check that the parts in a folder belong to this job, and say in it what the job is."""
     known = _read_job(parts / JOB)
     if isinstance(known, dict) and isinstance(known.get("input"), str):
-        whole = os.path.abspath(os.path.expanduser(known["input"]))  # an earlier version noted a path as it was typed
+        whole = os.path.realpath(os.path.expanduser(known["input"]))  # an earlier version noted a path as it was typed
         known = {**known, "input": job["input"] if job["input"] == whole else known["input"]}
     if any(parts.glob("*.parquet")) and known != job:
         raise InputError(

@@ -86,15 +86,15 @@ def last_part(path: str | None) -> str | None:
 def made_from(about: Mapping[str, Any], folders: np.ndarray, path: str | Path | None = None) -> str:
     """Return what tells the input of one gallery from that of another: the name of a dataset, or a whole path.
 
-    Older galleries state the path of their input as it was typed; it is looked for from the folder of the gallery, since
-    the same words mean another file in another folder.
+    Older galleries state the path of their input as it was typed; one that is not whole is looked for from the folder of
+    the gallery, since the same words mean another file in another folder.
 
     Args:
       about: metadata of the gallery.
       folders: its column `folder`, or a part of it.
       path: of the gallery; None for what was not read from a file, from the current folder.
     """
-    if not any(folders) or is_address(about["input"]):
+    if not any(folders) or is_address(about["input"]) or os.path.isabs(about["input"]):
         return about["input"]
     base = os.path.dirname(os.path.realpath(given_path(path))) if path else os.getcwd()
     return os.path.realpath(os.path.join(base, os.path.expanduser(about["input"])))

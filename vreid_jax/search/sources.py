@@ -102,7 +102,7 @@ def open_source(
     if split and file.exists():
         raise InputError(f"--split={split} applies to a built dataset, and {path} is not a dataset")
     if file.is_dir():
-        return _from_folder(file, os.path.abspath(file), camera)
+        return _from_folder(file, os.path.realpath(file), camera)
     if file.is_file():
         return _from_video(file, tracks, frames, camera, begin, progress)
     if file.exists():
@@ -200,7 +200,7 @@ def _from_video(
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
-    return _from_folder(frames, os.path.abspath(video), camera, fps=read_fps(video))
+    return _from_folder(frames, os.path.realpath(video), camera, fps=read_fps(video))
 
 
 def _stamp(file: Path, what: str) -> list:

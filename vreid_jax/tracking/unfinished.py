@@ -43,6 +43,7 @@ class Unfinished:
         self.tracker: dict[str, Any] | None = state["tracker"] if state else None
         self._file = open(folder / _ROWS, "a+b")  # noqa: SIM115 closed by `close`
         self._file.truncate(state["bytes"] if state else 0)
+        self._file.seek(0, os.SEEK_END)  # `truncate` does not move the position, which `save` notes as the length
 
     def append(self, rows: Sequence[Row]) -> None:
         """Append rows."""
