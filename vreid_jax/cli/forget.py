@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--expired", action="store_true", help="everybody kept longer than --retention-days of `vreid embed`"
     )
     parser.add_argument("--identities", help="file that `vreid link` wrote; default: those beside the galleries")
-    parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would be removed")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="change nothing; name the tracklets that would be forgotten and the pages that would go with them",
+    )
 
 
 def run(flags: argparse.Namespace) -> dict:

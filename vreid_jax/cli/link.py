@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cameras", help="TOML file: how many seconds people need from camera to camera")
     parser.add_argument(
-        "--false-accept-rate", type=decimal, default=0.005, help="of the distance up to which is linked, a fraction"
+        "--false-accept-rate",
+        type=decimal,
+        default=0.005,
+        help="of the distance up to which tracklets are linked, a fraction",
     )
     parser.add_argument("--threshold", type=decimal, help="largest distance of one person, in place of a measured one")
     parser.add_argument("--page", help="also write a page of the identities, .html")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token", help="what users sign in with; better in the variable VREID_TOKEN, which nobody else sees"
     )
-    parser.add_argument("--audit", help="file of the audit log; default: GALLERY.audit.jsonl, beside the first gallery")
+    parser.add_argument("--audit", help="file of the audit log; default: the first gallery, with .audit.jsonl appended")
     parser.add_argument(
         "--model", help="that made the galleries, to embed uploads; default: the model in the box, if it did"
     )

@@ -11,7 +11,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import Gallery
 
-OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras in which the people are known."
+OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras."
 CALIBRATE = "`vreid calibrate` measures one where several people are seen at the same time."
 OWN_FOOTAGE = "own footage"  # as the protocol of a calibrated gallery
 

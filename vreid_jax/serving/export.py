@@ -8,7 +8,7 @@ from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import page_text
 from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import last_part
-from vreid_jax.search.ranked import OWN_THRESHOLD
+from vreid_jax.search.ranked import CALIBRATE, OWN_THRESHOLD
 from vreid_jax.serving.asked import filters_in_words, shown
 from vreid_jax.serving.rendering import STYLES, when, who
 from vreid_jax.serving.searching import Question
@@ -45,7 +45,8 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
     rule = people.rule(asked if isinstance(asked, int) else 0, question.false_accept_rate)
     if rule is None:
         caution = (
-            f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD}"
+            f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD} "
+            f"{CALIBRATE}"
         )
     else:
         caution = "Treat tracklets within the threshold as candidates, not as the same person."

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from vreid_jax.errors import InputError
+from vreid_jax.errors import InputError, Terminated
 from vreid_jax.serving.app import make_app
 from vreid_jax.serving.service import Options, Service
 
@@ -33,7 +33,12 @@ def serve(options: Options, ready: Callable[[str], None]) -> dict[str, int | str
             host, port = opened.getsockname()[:2]
             server = make_server(service)
             ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-            server.run([opened])
+            try:
+                server.run([opened])
+            except Terminated:
+                raise
+            except KeyboardInterrupt:  # uvicorn raises it again when it has answered what was asked
+                pass
         return {"tracklets": len(service.people()), "audit": str(service.audit.path)}
     finally:
         service.close()

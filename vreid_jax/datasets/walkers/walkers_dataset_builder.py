@@ -94,7 +94,7 @@ CONFIGS = {
 }  # fmt: skip
 _DESCRIPTIONS = {
     "tiny": "For unit tests: 64x32, built in a second or two.",
-    "small": "The default demonstration: 64x32, trained on a CPU in minutes.",
+    "small": "The default of most systems: 64x32, trained on a CPU in minutes.",
     "gaits": "For learning dynamics: 64x32, twelve outfits worn by eight people each, many tracklets per person.",
     "demo": "For appearance and dynamics at once, in minutes: 64x32, 24 outfits worn by four people each.",
     "jitter": "The people, cameras and walks of small, with boxes that are three times as far off.",
