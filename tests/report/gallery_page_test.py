@@ -135,7 +135,7 @@ def test_where_the_threshold_is_of_other_footage_the_page_shows_an_order_and_say
     assert (
         "The page shows an order, nearest first, and does not say who is the same person: the model's threshold was "
         "measured on walkers/wild and does not hold for other footage. A threshold has to be measured on footage of the "
-        "same cameras. `vreid calibrate` measures one where several people are seen at the same time."
+        "same cameras."
     ) in text
     assert text.count('class="item open"') == 12
     assert "within the threshold" not in text
