@@ -6,6 +6,7 @@ HEADLINE = "tracklets_random_all"
 SOFTMAX = "walkers,loss=softmax"
 HALF = {"data.validation": 0.5}
 OTHER = "walkers/gaits"
+FULLY_CONNECTED = {"model.descriptors": "parts"}
 
 
 class Row(NamedTuple):
@@ -47,7 +48,11 @@ ROWS = {
     "backbone": Row(BACKBONE, start=""),
     "default": Row({}),
     "backbone-again": Row(BACKBONE),
-    "gp": Row({"model.parts": "global"}),
+    # The paper's baselines have two fully connected layers behind the pooling; the linear one, of `locations`, is the
+    # default's, so that only the pooling differs.
+    "gp": Row({"model.parts": "global", **FULLY_CONNECTED}),
+    "gp-linear": Row({"model.parts": "global"}),
+    **{f"{pooling}-fc": Row({"model.aggregation": pooling, **FULLY_CONNECTED}) for pooling in ("average", "max")},
     "stripes": Row({"model.parts": "stripes"}),
     "grid": Row({"model.parts": "grid"}),
     **{f"b{count}": Row({"model.num_parts": count}) for count in (5, 25)},
@@ -121,6 +126,8 @@ TABLES: dict[str, tuple[str, list[Line]]] = {
             Line("5 stripes", "stripes"),
             Line("learned, B = 25", "b25"),
             Line("5x5 grid", "grid"),
+            Line("the whole map (3D ConvNets+GP)", "gp"),
+            Line("the whole map, one linear layer", "gp-linear"),
         ],
     ),
     "pooling": (
@@ -131,6 +138,8 @@ TABLES: dict[str, tuple[str, list[Line]]] = {
                 for pooling in ("vlad", "average", "max")
                 for loss, name in _LOSSES.items()
             ),
+            Line("average, OIM, two fully connected layers", "average-fc"),
+            Line("max, OIM, two fully connected layers", "max-fc"),
             Line("C3D, as many steps again", "backbone-again"),
         ],
     ),

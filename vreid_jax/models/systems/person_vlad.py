@@ -38,14 +38,14 @@ class PersonVLAD(nn.Module):
       clip_length: frames of a clip. More frames are several clips, M in number, which are convolved one by one.
       part_layer: the endpoint that parts are found in, "pool5" (paper), "conv5b" (for small clips) or "conv4b". What
         follows the layer in C3D then learns in the stream "c3d" alone.
-      parts: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", the baseline
-        "3D ConvNets + GP", which pools over the whole cubic, has its fully connected layers and aggregates nothing.
+      parts: "learned", `num_parts` maps; "stripes" and "grid", fixed regions; "global", which pools over the whole
+        cubic and aggregates nothing: with `descriptors` "parts" the baseline "3D ConvNets + GP".
       num_parts: of the learned maps.
       descriptors: of `PartDescriptors`; they have length 1 before they are summed.
       hidden_size: of `PartDescriptors`.
       feature_size: of `PartDescriptors`.
-      aggregation: "vlad", or the paper's alternatives "average" and "max" over each part's positions, with the parts'
-        vectors concatenated.
+      aggregation: "vlad", or "average" and "max" over each part's positions, with the parts' vectors concatenated:
+        with `descriptors` "parts" the paper's alternatives, which have two fully connected layers behind the pooling.
       num_clusters: of `VLAD`.
       alpha: of `VLAD`.
       assignment: of `VLAD`.
