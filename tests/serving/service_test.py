@@ -1,5 +1,7 @@
 """What a server notices of its galleries while it runs."""
 
+import shutil
+
 import pytest
 
 pytest.importorskip("fastapi")
@@ -10,7 +12,9 @@ from vreid_jax.serving.people import open_people
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.service import Options, Service
 
-from .conftest import write_gallery
+from .conftest import serving, write_gallery
+
+ASKED = {"gallery": "north.parquet", "tracklet": "track0002"}
 
 
 @pytest.fixture
@@ -51,3 +55,27 @@ def test_a_gallery_in_an_object_store_stays_when_one_of_this_machine_changes(ser
     service = serve(north, *stored)
     north.unlink()
     assert list(service.people().galleries) == ["south.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda server: server.get("/api/search", {**ASKED, "k": 1}), '"tracklet":"track0001"'),
+        (lambda server: server.page("/person", ASKED), "<h1>track0002</h1>"),
+        (lambda server: server.post("/export", ASKED), "Nearest to track0002"),
+    ],
+    ids=["api", "page", "export"],
+)
+def test_a_search_during_a_change_is_for_the_tracklet_that_was_asked_for(tmp_path, monkeypatch, ask, words):
+    def change_to(*people):
+        shutil.rmtree(tmp_path / "north.frames", ignore_errors=True)
+        return write_gallery(tmp_path, "north", 1, people=people)
+
+    with serving([change_to(1, 2, 3)]) as server:
+        monkeypatch.setattr(server.service, "log", lambda *told, **details: change_to(0, 1, 2))
+        answer = ask(server)
+        assert (answer.status, words in answer.text) == (200, True)
+        change_to(1, 2, 3)
+        monkeypatch.setattr(server.service, "log", lambda *told, **details: change_to(0, 1, 3))
+        answer = ask(server)
+        assert (answer.status, "no such tracklet" in answer.text) == (404, True)

@@ -51,10 +51,10 @@ def person(
     request: Request, service: Serving, user: Signed, question: Asked, gallery: Name, tracklet: Name
 ) -> Response:
     """Show one tracklet and those that are nearest to it."""
-    table = service.people()
-    place = table.place(gallery, tracklet)
+    service.people().place(gallery, tracklet)  # the log has no searches for what is not there
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
-    table, found = service.search(place, question)
+    table, found = service.search((gallery, tracklet), question)
+    place = table.place(gallery, tracklet)
     rule = table.rule(place, question.false_accept_rate)
     return page(
         request,
@@ -260,13 +260,13 @@ def export(
     blur: Annotated[bool, Form()] = False,
 ) -> Response:
     """Return a ranked list as a page of its own, one file without any address."""
-    table = service.people()
     if upload:
         query = service.uploads.get(upload)
         about: dict[str, Any] = {"sha256": query.digest}
         asked: Any = query
     else:
-        asked = table.place(gallery, tracklet)
+        service.people().place(gallery, tracklet)
+        asked = (gallery, tracklet)
         about = {"gallery": gallery, "tracklet": tracklet}
     service.log("export", user, blurred=blur or service.options.blur_faces, **about, **filters_in_words(question))
     text = exported_page(service, asked, question, blur=blur)

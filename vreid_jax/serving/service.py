@@ -19,7 +19,7 @@ from vreid_jax.inference.box import box_fingerprint
 from vreid_jax.search.address import is_address, open_place
 from vreid_jax.serving.address import Address
 from vreid_jax.serving.audit import AuditLog
-from vreid_jax.serving.identities import Identities, files_of, open_identities
+from vreid_jax.serving.identities import Identities, Key, files_of, open_identities
 from vreid_jax.serving.people import People, open_people
 from vreid_jax.serving.pictures import Strips
 from vreid_jax.serving.refusal import Refusal
@@ -130,10 +130,19 @@ class Service:
                 self._identities_stamp = stamp
             return self._identities
 
-    def search(self, query: int | np.ndarray, question: Question) -> tuple[People, list[Found]]:
-        """Return the people, and those of them that are nearest to a query."""
+    def search(self, query: Key | np.ndarray, question: Question) -> tuple[People, list[Found]]:
+        """Return the people as they are on the disk now, and those of them that are nearest to a query.
+
+        Args:
+          query: the names of a gallery and of a tracklet in it, or the vector `[D]` of somebody else.
+          question: how to search.
+
+        Raises:
+          Refusal: when there is no such tracklet any more, and as `people` and `searching.find`.
+        """
         people, searcher = self._current()
-        return people, find(people, searcher, query, question)
+        asked = people.place(*query) if isinstance(query, tuple) else query
+        return people, find(people, searcher, asked, question)
 
     def log(self, what: str, user: User, **details: Any) -> None:
         """Write to the audit log."""
