@@ -11,8 +11,8 @@ from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.forgetting import Selection, removal
 from vreid_jax.forgetting.plan import journal_of
-from vreid_jax.linking.corrections import read_corrections
-from vreid_jax.linking.identities import read_identities, write_identities
+from vreid_jax.linking.corrections import Correction, append_correction, read_corrections
+from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.search.gallery import open_gallery
 
 pytest.importorskip("pyarrow")
@@ -26,6 +26,16 @@ def forget(gallery, **selection):
 def shown(folder):
     """The names in a folder, but those of locks, in which nothing is."""
     return {file.name for file in folder.iterdir() if not (file.name.endswith(".lock") and not file.stat().st_size)}
+
+
+def test_identities_still_say_which_corrections_they_took_in(kept, tmp_path):
+    file = tmp_path / "identities.parquet"
+    table = read_identities(file)
+    write_identities(Identities(table.columns, {**table.about, "corrections": 2}), file)
+    append_correction(file, Correction("name", (("town.parquet", "track3"),), name="Eve"))
+    forget(kept, tracklets=["track0"])  # a merge and a name are of nobody else; the split in between stays
+    assert [each.kind for each in read_corrections(file)] == ["different", "name"]
+    assert read_identities(file).about["corrections"] == 1
 
 
 def test_everything_of_a_tracklet_goes_and_everything_else_stays(kept, tmp_path, tree):

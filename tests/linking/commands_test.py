@@ -126,6 +126,7 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
     assert numbers[1] not in (2, 0) or numbers[11] == 2 != numbers[1]
     assert set(found.columns["name"][numbers == 3]) == {"<b>Ann</b>"}
     assert [each.tracklets[0][0] for each in read_corrections(other)] == ["../north.parquet"] * 2
+    assert (read_identities(out).about["corrections"], found.about["corrections"]) == (0, 2)
     assert len(read_identities(out)) == 30  # as it was
     code, _, _ = vreid("link", south, f"--into={out}", "--threshold=4", "--quiet", f"--page={tmp_path / 'i.html'}")
     assert code == 0

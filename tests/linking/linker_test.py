@@ -85,6 +85,7 @@ def test_a_damaged_file_of_identities_is_one_sentence(crowd, tmp_path):
         ({}, "is not a file of identities"),
         ({KEY: about.replace(b'"threshold": 4.0', b'"threshold": "x"')}, "its metadata.threshold is"),
         ({KEY: about.replace(b'"next_identity": 9', b'"next_identity": 3')}, "contradict each other"),
+        ({KEY: about.replace(b'"corrections": 0', b'"corrections": -1')}, "contradict each other"),
         ({KEY: about.replace(b'"path": "g.parquet"', b'"path": "h.parquet"')}, "contradict each other"),
     ):
         parquet.write_table(table.replace_schema_metadata(change), file)

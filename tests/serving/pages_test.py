@@ -13,6 +13,7 @@ from vreid_jax import forgetting
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
 from vreid_jax.linking.corrections import read_corrections
+from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
 from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import address
@@ -140,7 +141,7 @@ def test_identities_are_shown_named_merged_and_split(town):
         assert "<h1>Ann &lt;3</h1>" in text
         assert text.count('class="bar"') == 2  # of the timeline
         assert server.post("/identities/1", {"action": "merge", "other": 2}).status == 303
-        assert server.post("/identities/3", {"action": "split", "tracklet": ["1"]}).status == 303
+        assert server.post("/identities/3", {"action": "split", "tracklet": ["south.parquet/track0002"]}).status == 303
         text = server.page("/identities/3").text
         assert "1 correction of this person waits for the next" in text
         assert "split off: track0002 of south.parquet" in text
@@ -154,7 +155,8 @@ def test_identities_are_shown_named_merged_and_split(town):
         kinds = [each.kind for each in read_corrections(linked)]
         assert kinds == ["name", "same", "different", "different", "same"]
         assert [line["kind"] for line in server.logged if line["what"] == "correct"] == kinds
-        for wrong in ({"action": "split"}, {"action": "split", "tracklet": ["0", "1"]}, {"action": "grow"}):
+        both = ["north.parquet/track0001", "south.parquet/track0001"]
+        for wrong in ({"action": "split"}, {"action": "split", "tracklet": both}, {"action": "grow"}):
             assert server.post("/identities/2", wrong).status == 400
         nothing = json.dumps({"kind": "same", "tracklets": [["north.parquet", "track0000"]]})
         assert server.ask("POST", "/api/corrections", nothing, **json_headers).status == 400
@@ -162,6 +164,24 @@ def test_identities_are_shown_named_merged_and_split(town):
         assert (broken.status, broken.json["error"]) == (400, "The body of the request is not JSON.")
         assert sum(line["what"] == "correct" for line in server.logged) == 5
         assert len(read_corrections(linked)) == 5
+
+
+def test_who_is_split_off_is_who_was_ticked_also_when_the_identity_has_grown_or_shrunk(town):
+    galleries, linked = town
+    with serving(galleries, identities=str(linked)) as server:
+        boxes = re.findall(r'type="checkbox" name="tracklet" value="([^"]+)"', server.page("/identities/1").text)
+        form = {"action": "split", "tracklet": boxes[1]}
+        table = read_identities(linked)
+        for row, identity in ((4, 1), (5, 2)):  # the last of the north, who was unknown; the first of the south
+            numbers = table.columns["identity"].copy()
+            numbers[row] = identity
+            write_identities(Identities({**table.columns, "identity": numbers}, table.about), linked)
+            answer = server.post("/identities/1", form)
+            assert answer.status == (303 if row == 4 else 409)
+        assert "not of this identity any more" in answer.text
+        (noted,) = read_corrections(linked)
+        assert noted.tracklets == (("south.parquet", "track0000"),)
+        assert noted.others == (("north.parquet", "track0000"), ("north.parquet", "track0004"))
 
 
 def test_an_export_is_one_file_without_addresses_and_with_blurred_heads(served):

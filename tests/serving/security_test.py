@@ -53,8 +53,11 @@ def test_a_page_of_another_site_gets_nothing_and_changes_nothing(served):
     fields = {"action": "name", "name": "x"}
     assert served.post("/identities/1", fields, origin="http://evil.example").status == 403
     assert served.post("/identities/1", fields, origin="null").status == 403
+    assert served.post("/identities/1", fields, origin="http://[bad").status == 403
     assert served.post("/identities/1", fields, csrf="").status == 403
     assert served.post("/identities/1", fields, csrf="0" * 64).status == 403
+    assert served.post("/identities/1", fields, csrf="schön").status == 403
+    assert served.post("/identities/1", fields, csrf="", x_csrf_token="schön").status == 403
     assert served.ask("POST", "/api/corrections", "{}", content_type="application/json").status in (400, 403)
     assert served.upload(b"x", csrf="wrong").status == 403
     assert served.ask("OPTIONS", "/api/search").status == 405

@@ -17,7 +17,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
 from vreid_jax.forgetting.plan import Plan, pictures_in
 from vreid_jax.forgetting.selection import stored_name
-from vreid_jax.linking.corrections import corrections_path, remove_tracklets
+from vreid_jax.linking.corrections import corrections_path, read_corrections, remove_tracklets, without_tracklets
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
 from vreid_jax.search.address import open_place
@@ -203,7 +203,12 @@ def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], remove
         goes = [place == stored for place in columns["gallery"].tolist()]
     keeps = [not each for each in goes]
     names = meant | set(columns["tracklet_id"][goes].tolist())
-    removed.corrections += remove_tracklets(file, {(stored, name) for name in names})
+    keys, about = {(stored, name) for name in names}, dict(table.about)
+    if taken := about.get("corrections"):  # those that were taken in come first in their file
+        about["corrections"] = len(without_tracklets(read_corrections(file)[:taken], keys))
+        if about["corrections"] < taken:  # before they go: a number too small shows one twice, one too large hides one
+            write_identities(Identities(columns, about), file)
+    removed.corrections += remove_tracklets(file, keys)
     removed.identities += sum(goes)
     if not any(keeps):
         file.unlink()
@@ -218,7 +223,7 @@ def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], remove
             if not (is_emptied and each["path"] == stored)
         ]
         left = {name: values[keeps] for name, values in columns.items()}
-        write_identities(Identities(left, {**table.about, "galleries": galleries}), file)
+        write_identities(Identities(left, {**about, "galleries": galleries}), file)
 
 
 def _is_emptied(plan: Plan, gallery: Path) -> bool:

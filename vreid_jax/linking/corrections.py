@@ -139,7 +139,7 @@ def remove_tracklets(identities: str | Path, keys: Collection[Key]) -> int:
         return 0
     with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
         known = read_corrections(identities)
-        kept = [each for each in (_without(each, keys) for each in known) if each is not None]
+        kept = without_tracklets(known, keys)
         changed = sum(bool({*each.tracklets, *each.others} & set(keys)) for each in known)
         if changed and kept:
             with atomic_file(path) as half:
@@ -147,6 +147,11 @@ def remove_tracklets(identities: str | Path, keys: Collection[Key]) -> int:
         elif changed:
             path.unlink()
     return changed
+
+
+def without_tracklets(corrections: Sequence[Correction], keys: Collection[Key]) -> list[Correction]:
+    """Return corrections without some tracklets; what then says nothing is left out."""
+    return [left for left in (_without(each, keys) for each in corrections) if left is not None]
 
 
 def _without(correction: Correction, keys: Collection[Key]) -> Correction | None:

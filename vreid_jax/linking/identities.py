@@ -38,6 +38,7 @@ _ABOUT = {
     "threshold_from": str,
     "no_overlap": bool,
     "next_identity": int,
+    "corrections?": int,  # earlier versions did not write it
 }
 
 
@@ -152,6 +153,7 @@ def _checked(table, about: bytes, path: Path) -> Identities:
         and set(columns["gallery"].tolist()) <= set(paths)
         and (columns["identity"] >= 0).all()
         and (columns["identity"] < parsed["next_identity"]).all()
+        and parsed.get("corrections", 0) >= 0
         and ((confidence >= 0) & (confidence <= 1)).all()
         and len(set(zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True))) == table.num_rows
     )

@@ -107,7 +107,8 @@ def link(
         "start_seconds": sightings.times[:, 0],
         "end_seconds": sightings.times[:, 1],
     }
-    return Identities(columns, _about(sightings, names, band, settings, next_identity))
+    about = _about(sightings, names, band, settings, next_identity)
+    return Identities(columns, {**about, "corrections": len(corrections)})
 
 
 def gallery_names(sightings: Sightings, folder: Path) -> list[str]:

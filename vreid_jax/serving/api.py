@@ -166,10 +166,9 @@ def browse(people: People, filters) -> np.ndarray:
 @router.get("/search", response_model=Answer)
 def search(service: Serving, user: Signed, question: Asked, gallery: Name, tracklet: Name) -> dict:
     """Find the tracklets nearest to one of a gallery."""
-    people = service.people()
-    place = people.place(gallery, tracklet)
+    service.people().place(gallery, tracklet)  # the log has no searches for what is not there
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
-    people, found = service.search(place, question)
+    people, found = service.search((gallery, tracklet), question)
     return {"found": told(people, service, found)}
 
 

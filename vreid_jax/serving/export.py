@@ -10,6 +10,7 @@ from vreid_jax.report.tables import table
 from vreid_jax.search.gallery import last_part
 from vreid_jax.search.ranked import CALIBRATE, OWN_THRESHOLD
 from vreid_jax.serving.asked import filters_in_words, shown
+from vreid_jax.serving.identities import Key
 from vreid_jax.serving.rendering import STYLES, when, who
 from vreid_jax.serving.searching import Question
 from vreid_jax.serving.service import Service
@@ -18,22 +19,27 @@ from vreid_jax.serving.uploads import Upload
 MOVES = "Hover over a picture, or tap it, to see it walk. Left and right keys move along the list."
 
 
-def exported_page(service: Service, asked: int | Upload, question: Question, *, blur: bool) -> str:
+def exported_page(service: Service, asked: Key | Upload, question: Question, *, blur: bool) -> str:
     """Return the page of one query.
 
     Args:
       service: what is served.
-      asked: the place of a tracklet, or an upload.
+      asked: the names of a gallery and of a tracklet in it, or an upload.
       question: how to search.
       blur: whether to blur every head.
+
+    Raises:
+      Refusal: as `Service.search`, and when the pictures of a tracklet have gone.
     """
-    query = asked if isinstance(asked, int) else asked.vector
-    people, found = service.search(query, question)
-    if isinstance(asked, int):
-        told = shown(people, service, asked)
+    people, found = service.search(asked.vector if isinstance(asked, Upload) else asked, question)
+    if isinstance(asked, tuple):
+        place = people.place(*asked)
+        rule, camera = people.rule(place, question.false_accept_rate), people.columns["camid"][place].item()
+        told = shown(people, service, place)
         title, lines, name = f"Nearest to {told['tracklet']}", [when(told)], who(told)
-        picture = service.strips.of_person(people, asked, "small", blur=blur)
+        picture = service.strips.of_person(people, place, "small", blur=blur)
     else:
+        rule, camera = people.rule(0, question.false_accept_rate), 0
         title, lines, name = "Nearest to an upload", [], "an upload"
         picture = service.strips.of_frames(asked.frames, "small", blur=blur)
     films = [Film("asked", "query", lines, name, _address(picture))]
@@ -42,7 +48,6 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
         facts = [str(each.rank), f"{each.distance:.3g}", told["name"], when(told)]
         strip = service.strips.of_person(people, each.place, "small", blur=blur)
         films.append(Film(STYLES[each.verdict], each.verdict, facts, who(told), _address(strip)))
-    rule = people.rule(asked if isinstance(asked, int) else 0, question.false_accept_rate)
     if rule is None:
         caution = (
             f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD} "
@@ -65,7 +70,7 @@ def exported_page(service: Service, asked: int | Upload, question: Question, *, 
         facts.append(["within the threshold", f"up to {rule.threshold:.4g}"])
         own = f"{rule.pairs} pairs of people seen at once in the gallery"
         facts.append(["measured on", own if rule.pairs else last_part(rule.dataset) or "the model's test set"])
-    rows = [FilmRow("all", 0 if not isinstance(asked, int) else people.columns["camid"][asked].item(), title, films)]
+    rows = [FilmRow("all", camera, title, films)]
     sections = {"Search": table(["", ""], facts), "Nearest tracklets": film_rows(rows, {}, MOVES)}
     blurred = blur or service.options.blur_faces
     return page_text(f"search {', '.join(people.galleries)}", title, sections, caution=caution, blurred=blurred)

@@ -99,7 +99,7 @@ class Guard:
         if other_site and (headers.get("sec-fetch-mode") != "navigate" or scope["method"] != "GET"):
             raise Refusal(403, "The request was made by a page of another site.")
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] not in ("GET", "HEAD") and _host_of(origin) != host:
             raise Refusal(403, "The request was made by a page of another site.")
 
     def _most_bytes(self, scope: Message) -> int:
@@ -121,6 +121,13 @@ class Guard:
                 {"www-authenticate": "Bearer"},
             )
         return RedirectResponse("/sign-in", 303)
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # half of the brackets of an IPv6 address, for example
+        return None
 
 
 def _limited(receive: Receive, most: int, headers: dict[str, str]) -> Receive:

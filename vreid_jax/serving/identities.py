@@ -58,7 +58,7 @@ class Identities:
       of: membership of every tracklet that was linked.
       members: the tracklets of every identity, by its number.
       names: that people gave, by the number of the identity.
-      waiting: corrections that came after the file was written, those of names left out: these hold at once.
+      waiting: corrections that the file does not have in it yet, those of names left out: these hold at once.
     """
 
     def __init__(self, path: Path, galleries: Mapping[str, Path | str]):
@@ -96,8 +96,7 @@ class Identities:
                 self.members.setdefault(row["identity"], []).append(key)
                 if row["name"]:
                     self.names[row["identity"]] = row["name"]
-        written = path.stat().st_mtime
-        later = [each for each in read_corrections(path) if _seconds(each.at) >= int(written)]
+        later = _later(read_corrections(path), table.about.get("corrections"), path)
         self._take_names(later)
         self.waiting = [
             Waiting(each.kind, self._keys(each.tracklets), self._keys(each.others), each.at)
@@ -164,6 +163,14 @@ def open_identities(path: str | Path, galleries: Mapping[str, Path | str]) -> Id
 def files_of(path: str | Path) -> tuple[Path, Path]:
     """Return the files that hold identities: the table and its corrections."""
     return given_path(path), corrections_path(path)
+
+
+def _later(corrections: Sequence[Correction], taken: int | None, path: Path) -> Sequence[Correction]:
+    """Return the corrections that a file of identities does not have in it; `taken`: how many it has."""
+    if taken is not None:
+        return corrections[taken:]
+    written = int(path.stat().st_mtime)  # an earlier version wrote it, as far as is known with all that was there
+    return [each for each in corrections if _seconds(each.at) >= written]
 
 
 def _seconds(moment: str) -> float:

@@ -13,6 +13,7 @@ from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import api
 from vreid_jax.serving.asked import Asked, Filtered, FormOf, Name, Optional, Serving, Signed, filters_in_words, shown
 from vreid_jax.serving.export import exported_page
+from vreid_jax.serving.identities import Key
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.rendering import address, page, static
 from vreid_jax.serving.service import Service
@@ -51,10 +52,10 @@ def person(
     request: Request, service: Serving, user: Signed, question: Asked, gallery: Name, tracklet: Name
 ) -> Response:
     """Show one tracklet and those that are nearest to it."""
-    table = service.people()
-    place = table.place(gallery, tracklet)
+    service.people().place(gallery, tracklet)  # the log has no searches for what is not there
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
-    table, found = service.search(place, question)
+    table, found = service.search((gallery, tracklet), question)
+    place = table.place(gallery, tracklet)
     rule = table.rule(place, question.false_accept_rate)
     return page(
         request,
@@ -172,10 +173,9 @@ def identity(request: Request, service: Serving, user: Signed, number: int) -> R
     """Show one person that was linked, on a timeline."""
     table, known = service.people(), api.linked(service)
     service.log("look", user, identity=number)
-    all_keys = known.tracklets(number)
-    keys = api.here(table, all_keys)
+    keys = api.here(table, known.tracklets(number))
     films = sorted(
-        ({**shown(table, service, table.place(*key)), "number": all_keys.index(key)} for key in keys),
+        (shown(table, service, table.place(*key)) for key in keys),
         key=lambda told: (told["begins"] or "", told["start_seconds"] or 0.0),
     )
     waiting = [each for each in known.waiting if set(each.tracklets + each.others) & set(keys)]
@@ -211,7 +211,9 @@ def correct_identity(
     elif action == "merge" and other is not None:
         api.take_correction(service, user, "same", [keys[0], known.tracklets(other)[0]])
     elif action == "split":
-        chosen = [keys[place] for place in _places(tracklet or [], len(keys))]
+        chosen = list(dict.fromkeys(map(_key, tracklet or [])))
+        if not set(chosen) <= set(keys):
+            raise Refusal(409, "A tracklet that was chosen is not of this identity any more: reload the page.")
         rest = [key for key in keys if key not in chosen]
         if not chosen or not rest:
             raise Refusal(400, "Choose some of the tracklets, but not all: those chosen are somebody else.")
@@ -260,13 +262,13 @@ def export(
     blur: Annotated[bool, Form()] = False,
 ) -> Response:
     """Return a ranked list as a page of its own, one file without any address."""
-    table = service.people()
     if upload:
         query = service.uploads.get(upload)
         about: dict[str, Any] = {"sha256": query.digest}
         asked: Any = query
     else:
-        asked = table.place(gallery, tracklet)
+        service.people().place(gallery, tracklet)
+        asked = (gallery, tracklet)
         about = {"gallery": gallery, "tracklet": tracklet}
     service.log("export", user, blurred=blur or service.options.blur_faces, **about, **filters_in_words(question))
     text = exported_page(service, asked, question, blur=blur)
@@ -338,9 +340,10 @@ def static_file(name: str) -> Response:
     return Response(static(name), media_type=kinds[name])
 
 
-def _places(texts: list[str], count: int) -> list[int]:
-    """Return which tracklets of a form were chosen, by their place in the identity."""
-    return sorted({int(text) for text in texts if text.isdecimal() and int(text) < count})
+def _key(text: str) -> Key:
+    """Return the tracklet that a box of a form stands for; the name of a gallery has no `/`, that of a tracklet may."""
+    gallery, _, tracklet = text.partition("/")
+    return gallery, tracklet
 
 
 def _choices(service: Service, request: Request) -> dict[str, Any]:

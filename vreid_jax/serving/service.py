@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -15,10 +16,10 @@ import numpy as np
 from vreid_jax import inference
 from vreid_jax.errors import InputError
 from vreid_jax.inference.box import box_fingerprint
-from vreid_jax.search.address import open_place
+from vreid_jax.search.address import is_address, open_place
 from vreid_jax.serving.address import Address
 from vreid_jax.serving.audit import AuditLog
-from vreid_jax.serving.identities import Identities, files_of, open_identities
+from vreid_jax.serving.identities import Identities, Key, files_of, open_identities
 from vreid_jax.serving.people import People, open_people
 from vreid_jax.serving.pictures import Strips
 from vreid_jax.serving.refusal import Refusal
@@ -129,10 +130,19 @@ class Service:
                 self._identities_stamp = stamp
             return self._identities
 
-    def search(self, query: int | np.ndarray, question: Question) -> tuple[People, list[Found]]:
-        """Return the people, and those of them that are nearest to a query."""
+    def search(self, query: Key | np.ndarray, question: Question) -> tuple[People, list[Found]]:
+        """Return the people as they are on the disk now, and those of them that are nearest to a query.
+
+        Args:
+          query: the names of a gallery and of a tracklet in it, or the vector `[D]` of somebody else.
+          question: how to search.
+
+        Raises:
+          Refusal: when there is no such tracklet any more, and as `people` and `searching.find`.
+        """
         people, searcher = self._current()
-        return people, find(people, searcher, query, question)
+        asked = people.place(*query) if isinstance(query, tuple) else query
+        return people, find(people, searcher, asked, question)
 
     def log(self, what: str, user: User, **details: Any) -> None:
         """Write to the audit log."""
@@ -190,15 +200,21 @@ def _audit_beside(gallery: Path | str) -> Path:
 
 
 def _stamp(paths: Sequence[str | Path]) -> tuple:
-    """Return what changes when one of the files does; None for one that is not there."""
+    """Return for each path what changes when its file, or a file of its folder, does; None where none is there."""
+    return tuple(_state(path) for path in paths)
+
+
+def _state(path: str | Path) -> tuple | None:
+    if is_address(path):
+        return ()  # what is in an object store is looked at only once
+    try:
+        place = open_place(path)
+        files = [place.within(name) for name in place.parquet_files()] if place.is_folder else [place]
+    except InputError:
+        return None
     found = []
-    for path in paths:
-        try:
-            place = open_place(path)
-            folder = place.is_folder and not place.is_remote
-            for file in map(place.within, place.parquet_files()) if folder else [place]:
-                state = Path(file.path).stat()
-                found.append((state.st_mtime_ns, state.st_size, state.st_ino))
-        except (InputError, OSError):  # nothing is there, or it is in an object store and looked at only once
-            found.append(None)
-    return tuple(found)
+    for file in files:
+        with contextlib.suppress(OSError):  # it is not there, or has just gone
+            state = Path(file.path).stat()
+            found.append((state.st_mtime_ns, state.st_size, state.st_ino))
+    return tuple(found) or None

@@ -86,7 +86,7 @@ class Sessions:
 
     def is_form_token(self, user: User, given: str) -> bool:
         """Return whether a form is one of ours; a program that sends the token itself needs none."""
-        return not user.session or hmac.compare_digest(self.form_token(user), given)
+        return not user.session or hmac.compare_digest(self.form_token(user).encode(), given.encode())
 
 
 def clean_name(name: str) -> str:
