@@ -70,11 +70,12 @@ def test_colours_are_red_green_blue():
     np.testing.assert_array_equal(decode_frames([png(red)], "x"), red[None])
 
 
-def test_a_frame_of_another_size_is_resized_to_the_first():
-    frames = decode_frames([png(np.full((4, 2, 3), 9, np.uint8)), png(np.full((9, 5, 3), 7, np.uint8))], "x")
-    assert frames.shape == (2, 4, 2, 3)
-    assert (frames[0] == 9).all()
-    assert (frames[1] == 7).all()
+def test_frames_of_several_sizes_are_resized_to_the_median():
+    sizes = [(40, 1), (42, 19), (44, 21), (46, 20), (400, 200)]  # cut off by the border at first
+    frames = decode_frames([png(np.full((*size, 3), shade, np.uint8)) for shade, size in enumerate(sizes)], "x")
+    assert frames.shape == (5, 44, 20, 3)
+    np.testing.assert_array_equal(frames, np.broadcast_to(np.arange(5)[:, None, None, None], frames.shape))
+    assert decode_frames([png(np.zeros((4, 2, 3), np.uint8)), png(np.zeros((9, 5, 3), np.uint8))], "x").shape[1] == 9
 
 
 @pytest.mark.parametrize("data", [b"no picture", b""])

@@ -1,6 +1,6 @@
 """From tracklets on disk to batches in memory: NumPy only, independent of JAX and of the model."""
 
-from vreid_jax.data.augment import augment, resize
+from vreid_jax.data.augment import augment
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.flow_stacks import read_inputs
@@ -11,6 +11,7 @@ from vreid_jax.data.loader import (
     num_batches_per_epoch,
     train_batches,
 )
+from vreid_jax.data.resizing import resize
 from vreid_jax.data.samplers import ShuffleSampler
 from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
 

@@ -1,4 +1,4 @@
-"""Resizing and random augmentation of clips; all frames of a clip share one random draw."""
+"""Random augmentation of clips; all frames of a clip share one random draw."""
 
 import cv2
 import numpy as np
@@ -10,35 +10,9 @@ from vreid_jax.data.camera_effects import degrade, recolour
 from vreid_jax.data.chance import happens
 from vreid_jax.data.flow_stacks import fill, with_x_negated
 from vreid_jax.data.occlusion import Other, erase, occlude
+from vreid_jax.data.resizing import Clip, Resized, resize, resize_into
 
-Clip = UInt8[np.ndarray, "T H W C"]
-Resized = UInt8[np.ndarray, "T {height} {width} C"]
-
-_AT_ONCE = 4  # channels that OpenCV averages over areas
 ENLARGEMENT = 9 / 8  # 288x144 for a crop of 256x128, as in the papers with random crops
-
-
-def resize(frames: Clip, height: int, width: int) -> Resized:
-    """Resize every frame to `height` x `width`: bilinear, or area averaging where both sides shrink."""
-    if frames.shape[1:3] == (height, width):
-        return frames
-    resized = np.empty((len(frames), height, width, frames.shape[-1]), np.uint8)
-    for frame, out in zip(frames, resized, strict=True):
-        _resize_into(frame, out)
-    return resized
-
-
-def _resize_into(frame: UInt8[np.ndarray, "h w C"], out: UInt8[np.ndarray, "H W C"]) -> None:
-    height, width, channels = out.shape
-    shrinks = height < frame.shape[0] and width < frame.shape[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    if channels <= _AT_ONCE:
-        cv2.resize(frame, (width, height), dst=out, interpolation=how)
-        return
-    for first in range(0, channels, _AT_ONCE):
-        some = slice(first, first + _AT_ONCE)
-        part = cv2.resize(np.ascontiguousarray(frame[..., some]), (width, height), interpolation=how)
-        out[..., some] = part.reshape(height, width, -1)
 
 
 def augment(
@@ -116,7 +90,7 @@ def _placed(frames: Clip, height: int, width: int, rng: np.random.Generator, how
     enlargement = np.empty((tall, wide, channels), np.uint8)
     for frame, out in zip(frames, clip, strict=True):
         if frame.shape[:2] != (tall, wide):
-            _resize_into(frame, enlargement)
+            resize_into(frame, enlargement)
             frame = enlargement
         window = frame[top : top + height, left : left + width]
         if mirrored:

@@ -14,10 +14,11 @@ import numpy as np
 from absl import flags
 
 from vreid_jax.config.phases import Clip, Phase
-from vreid_jax.data.augment import augment_as, resize
+from vreid_jax.data.augment import augment_as
 from vreid_jax.data.clips import sample_clip, split_clips
 from vreid_jax.data.corruption import corrupt, draw_corrupted, tracklet_generator
 from vreid_jax.data.flow_stacks import check_inputs, read_inputs
+from vreid_jax.data.resizing import resize
 from vreid_jax.data.samplers import IdentitySampler, Sampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets
 from vreid_jax.errors import InputError

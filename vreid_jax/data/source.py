@@ -20,12 +20,16 @@ from tqdm import tqdm
 
 from vreid_jax.data.flow_files import FlowFiles
 from vreid_jax.data.records import frame_positions, take_frames
+from vreid_jax.data.resizing import resize
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 
 
 def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H W 3"]:
-    """Decode JPEG or PNG bytes to `[T, H, W, 3]` uint8 RGB; frames of another size than the first are resized to it.
+    """Decode JPEG or PNG bytes to `[T, H, W, 3]` uint8 RGB.
+
+    Frames of several sizes, as boxes of a person have them, are resized to the median height and the median width: a first
+    box that is cut off by the border of the picture does not make all others as narrow.
 
     Args:
       encoded: at least one frame.
@@ -34,21 +38,18 @@ def decode_frames(encoded: Sequence[bytes], name: str) -> UInt8[np.ndarray, "T H
     Raises:
       InputError: for a frame that is not a readable picture.
     """
-    frames: np.ndarray = np.empty((0, 0, 0, 3), np.uint8)
-    for number, data in enumerate(encoded):
+    frames: list[np.ndarray] = []
+    for data in encoded:
         try:
             frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
         except cv2.error:  # it states a size that OpenCV refuses
             frame = None
         if frame is None:
             raise InputError(f"{name}: a frame is not a readable JPEG or PNG; rebuild the dataset without it")
-        if not number:
-            frames = np.empty((len(encoded), *frame.shape), np.uint8)
-        elif frame.shape != frames.shape[1:]:
-            _, height, width, _ = frames.shape
-            frame = cv2.resize(frame, (width, height))
-        frames[number] = frame
-    return frames
+        frames.append(frame)
+    heights, widths = (sorted(frame.shape[axis] for frame in frames) for axis in (0, 1))
+    height, width = heights[len(frames) // 2], widths[len(frames) // 2]
+    return np.concatenate([resize(frame[None], height, width) for frame in frames])
 
 
 @runtime_checkable
