@@ -92,7 +92,7 @@ class PersonVLAD(nn.Module):
         has unit length and is [B, K·D] with the VLAD layer, [B, P·D] or [B, D] with the alternatives; with
         `aggregate_over` "tracklet", in evaluation, it is the sum before normalisation, whose mean over a tracklet's clips
         `tracklet_feature` takes. The stream "c3d" ends at the backbone: `feature` [B, C] is the mean of its own over the
-        M clips, at unit length.
+        M clips, at unit length; the classifier reads that mean as it is, of `fc7` behind its dropout.
 
         Raises:
           InputError: for a field or stream out of its range, clips too small for `part_layer`, or a number of frames
@@ -103,12 +103,11 @@ class PersonVLAD(nn.Module):
         clips = jnp.asarray(clips).reshape(batch * together, clips.shape[1] // together, *clips.shape[2:])
         backbone = C3D(self.groups, self.width, self.fully_connected, dtype=self.dtype, name="backbone")
         outputs = backbone(clips, train)
-        pooled = outputs["feature"]
-        if together > 1:
-            pooled = pooled.reshape(batch, together, -1).mean(1)
-        outputs |= self._logits("c3d", pooled, train) if stream or self.is_initializing() else {}
+        if stream or self.is_initializing():
+            seen = _mean_of_clips(outputs.get("dropped", outputs["feature"]), together)
+            outputs |= self._logits("c3d", seen, train)
         if stream:
-            return {**outputs, "feature": l2_normalize(pooled)}
+            return {**outputs, "feature": l2_normalize(_mean_of_clips(outputs["feature"], together))}
         if self.part_layer not in outputs:
             raise InputError(
                 f"part_layer is {self.part_layer!r}, which clips of {clips.shape[1]} frames of {clips.shape[2]}x"
@@ -199,6 +198,11 @@ class PersonVLAD(nn.Module):
             )
         if (self.aggregation, self.aggregate_over) == ("max", "tracklet"):
             raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
+
+
+def _mean_of_clips(x: Array, together: int) -> Array:
+    """Return the means [B, D] of vectors of B·M clips, [B·M, D], over the M of each."""
+    return x if together == 1 else x.reshape(-1, together, x.shape[-1]).mean(1)
 
 
 def _joined(found: Array, together: int) -> Array:
