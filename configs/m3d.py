@@ -64,6 +64,11 @@ def get_config(argument: str | None = None) -> ConfigDict:
     dataset, changes = parse_argument(argument)
     small = dataset in SMALL
     config = default("m3d", dataset)
+    if changes.get("model.temporal") == "flow" and "clip_length" in changes:
+        raise InputError(
+            f"clip_length is {changes['clip_length']}, which model.temporal=flow does not read, since a stack of ten fields "
+            "stands for a clip: leave it out"
+        )
     length = pop_clip_length(changes, 8)
     streams = changes.pop("streams", "both")
     if streams not in STREAMS:

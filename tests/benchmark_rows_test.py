@@ -245,6 +245,15 @@ def test_every_row_of_person_vlad_is_a_configuration_that_a_table_shows(vlad, tm
     assert set(vlad.STUDY) - {"curves"} < set(vlad.TABLES)
 
 
+def test_no_row_of_person_vlad_is_refused_for_where_it_starts(vlad, tmp_path):
+    runs, brought = vlad.Runs(tmp_path), ("params/vlad/centres", "params/vlad/kernel")
+    for row in vlad.ROWS.values():
+        source = json.loads(runs.configuration(vlad.ROWS[row.start], "walkers/small").to_json()) if row.start else {}
+        settings = parse_run(runs.configuration(row, "walkers/small"))
+        module = models.create(settings.model, num_classes=2, **settings.model_fields)
+        module.check_run(settings, brought if row.start == "other" else (), source)
+
+
 @pytest.mark.parametrize("key", ["stripes", "grid", "gp", "average-softmax", "backbone-again"])
 def test_every_phase_of_a_baseline_of_person_vlad_has_something_to_train(vlad, tmp_path, key):
     runs = vlad.Runs(tmp_path)

@@ -167,6 +167,9 @@ def test_the_streams_of_m3d_are_those_that_are_trained_and_evaluated():
     flow = parse_run(get_config(file, "mars,streams=temporal,model.temporal=flow"))
     assert flow.evaluation.streams["temporal"].clip.length == 1
     assert flow.phases["temporal"].sampler == "frames"
+    for given in ("clip_length=16,model.temporal=flow", "model.temporal=flow,clip_length=8"):
+        with pytest.raises(InputError, match=r"clip_length is \d+, which model.temporal=flow does not read"):
+            get_config(file, f"mars,{given}")
     for scales in (2, "log2"):
         fields = parse_run(get_config(file, f"mars,model.temporal_scales={scales}")).model_fields
         assert fields["temporal_scales"] == scales

@@ -34,11 +34,27 @@ def test_bytes_are_clipped_symmetric_and_exact_at_zero():
     np.testing.assert_allclose(to_pixels(np.array([128, 255, 1], np.uint8)), [0, 20, -20], rtol=1e-6)
 
 
-def test_a_single_frame_and_frames_too_small_for_dis_do_not_move():
+def test_a_single_frame_does_not_move():
     single = flow_fields(moving([])[:1])
     assert single.shape == (1, 64, 48, 2)
     assert (single == STILL).all()
-    assert (flow_fields(np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), np.uint8)) == STILL).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "moves"),
+    [
+        ((8, 6), False), ((8, 11), False), ((11, 8), False), ((12, 8), True), ((8, 12), True), ((7, 12), False),
+        ((40, 7), False), ((7, 40), False), ((100, 3), False), ((640, 8), True),
+        # OpenCV would end the process, or read what lies behind the picture.
+        ((8, 39), True), ((8, 40), False), ((15, 40), False), ((16, 40), True), ((15, 640), False), ((16, 640), True),
+    ],
+)  # fmt: skip
+def test_frames_too_small_for_dis_do_not_move(size, moves):
+    frames = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
+    fields = flow_fields(frames)
+    assert fields.shape == (2, *size, 2)
+    assert (fields != STILL).any() == moves
+    assert (flow_fields(frames, "farneback") != STILL).any()
 
 
 def test_a_black_clip_does_not_move():

@@ -8,11 +8,12 @@ import types
 
 import pytest
 
-from vreid_jax import experiment, files, inference, report
+from vreid_jax import experiment, files, inference, models, report
 from vreid_jax.cli import command
 from vreid_jax.data import TrackletSource
 from vreid_jax.errors import InputError, NonFiniteLoss
 from vreid_jax.experiment.workdir import only_trainer, open_workdir
+from vreid_jax.inference.convert import convert
 
 
 def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(finished, toy, tree):
@@ -227,6 +228,29 @@ def test_a_refused_command_leaves_nothing_behind(tmp_path, monkeypatch, capsys, 
     assert command.main(arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not any(tmp_path.iterdir())
+
+
+def test_a_system_refuses_a_run_before_it_begins_and_knows_what_comes_trained(finished, toy, tmp_path, monkeypatch):
+    asked = []
+
+    def check_run(module, settings, kept, source):
+        asked.append((tuple(settings.phases), set(kept), source))
+        raise InputError("another run, please")
+
+    monkeypatch.setattr(models.entry("toy").module, "check_run", check_run, raising=False)
+    convert(finished[0], tmp_path / "model.safetensors")
+    toy.init_patterns = ("spatial/head/.*", "nothing")
+    for start in ("", str(finished[0]), str(tmp_path / "model.safetensors")):
+        toy.init_from = start
+        with pytest.raises(InputError, match="another run, please"):
+            experiment.train_and_evaluate(toy, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+    (_, none, nothing), (phases, kept, run), (_, same, file) = asked
+    assert (none, nothing, phases) == (set(), {}, ("spatial", "temporal"))
+    assert "params/spatial/head/feature/kernel" in kept == same
+    assert not any("temporal" in name for name in kept)
+    assert run == json.loads((finished[0] / "config.json").read_text())
+    assert file["model"]["width"] == run["model"]["width"]
 
 
 def test_the_length_of_a_finished_phase_cannot_change(finished, toy):

@@ -1,15 +1,19 @@
 """C3D: its endpoints, its pools, and the weights of Sports-1M in it."""
 
+import functools
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import lax
 
 from vreid_jax import models, pretrained
 from vreid_jax.errors import InputError
+from vreid_jax.models.backbones import c3d
+from vreid_jax.models.backbones.c3d import C3D, FIVE
 from vreid_jax.models.ops.pool import max_pool_blocks
 
 
@@ -50,14 +54,36 @@ def test_short_clips_keep_conv5b_and_shorter_ones_are_refused():
 def test_fully_connected_layers_are_for_clips_of_the_released_size():
     found = shapes("c3d", (16, 112, 112), width=2, fully_connected=True, hidden_size=6)
     assert found["pool5"] == (2, 1, 4, 4, 16)
-    assert found["fc6"] == found["fc7"] == found["feature"] == (2, 6)
+    assert found["fc6"] == found["fc7"] == found["feature"] == found["dropped"] == (2, 6)
     module = models.create("c3d", width=2, fully_connected=True, hidden_size=6)
     for size in ((16, 180, 90), (8, 112, 112)):
         clips = jax.ShapeDtypeStruct((2, *size, 3), jnp.float32)
         variables = jax.eval_shape(module.init, jax.random.key(0), clips)
         assert variables["params"]["fc6"]["kernel"].shape == (256, 6)
-        with pytest.raises(InputError, match=r"read 16 frames of 112x112: set data\.height and data\.width to 112"):
+        with pytest.raises(InputError, match=r"read 16 frames of 112x112: set clip_length, data\.height and"):
             jax.eval_shape(module.apply, variables, clips)
+
+
+def test_fully_connected_layers_belong_to_the_eight_convolutions():
+    """Five leave 3x3 positions of 112x112 pixels, and fc6 of no published weights fits them."""
+    small = C3D(FIVE, 2, fully_connected=True)
+    with pytest.raises(InputError, match="fully_connected is True, but only C3D of eight convolutions has fc6 and fc7"):
+        jax.eval_shape(small.init, jax.random.key(0), jax.ShapeDtypeStruct((2, 16, 112, 112, 3), jnp.float32))
+
+
+def test_dropout_behind_fc7_is_for_the_classifier_and_not_for_the_feature(initialised, monkeypatch):
+    monkeypatch.setattr(c3d, "FC6_INPUT", (1, 2, 2))  # of small frames
+    monkeypatch.setattr(c3d, "Conv", lambda features, *_, name, **__: nn.Dense(features, name=name))
+    module = models.create("c3d", width=1, fully_connected=True, hidden_size=200)
+    clips = jnp.asarray(np.random.default_rng(0).standard_normal((1, 16, 32, 32, 3)), jnp.float32)
+    variables = initialised(module, clips)
+    apply = functools.partial(module.apply, train=True, rngs={"dropout": jax.random.key(1)})
+    outputs = jax.jit(apply, compiler_options={"xla_backend_optimization_level": 0})(variables, clips)
+    fc7, dropped = (np.asarray(outputs[name]) for name in ("fc7", "dropped"))
+    np.testing.assert_array_equal(outputs["feature"], fc7)
+    seen = dropped != 0
+    np.testing.assert_array_equal(dropped[seen], 2 * fc7[seen])
+    assert 0.3 < seen.sum() / (fc7 > 0).sum() < 0.7
 
 
 def test_pool5_takes_the_border_for_less_than_everything(initialised):

@@ -237,12 +237,32 @@ def test_an_m3d_layer_in_every_bottleneck():
         "layer3_0": ["conv1", "conv2"],
         "layer4_0": ["conv1"],  # two frames are left
     }
-    with pytest.raises(InputError, match="m3d_blocks is 'every', expected first or all"):
+    with pytest.raises(InputError, match="m3d_blocks is 'every'; it is one of first, all"):
         jax.eval_shape(
             models.create("resnet50_m3d", **fields, m3d_blocks="every").init,
             jax.random.key(0),
             jnp.zeros((1, 8, 32, 16, 3)),
         )
+
+
+@pytest.mark.parametrize("temporal", ["m3d", "i3d", "p3d_a", "lstm", "flow"])
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("ral", "xyz", "ral is 'xyz'; it is distinct letters out of"),
+        ("ral", "ss", "ral is 'ss'"),
+        ("m3d_init", "nonsense", "m3d_init is 'nonsense'; it is one of random, zero_sum"),
+        ("m3d_blocks", "some", "m3d_blocks is 'some'; it is one of first, all"),
+        ("temporal_scales", "log10", "temporal_scales is 'log10'; it is paper, log2 or a number from 1"),
+        ("temporal_scales", 0, "temporal_scales is 0; it is paper"),
+        ("temporal_scales", True, "temporal_scales is True; it must be text or a whole number"),
+        ("temporal_last_stride", 3, "temporal_last_stride is 3; it is 1 or 2"),
+        ("spatial_last_stride", 0, "spatial_last_stride is 0; it is 1 or 2"),
+    ],
+)
+def test_a_value_that_can_never_be_is_refused_whatever_the_temporal_stream_reads(temporal, field, value, words):
+    with pytest.raises(InputError, match=words):
+        models.create("two_stream_m3d", temporal=temporal, **{field: value})
 
 
 def test_a_network_on_flow_reads_stacks_and_starts_from_the_spatial_one():

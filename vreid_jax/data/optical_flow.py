@@ -18,7 +18,6 @@ BOUND = 20.0
 STILL = 128
 """The byte of no displacement; 1 is the bound to the left or up, 255 to the right or down."""
 _STEPS = 127  # on either side of STILL
-_SMALLEST = 12  # DIS takes pictures with a side of at least so many pixels
 
 _lock = threading.Lock()
 _computing = 0
@@ -28,7 +27,8 @@ _threads_before = 0
 def flow_fields(frames: UInt8[np.ndarray, "T H W 3"], method: str = "dis") -> UInt8[np.ndarray, "F H W 2"]:
     """Return the flow from each frame to the next, `[max(T - 1, 1), H, W, 2]` bytes: x to the right, then y down.
 
-    A single frame has one field, without motion. The same frames give the same bytes, on any number of cores.
+    A single frame has one field, without motion, and so have frames that are too small for DIS. The same frames give the
+    same bytes, on any number of cores.
 
     Args:
       frames: uint8 RGB.
@@ -36,7 +36,7 @@ def flow_fields(frames: UInt8[np.ndarray, "T H W 3"], method: str = "dis") -> UI
         `farneback`.
     """
     fields = np.full((max(len(frames) - 1, 1), *frames.shape[1:3], 2), STILL, np.uint8)
-    if method == "dis" and max(frames.shape[1:3]) < _SMALLEST:
+    if method == "dis" and not _dis_takes(*frames.shape[1:3]):
         return fields
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     with _one_thread():
@@ -44,6 +44,15 @@ def flow_fields(frames: UInt8[np.ndarray, "T H W 3"], method: str = "dis") -> UI
         for number, (before, after) in enumerate(itertools.pairwise(grey)):
             fields[number] = to_bytes(compute(before, after))
     return fields
+
+
+def _dis_takes(height: int, width: int) -> bool:
+    """Tell whether DIS can be given pictures of this size, whose patches are 8 pixels wide.
+
+    It raises an error for smaller ones. It halves what is 40 pixels wide at least, whatever its height, and reads beyond
+    the lower border where fewer than 8 rows are left then, which ends the process.
+    """
+    return max(height, width) >= 12 and min(height, width) >= 8 and (height >= 16 or width < 40)
 
 
 def to_bytes(flow: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:

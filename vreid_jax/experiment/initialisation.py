@@ -3,12 +3,14 @@
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
+from vreid_jax.json_files import read_json
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
 from vreid_jax.models.layers.inflation import check_inflation
@@ -18,6 +20,9 @@ from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
+
+# What systems read of the configuration of a run, of an earlier version's, too.
+_TOLD = {"model?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
 
 
 def initial_variables(
@@ -77,6 +82,21 @@ def initial_variables(
         log.warning("init_from: left out %s", ", ".join(left_out))
     taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
     return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []
+
+
+def source_of(init_from: str) -> dict[str, Any]:
+    """Return the configuration of the run that `init_from` names, or of a file its `model`, as far as they are known.
+
+    Raises:
+      InputError: when the `config.json` of a run is damaged.
+    """
+    if not init_from:
+        return {}
+    start = hub.local_path(init_from)
+    if is_weights_path(start):
+        return {"model": (read_metadata(start) or {}).get("fields", {})}
+    file = start / "config.json"
+    return read_json(file, _TOLD) if file.is_file() else {}
 
 
 def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from flax import linen as nn
@@ -143,6 +143,21 @@ def check_clip(module: nn.Module, length: int, apply: Mapping[str, Any] | Config
     """
     if check := getattr(module, "check_clip", None):
         check(length, **apply)
+
+
+def check_run(module: nn.Module, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a new run that a module cannot have.
+
+    A module that has such runs refuses them in a method `check_run(settings, kept, source)`.
+
+    Args:
+      module: the network.
+      settings: of the run.
+      kept: names (`params/vlad/centres`) of the variables that come trained, which no `prepare` changes.
+      source: the configuration of the run that they come from, as far as it is known: its `model`, `phase_order`, ….
+    """
+    if check := getattr(module, "check_run", None):
+        check(settings, kept, source)
 
 
 def check_channels(clips: Any, inputs: str, what: str) -> None:

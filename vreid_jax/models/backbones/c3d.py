@@ -42,9 +42,10 @@ class C3D(nn.Module):
       groups: the convolutions between the pools: `c3d` has the 8 of the Sports-1M weights, which the figure of the
         PersonVLAD paper shows; `c3d_small` the 5 of its text (64-128-256-256-256), each named like the last of its group.
       width: channels of the first convolution (64 in the paper).
-      fully_connected: add `fc6` and `fc7`, the paper's "C3D features"; for clips of 16 frames of 112x112 only.
+      fully_connected: add `fc6` and `fc7`, the paper's "C3D features", to the network of 8 convolutions; for clips of 16
+        frames of 112x112 only.
       hidden_size: of these (4,096 as released).
-      dropout: behind each of them.
+      dropout: behind each of them; that behind `fc7` is for a classifier, which C3D does not have: see `dropped`.
       dtype: of the computation.
     """
 
@@ -61,12 +62,18 @@ class C3D(nn.Module):
 
         They are `conv1` … `conv5b` (after ReLU) and `pool1` … `pool5`, [B, t, h, w, C], and `pooled` [B, C], float32,
         the mean of `conv5b`. `pool5` is missing where the clip is too small for it (8 frames leave one for `conv5b`).
-        With `fully_connected` there are `fc6` and `fc7` [B, hidden_size] (after ReLU). `feature`, float32, is `fc7`,
-        without it `pooled`.
+        With `fully_connected` there are `fc6` and `fc7` [B, hidden_size] (after ReLU), and `dropped`, float32, which is
+        `fc7` behind its dropout. `feature`, float32, is `fc7`, without it `pooled`.
 
         Raises:
-          InputError: when the clip is too small for an earlier pool, or has another size than `fc6` reads.
+          InputError: when the clip is too small for an earlier pool, or has another size than `fc6` reads; for
+            `fully_connected` without the 8 convolutions.
         """
+        if self.fully_connected and self.groups != EIGHT:
+            raise InputError(
+                "fully_connected is True, but only C3D of eight convolutions has fc6 and fc7, as in the models c3d and "
+                "person_vlad: leave it out, or take one of these"
+            )
         x = jnp.asarray(clips, self.dtype)
         outputs = {}
         for number, group in enumerate(self.groups, start=1):
@@ -87,22 +94,22 @@ class C3D(nn.Module):
         return self._fully_connected(outputs, clips.shape, train) if self.fully_connected else outputs
 
     def _fully_connected(self, outputs: dict[str, Array], size: tuple[int, ...], train: bool) -> dict[str, Array]:
-        """Return the outputs with `fc6` and `fc7`, and the latter as `feature`."""
+        """Return the outputs with `fc6` and `fc7`, and the latter as `feature`, and behind its dropout as `dropped`."""
         if "pool5" in outputs and outputs["pool5"].shape[1:4] == FC6_INPUT:
             x = outputs["pool5"]
         elif self.is_initializing():  # the parameters are the same for clips of any size
             x = jnp.zeros((size[0], *FC6_INPUT, outputs["pooled"].shape[-1]), self.dtype)
         else:
             raise InputError(
-                f"fully_connected is set, and clips are {size[1]} frames of {size[2]}x{size[3]}; the fully connected layers "
-                "of C3D read 16 frames of 112x112: set data.height and data.width to 112, or leave them out"
+                f"fully_connected is True, and clips are {size[1]} frames of {size[2]}x{size[3]}; the fully connected layers "
+                "of C3D read 16 frames of 112x112: set clip_length, data.height and data.width to these, or leave them out"
             )
         x = jnp.moveaxis(x, -1, 1).reshape(size[0], -1)  # channels first, as the released weights of fc6 have them
         for name in ("fc6", "fc7"):
             x = Dense(self.hidden_size, dtype=self.dtype, kernel_init=nn.initializers.he_normal(), name=name)(x)
             outputs[name] = nn.relu(x)
             x = nn.Dropout(self.dropout, deterministic=not train)(outputs[name])
-        return outputs | {"feature": outputs["fc7"].astype(jnp.float32)}
+        return outputs | {"feature": outputs["fc7"].astype(jnp.float32), "dropped": x.astype(jnp.float32)}
 
 
 _FIELDS = ("width", "fully_connected", "hidden_size", "dropout", "dtype")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,10 @@ from vreid_jax.models.layers.residual_attention import ResidualAttention, check_
 from vreid_jax.models.layers.space_time import KINDS, space_time
 from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
 from vreid_jax.models.registry import Dtype, Size, Stages, StemLength, register
+from vreid_jax.settings import Rule, check, one_of
 
+LastStride = Annotated[int, Rule(lambda x: x in (1, 2), "it is 1 or 2")]
+M3DBlocks = Annotated[str, one_of(("first", "all"))]
 MERGES = ("mean", "subsample")
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
@@ -192,10 +196,8 @@ class ResNet(nn.Module):
         """Raise `InputError` for a field out of its range, or clips of another length than temporal attention takes."""
         if self.kind not in KINDS:
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
-        if self.m3d_blocks not in ("first", "all"):
-            raise InputError(f"m3d_blocks is {self.m3d_blocks!r}, expected first or all")
-        if self.last_stride not in (1, 2):
-            raise InputError(f"last_stride is {self.last_stride}, expected 1 or 2")
+        check(self.m3d_blocks, M3DBlocks, "m3d_blocks")
+        check(self.last_stride, LastStride, "last_stride")
         if self.temporal_shortcut not in MERGES:
             raise InputError(f"temporal_shortcut is {self.temporal_shortcut!r}, expected one of {', '.join(MERGES)}")
         if len(self.temporal_strides) != 6 or set(self.temporal_strides) - {1, 2}:

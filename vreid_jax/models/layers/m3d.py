@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from vreid_jax.errors import InputError
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.ops.conv3d import Conv, he_fan_out
+from vreid_jax.settings import Rule, check, one_of
 
 SCALE_RULES = ("paper", "log2")
-INITS = ("random", "zero_sum")
+Scales = Annotated[
+    str | int,
+    Rule(
+        lambda rule: rule in SCALE_RULES if isinstance(rule, str) else rule >= 1,
+        f"it is {', '.join(SCALE_RULES)} or a number from 1",
+    ),
+]
+Start = Annotated[str, one_of(("random", "zero_sum"))]
 
 
 def num_scales(length: int, rule: str | int) -> int:
@@ -25,10 +34,9 @@ def num_scales(length: int, rule: str | int) -> int:
     Raises:
       InputError: for another rule, or a number below 1.
     """
-    if isinstance(rule, int) and not isinstance(rule, bool) and rule >= 1:
+    check(rule, Scales, "temporal_scales")
+    if isinstance(rule, int):
         return max(1, min(rule, length - 1))
-    if rule not in SCALE_RULES:
-        raise InputError(f"temporal_scales is {rule!r}, expected {', '.join(SCALE_RULES)} or a number from 1")
     return max(1, (length - 1) // 2 if rule == "paper" else length.bit_length() - 1)
 
 
@@ -69,8 +77,7 @@ class M3D(nn.Module):
     @nn.compact
     def __call__(self, s: Float[Array, "B T H W C"], train: bool = False) -> Float[Array, "B t H W C"]:
         """Return the multi-scale sum, with t = ceil(T / stride)."""
-        if self.initial_kernel not in INITS:
-            raise InputError(f"m3d_init is {self.initial_kernel!r}, expected one of {', '.join(INITS)}")
+        check(self.initial_kernel, Start, "m3d_init")
         y = s if self.stride == 1 else mean_of_pairs(s)
         scale_init = nn.initializers.constant(1.0 if self.released else self.initial_scale)
         for i in range(1, self.scales + 1):

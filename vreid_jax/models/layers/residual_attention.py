@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -11,7 +13,15 @@ from vreid_jax.errors import InputError
 from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.ops.conv3d import Conv, spatial_padding
+from vreid_jax.settings import Rule, check
 
+Branches = Annotated[
+    str,
+    Rule(
+        lambda letters: len(set(letters)) == len(letters) and not set(letters) - set("sct"),
+        "it is distinct letters out of 's', 'c', 't', or '' for none",
+    ),
+]
 REDUCTION = 16
 _HE = nn.initializers.he_normal()
 _LECUN = nn.initializers.lecun_normal()
@@ -19,8 +29,7 @@ _LECUN = nn.initializers.lecun_normal()
 
 def check_branches(branches: str) -> None:
     """Raise `InputError` unless `branches` are distinct letters out of s, c and t."""
-    if len(set(branches)) != len(branches) or set(branches) - set("sct"):
-        raise InputError(f"ral is {branches!r}, expected distinct letters out of 's', 'c', 't', or '' for none")
+    check(branches, Branches, "ral")
 
 
 class ResidualAttention(nn.Module):

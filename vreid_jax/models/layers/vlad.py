@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +26,8 @@ class VLAD(nn.Module):
     Descriptors are assigned by softmax_k(w_k·f + z_k), with w = 2αc and z = -α|c|² at the start; the `centres` of the
     residuals are parameters of their own ("decoupled"). With `assignment` "hard" a descriptor belongs to the centre of
     the largest logit alone. At α = 1000 the assignment of unit vectors is one-hot in float32, so `kernel` and `bias`
-    get no gradient; the centres still learn.
+    get no gradient; the centres still learn. `alpha` is where the assignment starts when its centres are set, and nothing
+    to one that comes trained.
     """
 
     num_clusters: int = 64
@@ -41,6 +46,25 @@ class VLAD(nn.Module):
         kernel = self.param("kernel", lambda _: vlad_parameters(centres, self.alpha)["kernel"])
         bias = self.param("bias", lambda _: vlad_parameters(centres, self.alpha)["bias"])
         return vlad_sums(descriptors, centres, kernel, bias, weights, hard=self.assignment == "hard")
+
+
+def check_alpha(alpha: float, kept: Iterable[str], source: Mapping[str, Any]) -> None:
+    """Refuse an α with which an assignment that comes trained did not start, since it would have no effect.
+
+    Args:
+      alpha: of the network.
+      kept: names of the variables that come trained.
+      source: the configuration of the run that they come from, as far as it is known.
+
+    Raises:
+      InputError: when that says another α.
+    """
+    there = source.get("model", {}).get("alpha", alpha)
+    if there != alpha and any(re.fullmatch(r"params/vlad\w*/kernel", name) for name in kept):
+        raise InputError(
+            f"model.alpha is {alpha}, but init_from brings an assignment that was trained from alpha = {there}, and it stays "
+            f"as it is: set model.alpha to {there}, or have the assignment made anew with init_patterns=('(?!vlad).*',)"
+        )
 
 
 def vlad_parameters(centres: Float[Array | np.ndarray, "K D"], alpha: float) -> dict[str, Array]:

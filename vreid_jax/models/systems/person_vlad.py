@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
@@ -17,7 +19,7 @@ from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
-from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
+from vreid_jax.models.layers.vlad import VLAD, check_alpha, normalised, vlad_parameters
 from vreid_jax.models.registry import Classes, Dtype, Size
 
 AGGREGATIONS = ("vlad", "average", "max")
@@ -25,6 +27,7 @@ CLASSIFIERS = ("c3d", "feature")
 STREAMS = (None, "c3d")
 PART_LAYERS = ("pool5", "conv5b", "conv4b")
 MOST_DESCRIPTORS = 100_000  # that k-means looks at
+CENTRES = "params/vlad/centres"
 
 
 class PersonVLAD(nn.Module):
@@ -47,13 +50,14 @@ class PersonVLAD(nn.Module):
       aggregation: "vlad", or "average" and "max" over each part's positions, with the parts' vectors concatenated:
         with `descriptors` "parts" the paper's alternatives, which have two fully connected layers behind the pooling.
       num_clusters: of `VLAD`.
-      alpha: of `VLAD`.
+      alpha: of `VLAD`, where its assignment starts when k-means has set the centres.
       assignment: of `VLAD`.
       aggregate_over: in evaluation, "clip" averages the clips' normalised vectors (Sec. IV-B), "tracklet" normalises
         the sum over all of the tracklet's descriptors (Sec. I-III).
       classifiers: "c3d" on the backbone's pooled features (output of the stream "c3d"), "feature" on the system's.
       classifier_norm: whether a batch norm comes before them; without it they see vectors of length 1.
-      kmeans_before: the phase before which k-means sets the centres; with "" they stay as they are.
+      kmeans_before: the phase before which k-means sets the centres, unless they come trained; with "" they stay as they
+        are.
       kmeans_batches: the number of training batches that k-means sees.
       dtype: of the backbone's computation.
     """
@@ -92,7 +96,7 @@ class PersonVLAD(nn.Module):
         has unit length and is [B, K·D] with the VLAD layer, [B, P·D] or [B, D] with the alternatives; with
         `aggregate_over` "tracklet", in evaluation, it is the sum before normalisation, whose mean over a tracklet's clips
         `tracklet_feature` takes. The stream "c3d" ends at the backbone: `feature` [B, C] is the mean of its own over the
-        M clips, at unit length.
+        M clips, at unit length; the classifier reads that mean as it is, of `fc7` behind its dropout.
 
         Raises:
           InputError: for a field or stream out of its range, clips too small for `part_layer`, or a number of frames
@@ -103,12 +107,11 @@ class PersonVLAD(nn.Module):
         clips = jnp.asarray(clips).reshape(batch * together, clips.shape[1] // together, *clips.shape[2:])
         backbone = C3D(self.groups, self.width, self.fully_connected, dtype=self.dtype, name="backbone")
         outputs = backbone(clips, train)
-        pooled = outputs["feature"]
-        if together > 1:
-            pooled = pooled.reshape(batch, together, -1).mean(1)
-        outputs |= self._logits("c3d", pooled, train) if stream or self.is_initializing() else {}
+        if stream or self.is_initializing():
+            seen = _mean_of_clips(outputs.get("dropped", outputs["feature"]), together)
+            outputs |= self._logits("c3d", seen, train)
         if stream:
-            return {**outputs, "feature": l2_normalize(pooled)}
+            return {**outputs, "feature": l2_normalize(_mean_of_clips(outputs["feature"], together))}
         if self.part_layer not in outputs:
             raise InputError(
                 f"part_layer is {self.part_layer!r}, which clips of {clips.shape[1]} frames of {clips.shape[2]}x"
@@ -160,6 +163,37 @@ class PersonVLAD(nn.Module):
         return maps(variables, clips)
 
     @nn.nowrap
+    def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+        """Refuse phases of clips of another length, an `alpha` without effect, and centres that would stay random.
+
+        Raises:
+          InputError: in which the field is named.
+        """
+        for name, phase in settings.phases.items():
+            if phase.clip.num_clips > 1 and phase.clip.length != self.clip_length:
+                raise InputError(
+                    f"phases.{name}.clip.num_clips is {phase.clip.num_clips}; then model.clip_length, which is "
+                    f"{self.clip_length}, must be phases.{name}.clip.length = {phase.clip.length}, or its clips would be "
+                    "joined or cut"
+                )
+        before, known = self.kmeans_before, settings.phase_names
+        if before not in ("", *known):
+            raise InputError(f"model.kmeans_before is {before!r}, expected one of {', '.join(known)}, or ''")
+        if not self.aggregates or all(phase.apply.get("stream") for phase in settings.phases.values()):
+            return
+        if before and CENTRES in kept and _never_set(source):
+            raise InputError(
+                f"init_from {settings.init_from} brings centres that its run never set, for its phase_order lacks its "
+                "model.kmeans_before: set init_patterns to what it trained, as ('backbone/.*',)"
+            )
+        if before and CENTRES not in kept and before not in settings.phases:
+            raise InputError(
+                f"model.kmeans_before is {before!r}, which is not among the phases that run, {', '.join(settings.phases)}, so "
+                "that the centres would stay random: set it to one of these, or to '' to leave them so"
+            )
+        check_alpha(self.alpha, kept, source)
+
+    @nn.nowrap
     def _clips_together(self, frames: int) -> int:
         """Return how many clips so many frames are: one, where they are not more than `clip_length`."""
         if frames > self.clip_length and frames % self.clip_length:
@@ -201,11 +235,24 @@ class PersonVLAD(nn.Module):
             raise InputError("aggregate_over 'tracklet' sums over clips, which aggregation 'max' does not; take 'clip'")
 
 
+def _mean_of_clips(x: Array, together: int) -> Array:
+    """Return the means [B, D] of vectors of B·M clips, [B·M, D], over the M of each."""
+    return x if together == 1 else x.reshape(-1, together, x.shape[-1]).mean(1)
+
+
 def _joined(found: Array, together: int) -> Array:
     """Turn the descriptors of B·M clips, [B·M, P, L, D], into those of B sets of M, [B, P, M·L, D]."""
     clips, parts, positions, depth = found.shape
     sets = found.reshape(-1, together, parts, positions, depth).swapaxes(1, 2)
     return sets.reshape(clips // together, parts, together * positions, depth)
+
+
+def _never_set(source: Mapping[str, Any]) -> bool:
+    """Tell whether a run, as far as its configuration is known, neither set its centres nor had them from another one."""
+    before, order = source.get("model", {}).get("kmeans_before"), source.get("phase_order")
+    patterns = source.get("init_patterns", (".*",))
+    inherited = source.get("init_from") and matching([CENTRES.removeprefix("params/")], patterns)
+    return bool(before) and order is not None and before not in order and not inherited
 
 
 def prepare(phase: str, state, batches):
@@ -214,22 +261,9 @@ def prepare(phase: str, state, batches):
     The same state and batches give the same centres. What the cells hold is reported (`cell_statistics`). Losses forget
     what they remember of features, which were residuals to other centres, and the classifier starts again from zero.
     Centres that came trained stay.
-
-    Raises:
-      InputError: when there is no phase of that name, or `clip_length` is not that of the phase's clips.
     """
-    module, length = state.network.module, batches.phase.clip.length
-    known = ("", *batches.config.phase_names)
-    if module.kmeans_before not in known:
-        raise InputError(
-            f"model.kmeans_before is {module.kmeans_before!r}, expected one of {', '.join(known[1:])}, or ''"
-        )
-    if batches.phase.clip.num_clips > 1 and module.clip_length != length:
-        raise InputError(
-            f"phases.{phase}.clip.num_clips is {batches.phase.clip.num_clips}; then model.clip_length, which is "
-            f"{module.clip_length}, must be phases.{phase}.clip.length = {length}, or they would be one long clip"
-        )
-    if phase != module.kmeans_before or not module.aggregates or "params/vlad/centres" in batches.kept:
+    module = state.network.module
+    if phase != module.kmeans_before or not module.aggregates or CENTRES in batches.kept:
         return state
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
     describe = jax.jit(lambda variables, frames: state.network(variables, frames)["descriptors"])

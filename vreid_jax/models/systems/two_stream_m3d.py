@@ -15,10 +15,12 @@ from jaxtyping import Array, Float
 from vreid_jax.config.inputs import RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
-from vreid_jax.models.backbones.resnet import ADDED_PARTS
+from vreid_jax.models.backbones.resnet import ADDED_PARTS, LastStride, M3DBlocks
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.inflation import flow_kernel, inflate, is_flow_kernel
+from vreid_jax.models.layers.m3d import Scales, Start
 from vreid_jax.models.layers.norm import l2_normalize
+from vreid_jax.models.layers.residual_attention import Branches
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size, Stages
 
 STREAMS = ("spatial", "temporal")
@@ -79,24 +81,26 @@ class TwoStreamM3D(nn.Module):
     The temporal stream sees the means of squares of `temporal_downsample` x `temporal_downsample` pixels: motion needs less
     detail than appearance, and a small network on a CPU sees three times as many clips of half the size.
     Fusing the *L2-normalised* features is a choice; the paper says only "concatenation".
-    The other fields are those of the backbones and the head.
+    The other fields are those of the backbones and the head. A temporal stream reads those that its network has: the
+    fields of M3D "m3d" alone, `temporal_last_stride` all but "lstm" and "flow", which have `spatial_last_stride`. What a
+    stream does not read still has to be a value of its field.
     """
 
     num_classes: Classes = 0
     temporal: str = "m3d"
     width: Size = 64
     stage_sizes: Stages = (3, 4, 6, 3)
-    spatial_last_stride: int = 1
-    temporal_last_stride: int = 2
+    spatial_last_stride: LastStride = 1
+    temporal_last_stride: LastStride = 2
     clip_length: Size = 8
-    temporal_scales: str | int = "paper"
+    temporal_scales: Scales = "paper"
     stem_m3d: bool = True
     temporal_stride: bool = True
     m3d_scale: float = 0.0
-    m3d_init: str = "random"
-    m3d_blocks: str = "first"
+    m3d_init: Start = "random"
+    m3d_blocks: M3DBlocks = "first"
     temporal_downsample: Size = 1
-    ral: str = "sct"
+    ral: Branches = "sct"
     feature_size: Size = 128
     lstm_size: Size = 512
     dropout: Dropout = 0.5

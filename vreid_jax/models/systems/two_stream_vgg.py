@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.inflation import flow_kernel
 from vreid_jax.models.layers.kmeans import kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
-from vreid_jax.models.layers.vlad import VLAD, normalised, vlad_parameters
+from vreid_jax.models.layers.vlad import VLAD, check_alpha, normalised, vlad_parameters
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size
 
 SINGLE = {"spatial": "frames", "temporal": "flow"}
@@ -38,7 +39,7 @@ class TwoStreamVGG(nn.Module):
       dropout: of `VGG16`.
       batch_norm: of `VGG16`.
       num_clusters: of the VLAD layers of the stream "vlad"; 0 for none.
-      alpha: of `VLAD`.
+      alpha: of `VLAD`, where its assignment starts when k-means has set the centres.
       kmeans_batches: the number of training batches that k-means sees before the phase "vlad".
       dtype: of the computation.
     """
@@ -151,6 +152,12 @@ class TwoStreamVGG(nn.Module):
             positions = found[0].shape[1]
             feature = jnp.concatenate([each.reshape(each.shape[0], -1) for each in sums], 1) / positions
         return {**outputs, "feature": feature}
+
+    @nn.nowrap
+    def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+        """Raise `InputError` for an `alpha` without effect."""
+        del settings
+        check_alpha(self.alpha, kept, source)
 
     @nn.nowrap
     def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B F"]:
