@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from clip_similarity_table import Score, add_arguments, configure, of_features, percent, trained
-from walkers_runs import check_run
+from walkers_runs import check_run, whole_numbers
 
 from vreid_jax import evaluation
 from vreid_jax.evaluation.distances import FeatureDistances
@@ -128,19 +128,18 @@ def main() -> None:
     """Train, score and write, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--lengths", default="4,8,16", help="of the clips in training")
+    parser.add_argument("--lengths", type=whole_numbers, default="4,8,16", help="of the clips in training")
     arguments = parser.parse_args()
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "ablations.json"
     scores: Scores = json.loads(file.read_text()) if file.exists() else {}
-    lengths = [int(length) for length in arguments.lengths.split(",")]
-    for seed in arguments.seeds.split(","):
-        for length in lengths:
-            for _ in measure(arguments, int(seed), length, scores.setdefault(seed, {})):
+    for seed in arguments.seeds:
+        for length in arguments.lengths:
+            for _ in measure(arguments, seed, length, scores.setdefault(str(seed), {})):
                 file.write_text(json.dumps(scores, indent=1) + "\n")
-                (arguments.out / "ablations.md").write_text(tables(scores, lengths))
-    print("\n" + tables(scores, lengths))
+                (arguments.out / "ablations.md").write_text(tables(scores, arguments.lengths))
+    print("\n" + tables(scores, arguments.lengths))
 
 
 if __name__ == "__main__":

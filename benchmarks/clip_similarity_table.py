@@ -21,7 +21,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from clip_similarity_paper import paper
-from walkers_runs import check_run
+from walkers_runs import check_run, whole_numbers
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
@@ -247,7 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the tables of this paper share."""
     parser.add_argument("--config", default=str(Path(__file__).parent.parent / "configs" / "clip_similarity.py"))
     parser.add_argument("--out", type=Path, default=Path("runs/clip-table"))
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", type=whole_numbers, default="0,1,2")
     parser.add_argument("--init-from", default="", help="weights that I3D starts from, e.g. of Kinetics")
     parser.add_argument("--feature-steps", type=int, default=0, help="of I3D; 0: as in the configuration")
 
@@ -264,20 +264,26 @@ def main() -> None:
     """Train, score and write, seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--corrupt", default="0,1,2,3,4,5,6,7", help="the M_max of training and test")
-    parser.add_argument("--te", default="20,50,70,100", help="t of top-t in training too; empty: none")
+    parser.add_argument(
+        "--corrupt", type=whole_numbers, default="0,1,2,3,4,5,6,7", help="the M_max of training and test"
+    )
+    parser.add_argument(
+        "--te",
+        type=lambda text: whole_numbers(text) if text else [],
+        default="20,50,70,100",
+        help="t of top-t in training too; empty: none",
+    )
     parser.add_argument("--steps", type=int, default=0, help="of the second phase; 0: as in the configuration")
     arguments = parser.parse_args()
     setup_process()
-    arguments.te = tuple(int(t) for t in arguments.te.split(",") if t)
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "scores.json"
     scores = json.loads(file.read_text()) if file.exists() else {}
-    for seed in arguments.seeds.split(","):
-        features = trained(arguments, f"features-seed{seed}", of_features(arguments, int(seed)))
-        for most in map(int, arguments.corrupt.split(",")):
-            found = scores.setdefault(seed, {}).setdefault(str(most), {})
-            for _ in rows_of(arguments, int(seed), most, features, found):
+    for seed in arguments.seeds:
+        features = trained(arguments, f"features-seed{seed}", of_features(arguments, seed))
+        for most in arguments.corrupt:
+            found = scores.setdefault(str(seed), {}).setdefault(str(most), {})
+            for _ in rows_of(arguments, seed, most, features, found):
                 file.write_text(json.dumps(scores, indent=1) + "\n")
                 (arguments.out / "table.md").write_text(table(scores))
     print("\n" + table(scores))

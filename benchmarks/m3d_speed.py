@@ -1,12 +1,13 @@
 """The speed and size columns of the M3D paper's Table 1: operations, bytes and clips per second of each network.
 
-    python benchmarks/m3d_speed.py [--networks=m3d,i3d] [--lengths=8,16] [--repeats=3] [--results=FOLDER]
+    python benchmarks/m3d_speed.py [--networks=m3d,i3d] [--lengths=8,16] [--frames=32] [--repeats=3] [--results=FOLDER]
 
 Each is the evaluation program of a stream of `configs/m3d.py:mars` in float32, clips of 256x128, for the CPU. Printed
 for a clip: operations of its convolutions and products, counted before it is compiled; the bytes that the compiled program
 moves, see `compiled_programs.bytes_moved`; clips per second of processor time, all cores together, the best of
 `--repeats`. The roofline is what both counts allow a GTX Titan X, the paper's card, whose measured rates stand beside it.
-The parameters are those beyond the 2-D network. With `--results` what was found is kept, and a network that is there is not measured again.
+The parameters are those beyond the 2-D network. With `--results` what was found is kept, and a network that is there is
+not measured again; what was measured under other conditions is refused.
 """
 
 import argparse
@@ -19,10 +20,15 @@ import jax
 from compiled_programs import bytes_moved
 from operations import matrix_operations
 from programs import evaluation_program, filled
+from walkers_runs import some_of, whole_numbers
 
 from vreid_jax import models
 from vreid_jax.config import from_file
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.workdir import differences
+from vreid_jax.files import atomic_file
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 
 CONFIG = Path(__file__).parents[1] / "configs" / "m3d.py"
 TITAN_X = 3072 * 2 * 1.0e9, 336.5e9
@@ -99,6 +105,30 @@ def measure(name: str, length: int, frames: int, repeats: int) -> dict[str, floa
     return {**found, "rate": program.clips / seconds}
 
 
+def kept_or_measured(file: Path | None, name: str, length: int, frames: int, repeats: int) -> dict[str, float]:
+    """Return what `measure` finds, or what it has found and left in `file`.
+
+    Raises:
+      InputError: when that was measured with other arguments, another JAX or on another device.
+    """
+    device = jax.devices()[0].device_kind
+    conditions = {"frames": frames, "repeats": repeats, "jax": jax.__version__, "device": device}
+    if file and file.exists():
+        kept = json.loads(file.read_text())
+        if different := differences(kept.get("conditions", {}), conditions, ()):
+            raise InputError(
+                f"{file} was measured under other conditions: {'; '.join(different)}. Use another folder, or remove the "
+                "file, to measure again"
+            )
+        return kept
+    found = measure(name, length, frames, repeats)
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as half:
+            half.write_text(json.dumps({**found, "conditions": conditions}) + "\n")
+    return found
+
+
 def line(name: str, length: int, found: dict[str, float], beyond: float) -> str:
     """Return a row of the table."""
     peak, bandwidth = TITAN_X
@@ -114,15 +144,18 @@ def line(name: str, length: int, found: dict[str, float], beyond: float) -> str:
 def main() -> None:
     """Measure and print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="some of them, with commas")
-    parser.add_argument("--lengths", default="8,16", help="frames of a clip; of the 2-D network one")
+    parser.add_argument(
+        "--networks", type=some_of("network", NETWORKS), default=",".join(NETWORKS), help="some of them, with commas"
+    )
+    parser.add_argument(
+        "--lengths", type=whole_numbers, default="8,16", help="frames of a clip; of the 2-D network one"
+    )
     parser.add_argument("--frames", type=int, default=32, help="in a batch")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--results", type=Path, help="folder for what was found; what lies there is not measured again")
     flags = parser.parse_args()
-    names = flags.networks.split(",")
-    if unknown := [name for name in names if name not in NETWORKS]:
-        parser.error(f"there is no network {unknown[0]!r}; they are {', '.join(NETWORKS)}")
+    if flags.frames < 1 or flags.repeats < 1:
+        parser.error(f"--frames is {flags.frames} and --repeats {flags.repeats}; both must be at least 1")
     jax.config.update("jax_platforms", "cpu")
     setup_process(compilation_cache=False)
     two_d = parameters(from_file(f"{CONFIG}:mars"), "2d")
@@ -131,18 +164,13 @@ def main() -> None:
         "| network | T | GFLOP | MB moved | roofline, Titan X | paper, clips/s | TFLOP/s of it | here, clips/s | + MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
-    for name in names:
-        for length in (1,) if name.startswith("2d") else map(int, flags.lengths.split(",")):
+    for name in flags.networks:
+        for length in (1,) if name.startswith("2d") else flags.lengths:
             file = flags.results / f"{name}-{length}.json" if flags.results else None
-            if file and file.exists():
-                found = json.loads(file.read_text())
-            else:
-                found = measure(name, length, flags.frames, flags.repeats)
-            if file:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(found))
+            found = kept_or_measured(file, name, length, flags.frames, flags.repeats)
             print(line(name, length, found, found["parameters"] - two_d), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("m3d_speed"):
+        main()

@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walkers_runs import run, scores, seeds, table
+from walkers_runs import run, scores, seeds, some_of, table, whole_numbers
 
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.exit_codes import exit_codes
@@ -109,17 +109,19 @@ def main() -> None:
     """Run the rows of the requested tables, seed by seed, and write all that are there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/m3d-table"))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--tables", default="2,1,3,16,study", help=f"of {', '.join(TABLES)}, in this order")
+    parser.add_argument("--seeds", type=whole_numbers, default="0,1,2")
+    parser.add_argument(
+        "--tables",
+        type=some_of("table", TABLES),
+        default="2,1,3,16,study",
+        help=f"of {', '.join(TABLES)}, in this order",
+    )
     parser.add_argument("--steps", type=int, default=0, help="steps of both phases; 0: as in the configuration")
     arguments = parser.parse_args()
-    names = arguments.tables.split(",")
-    if unknown := [name for name in names if name not in TABLES]:
-        parser.error(f"there is no table {unknown[0]!r}; they are {', '.join(TABLES)}")
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for seed in map(int, arguments.seeds.split(",")):
-        for name in names:
+    for seed in arguments.seeds:
+        for name in arguments.tables:
             _, rows, controls = TABLES[name]
             for control in ("", *controls):
                 for row in rows.split():

@@ -14,10 +14,11 @@ are there.
 """
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walkers_runs import run, scores, table
+from walkers_runs import run, scores, seeds, some_of, table, whole_numbers
 
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.exit_codes import exit_codes
@@ -147,36 +148,52 @@ def main() -> None:
     """Run the rows of the requested tables, seed by seed, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/nonlocal3d-table"))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--tables", default="2,study,3,twins,fig1,4", help=f"of {', '.join(TABLES)}, in this order")
+    parser.add_argument("--seeds", type=whole_numbers, default="0,1,2")
+    parser.add_argument(
+        "--tables",
+        type=some_of("table", TABLES),
+        default="2,study,3,twins,fig1,4",
+        help=f"of {', '.join(TABLES)}, in this order",
+    )
     parser.add_argument("--steps", type=int, default=0, help="steps of every run; 0: as in the configuration")
     arguments = parser.parse_args()
-    names = arguments.tables.split(",")
-    if unknown := [name for name in names if name not in TABLES]:
-        parser.error(f"there is no table {unknown[0]!r}; they are {', '.join(TABLES)}")
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    found: Found = {}
-    for seed in map(int, arguments.seeds.split(",")):
-        for name in names:
+    for seed in arguments.seeds:
+        for name in arguments.tables:
             for row in TABLES[name].rows.split():
                 for control in ("", *TABLES[name].controls):
-                    result = result_of(arguments, row, seed, control)
-                    found.setdefault((row, control), {})[seed] = scores(result, ranks=RANKS)
-                    (arguments.out / "table.md").write_text(tables(found, names))
-    print("\n" + tables(found, names))
+                    result_of(arguments, row, seed, control)
+                    (arguments.out / "table.md").write_text(tables(found_in(arguments), arguments.tables))
+    print("\n" + tables(found_in(arguments), arguments.tables))
 
 
 def result_of(arguments, name: str, seed: int, control: str = "") -> dict:
     """Return the results of a row, which is trained first, and before it the row that it starts from."""
+    if ROWS[name].start:
+        result_of(arguments, ROWS[name].start, seed)
+    return _run(arguments, name, seed, control)
+
+
+def _run(arguments, name: str, seed: int, control: str) -> dict:
     row = ROWS[name]
     changes = dict(row.changes)
     if arguments.steps:
         changes["phases.clips.total_steps"] = arguments.steps
     if row.start:
-        result_of(arguments, row.start, seed)
         changes["init_from"] = str(arguments.out / f"{row.start}-seed{seed}")
     return run("nonlocal3d", name, seed, arguments.out, changes, control)
+
+
+def found_in(arguments) -> Found:
+    """Return the scores of the requested tables' rows, of all seeds that are in the folder."""
+    found: Found = {}
+    for each in map(TABLES.__getitem__, arguments.tables):
+        for row, control in itertools.product(each.rows.split(), ("", *each.controls)):
+            for seed in seeds(arguments.out, row, control):
+                result = _run(arguments, row, seed, control)
+                found.setdefault((row, control), {})[seed] = scores(result, ranks=RANKS)
+    return found
 
 
 def tables(found: Found, names: list[str]) -> str:

@@ -5,11 +5,12 @@
 
 Every row is a configuration, trained and tested on each of `--datasets`; for each dataset and seed one C3D is trained,
 and the rows start from it. Runs are named by the content of their configuration: what several tables share is trained
-once, finished runs are read and others continued, and what a change of the defaults does not touch stays. `study` stands
-for alpha, kmeans, clips, parts, pooling, descriptors, steps and curves. After each run `table.md` is written, with all
-that is there by then: ranks 1, 5, 10 and 20 and mAP of `tracklets_random_all`, the paper's headline (a random tracklet as
-probe, the mean of a person's tracklets as gallery entry), means over seeds, ± standard deviation; beside them the
-paper's ranks on MARS. `--show` prints it and runs nothing.
+once, finished runs are read, if they are of the configuration that is asked for, and others continued, and what a change
+of the defaults does not touch stays. `study` stands for alpha, kmeans, clips, parts, pooling, descriptors, steps and
+curves. After each run `table.md` is written, with all that is there by then of these tables, datasets and seeds: ranks 1,
+5, 10 and 20 and mAP of `tracklets_random_all`, the paper's headline (a random tracklet as probe, the mean of a person's
+tracklets as gallery entry), means over seeds, ± standard deviation; beside them the paper's ranks on MARS. `--show`
+prints it and runs nothing.
 """
 
 import argparse
@@ -17,24 +18,28 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 from person_vlad_rows import HEADLINE, PIECES, ROWS, STEPS, STUDY, SUBSAMPLES, TABLES, Row
-from walkers_runs import configuration
+from walkers_runs import check, check_run, configuration, keep, some_of, stored, whole_numbers
 
 from vreid_jax import models
 from vreid_jax.config import default, field_names, phase, set_field
 from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.runtime import setup_process
+from vreid_jax.runtime.exit_codes import exit_codes
 from vreid_jax.settings import plain
 from vreid_jax.training.metrics import read_metrics
 
 RANKS = ("rank1", "rank5", "rank10", "rank20")
 NOT_TRAINING = ("seed", "split", "init_from", "evaluation", "logging", "checkpoint")  # what a run's name leaves out
+CONTROLLED = ("evaluation.metric", "evaluation.dataset")  # what controls of a run set
 OF_VLAD = ("num_clusters", "alpha", "assignment", "kmeans_before", "kmeans_batches")
 OF_BACKBONE = ("name", "width", "fully_connected", "clip_length", "classifiers", "classifier_norm")
 
@@ -47,6 +52,7 @@ class Runs:
         self.out = out
         lengths = {"joint": steps, "parts": -(-steps // 2), "backbone": backbone_steps}
         self._lengths = {f"phases.{phase}.total_steps": value for phase, value in lengths.items() if value}
+        self._found: dict[Path, dict] = {}  # what was read, and fits
 
     def configuration(self, row: Row, dataset: str, changes: tuple = ()):
         """Return the configuration of a row, but for the seed and where it starts."""
@@ -59,16 +65,11 @@ class Runs:
     def name(self, key: str, dataset: str, changes: tuple = ()) -> str:
         """Return the name of a row's run: the dataset, and a digest of all that training depends on but the seed."""
         row, config = ROWS[key], self.configuration(ROWS[key], dataset, changes)
-        unused = [phase for phase in config.phases if phase not in config.phase_order]
-        left_out = [*NOT_TRAINING, *(f"phases.{phase}" for phase in unused)]
-        if "parts" in unused and "joint" in unused:
-            left_out += [f"model.{field}" for field in config.model if field not in OF_BACKBONE]
-        elif config.model.aggregation != "vlad" or config.model.parts == "global":
-            left_out += [f"model.{field}" for field in OF_VLAD]
+        left_out = _patterns((*NOT_TRAINING, *not_used(config)))
         content = {
             name: plain(value)
             for name, value in unusual(config).items()
-            if not any(name == each or name.startswith(f"{each}.") for each in left_out)
+            if not any(re.fullmatch(each, name) for each in left_out)
         }
         content["start"] = self.name(row.start, dataset) if row.start else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
@@ -77,36 +78,53 @@ class Runs:
     def result(
         self, key: str, dataset: str, seed: int, control: str = "", changes: tuple = (), read: bool = False
     ) -> dict | None:
-        """Return what a row's run found, training it, and before it what it starts from, or only if it is there."""
+        """Return what a row's run found, training it, and before it what it starts from, or only if it is there.
+
+        Raises:
+          InputError: when what was found before, or trained so far, is of another configuration.
+        """
         row, name = ROWS[key], f"{self.name(key, dataset, _without_length(changes))}-seed{seed}"
         suffix = {"": "", "transfer": f"-on-{dataset.replace('/', '-')}"}.get(control, f"-{control}")
         suffix += "".join(f"-{value}" for field, value in changes if field == _LENGTH)
         kept = self.out / f"{name}{suffix}.json"
-        if kept.exists():
-            return json.loads(kept.read_text())
-        if read:
-            return None
-        start = {}
-        if row.start:
-            self.result(row.start, dataset, seed)
-            patterns = (".*",) if row.start == "other" else ("backbone/.*",)
-            start = {
-                "init_from": str(self.out / f"{self.name(row.start, dataset)}-seed{seed}"),
-                "init_patterns": patterns,
-            }
-        if control:
-            self.result(key, dataset, seed)
+        if kept in self._found or (read and not kept.exists()):
+            return self._found.get(kept)
         config = self.configuration(row, dataset, changes)
         fields = {"xqda": {"evaluation.metric": "xqda"}, "transfer": {"evaluation.dataset": dataset}}.get(control, {})
-        for field, value in {"seed": seed, **start, **fields}.items():
+        if row.start:
+            fields["init_from"] = str(self.out / f"{self.name(row.start, dataset)}-seed{seed}")
+            fields["init_patterns"] = (".*",) if row.start == "other" else ("backbone/.*",)
+        for field, value in {"seed": seed, **fields}.items():
             set_field(config, field, value)
-        print(f"\n{time.strftime('%H:%M:%S')} {key} {control} on {dataset}, seed {seed}: {name}", flush=True)
-        started = time.perf_counter()
-        found = train_and_evaluate(config, self.out / name, "evaluate" if control else "train_and_evaluate")
-        assert found is not None  # it is scored
-        found.save(kept)
-        print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
-        return json.loads(kept.read_text())
+        # A curve is one run, whose length grows.
+        free = (*_patterns(not_used(config)), *(re.escape(field) for field, _ in changes if field == _LENGTH))
+        there = kept.exists()
+        if row.start:
+            self.result(row.start, dataset, seed, read=there)
+        if control:
+            self.result(key, dataset, seed, read=there)
+        if not there:
+            check_run(self.out / name, config, free)
+            print(f"\n{time.strftime('%H:%M:%S')} {key} {control} on {dataset}, seed {seed}: {name}", flush=True)
+            started = time.perf_counter()
+            found = train_and_evaluate(config, self.out / name, "evaluate" if control else "train_and_evaluate")
+            assert found is not None  # it is scored
+            keep(kept, found, config)
+            print(f"{key}: {time.perf_counter() - started:.0f} s", flush=True)
+        self._found[kept] = self._read(kept, name, config, free)
+        return self._found[kept]
+
+    def _read(self, kept: Path, name: str, config: ConfigDict, free: tuple[str, ...]) -> dict:
+        """Return what was kept; `InputError` where it is of another configuration, but for the fields `free`."""
+        content = json.loads(kept.read_text())
+        found_by = content.get("config")
+        if not found_by:  # that of the run has its last length, and how it was scored last
+            found_by, free = stored(self.out / name), (*free, *_patterns(CONTROLLED))
+        if found_by:  # fields that the library has got since then, and that are as it has them
+            usual = field_names(config).keys() - unusual(config).keys()
+            free = (*free, *map(re.escape, usual - field_names(ConfigDict(found_by)).keys()))
+        check(kept, found_by, config, free)
+        return content
 
     def cells(self, key: str, dataset: str, seed: int) -> dict[str, float] | None:
         """Return what k-means reported of the cells of a row's run."""
@@ -132,6 +150,22 @@ class Runs:
 
 
 _LENGTH = "phases.joint.total_steps"
+
+
+def not_used(config: ConfigDict) -> list[str]:
+    """Return the phases and fields of the model, by dotted name, that a configuration has but does not use."""
+    unused = [phase for phase in config.phases if phase not in config.phase_order]
+    fields = []
+    if "parts" in unused and "joint" in unused:
+        fields = [field for field in config.model if field not in OF_BACKBONE]
+    elif config.model.aggregation != "vlad" or config.model.parts == "global":
+        fields = [field for field in OF_VLAD]
+    return [*(f"phases.{phase}" for phase in unused), *(f"model.{field}" for field in fields)]
+
+
+def _patterns(names: Iterable[str]) -> tuple[str, ...]:
+    """Return patterns of fields by these dotted names, and of all fields below them."""
+    return tuple(rf"{re.escape(name)}(\..*)?" for name in names)
 
 
 def unusual(config: ConfigDict) -> dict[str, Any]:
@@ -250,8 +284,11 @@ def main() -> None:
     """Run the rows of the requested tables, seed by seed, and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/person-vlad-table"))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--tables", default="study,2,3,4,5,6,8,9", help=f"of study, {', '.join((*TABLES, 'curves'))}")
+    parser.add_argument("--seeds", type=whole_numbers, default="0,1,2")
+    known = ("study", *TABLES, "curves")
+    parser.add_argument(
+        "--tables", type=some_of("table", known), default="study,2,3,4,5,6,8,9", help=f"of {', '.join(known)}"
+    )
     parser.add_argument(
         "--datasets", default="walkers/jitter,walkers/small", help="that rows are trained and tested on"
     )
@@ -262,8 +299,8 @@ def main() -> None:
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     runs = Runs(arguments.out, arguments.steps, arguments.backbone_steps)
-    names = [each for name in arguments.tables.split(",") for each in (STUDY if name == "study" else (name,))]
-    seeds, datasets = [int(seed) for seed in arguments.seeds.split(",")], arguments.datasets.split(",")
+    names = [each for name in arguments.tables for each in (STUDY if name == "study" else (name,))]
+    seeds, datasets = arguments.seeds, arguments.datasets.split(",")
     show = functools.partial(markdown, runs, names, datasets, seeds)
     for seed, dataset, name in ((s, d, n) for s in seeds for d in datasets for n in names if not arguments.show):
         if name == "curves":
@@ -280,4 +317,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with exit_codes("person_vlad_table"):
+        main()

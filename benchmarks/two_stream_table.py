@@ -5,14 +5,15 @@
 `vgg` trains both networks once and scores every fusion and each network alone, also on shuffled frames, whose flow is
 computed anew; `vlad` goes on from it; `flow` is the two-stream system of M3D with flow as its temporal stream, which
 `m3d_table.py` has among its rows: with its `--out`, runs that are there are read.
-Resumable: finished runs are read and others continued; the table is rewritten after each.
+Resumable: finished runs are read and others continued. After each, `two_stream.md` is written with all rows and seeds that
+are there: mean ± standard deviation over the seeds.
 """
 
 import argparse
 from pathlib import Path
 
 import m3d_table
-from walkers_runs import run, scores, table
+from walkers_runs import run, scores, seeds, some_of, table, whole_numbers
 
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.exit_codes import exit_codes
@@ -22,6 +23,7 @@ ROWS = {  # name -> (system, argument behind its configuration)
     "vlad": ("two_stream_vgg", "walkers,fusion=vlad"),
     "flow": ("m3d", m3d_table.argument_of("flow")),
 }
+CONTROLS = ("", "shuffled")
 TITLES = {  # row -> stream -> title; of no stream, the system's
     "vgg": {
         "spatial": "VGG-16, frames",
@@ -63,25 +65,40 @@ def main() -> None:
     """Run the requested rows, seed by seed, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/two-stream-table"))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rows", default=",".join(ROWS), help="vlad needs vgg before it")
+    parser.add_argument("--seeds", type=whole_numbers, default="0,1,2")
+    parser.add_argument(
+        "--rows", type=some_of("row", ROWS), default=",".join(ROWS), help="in this order: vlad needs vgg before it"
+    )
     arguments = parser.parse_args()
     setup_process()
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list] = {}
-    for seed in map(int, arguments.seeds.split(",")):
-        for name in arguments.rows.split(","):
-            system, argument = ROWS[name]
+    for seed in arguments.seeds:
+        for name in arguments.rows:
             if name == "flow":
                 m3d_table.result_of(out, m3d_table.SPATIAL, seed)
-            for control in ("", "shuffled"):
-                result = run(system, name, seed, out, start(name, seed, out), control, argument=argument)
-                for stream, title in TITLES[name].items():
-                    title += ", shuffled frames" if control else ""
+            for control in CONTROLS:
+                result_of(out, name, seed, control)
+                (out / "two_stream.md").write_text(table_of(out))
+    print("\n" + table_of(out))
+
+
+def result_of(out: Path, name: str, seed: int, control: str) -> dict:
+    """Return the results of a row, which is trained first where they are not in `out`."""
+    system, argument = ROWS[name]
+    return run(system, name, seed, out, start(name, seed, out), control, argument=argument)
+
+
+def table_of(out: Path) -> str:
+    """Return the table with the rows and seeds that are in a folder, as Markdown."""
+    found: dict[str, list] = {}
+    for name, titles in TITLES.items():
+        for control in CONTROLS:
+            for result in (result_of(out, name, seed, control) for seed in seeds(out, name, control)):
+                for stream, title in titles.items():
+                    title += f", {control} frames" if control else ""
                     found.setdefault(title, []).append(scores(result, stream))
-                (out / "table.md").write_text(table(found, PAPER))
-    print("\n" + table(found, PAPER))
+    return table(found, PAPER)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Resumable runs of a configuration and tables of means over seeds, shared by the benchmarks on walkers."""
 
+import argparse
 import json
 import re
 import runpy
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from vreid_jax.config import set_field
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import train_and_evaluate
+from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.workdir import INCIDENTAL_FIELDS, differences
 from vreid_jax.files import atomic_file
 from vreid_jax.settings import plain
@@ -47,33 +49,40 @@ def run(
     workdir = out / f"{name}-seed{seed}"
     kept = out / f"{name}-seed{seed}{f'-{control}' if control else ''}.json"
     config = configuration(system, {"seed": seed, **changes, **CONTROLS.get(control, {})}, argument)
-    asked = json.loads(config.to_json())
     if not kept.exists():
         check_run(workdir, config)
         print(f"\n{time.strftime('%H:%M:%S')} {workdir}{f', {control}' if control else ''}", flush=True)
         found = train_and_evaluate(config, workdir, "evaluate" if control else "train_and_evaluate")
         assert found is not None  # it is scored
-        with atomic_file(kept) as half:
-            half.write_text(json.dumps({**found.content(), "config": asked}, indent=1) + "\n")
+        keep(kept, found, config)
     content = json.loads(kept.read_text())
-    free = (*INCIDENTAL_FIELDS, *map(re.escape, CONTROLS.get(control, {})))
-    _check(kept, content.get("config") or _stored(workdir), asked, free)
+    check(kept, content.get("config") or stored(workdir), config, map(re.escape, CONTROLS.get(control, {})))
     return content
 
 
-def check_run(workdir: Path, config) -> None:
-    """Raise `InputError` where a run has been trained, or begun, with another configuration than this."""
-    _check(workdir, _stored(workdir), json.loads(config.to_json()), (*INCIDENTAL_FIELDS, r"evaluation\..*"))
+def keep(kept: Path, found: Results, config) -> None:
+    """Write what a configuration has found into one file, and the configuration with it."""
+    with atomic_file(kept) as half:
+        half.write_text(json.dumps({**found.content(), "config": json.loads(config.to_json())}, indent=1) + "\n")
 
 
-def _stored(workdir: Path) -> dict | None:
+def check_run(workdir: Path, config, free: Iterable[str] = ()) -> None:
+    """Raise `InputError` where a run has been trained, or begun, with another configuration than this; `free` as below."""
+    check(workdir, stored(workdir), config, (*free, r"evaluation\..*"))
+
+
+def stored(workdir: Path) -> dict | None:
     """Return the configuration of a run, None where there is none."""
     return read_config(workdir).to_dict() if (workdir / "config.json").exists() else None
 
 
-def _check(path: Path, stored: dict | None, asked: dict, free: Iterable[str]) -> None:
-    """Raise `InputError` where what lies at `path` is of another configuration, but for the `free` fields."""
-    if stored and (different := differences(_movable(stored), _movable(asked), free)):
+def check(path: Path, found_by: dict | None, config, free: Iterable[str] = ()) -> None:
+    """Raise `InputError` where what lies at `path` was found by another configuration than `config`.
+
+    Fields may differ whose dotted names match one of the patterns `free`, and those that change no results.
+    """
+    asked = json.loads(config.to_json())
+    if found_by and (different := differences(_movable(found_by), _movable(asked), (*INCIDENTAL_FIELDS, *free))):
         again = all(each.startswith("evaluation.") for each in different)
         raise InputError(
             f"{path} is of another configuration: {'; '.join(different)}. Use another folder, or "
@@ -84,6 +93,24 @@ def _check(path: Path, stored: dict | None, asked: dict, free: Iterable[str]) ->
 def _movable(config: dict) -> dict:
     """Return a configuration with the name of the run that it starts from, in whatever folder that lies."""
     return plain({**config, "init_from": Path(config.get("init_from", "")).name})
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Return the numbers of a flag such as `--seeds=0,1,2`, each once; the `type` of argparse."""
+    if not all(each.isdecimal() for each in text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers, such as 0,1,2")
+    return list(dict.fromkeys(map(int, text.split(","))))
+
+
+def some_of(kind: str, known: Collection[str]) -> Callable[[str], list[str]]:
+    """Return the `type` of argparse for a flag such as `--tables=2,1`, which names some of a kind of things."""
+
+    def names(text: str) -> list[str]:
+        if unknown := [name for name in text.split(",") if name not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {kind} {unknown[0]!r}; they are {', '.join(known)}")
+        return text.split(",")
+
+    return names
 
 
 def seeds(out: Path, name: str, control: str = "") -> list[int]:

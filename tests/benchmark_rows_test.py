@@ -299,6 +299,19 @@ def test_tables_of_person_vlad_show_what_is_there(vlad, tmp_path, monkeypatch):
     assert "| 5x5 grid | 40.0 / 60.0 / 70.0 / 90.0, 50.0 (1) |  |" in study
 
 
+def test_the_page_of_person_vlad_has_the_figures_of_the_paper(vlad):
+    page = (BENCHMARKS.parent / "docs" / "person_vlad.md").read_text()
+    (section,) = [part for part in page.split("\n### ") if part.startswith("Table IX: ")]
+    for line in vlad.TABLES["9"][1]:
+        figures = line.paper.replace(" / –", "").replace("mAP ", "").split("; ")
+        assert f"\n| {line.title} | {' | '.join(figures)} | " in section
+    (section,) = [part for part in page.split("\n## ") if part.startswith("Frames per second")]
+    for line in importlib.import_module("person_vlad_speed").LINES:
+        (row,) = [each for each in section.splitlines() if each.startswith(f"| {line.title} |")]
+        size, *_, speed, score = [cell.strip() for cell in row.strip("|").split("|")][1:]
+        assert (size, speed, score) == (f"16x{line.size[0]}x{line.size[1]}", *line.paper)
+
+
 @pytest.mark.parametrize("name", ["vgg", "vlad", "flow"])
 def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -311,6 +324,41 @@ def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, 
     assert set(table.TITLES[name]) - {None} <= set(streams)
     assert "flow" in {models.inputs_of(module, stream.apply) for stream in streams.values()} or name == "vlad"
     assert set(table.PAPER) <= {title for titles in table.TITLES.values() for title in titles.values()}
+
+
+def write_results(folder, name, score, *streams):
+    """Write results of a run, of the system and of streams, whose mAP is `score` percent."""
+    scores = {"walkers": {"mAP": score / 100, **dict.fromkeys(("rank1", "rank5", "rank10"), score / 200)}}
+    twins = {each: {"rank1": 0.5} for each in ("system", *streams)}
+    found = {"protocols": scores, "streams": dict.fromkeys(streams, scores), "twins": twins, "train_seconds": 9.0}
+    (folder / f"{name}.json").write_text(json.dumps(found))
+
+
+def test_a_call_for_another_seed_keeps_those_that_are_there(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def lines(name, row, control, flag, file):
+        module = importlib.import_module(name)
+        for seed in range(4):
+            write_results(tmp_path, f"{row}-seed{seed}", 10.0 * seed)
+            write_results(tmp_path, f"{row}-seed{seed}-{control}", 5.0)
+        monkeypatch.setattr(module, "setup_process", lambda: None)
+        monkeypatch.setattr("sys.argv", [f"{name}.py", f"--out={tmp_path}", "--seeds=3", flag])
+        module.main()
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).unlink()
+        assert list(tmp_path.glob("*.md")) == []
+        return text
+
+    text = lines("two_stream_table", "vlad", "shuffled", "--rows=vlad", "two_stream.md")
+    ours = "15.0 ± 12.9 | 7.5 ± 6.5 | 50.0 ± 0.0 | 9 s | 4"
+    assert f"| VGG-16, VLAD of conv5_3 | rank-1 76.5 | {ours} |" in text
+    assert "| VGG-16, VLAD of conv5_3, shuffled frames |  | 5.0 ± 0.0 |" in text
+    table = importlib.import_module("nonlocal3d_table")
+    monkeypatch.setattr(table, "TABLES", {"fig1": table.Table("Figure 1", "rnn", ("jitter",))})
+    text = lines("nonlocal3d_table", "rnn", "jitter", "--tables=fig1", "table.md")
+    assert "| ResNet-50, RNN | 15.0 ± 12.9 | 7.5 ± 6.5 | 7.5 ± 6.5 | 7.5 ± 6.5 | 50.0 ± 0.0 | 9 s | 4 |" in text
+    assert "| ResNet-50, RNN, jitter | 5.0 ± 0.0 |" in text
 
 
 def test_a_row_of_the_3d_resnet_fits_what_it_starts_from(monkeypatch):
