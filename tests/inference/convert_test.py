@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from vreid_jax import inference
 from vreid_jax.cli import command
+from vreid_jax.errors import InputError
 from vreid_jax.files import only_process
 from vreid_jax.model_files.weights_file import read_metadata
 
@@ -46,6 +48,21 @@ def test_the_file_and_its_card_say_how_frames_enter(converted):
     model = inference.load(converted)
     assert (model.name, model.metric, model.mean, model.std) == ("osnet_x0_25", "euclidean", MEAN, STD)
     assert model.streams["feature"].clip.length == 1
+
+
+def test_damage_is_found_and_files_of_before_keep_their_fingerprint(converted, tmp_path):
+    content = converted.read_bytes()
+    stated = read_metadata(converted)["fingerprint"]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(content[:-100] + bytes(100))
+    with pytest.raises(
+        InputError, match=f"damaged.safetensors is damaged: its fingerprint says {stated}, its content is"
+    ):
+        inference.load(damaged)
+    with safe_open(converted, framework="numpy") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "fingerprint"}
+    save_file(load_file(converted), tmp_path / "before.safetensors", metadata)
+    assert inference.load(tmp_path / "before.safetensors").fingerprint == stated
 
 
 def test_a_file_that_a_killed_process_left_without_its_card_gets_it_and_no_other_does(untrained, toy, tmp_path, capsys):

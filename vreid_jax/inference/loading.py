@@ -176,7 +176,7 @@ def _from_file(path: Path) -> Model:
         raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
     variables = {"batch_stats": {}, **load_weights(path)}
     try:
-        model = _described(metadata, variables)
+        model = described(metadata, variables)
         misfit = _misfit(model)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
@@ -218,8 +218,8 @@ def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in flat.items()}
 
 
-def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
-    """Return the model that a file describes."""
+def described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
+    """Return the model that the metadata and the variables of a file describe."""
     entry = models.entry(metadata["model"])
     config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
