@@ -127,7 +127,8 @@ def _convert_weights(
     variables = pretrained.from_torch(model_name, source, inflation=inflation, **fields)
     entry = models.entry(model_name)
     clip = stream_of(entry).clip.to_dict()
-    seen = preprocessing(*entry.input_size, entry.mean, entry.std, {"feature": clip})
+    size = models.size_of(model_name, models.create(model_name, **fields))
+    seen = preprocessing(*size, entry.mean, entry.std, {"feature": clip})
     licence = licence or f"that of {source.name}, from which these weights were converted"
     # As it is read from the file, so that galleries made with files without a fingerprint go on matching.
     model = described({"model": model_name, "fields": fields, "preprocessing": seen}, variables)

@@ -221,10 +221,12 @@ def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 def described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
     """Return the model that the metadata and the variables of a file describe."""
     entry = models.entry(metadata["model"])
+    fields = {key: value for key, value in metadata["fields"].items() if key != "num_classes"}
     config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
         config = default(metadata["model"], "walkers")
-        config.data.update(height=entry.input_size[0], width=entry.input_size[1])
+        height, width = models.size_of(metadata["model"], models.create(metadata["model"], **fields))
+        config.data.update(height=height, width=width)
         config.evaluation.streams = {"feature": stream_of(entry)}
         config.evaluation.metric = entry.metric
     config = ConfigDict(config)
@@ -237,7 +239,7 @@ def described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mode
     config.data.update(size)
     return Model(
         name=metadata["model"],
-        fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
+        fields=fields,
         config=config,
         variables=variables,
         mean=tuple(seen.get("mean", entry.mean)),

@@ -6,7 +6,17 @@ from vreid_jax.models.backbones import osnet as _osnet  # noqa: F401
 from vreid_jax.models.backbones import resnet as _resnet  # noqa: F401
 from vreid_jax.models.backbones import resnet_bnneck as _resnet_bnneck  # noqa: F401
 from vreid_jax.models.backbones import vgg as _vgg  # noqa: F401
-from vreid_jax.models.registry import Entry, channels_of, check_clip, create, entry, frames_of, inputs_of, names
+from vreid_jax.models.registry import (
+    Entry,
+    channels_of,
+    check_clip,
+    create,
+    entry,
+    frames_of,
+    inputs_of,
+    names,
+    size_of,
+)
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
 from vreid_jax.models.systems import person_vlad as _person_vlad  # noqa: F401
@@ -14,4 +24,4 @@ from vreid_jax.models.systems import strong_baseline as _strong_baseline  # noqa
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401
 from vreid_jax.models.systems import two_stream_vgg as _two_stream_vgg  # noqa: F401
 
-__all__ = ["Entry", "channels_of", "check_clip", "create", "entry", "frames_of", "inputs_of", "names"]
+__all__ = ["Entry", "channels_of", "check_clip", "create", "entry", "frames_of", "inputs_of", "names", "size_of"]
