@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from vreid_jax import inference
 from vreid_jax.cli import command
+from vreid_jax.errors import InputError
 from vreid_jax.files import only_process
+from vreid_jax.inference.loading import described
 from vreid_jax.model_files.weights_file import read_metadata
 
 _spec = importlib.util.spec_from_file_location("golden_state", Path(__file__).parents[1] / "golden" / "golden_state.py")
@@ -48,6 +51,21 @@ def test_the_file_and_its_card_say_how_frames_enter(converted):
     assert model.streams["feature"].clip.length == 1
 
 
+def test_damage_is_found_and_files_of_before_keep_their_fingerprint(converted, tmp_path):
+    content = converted.read_bytes()
+    stated = read_metadata(converted)["fingerprint"]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(content[:-100] + bytes(100))
+    with pytest.raises(
+        InputError, match=f"damaged.safetensors is damaged: its fingerprint says {stated}, its content is"
+    ):
+        inference.load(damaged)
+    with safe_open(converted, framework="numpy") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "fingerprint"}
+    save_file(load_file(converted), tmp_path / "before.safetensors", metadata)
+    assert inference.load(tmp_path / "before.safetensors").fingerprint == stated
+
+
 def test_a_file_that_a_killed_process_left_without_its_card_gets_it_and_no_other_does(untrained, toy, tmp_path, capsys):
     source, out = tmp_path / "source.safetensors", tmp_path / "out.safetensors"
     inference.save(untrained(toy), source)
@@ -68,6 +86,42 @@ def test_two_converts_do_not_write_one_file(converted, tmp_path, capsys):
         assert f"another process writes {out}: wait for it, or name another file" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
     assert not list(converted.parent.glob(".*"))  # the lock of its own making
+
+
+def c3d_state(width, hidden_size):
+    """A state dict of C3D with its fully connected layers, all zero."""
+    before, state = 3, {}
+    for name, times in [("1", 1), ("2", 2), ("3a", 4), ("3b", 4), ("4a", 8), ("4b", 8), ("5a", 8), ("5b", 8)]:
+        after = times * width
+        state |= {f"conv{name}.weight": np.zeros((after, before, 3, 3, 3)), f"conv{name}.bias": np.zeros(after)}
+        before = after
+    for name, inputs in [("fc6", 16 * before), ("fc7", hidden_size)]:
+        state |= {f"{name}.weight": np.zeros((hidden_size, inputs)), f"{name}.bias": np.arange(hidden_size)}
+    return {name: value.astype(np.float32) for name, value in state.items()}
+
+
+def test_c3d_with_its_fully_connected_layers_embeds_frames_of_the_size_that_they_read(tmp_path):
+    save_file(c3d_state(width=1, hidden_size=3), tmp_path / "c3d.safetensors")
+    out, source = tmp_path / "fc7.safetensors", str(tmp_path / "c3d.safetensors")
+    fields = ["--field=fully_connected=True", "--field=width=1", "--field=hidden_size=3"]
+    assert command.main(["convert", source, "--model=c3d", f"--out={out}", *fields]) == 0
+    seen = read_metadata(out)["preprocessing"]
+    assert (seen["height"], seen["width"]) == (112, 112)
+    np.testing.assert_array_equal(inference.load(out).embed(np.zeros((16, 20, 10, 3), np.uint8)), [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "size"),
+    [
+        ("person_vlad", {"fully_connected": True}, (112, 112)),
+        ("person_vlad", {}, (180, 90)),
+        ("c3d", {}, (180, 90)),
+        ("c3d_small", {}, (180, 90)),
+    ],
+)
+def test_weights_without_preprocessing_see_frames_of_the_size_that_their_fields_need(name, fields, size):
+    data = described({"model": name, "fields": fields}, {}).config.data
+    assert (data.height, data.width) == size
 
 
 @pytest.mark.slow

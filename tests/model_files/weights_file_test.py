@@ -131,3 +131,16 @@ def test_a_file_of_somebody_else_is_not_loaded_as_ours(files, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"12345678")
     with pytest.raises(InputError, match="not a readable safetensors"):
         pretrained.load_weights(tmp_path / "broken.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.ones(2, np.int8), "is damaged: the tensor params/w is of int8, expected float16"),
+        (np.array([1, np.nan], np.float32), "is damaged: the tensor params/w has numbers that are not finite"),
+    ],
+)
+def test_a_file_with_other_tensors_than_finite_floats_is_damaged(tmp_path, value, said):
+    pretrained.save_weights(tmp_path / "odd.safetensors", {"params": {"w": value}}, "resnet50", {}, "none")
+    with pytest.raises(InputError, match=said):
+        pretrained.load_weights(tmp_path / "odd.safetensors")

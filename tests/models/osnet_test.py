@@ -129,3 +129,14 @@ def test_means_of_blocks_leave_an_odd_border_out():
     x = jnp.arange(15.0).reshape(1, 1, 3, 5, 1)
     # (0 + 1 + 5 + 6) / 4 and (2 + 3 + 7 + 8) / 4.
     np.testing.assert_array_equal(mean_pool_2x2(x)[0, 0, :, :, 0], [[3.0, 5.0]])
+
+
+def test_frames_that_are_too_small_are_one_sentence_and_the_smallest_give_a_feature():
+    def shapes(height, width):
+        x = jax.ShapeDtypeStruct((1, 1, height, width, 3), jnp.float32)
+        return jax.eval_shape(models.create("osnet_x0_25").init_with_output, jax.random.key(0), x)[0]
+
+    assert shapes(osnet.SMALLEST, osnet.SMALLEST)["conv5"].shape == (1, 1, 1, 1, 128)
+    for height, width in ((17, 12), (12, 17), (1, 1)):
+        with pytest.raises(InputError, match=f"frames of {height}x{width} are too small for OSNet; it needs 13x13"):
+            shapes(height, width)

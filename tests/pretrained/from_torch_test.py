@@ -1,8 +1,10 @@
 """Loading foreign weights: every tensor on both sides is placed, left out by name, or an error."""
 
 import logging
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -145,3 +147,58 @@ def test_bad_sources_are_named(tmp_path):
         pretrained.from_torch("c3d_small", {})
     with pytest.raises(InputError, match="'optimizer' of the state dict is a list"):
         pretrained.from_torch("resnet50", {"optimizer": []})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda weight: weight.astype(np.int8),
+            "the tensor layer2.0.conv2.weight is of int8, expected float16, bfloat16",
+        ),
+        (lambda weight: weight > 0, "the tensor layer2.0.conv2.weight is of bool"),
+        (lambda weight: weight.astype(np.complex64), "the tensor layer2.0.conv2.weight is of complex64"),
+        (lambda weight: weight.astype(str), "the tensor layer2.0.conv2.weight is of <U"),
+        (lambda weight: weight.astype(jnp.float8_e4m3fn), "the tensor layer2.0.conv2.weight is of float8_e4m3fn"),
+        (lambda weight: weight * np.nan, "the tensor layer2.0.conv2.weight has numbers that are not finite in float32"),
+        (lambda weight: weight * 1e300, "the tensor layer2.0.conv2.weight has numbers that are not finite in float32"),
+    ],
+)
+def test_tensors_that_are_not_finite_floats_are_named(change, said):
+    state = resnet_state()
+    state["layer2.0.conv2.weight"] = change(state["layer2.0.conv2.weight"].astype(np.float64))
+    with pytest.raises(InputError, match=re.escape(said)):
+        pretrained.from_torch("resnet50", state, **FIELDS)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float64])
+def test_floats_of_other_widths_are_taken(dtype):
+    state = resnet_state()
+    other = {name: value.astype(dtype) if value.ndim else value for name, value in state.items()}
+    found = pretrained.from_torch("resnet50", other, **FIELDS)
+    mean = found["batch_stats"]["bn1"]["mean"]
+    assert mean.dtype == np.float32
+    np.testing.assert_array_equal(mean, other["bn1.running_mean"].astype(np.float32))
+
+
+def test_two_tensors_for_one_place_are_both_named():
+    both = {name: np.ones((8, 4, 3, 3, 3), np.float32) for name in ("conv3a.weight", "conv3a.conv.weight")}
+    with pytest.raises(
+        InputError, match=r"conv3a\.weight and conv3a\.conv\.weight are both params/conv3a/kernel of 'c3d'"
+    ):
+        pretrained.from_torch("c3d", both, width=2)
+
+
+def test_a_file_of_float8_and_a_key_that_is_not_text_are_named(tmp_path):
+    header = b'{"w":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}'
+    (tmp_path / "small.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(InputError, match=r"small\.safetensors: the tensor w is of F8_E4M3, expected float16"):
+        pretrained.from_torch("resnet50", tmp_path / "small.safetensors", **FIELDS)
+    with pytest.raises(InputError, match="the state dict has an entry 3, expected the names of tensors"):
+        pretrained.from_torch("resnet50", {"model": {3: np.zeros(2, np.float32)}}, **FIELDS)
+
+
+def test_a_torch_tensor_of_float8_is_named_skipped_without_torch():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError, match=r"the tensor w is of torch\.float8_e4m3fn"):
+        pretrained.from_torch("resnet50", {"w": torch.zeros(2).to(torch.float8_e4m3fn)}, **FIELDS)

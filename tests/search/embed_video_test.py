@@ -2,6 +2,8 @@
 
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from vreid_jax.search import open_gallery
@@ -31,6 +33,22 @@ def test_a_video_without_tracks_is_tracked_first(vreid, workdir, walking_block, 
         assert code == 2
         assert f"{tracks} was not made from {flags[0]} by " in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_video_that_cannot_be_tracked_leaves_nothing(vreid, workdir, walking_block, tmp_path):
+    blank = tmp_path / "blank.avi"
+    writer = cv2.VideoWriter(str(blank), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (160, 120))
+    writer.write(np.zeros((120, 160, 3), np.uint8))
+    writer.release()
+    for flags, words in (
+        ((walking_block, "--detector=nonsense"), "there is no detector 'nonsense'"),
+        ((blank,), "hog found no people in"),
+    ):
+        out = tmp_path / "gallery.parquet"
+        code, _, said = vreid("embed", *flags, f"--model={workdir}", f"--out={out}", "--quiet")
+        assert code == 2
+        assert words in said
+        assert sorted(tmp_path.iterdir()) == sorted([walking_block, blank])
 
 
 def test_a_camera_that_cannot_be_is_said_before_the_video_is_tracked(vreid, walking_block, tmp_path):

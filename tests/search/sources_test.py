@@ -183,6 +183,14 @@ def test_digits_that_are_not_numbers_name_nobody(tmp_path):
     assert open_source(str(tmp_path)).tracklets.pids.tolist() == [0, 0, 0]
 
 
+def test_junk_is_left_out_of_folders_as_it_is_of_a_dataset(tmp_path):
+    for name in ("gallery/-1/c3_x", "gallery/-1/other", "gallery/0/c2_x"):
+        write(tmp_path / name / "1.png", 10)
+    assert open_source(str(tmp_path)).tracklets.tracklet_ids.tolist() == ["gallery/-1/other", "gallery/0/c2_x"]
+    with pytest.raises(InputError, match="has only junk, tracklets of the identity -1, which is never searched"):
+        open_source(str(tmp_path / "gallery" / "-1" / "c3_x"))
+
+
 def test_names_that_are_not_utf8_are_named(tmp_path):
     write(tmp_path / "a" / "1.png", 10)
     os.rename(tmp_path / "a" / "1.png", os.fsencode(tmp_path / "a") + b"/\xff.png")

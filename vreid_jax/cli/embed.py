@@ -117,7 +117,12 @@ def _track_first(flags: argparse.Namespace, model: Model, tracks: Path) -> Path:
     print(f"tracks: {flags.input} is tracked first; they are kept in {tracks}", file=sys.stderr, flush=True)
     with atomic_file(record) as half:  # before the tracks, which may be interrupted
         half.write_text(json.dumps(made_of))
-    track_video(flags.input, tracks, detector=detector, model=model, progress=not flags.quiet)
+    try:
+        track_video(flags.input, tracks, detector=detector, model=model, progress=not flags.quiet)
+    except InputError:
+        if not tracks.exists() and not tracks.with_name(f"{tracks.name}.parts").exists():
+            record.unlink(missing_ok=True)  # it is a note on nothing
+        raise
     return tracks
 
 

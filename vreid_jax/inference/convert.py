@@ -121,15 +121,19 @@ def _convert_weights(
     source: Path, out: Path, model_name: str, fields: dict[str, Any], inflation: str, licence: str
 ) -> None:
     from vreid_jax import models, pretrained
-    from vreid_jax.inference.loading import stream_of
+    from vreid_jax.inference.loading import described, stream_of
     from vreid_jax.model_files.weights_file import preprocessing
 
     variables = pretrained.from_torch(model_name, source, inflation=inflation, **fields)
     entry = models.entry(model_name)
     clip = stream_of(entry).clip.to_dict()
-    seen = preprocessing(*entry.input_size, entry.mean, entry.std, {"feature": clip})
+    size = models.size_of(model_name, models.create(model_name, **fields))
+    seen = preprocessing(*size, entry.mean, entry.std, {"feature": clip})
     licence = licence or f"that of {source.name}, from which these weights were converted"
-    pretrained.save_weights(out, variables, model_name, fields, licence, preprocessing=seen)
+    # As it is read from the file, so that galleries made with files without a fingerprint go on matching.
+    model = described({"model": model_name, "fields": fields, "preprocessing": seen}, variables)
+    told = {"preprocessing": seen, "fingerprint": model.fingerprint}
+    pretrained.save_weights(out, variables, model_name, fields, licence, **told)
 
 
 def parse_field(text: str) -> tuple[str, Any]:

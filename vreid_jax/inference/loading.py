@@ -176,7 +176,7 @@ def _from_file(path: Path) -> Model:
         raise InputError(f"{path} does not say which model it is of: make it with `vreid convert`")
     variables = {"batch_stats": {}, **load_weights(path)}
     try:
-        model = _described(metadata, variables)
+        model = described(metadata, variables)
         misfit = _misfit(model)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
@@ -218,13 +218,15 @@ def _shapes(variables: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in flat.items()}
 
 
-def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
-    """Return the model that a file describes."""
+def described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Model:
+    """Return the model that the metadata and the variables of a file describe."""
     entry = models.entry(metadata["model"])
+    fields = {key: value for key, value in metadata["fields"].items() if key != "num_classes"}
     config, seen = metadata.get("config"), metadata.get("preprocessing") or {}
     if config is None:  # weights of another project: the sizes that the model was made for
         config = default(metadata["model"], "walkers")
-        config.data.update(height=entry.input_size[0], width=entry.input_size[1])
+        height, width = models.size_of(metadata["model"], models.create(metadata["model"], **fields))
+        config.data.update(height=height, width=width)
         config.evaluation.streams = {"feature": stream_of(entry)}
         config.evaluation.metric = entry.metric
     config = ConfigDict(config)
@@ -237,7 +239,7 @@ def _described(metadata: Mapping[str, Any], variables: Mapping[str, Any]) -> Mod
     config.data.update(size)
     return Model(
         name=metadata["model"],
-        fields={key: value for key, value in metadata["fields"].items() if key != "num_classes"},
+        fields=fields,
         config=config,
         variables=variables,
         mean=tuple(seen.get("mean", entry.mean)),

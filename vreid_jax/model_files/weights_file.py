@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -131,10 +132,47 @@ def read_metadata(path: str | Path) -> dict[str, Any] | None:
 
 def load_weights(path: str | Path) -> dict[str, Any]:
     """Read the variables in a file that `save_weights` wrote, as float32; raise `InputError` for any other file."""
-    from safetensors.numpy import load_file
-
     if read_metadata(path) is None:
         raise InputError(f"{path} was not written by this library")
-    stored = load_file(path)
-    halves = {name: value.astype(np.float32) for name, value in stored.items() if value.dtype == np.float16}
-    return unflatten_dict({**stored, **halves}, sep="/")
+    stored = read_tensors(Path(path))
+    try:
+        return unflatten_dict({name: as_float32(name, value) for name, value in stored.items()}, sep="/")
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}; make or download it again") from error
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays in a safetensors file by name.
+
+    Raises:
+      InputError: for another file, and floats of less than 16 bits, which NumPy does not have.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load_file
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118 (it is not a mapping)
+                kind = file.get_slice(name).get_dtype()
+                if kind.startswith("F") and kind not in ("F16", "F32", "F64"):
+                    raise InputError(f"{path}: {other_kind(name, kind)}")
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def as_float32(name: str, value: Any) -> np.ndarray:
+    """Return the weights `value` as float32; `InputError` names them where they are not floats, or not finite."""
+    value = np.asarray(value)
+    if not (jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize > 1):
+        raise InputError(other_kind(name, value.dtype))
+    with np.errstate(over="ignore"):
+        numbers = value.astype(np.float32, copy=False)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"the tensor {name} has numbers that are not finite in float32")
+    return numbers
+
+
+def other_kind(name: str, kind: Any) -> str:
+    """Return what is wrong with a tensor whose numbers are not floats of 16 bits or more."""
+    return f"the tensor {name} is of {kind}, expected float16, bfloat16, float32 or float64"

@@ -16,6 +16,7 @@ from vreid_jax.models.registry import (
     frames_of,
     inputs_of,
     names,
+    size_of,
 )
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
@@ -24,4 +25,15 @@ from vreid_jax.models.systems import strong_baseline as _strong_baseline  # noqa
 from vreid_jax.models.systems import two_stream_m3d as _two_stream_m3d  # noqa: F401
 from vreid_jax.models.systems import two_stream_vgg as _two_stream_vgg  # noqa: F401
 
-__all__ = ["Entry", "channels_of", "check_clip", "check_run", "create", "entry", "frames_of", "inputs_of", "names"]
+__all__ = [
+    "Entry",
+    "channels_of",
+    "check_clip",
+    "check_run",
+    "create",
+    "entry",
+    "frames_of",
+    "inputs_of",
+    "names",
+    "size_of",
+]

@@ -136,6 +136,14 @@ def frames_of(module: nn.Module, used: int) -> int:
     return max(used, getattr(module, "clip_length", 1))
 
 
+def size_of(name: str, module: nn.Module) -> tuple[int, int]:
+    """Return height and width of the frames that a model was made for: those of its entry, unless its module says else.
+
+    A module whose fields need another size says so in a property `needed_size`, which is None where they do not.
+    """
+    return getattr(module, "needed_size", None) or entry(name).input_size
+
+
 def check_clip(module: nn.Module, length: int, apply: Mapping[str, Any] | ConfigDict) -> None:
     """Raise `InputError` for clips of a length that a run of a module does not have with these keyword arguments.
 

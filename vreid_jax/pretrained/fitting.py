@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vreid_jax.model_files.weights_file import as_float32
 from vreid_jax.models.backbones.osnet import WIDTHS
 from vreid_jax.models.backbones.resnet import ADDED_PARTS
 from vreid_jax.models.layers.inflation import flow_kernel, inflate, is_flow_kernel
@@ -78,6 +79,9 @@ def fit(
       target: the model's variables by path, as anything with a shape.
       mounts: paths at which the source's root goes.
       inflation: how 2-D kernels are inflated, "mean" or "center".
+
+    Raises:
+      InputError: for a tensor with a place that is not of finite floats.
     """
     result = Fit()
     placed: set[Names] = set()
@@ -106,7 +110,8 @@ def _fit_below(
             continue
         placed.add(own)
         present.update(_optional_parts(own))
-        converted = _reshaped(tensor.value, tuple(target[path].shape), inflation)
+        value = as_float32(tensor.name, tensor.value)
+        converted = _reshaped(value, tuple(target[path].shape), inflation)
         if converted is not None:
             result.values[path] = converted
         elif "classifier" in path:
@@ -138,4 +143,4 @@ def _reshaped(value: np.ndarray, shape: tuple[int, ...], inflation: str) -> np.n
         value = np.asarray(inflate(value, shape[0], inflation))
     if is_flow_kernel(value.shape, shape):
         value = np.asarray(flow_kernel(value))
-    return value.astype(np.float32) if value.shape == shape else None
+    return value.astype(np.float32, copy=False) if value.shape == shape else None

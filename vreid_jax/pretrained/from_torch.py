@@ -41,7 +41,8 @@ def from_torch(
       `params` and `batch_stats`.
 
     Raises:
-      InputError: if anything else is on one side only; the message lists both sides.
+      InputError: if anything else is on one side only; the message lists both sides. Also for tensors that are not of
+        finite floats, and two for one place.
     """
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
@@ -73,7 +74,8 @@ def fit_torch(
       inflation: as for `from_torch`.
 
     Raises:
-      InputError: for a model without name rules, an unknown inflation, and a file that cannot be read.
+      InputError: for a model without name rules, an unknown inflation, a file that cannot be read, tensors that are not
+        of finite floats, and two for one place.
     """
     check_inflation(inflation)
     if model_name not in name_rules.RULES:
@@ -85,6 +87,8 @@ def fit_torch(
         path = name_rules.translate(name, value.ndim, name_rules.RULES[model_name])
         if name_rules.is_head(name) and not (path and _has_place(path, mounts, target)):
             left_out.append(name)
+        elif path in source:
+            raise InputError(f"the tensors {source[path].name} and {name} are both {'/'.join(path)} of {model_name!r}")
         elif path is not None:
             source[path] = Tensor(name, value.shape, _channels_last(value))
         else:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable
+from vreid_jax.model_files.weights_file import other_kind, read_tensors
 
 # The entry of a checkpoint that holds the tensors: in torchreid and BoxMOT, in FastReID.
 WRAPPERS = ("state_dict", "model")
@@ -23,13 +24,16 @@ def read_state_dict(source: Mapping[str, Any] | str | Path) -> dict[str, np.ndar
     data parallelism is removed from the names.
 
     Raises:
-      InputError: for a file that does not exist or is of another kind, and entries that are not arrays.
+      InputError: for a file that does not exist or is of another kind, entries that are not arrays, and those without a
+        name.
     """
     tensors = source if isinstance(source, Mapping) else _read_file(Path(source))
     for wrapper in WRAPPERS:
         if isinstance(tensors.get(wrapper), Mapping):
             tensors = tensors[wrapper]
             break
+    if odd := [name for name in tensors if not isinstance(name, str)]:
+        raise InputError(f"the state dict has an entry {odd[0]!r}, expected the names of tensors")
     if tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return {name: _to_numpy(name, value) for name, value in tensors.items()}
@@ -40,13 +44,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise InputError(f"the weights file {path} does not exist")
     check_readable(path)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+        return read_tensors(path)
     if path.suffix in (".pt", ".pth"):
         try:
             import torch  # pyright: ignore[reportMissingImports] # of the extra `torch`
@@ -79,7 +77,10 @@ def _numpy_numbers() -> list:
 def _to_numpy(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
-        value = value.float() if value.is_floating_point() else value  # NumPy has no bfloat16
+        if value.is_floating_point():
+            if value.element_size() == 1:
+                raise InputError(other_kind(name, value.dtype))
+            value = value.float()  # NumPy has no bfloat16
         return value.numpy()
     if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         return np.asarray(value)

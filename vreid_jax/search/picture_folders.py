@@ -18,16 +18,17 @@ from vreid_jax.files import read_regular
 
 UNKNOWN = -1  # for a frame number
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
+_JUNK = "-1"  # in the place of an identity: boxes without a person
 _NUMBER = re.compile(r"\d+")
 
 
 def list_tracklets(root: Path) -> list[Path]:
-    """Return every folder that holds pictures, `root` and all folders below it, sorted.
+    """Return every folder that holds pictures, `root` and all folders below it, sorted; junk, `-1/c<camid>_<name>`, is not.
 
     A link to a folder is followed, unless it leads back to a folder that contains it.
 
     Raises:
-      InputError: when no folder holds pictures, or one cannot be read.
+      InputError: when no folder holds pictures, all that do are junk, or one cannot be read.
     """
     try:
         found = list(_folders_of_pictures(root))
@@ -35,7 +36,10 @@ def list_tracklets(root: Path) -> list[Path]:
         raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
     if not found:
         raise InputError(f"{root} has no pictures: a tracklet is a folder of .jpg or .png frames")
-    return sorted(found)
+    wanted = [folder for folder in found if not (folder.parent.name == _JUNK and _CAMERA.fullmatch(folder.name))]
+    if not wanted:
+        raise InputError(f"{root} has only junk, tracklets of the identity {_JUNK}, which is never searched")
+    return sorted(wanted)
 
 
 def _folders_of_pictures(root: Path) -> Iterator[Path]:

@@ -76,7 +76,7 @@ def open_source(
     Args:
       path: name of a dataset (`walkers/small`, or a configuration's short name, `mars`), or path of a folder or video.
         In a folder, every folder that holds pictures is a tracklet; `<pid>/c<camid>_<name>` gives its identity and
-        camera, any other name means pid 0 and camera 0.
+        camera, any other name means pid 0 and camera 0. Junk, of pid -1, is left out, as it is of a dataset.
       tracks: file of boxes in MOTChallenge format, for a video.
       frames: folder for the pictures cut out of a video; it is made, or reused if it was cut from the same video and
         tracks.

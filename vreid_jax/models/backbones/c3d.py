@@ -24,7 +24,8 @@ EIGHT = (
 FIVE = ((("conv1", 1),), (("conv2", 2),), (("conv3b", 4),), (("conv4b", 4),), (("conv5b", 4),))
 ONE = ((1, 1), (1, 1), (1, 1))
 
-FC6_INPUT = (1, 4, 4)  # positions of pool5 for 16 frames of 112x112
+FC6_INPUT = (1, 4, 4)  # positions of pool5 for 16 frames of FC6_SIZE
+FC6_SIZE = (112, 112)
 
 # Sports-1M weights expect RGB in grey levels minus a mean, without a division (mmaction2's configuration of C3D).
 SPORTS1M_MEAN = (104 / 255, 117 / 255, 128 / 255)
@@ -92,6 +93,11 @@ class C3D(nn.Module):
                 )
         outputs["pooled"] = outputs["feature"] = outputs[self.groups[-1][-1][0]].astype(jnp.float32).mean((1, 2, 3))
         return self._fully_connected(outputs, clips.shape, train) if self.fully_connected else outputs
+
+    @property
+    def needed_size(self) -> tuple[int, int] | None:
+        """Height and width of the frames that the fully connected layers read; None without them."""
+        return FC6_SIZE if self.fully_connected else None
 
     def _fully_connected(self, outputs: dict[str, Array], size: tuple[int, ...], train: bool) -> dict[str, Array]:
         """Return the outputs with `fc6` and `fc7`, and the latter as `feature`, and behind its dropout as `dropped`."""

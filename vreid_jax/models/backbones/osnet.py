@@ -21,6 +21,7 @@ from vreid_jax.models.ops.pool import max_pool_3x3_stride2, mean_pool_2x2
 from vreid_jax.models.registry import Classes, Dtype, Size, entry, register
 
 STREAMS = 4  # of a block; stream t sees 2t + 1 pixels
+SMALLEST = 13  # pixels of a side that leave a position behind the pools
 REDUCTION = 16  # of channels inside the gate
 
 # Where the six blocks normalise instances: nowhere, after the sum with the shortcut, or before it.
@@ -136,12 +137,16 @@ class OSNetBackbone(nn.Module):
         [B, T, h, w, C], and `pooled` [B, T, 8 width], float32: the mean of `conv5` over height and width.
 
         Raises:
-          InputError: for an unknown norm, or a width that is not a multiple of 16.
+          InputError: for an unknown norm, a width that is not a multiple of 16, or frames that are too small.
         """
         if self.norm not in NORMS:
             raise InputError(f"norm of OSNet is {self.norm!r}, expected one of {', '.join(NORMS)}")
         if self.width % 16:
             raise InputError(f"width of OSNet is {self.width}, expected a multiple of 16: 64 is x1.0, 16 is x0.25")
+        if min(clips.shape[2:4]) < SMALLEST:
+            raise InputError(
+                f"frames of {clips.shape[2]}x{clips.shape[3]} are too small for OSNet; it needs {SMALLEST}x{SMALLEST}"
+            )
         point = partial(Point, dtype=self.dtype)
         x = jnp.asarray(clips, self.dtype)
         x = Stem(self.width, self.norm != "batch", self.dtype, name="conv1")(x, train)

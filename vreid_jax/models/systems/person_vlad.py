@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
-from vreid_jax.models.backbones.c3d import C3D, EIGHT, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
+from vreid_jax.models.backbones.c3d import C3D, EIGHT, FC6_SIZE, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
 from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
@@ -139,6 +139,11 @@ class PersonVLAD(nn.Module):
         feature = summed if whole else self._finished(summed)
         outputs |= self._logits("feature", self._finished(summed), train)
         return {**outputs, "part_maps": maps, "descriptors": descriptors, "feature": feature}
+
+    @property
+    def needed_size(self) -> tuple[int, int] | None:
+        """Height and width of the frames that `fully_connected` needs; None without it."""
+        return FC6_SIZE if self.fully_connected else None
 
     @property
     def aggregates(self) -> bool:
