@@ -128,7 +128,7 @@ def test_re_ranking_with_some_queries_in_the_gallery_is_refused_before_any_train
     query, gallery = whole.test.query, whole.test.gallery
     others = gallery.part(np.flatnonzero(gallery.tracklet_ids != query.tracklet_ids[0]), "gallery")
     partly = dataclasses.replace(whole, test=evaluation.make_test_set(query, others))
-    with pytest.raises(InputError, match="1 of 18 query tracklets are not in the gallery, .* for re-ranking all"):
+    with pytest.raises(InputError, match=r"1 of 18 query tracklets are not in the gallery, .* for re-ranking all"):
         check_evaluation(partly)
 
 
