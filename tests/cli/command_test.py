@@ -70,6 +70,16 @@ def test_a_dataset_is_built_by_its_name(capsys, data_dir):
     assert capsys.readouterr().err.startswith("vreid data show: ")
 
 
+@pytest.mark.parametrize("name", ["attention", "responses", "clip-pairs", "data show"])
+def test_a_picture_is_not_drawn_over_a_file(capsys, tmp_path, name):
+    for out in (tmp_path / "picture.png", tmp_path / "link.png"):
+        out.write_text("precious") if out.stem == "picture" else out.symlink_to(tmp_path / "elsewhere.png")
+        given = ["walkers/tinny"] if name == "data show" else [f"--workdir={tmp_path}"]
+        assert command.main([*name.split(), *given, f"--out={out}"]) == 2
+        assert capsys.readouterr().err.endswith(f"{out} exists already: name another file, or remove it\n")
+    assert (tmp_path / "picture.png").read_text() == "precious"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

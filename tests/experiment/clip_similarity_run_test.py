@@ -170,7 +170,7 @@ def test_the_picture_of_clip_pairs_shows_two_tracklets_of_different_cameras(fini
     out = tmp_path / "pairs.png"
     assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--shown=1"]) == 0
     assert cv2.imread(str(out)).shape[0] == 2 * (128 + 18)
-    assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={out}", "--query=nobody"]) == 2
+    assert clip_pairs.main([f"--workdir={finished[0]}", f"--out={tmp_path / 'x.png'}", "--query=nobody"]) == 2
     assert "there is no tracklet 'nobody'" in capsys.readouterr().err
 
 

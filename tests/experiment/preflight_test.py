@@ -1,17 +1,21 @@
 """What a run refuses, before any training or in the middle of it, and that nothing is lost or overwritten then."""
 
+import dataclasses
 import json
 import math
 import os
 import shutil
 import types
 
+import numpy as np
 import pytest
 
-from vreid_jax import experiment, files, inference, models, report
+from vreid_jax import evaluation, experiment, files, inference, models, report
 from vreid_jax.cli import command
 from vreid_jax.data import TrackletSource
 from vreid_jax.errors import InputError, NonFiniteLoss
+from vreid_jax.experiment.preflight import check_evaluation
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import only_trainer, open_workdir
 from vreid_jax.inference.convert import convert
 
@@ -116,6 +120,17 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
     with pytest.raises(InputError, match=words):
         experiment.train_and_evaluate(toy, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_re_ranking_with_some_queries_in_the_gallery_is_refused_before_any_training(toy, tmp_path):
+    toy.evaluation.rerank = True
+    whole = make_setup(toy, tmp_path / "run")
+    check_evaluation(whole)  # all of them are in it
+    query, gallery = whole.test.query, whole.test.gallery
+    others = gallery.part(np.flatnonzero(gallery.tracklet_ids != query.tracklet_ids[0]), "gallery")
+    partly = dataclasses.replace(whole, test=evaluation.make_test_set(query, others))
+    with pytest.raises(InputError, match=r"1 of 18 query tracklets are not in the gallery, .* for re-ranking all"):
+        check_evaluation(partly)
 
 
 @pytest.mark.parametrize(

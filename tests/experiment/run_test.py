@@ -305,6 +305,20 @@ def test_an_evaluation_says_what_it_changes_of_the_run(finished, toy, tmp_path, 
     assert "evaluated, embedded and searched by cosine from now on (before: euclidean)" in capsys.readouterr().out
 
 
+def test_an_evaluation_that_fails_leaves_configuration_and_results(finished, toy, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    before = [(workdir / name).read_bytes() for name in ("config.json", "results.json")]
+
+    def refuse(*_):
+        raise InputError("refused")
+
+    monkeypatch.setattr(scoring.evaluation, "open_set", refuse)
+    toy.evaluation.metric = "cosine"
+    with pytest.raises(InputError, match="refused"):
+        experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert [(workdir / name).read_bytes() for name in ("config.json", "results.json")] == before
+
+
 def test_modes(toy, tmp_path):
     with pytest.raises(InputError, match="mode is 'test'; it is one of train_and_evaluate, train, evaluate"):
         experiment.train_and_evaluate(toy, tmp_path, "test")

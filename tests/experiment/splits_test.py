@@ -13,6 +13,7 @@ from vreid_jax.config import NUM_SPLITS
 from vreid_jax.datasets import loading
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import splits as all_splits
+from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.training import loop
 
 
@@ -126,6 +127,21 @@ def test_splits_that_were_not_trained_are_not_evaluated_and_nothing_is_written(c
     with pytest.raises(InputError, match="split_0 holds no checkpoint to evaluate; train first"):
         experiment.train_and_evaluate(config, tmp_path / "run", "evaluate")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(config, tmp_path):
+    open_workdir(tmp_path, config)
+    for number in (0, 1):
+        (tmp_path / f"split_{number}" / "checkpoints").mkdir(parents=True)
+    before = (tmp_path / "config.json").read_bytes()
+
+    def refuse(*_):
+        raise InputError("refused")
+
+    config.evaluation.metric = "cosine"
+    with pytest.raises(InputError, match="refused"):
+        all_splits.run_all_splits(config, tmp_path, "evaluate", refuse)
+    assert (tmp_path / "config.json").read_bytes() == before
 
 
 def test_a_dataset_of_one_split_has_no_all(toy, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from vreid_jax import experiment
+from vreid_jax import experiment, report
 from vreid_jax.experiment.setup import make_setup
 
 
@@ -37,6 +37,8 @@ def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path):
     assert found["validation"] == 0.5
     assert 8 < next(iter(found["protocols"].values()))["num_queries"] < 40
     assert "validation" in json.loads((tmp_path / "run" / "results.json").read_text())
+    page = report.write_report(tmp_path / "run", num_queries=2).read_text()
+    assert "stored features" not in page  # the lists are those of the scores
 
 
 def test_another_dataset_is_scored_by_its_own_test_split(toy, tmp_path):

@@ -1,5 +1,6 @@
 """Pages of toy runs: what is on them, and that a browser shows and filters them without the network."""
 
+import dataclasses
 import html
 import json
 import re
@@ -102,6 +103,18 @@ def test_lists_mark_what_is_right_by_identity_and_camera(page, workdir, tiny_bui
         assert (one.missed is None) == (rank < 5)
         if one.missed:
             assert one.missed.row == expected[rank]
+
+
+def test_lists_of_a_headlined_stream_are_of_its_features_alone(workdir, tmp_path, tiny_builder):
+    test = evaluation.make_test_set(*(data.TrackletSource(tiny_builder, split) for split in ("query", "gallery")))
+    run = stored.read_run(workdir)
+    config = run.config.copy_and_resolve_references()
+    config.evaluation.headline = "temporal"
+    rows = np.arange(len(test.tracklets))
+    with np.load(workdir / "features" / "temporal.npz") as table:
+        expected = evaluation.FeatureDistances(table["features"], "euclidean")(rows, rows)
+    found = stored.stored_distances(dataclasses.replace(run, config=config), test)(rows, rows)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_every_list_is_on_the_page_with_its_pictures_and_can_be_reached_by_keyboard(page):

@@ -7,6 +7,7 @@ from jax.sharding import AxisType
 from vreid_jax import retrieval
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import distances
+from vreid_jax.retrieval.resident import ResidentGallery
 
 
 def reference(a, b, metric):
@@ -57,10 +58,12 @@ def test_a_zero_vector_is_at_cosine_distance_one():
     np.testing.assert_array_equal(result, [[1, 1]])
 
 
-def test_equal_vectors_are_never_at_a_negative_distance():
+@pytest.mark.parametrize("metric", distances.METRICS)
+def test_equal_vectors_are_never_at_a_negative_distance(metric):
     a = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32) * 100
-    result = retrieval.pairwise_distance(a, a, "sqeuclidean")
+    result = retrieval.pairwise_distance(a, a, metric)
     assert result.min() >= 0
+    assert ResidentGallery(a, metric).top_k(a, 1)[0].min() >= 0
     assert np.diagonal(result).max() < 1
 
 

@@ -43,9 +43,10 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     """
     import numpy as np
 
-    from vreid_jax import inference
+    from vreid_jax import evaluation, inference
     from vreid_jax.config.run import parse_streams
     from vreid_jax.data import clips_as_evaluated
+    from vreid_jax.experiment.setup import own_test_splits
     from vreid_jax.visualize.contact_sheet import contact_sheet
     from vreid_jax.visualize.pair_rows import pair_rows
 
@@ -53,7 +54,7 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     if not features.is_file():
         raise InputError(f"{workdir} holds no evaluated run of clip_similarity: there is no features/clips.npz")
     model = inference.load(workdir)
-    test = _test_set(model.config)
+    test = evaluation.make_test_set(*own_test_splits(model.config))
     apply = functools.partial(model.module.apply, model.variables)
     with np.load(features) as table:
         clips, ids = table["features"], table["tracklet_ids"].tolist()
@@ -76,17 +77,6 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     title = f"{ids[q]} and {ids[g]} ({same}): similarity {float(similarity[g]):.2f}"
     rows[0] = (f"{title}. {rows[0][0]}", rows[0][1])
     return contact_sheet(rows, columns=2 * clip.length + 1)
-
-
-def _test_set(config):
-    """Return the test set that the run was evaluated on."""
-    from vreid_jax import evaluation
-    from vreid_jax.data import TrackletSource
-    from vreid_jax.experiment.sources import dataset_builder
-
-    builder = dataset_builder(config, config.evaluation.dataset)
-    query, gallery = (TrackletSource(builder, split, config.logging.progress) for split in ("query", "gallery"))
-    return evaluation.make_test_set(query, gallery)
 
 
 def _with_match(query_rows, pids, camids) -> int:

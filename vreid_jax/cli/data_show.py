@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vreid_jax.cli.folder_fields import add_folder_arguments, folder_fields
+from vreid_jax.cli.model_picture import check_free
 from vreid_jax.errors import InputError
 
 EXAMPLE = "vreid data show walkers/small --out=sheet.png"
@@ -58,6 +59,7 @@ def _check(flags: argparse.Namespace, out: Path, moving: bool) -> None:
         raise InputError(f"--out={flags.out} must end in .png or .jpg, or in .gif or .webp for an animation")
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of --out={flags.out} does not exist")
+    check_free(out)
     if flags.tracklets < 1:
         raise InputError(f"--tracklets={flags.tracklets} must be at least 1")
     if not flags.fps > 0:

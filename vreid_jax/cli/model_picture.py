@@ -1,6 +1,7 @@
 """What the commands share that draw what a trained model sees: their flags, the model's clips, and the file."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,10 @@ def check_out(out: Path) -> None:
     """Refuse a picture that cannot be written there."""
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg") or not out.absolute().parent.is_dir():
         raise InputError(f"--out={out} must end in .png or .jpg and lie in a folder that exists")
+    check_free(out)
+
+
+def check_free(out: Path) -> None:
+    """Refuse to draw over a file."""
+    if os.path.lexists(out):
+        raise InputError(f"{out} exists already: name another file, or remove it")

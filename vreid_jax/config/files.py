@@ -28,11 +28,12 @@ RUN_SHAPE = {
     "seed": int,
     "dtype": str,
     "model": {"name": str},
-    "data": {"name": str, "data_dir": str, "height": int, "width": int, "num_threads": int},
+    "data": {"name": str, "data_dir": str, "height": int, "width": int, "num_threads": int, "validation?": float},
     "evaluation": {
         "streams": {str: {"clip": {"kind": str, "length": int, "num_clips": int, "stride": int}, "apply": {}}},
         "metric": str,
         "batch_frames": int,
+        "headline?": str,
     },
     "phases?": {str: {}},
     "logging?": {"progress?": bool},

@@ -7,7 +7,7 @@ import jax
 from flax.traverse_util import flatten_dict
 from jax.sharding import PartitionSpec
 
-from vreid_jax import data, evaluation, models
+from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.config.checks import check_patterns, error_context
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import check_clips
@@ -34,7 +34,10 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
             "data.validation is for networks without optical flow, which is kept for whole splits; set it to 0"
         )
     for name in setup.protocols:
-        evaluation.select(setup.test, name)
+        query, gallery = evaluation.select(setup.test, name)
+        if settings.rerank:
+            sides = setup.test.query.tracklet_ids[query], setup.test.gallery.tracklet_ids[gallery]
+            retrieval.protocols.query_index(*sides)
         if answerable:
             evaluation.check_answerable(setup.test, name)
     for name in settings.selections:

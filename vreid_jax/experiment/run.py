@@ -85,8 +85,6 @@ def _evaluate(config: ConfigDict, workdir: Path) -> Results:
     check_evaluation(setup)
     give_flow(setup)
     with stop_requests() as stop:
-        if not setup.settings.evaluation.suffix:  # a control, or another dataset, leaves the run as it is
-            open_workdir(workdir, config)
         variables, position = restore_variables(setup)
         _leave_if_stopped(stop)
     return score(setup, variables, position)

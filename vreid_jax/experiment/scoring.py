@@ -14,6 +14,7 @@ from vreid_jax.evaluation.metric import LEARNED, fit_metric
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.checkpoints import Checkpoints
@@ -36,7 +37,7 @@ def restore_variables(setup: Setup) -> tuple[dict, Position]:
 
 
 def score(setup: Setup, variables: dict, position: Position) -> Results:
-    """Score a network and the baselines, write `features/` and `results.json`, print the table.
+    """Score a network and the baselines, write `features/`, `config.json` and `results.json`, print the table.
 
     With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
     ordinary evaluation changes.
@@ -83,6 +84,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
         results.extra["split_source"] = source
     results.extra |= {"train_seconds": position.seconds, "evaluation_seconds": time.perf_counter() - started}
     if jax.process_index() == 0:
+        if not settings.suffix:  # a control, or another dataset, leaves the run as it is
+            open_workdir(setup.workdir, setup.config)
         results.save(setup.workdir / f"results{settings.suffix}.json")
         print(results.table(), flush=True)
     return results

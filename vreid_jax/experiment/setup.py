@@ -130,10 +130,12 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     other = settings.evaluation.dataset
     builder = dataset_builder(config, other)
     test_dataset = dataset_of(other) if other else settings.dataset
-    if settings.data.validation:
-        train_source, *tested = held_out(train_source, settings.data.validation, settings.seed)
-    if other or not settings.data.validation:
+    if other:
         tested = [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
+    else:
+        tested = own_test_splits(config)
+    if settings.data.validation:
+        train_source = held_out(train_source, settings.data.validation, settings.seed)[0]
     fields = dict(settings.model_fields)
     dtype = compute_dtype(settings.dtype, trains=True)
     if "dtype" in system.fields:
@@ -157,6 +159,18 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
 def count_identities(source: data.TrackletSource) -> int:
     """Return the number of identities of a split, tracklets without one (pid -1) left out."""
     return len(np.unique(source.pids[source.pids >= 0]))
+
+
+def own_test_splits(config: ConfigDict) -> list[data.TrackletSource]:
+    """Return query and gallery by which a run is scored on its own dataset: with `data.validation`, of held-out people.
+
+    Raises:
+      InputError: for a dataset that is not there, and as `held_out`.
+    """
+    builder, show = dataset_builder(config), config.logging.progress
+    if share := config.data.get("validation", 0.0):
+        return list(held_out(data.TrackletSource(builder, "train", show), share, config.seed)[1:])
+    return [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
 
 
 def held_out(source: data.TrackletSource, share: float, seed: int) -> tuple[data.TrackletSource, ...]:

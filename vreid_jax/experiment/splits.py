@@ -44,7 +44,7 @@ def run_all_splits(
     suffix = Evaluation.parse(config.evaluation).suffix
     for own in configs if mode == "evaluate" else ():
         check_checkpoints(workdir / f"split_{own.split}")
-    if mode == "evaluate" and suffix:  # a control, or another dataset, leaves the run as it is
+    if mode == "evaluate":
         check_workdir(workdir, config)
     else:
         open_workdir(workdir, config)
@@ -61,6 +61,8 @@ def run_all_splits(
         return None
     results = gather(contents)
     if jax.process_index() == 0:
+        if mode == "evaluate" and not suffix:  # a control, or another dataset, leaves the run as it is
+            open_workdir(workdir, config)
         results.save(workdir / name)
         print(results.table(), flush=True)
     return results

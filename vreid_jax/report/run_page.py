@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from vreid_jax import data, evaluation
 from vreid_jax.errors import InputError
-from vreid_jax.experiment.sources import dataset_builder
+from vreid_jax.experiment.setup import own_test_splits
 from vreid_jax.report.curves import cmc_plot, training_plots
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.insight import insight
@@ -52,8 +52,7 @@ def write_report(
     with config.unlocked():
         config.logging.progress = False
         config.data.data_dir = data_dir or config.data.data_dir
-    builder = dataset_builder(config)
-    test = evaluation.make_test_set(*(data.TrackletSource(builder, split) for split in ("query", "gallery")))
+    test = evaluation.make_test_set(*own_test_splits(config))
     lists = ranked_lists(test, stored_distances(run, test), run.protocol, num_queries=num_queries)
     curves = {"system": results["protocols"], **results.get("streams", {}), **results.get("baselines", {})}
     sections = {

@@ -105,7 +105,8 @@ def stored_distances(run: StoredRun, test: evaluation.TestSet):
             raise InputError(f"{error}: `vreid evaluate {run.workdir}` writes it") from error
         if ids != test.tracklets.tracklet_ids.tolist():
             raise InputError(f"{file} belongs to other tracklets than the dataset has now: evaluate the run again")
-    features = extraction.fuse(streams)
+    headline = run.config.evaluation.get("headline", "")
+    features = extraction.fuse(streams, headline if headline in streams else "")
     if features.ndim == 3:
         model = inference.load(run.workdir)
         method = models.entry(model.name).similarity

@@ -67,9 +67,9 @@ def distance_block(a: jax.Array, b: jax.Array, metric: str) -> jax.Array:
     """Compute the distances [Q, B] of `a` [Q, D] and `b` [B, D], both from `prepare`, on the device."""
     product = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
     if metric == "cosine":
-        return 1.0 - product
+        return jnp.maximum(1.0 - product, 0.0)  # rounding may leave a negative number, here and below
     squared = jnp.square(a).sum(axis=1)[:, None] + jnp.square(b).sum(axis=1)[None, :] - 2.0 * product
-    squared = jnp.maximum(squared, 0.0)  # rounding may leave a negative number
+    squared = jnp.maximum(squared, 0.0)
     return squared if metric == "sqeuclidean" else jnp.sqrt(squared)
 
 

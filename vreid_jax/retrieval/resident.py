@@ -91,10 +91,10 @@ def _nearest(
     product = jnp.matmul(gallery, queries.T, precision=jax.lax.Precision.HIGHEST)
     product = jax.lax.optimization_barrier(product).T
     if metric == "cosine":
-        distances = 1.0 - product
+        distances = jnp.maximum(1.0 - product, 0.0)  # rounding may leave a negative number, here and below
     else:
         squared = jnp.square(queries).sum(axis=1)[:, None] + squares[None, :] - 2.0 * product
-        squared = jnp.maximum(squared, 0.0)  # rounding may leave a negative number
+        squared = jnp.maximum(squared, 0.0)
         distances = squared if metric == "sqeuclidean" else jnp.sqrt(squared)
     if hidden is not None:
         distances = jnp.where(hidden, jnp.inf, distances)
