@@ -15,6 +15,7 @@ def test_show_writes_a_sheet(tmp_path, capsys):
     assert command.main(["data", "show", "walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}"]) == 0
     assert cv2.imread(str(out)).shape[1] == 16 * 66
     assert "tracklets of walkers/tiny" in capsys.readouterr().out
+    out = tmp_path / "query.png"
     assert (
         command.main(
             ["data", "show", "walkers/tiny", f"--out={out}", f"--data-dir={tmp_path}", "--split=query", "--tracklets=3"]
