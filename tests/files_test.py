@@ -1,6 +1,7 @@
 """Files and folders that appear in one piece."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -36,6 +37,21 @@ def test_a_file_replaces_the_earlier_one_with_the_permissions_of_a_new_one(tmp_p
     assert path.stat().st_mode == plain.stat().st_mode
     assert (tmp_path / "a.tmp").read_text() == "somebody's own"
     assert contents(tmp_path) == ["a.json", "a.tmp", "plain"]
+
+
+def test_behind_a_link_the_file_that_it_leads_to_is_replaced_and_the_link_stays(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "real.json").write_text("earlier")
+    link = tmp_path / "a.json"
+    link.symlink_to("disk/real.json")
+    monkeypatch.chdir(tmp_path)
+    with atomic_file("a.json") as half:
+        half.write_text("new")
+        assert half.parent == Path(os.path.realpath(tmp_path / "disk"))
+        monkeypatch.chdir("disk")
+    assert os.readlink(link) == "disk/real.json"
+    assert (tmp_path / "disk" / "real.json").read_text() == "new"
+    assert contents(tmp_path) == ["a.json", "disk", "disk/real.json"]
 
 
 def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):

@@ -33,24 +33,25 @@ UNFINISHED = ".partial"  # how files end that a killed process may leave; their 
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new file beside `path` to write to, which replaces `path` when the block ends.
 
-    It gets the permissions of any new file, whatever the writer sets.
+    It gets the permissions of any new file, whatever the writer sets. Where `path` is a symbolic link, the link stays, and
+    what it leads to is replaced.
 
     Raises:
       InputError: when the system refuses.
     """
-    path = Path(path)
-    half = _beside(path)
+    target = Path(os.path.realpath(path))
+    half = _beside(target)
     try:
         half.touch(exist_ok=False)
         mode = half.stat().st_mode & 0o777
         with _marked_as_written(half):
             yield half
             half.chmod(mode)
-            os.replace(half, path)
+            os.replace(half, target)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):  # it has replaced `path`, or was never made
+        with contextlib.suppress(OSError):  # it has replaced `target`, or was never made
             half.unlink()
 
 
@@ -108,7 +109,8 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_unfinished_of(path: Path) -> None:
-    """Remove what killed writers of one file or folder have left beside it."""
+    """Remove what killed writers of one file or folder have left beside it, and so beside what a link leads to."""
+    path = Path(os.path.realpath(path))
     for half in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 2 * TOKEN}{UNFINISHED}"):
         _remove_if_left(half)
 
@@ -129,17 +131,17 @@ def _remove_if_left(half: Path) -> None:
 
 
 @contextlib.contextmanager
-def only_process(lock: Path, taken: str, *, keep: bool = True) -> Iterator[None]:
+def only_process(lock: Path, taken: str, *, keep: bool = True, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold a lock file while the block runs; it vanishes with the process that holds it, however that ends.
 
-    Without `keep` the file is removed at the end.
+    Without `keep` the file is removed at the end. For so many `wait_seconds` another process may still hold it.
 
     Raises:
       InputError: with the sentence `taken` when another process of this machine holds it, or it cannot be written.
     """
     held = filelock.FileLock(lock)
     try:
-        held.acquire(blocking=False)
+        held.acquire(timeout=wait_seconds, blocking=wait_seconds > 0)
     except filelock.Timeout as error:
         raise InputError(taken) from error
     except NotImplementedError:  # a file system without locks

@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
+from vreid_jax import forgetting
 from vreid_jax.archives import approximate, database, removal
 from vreid_jax.archives.database import open_database, push
 from vreid_jax.errors import InputError
@@ -39,6 +40,32 @@ def test_a_tracklet_is_gone_to_the_last_byte(town, vreid):
     assert len(open_database(town).dataset.versions()) == 1
     code, _, error = vreid("forget", town, f"--tracklet={name}")
     assert (code, "is not a tracklet of" in error) == (2, True)
+
+
+def test_a_name_that_begins_another_one_is_forgotten(write_made_gallery, tmp_path):
+    gallery = write_made_gallery(tmp_path / "a.parquet", dimensions=16, names=["track1000", "track10000", "track2"])
+    push(open_files(gallery), tmp_path / "town.lance")
+    names = open_database(tmp_path / "town.lance").dataset.to_table().column("key").to_pylist()
+    done = removal.forget(open_database(tmp_path / "town.lance"), tracklets=names[:1])
+    assert (done.rows_left, done.tracklets) == (2, names[:1])
+
+
+def test_a_push_does_not_bring_back_who_was_forgotten_while_it_read(write_made_gallery, tmp_path, monkeypatch):
+    gallery, address = write_made_gallery(tmp_path / "a.parquet", dimensions=16), tmp_path / "town.lance"
+    push(open_files(gallery), address)
+    name = open_database(address).dataset.to_table().column("key")[1].as_py()
+    merged = database._table
+
+    def forget_meanwhile(*arguments):
+        monkeypatch.setattr(database, "_table", merged)
+        forgetting.forget([gallery], forgetting.Selection(tracklets=["track1"]))
+        removal.forget(open_database(address), tracklets=[name])
+        return merged(*arguments)
+
+    monkeypatch.setattr(database, "_table", forget_meanwhile)
+    with pytest.raises(InputError, match=r"a.parquet has changed since it was read: give the same command again"):
+        push(open_files(gallery), address)
+    assert name not in open_database(address).dataset.to_table().column("key").to_pylist()
 
 
 def test_bytes_that_are_left_are_found(town, monkeypatch):

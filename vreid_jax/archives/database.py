@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from vreid_jax.files import given_path
 from vreid_jax.search.address import STORES, is_address, pyarrow
 from vreid_jax.search.gallery_files import GalleryFiles, own_name, source_of
 from vreid_jax.search.gallery_format import KEY, NUMBERS, SECONDS, TEXTS, first_line, vectors_of
+from vreid_jax.search.unchanged import Stamp, stamps_of, unchanged
 
 SUFFIX = ".lance"
 FORMAT = "vreid_jax-database-1"
@@ -181,7 +183,8 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
       progress: whether to show a bar.
 
     Raises:
-      InputError: when the database is of another model, distance or length of vector, or cannot be written.
+      InputError: when the database is of another model, distance or length of vector, or cannot be written, and when a
+        file of the gallery changes meanwhile; the rows that are written then stay.
     """
     from tqdm import tqdm
 
@@ -197,22 +200,28 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
         _check_alike(files, database)
     inserted = changed = 0
     with tqdm(total=len(files), disable=not progress, unit="tracklet", leave=False) as bar:
-        for table in itertools.chain([] if first is None else [first], tables):
-            try:
-                done = (
-                    database.latest()
-                    .dataset.merge_insert("key")
-                    .when_matched_update_all(condition="source.digest != target.digest")
-                    .when_not_matched_insert_all()
-                    .conflict_retries(_ATTEMPTS)
-                    .execute(table)
-                )
-            except (ValueError, OSError, RuntimeError) as error:
-                raise InputError(f"{database.address} cannot be written: {reason(error)}") from error
+        for read, table in itertools.chain([] if first is None else [first], tables):
+            with unchanged(read):
+                done = _merged(database, table)
             inserted, changed = inserted + done["num_inserted_rows"], changed + done["num_updated_rows"]
             bar.update(len(table))
     database.latest()
     return Pushed(inserted, changed, len(files) - inserted - changed, len(database))
+
+
+def _merged(database: Database, table) -> dict[str, int]:
+    """Write the rows of a table, and return how many were inserted and updated."""
+    try:
+        return (
+            database.latest()
+            .dataset.merge_insert("key")
+            .when_matched_update_all(condition="source.digest != target.digest")
+            .when_not_matched_insert_all()
+            .conflict_retries(_ATTEMPTS)
+            .execute(table)
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"{database.address} cannot be written: {reason(error)}") from error
 
 
 def _address(given: str | os.PathLike) -> str:
@@ -264,21 +273,25 @@ def _schema(files: GalleryFiles):
     return pa.schema(fields, metadata={KEY: json.dumps(about)})
 
 
-def _tables(files: GalleryFiles, schema) -> Iterator[Any]:
-    """Yield the rows of a gallery as tables of a database, none of more than `MERGED_BYTES` of vectors."""
+def _tables(files: GalleryFiles, schema) -> Iterator[tuple[dict[Path, Stamp | None], Any]]:
+    """Yield the rows of a gallery as tables of a database, none of more than `MERGED_BYTES` of vectors.
+
+    With each comes the stamp of the file that it is of, from before that was read.
+    """
     pa = pyarrow()
     for part in files.parts:
+        read = stamps_of([] if part.place.is_remote else [part.place.path])
         most = max(1, MERGED_BYTES // (4 * part.dimensions))
         waiting = []
         for batch in batches_of(files, Filters(), [part]):
             for start in range(0, len(batch), most):
                 piece = batch.slice(start, most)
                 if sum(map(len, waiting)) + len(piece) > most:
-                    yield _table(pa.Table.from_batches(waiting), part.about, schema)
+                    yield read, _table(pa.Table.from_batches(waiting), part.about, schema)
                     waiting = []
                 waiting.append(piece)
         if waiting:
-            yield _table(pa.Table.from_batches(waiting), part.about, schema)
+            yield read, _table(pa.Table.from_batches(waiting), part.about, schema)
 
 
 def _table(read, about: Mapping[str, Any], schema):

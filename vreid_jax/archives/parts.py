@@ -157,7 +157,7 @@ def note_forgotten(gallery: Path) -> None:
     Raises:
       InputError: when the archive cannot be written.
     """
-    archive = Path(os.path.realpath(gallery)).parents[2:3]
+    archive = Path(os.path.realpath(gallery.parent), gallery.name).parents[2:3]  # the file itself may be a link
     if archive and (archive[0] / JOB).is_file():
         about = {"video": None, "begin": None, "why": "all who were in it were forgotten"}
         Store(str(archive[0])).write(f"{EMPTY}/{gallery.stem}.json", json.dumps(about, indent=1).encode())

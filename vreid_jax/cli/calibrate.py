@@ -36,14 +36,16 @@ def run(flags: argparse.Namespace) -> dict:
     """Measure; return the thresholds."""
     from vreid_jax import linking
     from vreid_jax.search.gallery import replace_about
+    from vreid_jax.search.unchanged import gallery_stamps
 
+    read = gallery_stamps(flags.gallery)
     sightings = linking.open_sightings([flags.gallery])
     calibration = linking.measure(sightings, flags.false_accept_rate, no_overlap=flags.no_overlap)
     without = "--no-pieces was given"
     if not flags.no_pieces:
         calibration, without = _with_pieces(flags, calibration)
     if not flags.dry_run:
-        replace_about(flags.gallery, calibration=calibration.as_metadata())
+        replace_about(flags.gallery, read=read, calibration=calibration.as_metadata())
     place = calibration.place(flags.false_accept_rate)
     return {
         "gallery": flags.gallery,

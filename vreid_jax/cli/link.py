@@ -46,14 +46,18 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax import linking
     from vreid_jax.linking.corrections import moved, write_corrections
     from vreid_jax.linking.walking import check_cameras_of
+    from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
     out, page = _checked(flags)
-    folder = out.absolute().parent
+    folder = _folder_of(out)
+    read = stamps_of([given_path(flags.into)] if flags.into else [])
     earlier = linking.read_identities(flags.into) if flags.into else None
     corrections = linking.read_corrections(flags.into or out)
-    sightings = linking.open_sightings(_galleries(flags, earlier))
+    galleries = _galleries(flags, earlier)
+    read |= gallery_stamps(*galleries)
+    sightings = linking.open_sightings(galleries)
     if earlier is not None:
-        source = given_path(flags.into).absolute().parent
+        source = _folder_of(given_path(flags.into))
         earlier = earlier.moved(source, folder)
         corrections = tuple(moved(each, source, folder) for each in corrections)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
@@ -71,11 +75,12 @@ def run(flags: argparse.Namespace) -> dict:
             earlier=earlier,
             tell=tell,
         )
-    if flags.out:
-        _refuse_existing(out)  # nothing may have come there meanwhile
-    if flags.out and flags.into and corrections:
-        write_corrections(out, corrections)
-    linking.write_identities(found, out)
+    with unchanged(read):
+        if flags.out:
+            _refuse_existing(out)  # nothing may have come there meanwhile
+        if flags.out and flags.into and corrections:
+            write_corrections(out, corrections)
+        linking.write_identities(found, out)
     there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
     applied = sum(each.says_of(there) for each in corrections)
     written = None
@@ -140,13 +145,18 @@ def _refuse_existing(out: Path) -> None:
         raise InputError(f"{out} exists already: name another file, or add to it with --into={out}")
 
 
+def _folder_of(identities: Path) -> Path:
+    """Return the folder that the paths in a file of identities are relative to: of a link, that of what it leads to."""
+    return Path(os.path.realpath(identities)).parent
+
+
 def _galleries(flags: argparse.Namespace, earlier) -> list[Path | str]:
     """Return the galleries of the earlier identities, which are named relative to their file, and the new ones."""
     from vreid_jax.search.address import given_gallery, real_gallery, stated_gallery
 
     if earlier is None:
         return [given_gallery(path) for path in flags.gallery]
-    folder = given_path(flags.into).absolute().parent
+    folder = _folder_of(given_path(flags.into))
     known = [stated_gallery(folder, each["path"]) for each in earlier.about["galleries"]]
     real = {real_gallery(path) for path in known}
     return known + [path for path in map(given_gallery, flags.gallery) if real_gallery(path) not in real]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path, only_process
+from vreid_jax.files import given_path
 from vreid_jax.forgetting.plan import Plan, journal_of, make_plan, read_journal, write_journal
 from vreid_jax.forgetting.proof import prove
 from vreid_jax.forgetting.removal import Removed, copies_of, pages_of, remove
@@ -17,6 +17,7 @@ from vreid_jax.forgetting.selection import Selection, choose, identities_beside,
 from vreid_jax.forgetting.targets import Target, targets_of
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery, read_about
+from vreid_jax.search.unchanged import held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +70,7 @@ def forget(
     targets = targets_of(galleries, selection)
     paths = [target.path for target in targets]
     named = given_path(identities) if identities else None
-    with contextlib.ExitStack() as locks:
-        for path in paths:
-            lock = path.with_name(f".{path.name}.forget.lock")
-            locks.enter_context(
-                only_process(lock, f"another process is just forgetting in {path}: wait for it", keep=False)
-            )
+    with held(paths):
         done = {path: read_journal(path) for path in paths}
         resumed = {path: _carry_out(plan) for path, plan in done.items() if plan is not None and not dry_run}
         plans = _make_plans(targets, selection, named, done)
@@ -94,11 +90,12 @@ def _remove_empty_folders(target: Target) -> None:
     """Remove the folders between a file that is gone and the folder that was named, if nothing else lies in them."""
     if target.root is None or target.path.exists():
         return
-    for folder in target.path.parents:
-        if target.root not in folder.parents:
-            return
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+    for place in (target.path, *target.links):
+        for folder in place.parents:
+            if target.root not in folder.parents:
+                break
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _make_plans(
@@ -117,7 +114,7 @@ def _make_plans(
         if not path.exists() and done[path] is not None:
             continue  # the earlier call has removed it
         gallery = open_gallery(path)
-        beside = identities_beside(path, root)
+        beside = identities_beside(path, root, target.links)
         if selection.identities and not named and len(beside) > 1:
             raise InputError(f"{beside[0]} and {beside[1]} both link {path}: name one with --identities")
         file = named or next(iter(beside), None)
@@ -131,6 +128,7 @@ def _make_plans(
             _files(named, beside),
             root,
             source,
+            target.links,
         )
     _check_unambiguous(selection, plans)
     found = {name for plan in plans.values() for name in _called(plan)} | finished
@@ -181,9 +179,7 @@ def _outcome(
     not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
     would_remove = []
     if plan is not None and plan.tracklets and dry_run:
-        would_remove = [
-            str(file) for file in [*pages_of(path, plan.identities, plan.root), *copies_of(path, plan.root)]
-        ]
+        would_remove = [str(file) for file in [*pages_of(plan), *copies_of(plan)]]
     elif plan is not None and plan.tracklets:
         more, proof = _carry_out(plan)
         removed = Removed(

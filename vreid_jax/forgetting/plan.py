@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ _SHAPE = {
     "identities": [str],
     "root": str,
     "source": str,
+    "links?": [str],
 }
 
 
@@ -60,6 +62,7 @@ class Plan:
       identities: files of identities that link the gallery.
       root: the folder that was named, where the gallery is one of its files.
       source: what names in that folder begin with.
+      links: symbolic links to the gallery, by which it was named or found.
     """
 
     gallery: Path
@@ -68,6 +71,12 @@ class Plan:
     identities: tuple[Path, ...]
     root: Path | None = None
     source: str = ""
+    links: tuple[Path, ...] = ()
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The gallery, and the links to it: what belongs to it may lie beside each."""
+        return (self.gallery, *self.links)
 
     @property
     def called(self) -> list[tuple[Path, set[str]]]:
@@ -82,7 +91,13 @@ class Plan:
 
 
 def make_plan(
-    path: Path, gallery: Gallery, names: list[str], identities: list[Path], root: Path | None = None, source: str = ""
+    path: Path,
+    gallery: Gallery,
+    names: list[str],
+    identities: list[Path],
+    root: Path | None = None,
+    source: str = "",
+    links: tuple[Path, ...] = (),
 ) -> Plan:
     """Return the plan for some tracklets of a gallery.
 
@@ -106,7 +121,7 @@ def make_plan(
         tracklets.append(one)
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})
-    return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source)
+    return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source, links)
 
 
 def _check_folder(tracklet: Doomed, staying: set[str]) -> None:
@@ -144,9 +159,10 @@ def write_journal(plan: Plan) -> None:
         "format": FORMAT,
         "tracklets": [dataclasses.asdict(each) for each in plan.tracklets],
         "shared": list(plan.shared),
-        "identities": [str(file.resolve()) for file in plan.identities],
+        "identities": [os.path.abspath(file) for file in plan.identities],
         "root": "" if plan.root is None else str(plan.root.resolve()),
         "source": plan.source,
+        "links": [os.path.abspath(link) for link in plan.links],
     }
     with atomic_file(journal_of(plan.gallery)) as half:
         half.write_text(json.dumps(content), encoding="utf-8")
@@ -171,4 +187,5 @@ def read_journal(gallery: Path) -> Plan | None:
         tuple(map(Path, content["identities"])),
         Path(content["root"]) if content["root"] else None,
         content["source"],
+        tuple(map(Path, content.get("links", []))),
     )

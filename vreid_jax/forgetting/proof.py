@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax.forgetting.plan import Plan, pictures_in
-from vreid_jax.forgetting.removal import copies_of, pages_of, tracks_of, without_tracks
+from vreid_jax.forgetting.removal import copies_of, is_dangling, named_and_real, pages_of, tracks_of, without_tracks
 from vreid_jax.forgetting.selection import is_stored_as, stored_name
 from vreid_jax.linking.corrections import corrections_path, read_corrections
 from vreid_jax.linking.identities import read_identities
@@ -44,14 +44,13 @@ def _no_pictures(plan: Plan, checked: list[str]) -> None:
 
 
 def _no_copies(plan: Plan, checked: list[str]) -> None:
-    for file in [*copies_of(plan.gallery, plan.root), *pages_of(plan.gallery, plan.identities, plan.root)]:
+    for file in [*copies_of(plan), *pages_of(plan)]:
         _expect(False, f"{file} is there")
     checked.append(f"no index, part or page of {plan.gallery.name}, or page of its identities, lies beside it")
 
 
 def _not_in_tracks(plan: Plan, checked: list[str]) -> None:
-    file = tracks_of(plan)
-    if file.is_file():
+    for file in filter(Path.is_file, tracks_of(plan)):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         _expect(without_tracks(lines, plan.names) == lines, f"{file} has boxes of theirs")
         checked.append(f"no box in {file.name} is theirs")
@@ -59,7 +58,10 @@ def _not_in_tracks(plan: Plan, checked: list[str]) -> None:
 
 def _not_in_gallery(plan: Plan, checked: list[str]) -> None:
     if not plan.gallery.exists():
-        checked.append(f"{plan.gallery.name} is gone: nobody else was in it")
+        left = [link for link in plan.links if is_dangling(link)]
+        _expect(not left, f"{next(iter(left), '')} is there, which led to the gallery")
+        links = f", with {'the link' if len(plan.links) == 1 else 'the links'} to it" if plan.links else ""
+        checked.append(f"{plan.gallery.name} is gone{links}: nobody else was in it")
         return
     gallery = open_gallery(plan.gallery)
     left = plan.names & set(gallery.columns["tracklet_id"].tolist())
@@ -79,8 +81,9 @@ def _not_in_identities(plan: Plan, file: Path, checked: list[str]) -> None:
     _expect(not _names_one(plan, file, pairs), f"{file} names one of them")
     is_gone = not plan.gallery.exists()
     _expect(not (is_gone and stored_name(plan.gallery, file, table)), f"{file} lists {plan.gallery.name}")
-    corrected = [key for each in read_corrections(file) for key in (*each.tracklets, *each.others)]
-    _expect(not _names_one(plan, file, corrected), f"{corrections_path(file)} names one of them")
+    for place in named_and_real(file):
+        corrected = [key for each in read_corrections(place) for key in (*each.tracklets, *each.others)]
+        _expect(not _names_one(plan, file, corrected), f"{corrections_path(place)} names one of them")
     _no_bytes(plan, file)
     checked.append(f"{file.name} and its corrections name none of them")
 

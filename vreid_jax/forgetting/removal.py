@@ -17,13 +17,14 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
 from vreid_jax.forgetting.plan import Plan, pictures_in
 from vreid_jax.forgetting.selection import stored_name
+from vreid_jax.forgetting.targets import files_in
 from vreid_jax.linking.corrections import corrections_path, read_corrections, remove_tracklets, without_tracklets
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
-from vreid_jax.search.address import open_place
 from vreid_jax.search.embedding import LOCK
 from vreid_jax.search.gallery import open_gallery, pyarrow
 from vreid_jax.search.sources import RECORD
+from vreid_jax.search.unchanged import held
 
 _PAGES = (".html", ".htm")
 _TRACK = re.compile(r"[^,]*,\s*(\d+(?:\.0*)?)\s*,")
@@ -87,28 +88,26 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
             parent.rmdir()
 
 
-def pages_of(gallery: Path, identities: Sequence[Path], root: Path | None = None) -> list[Path]:
+def pages_of(plan: Plan) -> list[Path]:
     """Return the pages of this library that show people of a gallery.
 
-    Args:
-      gallery: pages made of it are looked for in its folder.
-      identities: files that link it; pages made of them are looked for in their folders too. They need not exist any longer.
-      root: the folder of galleries that it is a file of; pages made of that are looked for beside it.
+    They are looked for in its folder, beside the folder of galleries that it is a file of, and in the folders of identities
+    that link it, which need not exist any longer; where one of these is a link, beside that too.
 
     Returns:
       The pages; among them those of identities whose own list of galleries names this one.
     """
-    sources = [gallery, *([] if root is None else [root]), *identities]
-    folders = sorted({Path(os.path.realpath(source)).parent for source in sources} | {gallery.parent})
+    sources = [*plan.places, *([] if plan.root is None else [plan.root]), *plan.identities]
+    folders = {Path(os.path.realpath(source)).parent for source in sources} | {source.parent for source in sources}
     found = {}
-    for folder in folders:
+    for folder in sorted(folders):
         for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if file.suffix.lower() in _PAGES and file.is_file() and _shows(file, gallery, sources):
+            if file.suffix.lower() in _PAGES and file.is_file() and _shows(file, plan, sources):
                 found.setdefault(os.path.realpath(file), file)
     return list(found.values())
 
 
-def _shows(page: Path, gallery: Path, sources: Sequence[Path]) -> bool:
+def _shows(page: Path, plan: Plan, sources: Sequence[Path]) -> bool:
     """Return whether a page was made of one of the sources, or of identities that were linked from the gallery."""
     with page.open(encoding="utf-8", errors="replace") as opened:
         text = opened.read(1 << 16)
@@ -116,46 +115,61 @@ def _shows(page: Path, gallery: Path, sources: Sequence[Path]) -> bool:
         if source is None:
             return False
         kind, _, places = source.partition(" ")
-        folder = os.path.dirname(os.path.realpath(page))
-        names = {os.path.relpath(os.path.realpath(each), folder) for each in sources} | {gallery.name}
+        called = {place.name for place in plan.places}
+        names = set(called)
+        for whole in (os.path.realpath, os.path.abspath):  # the latter: both were moved, and links took their places
+            names |= {os.path.relpath(whole(each), os.path.dirname(whole(page))) for each in sources}
         if any(re.search(rf"(^|, ){re.escape(name)}(, |$)", places) for name in names):
             return True
         # The file of identities may have been moved or removed since: its page lists the galleries.
-        listed = re.compile(rf"(?<![\w.-]){re.escape(html.escape(gallery.name))}(?![\w.-])")
+        either = "|".join(re.escape(html.escape(name)) for name in sorted(called))
+        listed = re.compile(rf"(?<![\w.-])(?:{either})(?![\w.-])")
         return kind == "identities" and bool(listed.search(text + opened.read()))
 
 
-def copies_of(gallery: Path, root: Path | None = None) -> list[Path]:
+def copies_of(plan: Plan) -> list[Path]:
     """Return other files that hold vectors of a gallery: indexes, and parts of an embedding that was interrupted.
 
-    An index is that of the gallery, or of a folder that it lies in, whether that was named or not.
+    An index is that of the gallery, or of a folder that it or a link to it lies in, whether that was named or not.
     """
-    beside = [index_path(gallery), gallery.with_name(f"{gallery.name}.parts")]
-    if root is not None:
-        beside.append(index_path(root))
-    known = {os.path.realpath(file) for file in beside}
-    above = [index_path(folder) for folder in Path(os.path.realpath(gallery)).parents if folder.name]
-    beside += [file for file in above if is_index(file) and os.path.realpath(file) not in known]
-    return [file for file in beside if file.exists()]
+    beside = [index_path(place) for place in plan.places]
+    beside += [place.with_name(f"{place.name}.parts") for place in plan.places]
+    if plan.root is not None:
+        beside.append(index_path(plan.root))
+    folders = [folder for place in plan.places for folder in Path(os.path.realpath(place.parent), place.name).parents]
+    beside += [file for folder in folders if folder.name and is_index(file := index_path(folder))]
+    found: dict[str, Path] = {}
+    for file in filter(Path.exists, beside):
+        found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
 
 
 def _remove_beside(plan: Plan, removed: Removed) -> None:
-    for file in [*pages_of(plan.gallery, plan.identities, plan.root), *copies_of(plan.gallery, plan.root)]:
+    for file in [*pages_of(plan), *copies_of(plan)]:
         if file.is_dir():
             with only_process(file / LOCK, f"another process writes {plan.gallery}: wait for it"):
                 for part in file.glob("*.parquet"):
                     part.unlink()
-            shutil.rmtree(file)
         else:
-            file.unlink()
             remove_unfinished_of(file)
+        _remove(file)
         removed.files.append(str(file))
     remove_unfinished_of(plan.gallery)
 
 
-def tracks_of(plan: Plan) -> Path:
-    """Return where `vreid embed` keeps the tracks of a video that it tracked itself; it need not be there."""
-    return plan.gallery.with_suffix(".tracks.txt")
+def _remove(file: Path) -> None:
+    """Remove a file or a folder; of a symbolic link, it and what it leads to."""
+    real = Path(os.path.realpath(file))
+    if real.is_dir():
+        shutil.rmtree(real)
+    else:
+        real.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+
+
+def tracks_of(plan: Plan) -> list[Path]:
+    """Return where `vreid embed` keeps the tracks of a video that it tracked itself; they need not be there."""
+    return [place.with_suffix(".tracks.txt") for place in plan.places]
 
 
 def without_tracks(lines: Sequence[str], names: Collection[str]) -> list[str]:
@@ -165,27 +179,28 @@ def without_tracks(lines: Sequence[str], names: Collection[str]) -> list[str]:
 
 
 def _remove_tracks(plan: Plan, removed: Removed) -> None:
-    file = tracks_of(plan)
-    remove_unfinished_of(file)
-    if not file.is_file():
-        return
-    lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
-    left = without_tracks(lines, plan.names)
-    removed.boxes = len(lines) - len(left)
-    if not any(map(str.strip, left)):
-        file.unlink()
-        removed.files.append(str(file))
-    elif removed.boxes:
-        with atomic_file(file) as half:
-            half.write_text("".join(left), encoding="utf-8", errors="surrogateescape")
+    for file in tracks_of(plan):
+        remove_unfinished_of(file)
+        if not file.is_file():
+            continue
+        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+        left = without_tracks(lines, plan.names)
+        removed.boxes += len(lines) - len(left)
+        if not any(map(str.strip, left)):
+            _remove(file)
+            removed.files.append(str(file))
+        elif len(left) < len(lines):
+            with atomic_file(file) as half:
+                half.write_text("".join(left), encoding="utf-8", errors="surrogateescape")
 
 
 def _remove_identities(plan: Plan, file: Path, removed: Removed) -> None:
-    if not file.exists():
-        return
-    for gallery, names in plan.called:
-        if file.exists():
-            _remove_names(plan, file, gallery, names, removed)
+    with held([file]):
+        for gallery, names in plan.called:
+            if file.exists():
+                _remove_names(plan, file, gallery, names, removed)
+        if is_dangling(file):
+            file.unlink()
 
 
 def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], removed: Removed) -> None:
@@ -208,13 +223,15 @@ def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], remove
         about["corrections"] = len(without_tracklets(read_corrections(file)[:taken], keys))
         if about["corrections"] < taken:  # before they go: a number too small shows one twice, one too large hides one
             write_identities(Identities(columns, about), file)
-    removed.corrections += remove_tracklets(file, keys)
+    for place in named_and_real(file):
+        removed.corrections += remove_tracklets(place, keys)
     removed.identities += sum(goes)
     if not any(keeps):
-        file.unlink()
+        places = named_and_real(file)
+        _remove(file)
         removed.files.append(str(file))
-        if (corrections := corrections_path(file)).exists():
-            corrections.unlink()
+        for corrections in filter(Path.exists, map(corrections_path, places)):
+            _remove(corrections)
             removed.files.append(str(corrections))
     elif any(goes) or is_emptied:
         galleries = [
@@ -228,26 +245,39 @@ def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], remove
 
 def _is_emptied(plan: Plan, gallery: Path) -> bool:
     """Return whether nobody is left in the gallery, or in its folder, once the plan is carried out."""
-    if gallery == plan.root and any(file != plan.gallery for file in files_in(gallery)):
+    own = os.path.realpath(plan.gallery)
+    if gallery == plan.root and any(os.path.realpath(file) != own for file in files_in(gallery)):
         return False
     return not plan.gallery.exists() or set(open_gallery(plan.gallery).columns["tracklet_id"].tolist()) <= plan.names
 
 
-def files_in(root: Path) -> list[Path]:
-    """Return the files of a folder of galleries."""
-    return [root / name for name in open_place(root).parquet_files()] if root.is_dir() else []
+def named_and_real(file: Path) -> list[Path]:
+    """Return a path and, where it is a symbolic link, that of what it leads to."""
+    return list(dict.fromkeys([file, Path(os.path.realpath(file)) if file.is_symlink() else file]))
+
+
+def is_dangling(link: Path) -> bool:
+    """Return whether a path is a symbolic link to something that is gone."""
+    return link.is_symlink() and not link.exists()
 
 
 def _remove_rows(plan: Plan, removed: Removed) -> None:
-    if not plan.gallery.exists():
-        return
+    if plan.gallery.exists():
+        _rewrite(plan, removed)
+    for link in filter(is_dangling, plan.links):
+        link.unlink()
+        removed.files.append(str(link))
+
+
+def _rewrite(plan: Plan, removed: Removed) -> None:
     pa = pyarrow()
     table = pa.parquet.read_table(plan.gallery, page_checksum_verification=True)
     goes = [name in plan.names for name in table.column("tracklet_id").to_pylist()]
     left = table.filter(pa.array([not each for each in goes]))
     removed.rows, removed.rows_left = sum(goes), left.num_rows
     if not left.num_rows:
-        note_forgotten(plan.gallery)
+        for place in plan.places:
+            note_forgotten(place)
         plan.gallery.unlink()
         removed.files.append(str(plan.gallery))
     elif any(goes):

@@ -107,14 +107,15 @@ def numbers_in(gallery: Path, file: Path, identities: Identities) -> set[int]:
     return set(columns["identity"][columns["gallery"] == stored_name(gallery, file, identities)].tolist())
 
 
-def identities_beside(gallery: Path, root: Path | None = None) -> list[Path]:
+def identities_beside(gallery: Path, root: Path | None = None, links: Sequence[Path] = ()) -> list[Path]:
     """Return the files of identities in the folder of a gallery that link it, or the folder of galleries it is in.
 
-    Those of a folder of galleries lie in it or beside it.
+    Those of a folder of galleries lie in it or beside it; those of a gallery also beside the `links` to it.
     """
-    folders = [gallery.parent] if root is None else [gallery.parent, root, root.parent]
+    folders = [gallery.parent, *(link.parent for link in links), *([] if root is None else [root, root.parent])]
     files = {file for folder in folders for file in folder.glob("*.parquet") if file.is_file() and file != gallery}
-    return [file for file in sorted(files) if _is_of_identities(file) and _links(file, gallery, root)]
+    once = {os.path.realpath(file): file for file in sorted(files, reverse=True)}
+    return [file for file in sorted(once.values()) if _is_of_identities(file) and _links(file, gallery, root)]
 
 
 def _links(file: Path, gallery: Path, root: Path | None) -> bool:

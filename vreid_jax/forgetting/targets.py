@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
-from vreid_jax.forgetting.plan import SUFFIX
+from vreid_jax.forgetting.plan import SUFFIX, journal_of
 from vreid_jax.forgetting.selection import Selection
-from vreid_jax.search.address import is_address
+from vreid_jax.search.address import is_address, open_place
 from vreid_jax.search.gallery_files import open_files
 
 
@@ -23,11 +23,13 @@ class Target:
       path: of the file.
       root: the folder that was named, where it is one of its files.
       source: what names in that folder begin with for this file; empty where the file is gone, and only its journal is left.
+      links: symbolic links to the file, by which it was named or found.
     """
 
     path: Path
     root: Path | None = None
     source: str = ""
+    links: tuple[Path, ...] = ()
 
 
 def targets_of(galleries: Sequence[str | Path], selection: Selection) -> list[Target]:
@@ -42,8 +44,11 @@ def targets_of(galleries: Sequence[str | Path], selection: Selection) -> list[Ta
             raise InputError(
                 f"{gallery} is an address: copy its files to this machine, forget there, and copy them back"
             )
-        path = _real(given_path(gallery))
-        found += _in_folder(path, selection) if path.is_dir() else [Target(path)]
+        path = given_path(gallery)
+        if path.is_dir():
+            found += _in_folder(Path(os.path.realpath(path)), selection)
+        else:
+            found.append(Target(_real(path), links=_links(path)))
     if len({os.path.realpath(target.path) for target in found}) < len(found):
         raise InputError("a gallery is named twice")
     return found
@@ -54,19 +59,37 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def _links(path: Path) -> tuple[Path, ...]:
+    """Return the symbolic links that lead one to the other from a path to its file; none where it is the file."""
+    found: tuple[Path, ...] = ()
+    while path.is_symlink() and path not in found:
+        found += (path,)
+        path = path.parent / os.readlink(path)
+    return found
+
+
 def _in_folder(root: Path, selection: Selection) -> list[Target]:
+    links: dict[Path, tuple[Path, ...]] = {}
+    for file in filter(Path.is_symlink, files_in(root)):
+        links[_real(file)] = tuple(dict.fromkeys(links.get(_real(file), ()) + _links(file)))
     unfinished = {journal.with_name(journal.name.removesuffix(SUFFIX)) for journal in root.rglob(f"*{SUFFIX}")}
+    unfinished |= {file for file in links if journal_of(file).exists()}
     try:
         parts = open_files(root).parts
     except InputError:
         if not unfinished:
             raise
         parts = []  # the earlier call has removed the last file
-    sources = {Path(part.place.path): part.source for part in parts}
+    sources = {_real(Path(part.place.path)): part.source for part in parts}
     named = {
         path: source
         for path, source in sources.items()
         if not selection.tracklets or any(name.startswith(f"{source}/") for name in selection.tracklets)
     }
     chosen = sorted(unfinished | set(named)) or list(sources)[:1]  # which does not have them either, and says so
-    return [Target(path, root, sources.get(path, "")) for path in chosen]
+    return [Target(path, root, sources.get(path, ""), links.get(path, ())) for path in chosen]
+
+
+def files_in(root: Path) -> list[Path]:
+    """Return the files of a folder of galleries, links to such files among them."""
+    return [root / name for name in open_place(root).parquet_files()] if root.is_dir() else []

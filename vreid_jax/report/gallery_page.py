@@ -30,6 +30,7 @@ from vreid_jax.search.ranked import (
     undecided,
 )
 from vreid_jax.search.sources import gallery_tracklets
+from vreid_jax.search.unchanged import gallery_stamps
 
 MOST_QUERIES = 4096  # searched for, to choose those that are shown
 DEPTH = 10
@@ -73,6 +74,7 @@ def write_gallery_report(
     path = given_gallery(gallery)
     if isinstance(path, str) and not out:
         raise InputError(f"{path} is an address: name the page that is written here with --out")
+    read = gallery_stamps(path)
     opened = open_gallery(path)
     rule = decision(opened.about, false_accept_rate)
     if other_cameras:
@@ -95,7 +97,8 @@ def write_gallery_report(
     sections = {"Gallery": _facts(opened, rule), "Nearest tracklets": film_rows(rows, kinds, explanation)}
     page = given_path(out) if out else Path(path).with_suffix(".html")
     title = f"People in {Path(path).name}"
-    return write_page(page, "gallery", [path], title, sections, caution=_caution(opened, rule), blurred=blur_faces)
+    caution = _caution(opened, rule)
+    return write_page(page, "gallery", [path], title, sections, caution=caution, blurred=blur_faces, read=read)
 
 
 def _query_rows(gallery: Gallery, queries: Sequence[str], path: Path | str) -> np.ndarray:

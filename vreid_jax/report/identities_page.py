@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from vreid_jax.report.tables import table
 from vreid_jax.search.address import stated_gallery
 from vreid_jax.search.gallery import open_gallery
 from vreid_jax.search.sources import gallery_tracklets
+from vreid_jax.search.unchanged import Stamp, gallery_stamps, stamps_of
 
 MOST_FILMS = 1500  # on a page, of about 10 kB each
 MOST_RIVALS = 4  # tracklets of the identity that an unknown one may be
@@ -94,6 +95,7 @@ def write_identities_page(
       InputError: when a gallery or a picture is missing, or when the page cannot be written.
     """
     path = given_path(identities)
+    read = stamps_of([path])
     known = read_identities(path)
     page = given_path(out) if out else path.with_suffix(".html")
     people = _people(known)
@@ -103,7 +105,9 @@ def write_identities_page(
             continue
         shown.append(person)
         films += len(person.sights)
-    addresses = _addresses(known, path, {sight.row for person in shown for sight in person.sights}, data_dir)
+    addresses, of_galleries = _addresses(
+        known, path, {sight.row for person in shown for sight in person.sights}, data_dir
+    )
     explanation = (
         "Each person's tracklets by camera and time, the doubtful first. Hover over a picture or a bar, or tap it, to see "
         "it walk. Dashed frame: a doubtful link, with the distance from the others and the person that comes second. Grey "
@@ -121,7 +125,8 @@ def write_identities_page(
         axis=_axis(known),
     )
     sections = {"Identities": _facts(known), "People": body}
-    return write_page(page, "identities", [path], f"People of {path.name}", sections, caution=_caution(known))
+    title, read = f"People of {path.name}", read | of_galleries
+    return write_page(page, "identities", [path], title, sections, caution=_caution(known), read=read)
 
 
 def _people(known: Identities) -> list[Person]:
@@ -230,21 +235,27 @@ def _axis(known: Identities) -> tuple[str, str]:
     return _moment(known, first), _moment(known, last)
 
 
-def _addresses(known: Identities, path: Path, rows: set[int], data_dir: str | None) -> Mapping[int, str]:
-    """Return the film strip of each row, as a data address."""
+def _addresses(
+    known: Identities, path: Path, rows: set[int], data_dir: str | None
+) -> tuple[dict[int, str], dict[Path, Stamp | None]]:
+    """Return the film strip of each row, as a data address, and the stamps of the galleries before they were read."""
     found: dict[int, str] = {}
+    read: dict[Path, Stamp | None] = {}
+    folder = Path(os.path.realpath(path)).parent
     for each in known.about["galleries"]:
         wanted = [row for row in sorted(rows) if known.columns["gallery"][row] == each["path"]]
         if not wanted:
             continue
-        gallery = open_gallery(stated_gallery(path.parent, each["path"]))
-        place = {name: number for number, name in enumerate(gallery.columns["tracklet_id"].tolist())}
+        place = stated_gallery(folder, each["path"])
+        read |= gallery_stamps(place)
+        gallery = open_gallery(place)
+        row_of = {name: number for number, name in enumerate(gallery.columns["tracklet_id"].tolist())}
         names = known.columns["tracklet_id"][wanted].tolist()
-        if gone := [name for name in names if name not in place]:
+        if gone := [name for name in names if name not in row_of]:
             raise InputError(f"{each['path']} no longer has the tracklet {gone[0]}: link again with --into={path}")
-        tracklets = gallery_tracklets(gallery, np.array([place[name] for name in names]), data_dir)
+        tracklets = gallery_tracklets(gallery, np.array([row_of[name] for name in names]), data_dir)
         found |= {wanted[number]: address for number, address in strips(tracklets, range(len(wanted))).items()}
-    return found
+    return found, read
 
 
 def _caution(known: Identities) -> str:

@@ -13,6 +13,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 from vreid_jax.report.rendering import render
 from vreid_jax.search.address import given_gallery
+from vreid_jax.search.unchanged import Stamp, unchanged
 
 _BLURRED = '<meta name="vreid-heads" content="blurred">'
 _SOURCE = re.compile(
@@ -30,6 +31,7 @@ def write_page(
     intro: str = "",
     caution: str = "",
     blurred: bool = False,
+    read: Mapping[Path, Stamp | None] | None = None,
 ) -> Path:
     """Write a page in one piece.
 
@@ -44,13 +46,14 @@ def write_page(
       intro: sentence below the title.
       caution: emphasised sentence below the intro.
       blurred: whether the heads in its pictures are blurred; the page states it.
+      read: stamps of the files of people that it was made of, from before they were read.
 
     Returns:
       `path`.
 
     Raises:
       InputError: when the file cannot be written, or would replace anything but an earlier version of the same page, or
-        one with blurred heads by one where they are not.
+        one with blurred heads by one where they are not, and when a file that was read has changed since.
     """
     # `Path.resolve` raises for circular links on Python 3.11 and 3.12.
     folder = os.path.dirname(os.path.realpath(path))
@@ -58,7 +61,7 @@ def write_page(
     source = f"{kind} {', '.join(places)}"
     _check_replaceable(path, source, blurred)
     text = page_text(source, title, sections, intro=intro, caution=caution, blurred=blurred)
-    with atomic_file(path) as half:
+    with unchanged(read or {}), atomic_file(path) as half:
         half.write_text(text, encoding="utf-8")
     return path
 

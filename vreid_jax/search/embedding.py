@@ -302,7 +302,8 @@ def only_writer(out: Path, parts: Path, job: dict) -> Iterator[None]:
                 shutil.rmtree(parts, ignore_errors=True)
             raise
         shutil.rmtree(parts)
-        for left in out.parent.glob(f".{glob.escape(out.name)}.*{UNFINISHED}"):  # by a process that was killed
+        real = Path(os.path.realpath(out))
+        for left in real.parent.glob(f".{glob.escape(real.name)}.*{UNFINISHED}"):  # by a process that was killed
             left.unlink(missing_ok=True)
 
 

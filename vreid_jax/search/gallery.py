@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from vreid_jax.search.gallery_format import (
     metadata,
     vectors_of,
 )
+from vreid_jax.search.unchanged import Stamp, gallery_stamps, unchanged
 
 __all__ = [
     "KEY",
@@ -67,18 +69,20 @@ def open_gallery(path: str | os.PathLike) -> Gallery:
     return open_files(path).read()
 
 
-def replace_about(path: str | os.PathLike, **changes: Any) -> None:
+def replace_about(path: str | os.PathLike, *, read: Mapping[Path, Stamp | None] | None = None, **changes: Any) -> None:
     """Write other metadata into a gallery; its rows stay bit for bit, and readers see each file as it was, or as it is.
 
     Args:
       path: the gallery.
+      read: `gallery_stamps` of it from before the changes were found out; default: as it is now.
       **changes: what the metadata state from then on, by name.
 
     Raises:
-      InputError: when the gallery cannot be read or written.
+      InputError: when the gallery cannot be read or written, is not the one that was read, or another process holds it.
     """
-    for part in open_files(path).parts:
-        _replace_about(part.place, changes)
+    with unchanged(gallery_stamps(path) if read is None else read):
+        for part in open_files(path).parts:
+            _replace_about(part.place, changes)
 
 
 def _replace_about(place: Place, changes: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from vreid_jax.files import given_path
 from vreid_jax.linking.corrections import Correction, append_correction, corrections_path, read_corrections
 from vreid_jax.linking.identities import UNKNOWN, read_identities
 from vreid_jax.search.address import real_gallery, stated_gallery
+from vreid_jax.search.unchanged import stamps_of, unchanged
 from vreid_jax.serving.refusal import Refusal
 
 Key = tuple[str, str]
@@ -71,7 +72,7 @@ class Identities:
         Raises:
           InputError: when one cannot be read, or the identities are of none of the galleries.
         """
-        self.path = path
+        self.path, self._read = path, stamps_of([path])
         table = read_identities(path)
         real = {real_gallery(place): name for name, place in galleries.items()}
         folder = os.path.dirname(os.path.realpath(path))
@@ -133,12 +134,15 @@ class Identities:
             raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
     def add(self, correction: Correction) -> None:
-        """Add a correction to the file of corrections; `Refusal` when that cannot be written."""
+        """Add a correction to the file of corrections; `Refusal` when that cannot be written, or the identities are others."""
         try:
-            append_correction(self.path, correction)
+            with unchanged(self._read):  # who has been forgotten since is not named again
+                append_correction(self.path, correction)
         except InputError as error:
             raise Refusal(
-                503, "The correction cannot be written: another is being written, or the disk is full."
+                503,
+                "The correction cannot be written: the identities are being changed, another is being written, or the disk "
+                "is full.",
             ) from error
 
     def _as_stored(self, keys: Sequence[Key]) -> tuple[Key, ...]:
