@@ -291,3 +291,16 @@ def test_in_a_folder_those_before_a_moment_are_forgotten_and_empty_files_go(made
     assert sorted(path.name for path in folder.glob("*/*")) == ["date=2026-03-02"] * 2
     assert len(open_gallery(folder)) == 6
     assert sum(each["removed"]["rows"] for each in json.loads(out)["galleries"]) == 6
+
+
+def test_pictures_that_are_the_input_itself_stay(write_gallery, tmp_path):
+    own = tmp_path / "town.parquet.frames"
+    outcome = forget(write_gallery(input=str(own)), tracklets=["track1"])
+    assert outcome.removed.pictures == 0
+    assert len(list((own / "track1").iterdir())) == 2
+    assert f"the pictures lie in {own}, which is not changed: remove them there" in outcome.not_covered
+
+
+def test_a_dry_run_names_the_folders_of_pictures(write_gallery, tmp_path):
+    (outcome,) = forgetting.forget([write_gallery()], Selection(tracklets=["track1"]), dry_run=True)
+    assert outcome.would_remove == [str(tmp_path / "town.parquet.frames" / "track1")]

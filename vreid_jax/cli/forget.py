@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="change nothing; name the tracklets that would be forgotten and the pages that would go with them",
+        help="change nothing; name the tracklets that would be forgotten, and the folders of pictures, pages and indexes that would go",
     )
 
 

@@ -179,7 +179,10 @@ def _outcome(
     not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
     would_remove = []
     if plan is not None and plan.tracklets and dry_run:
-        would_remove = [str(file) for file in [*pages_of(plan), *copies_of(plan)]]
+        pictures = [
+            tracklet.folder for tracklet in plan.tracklets if tracklet.folder and os.path.isdir(tracklet.folder)
+        ]
+        would_remove = [*pictures, *map(str, [*pages_of(plan), *copies_of(plan)])]
     elif plan is not None and plan.tracklets:
         more, proof = _carry_out(plan)
         removed = Removed(
@@ -205,7 +208,11 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
     except InputError:
         source = "its input"
     if any(not tracklet.folder for plan in plans for tracklet in plan.tracklets):
-        said.append(f"the pictures lie in the dataset {source}, which is not changed: build it again without them")
+        said.append(
+            f"the pictures lie in {source}, which is not changed: remove them there"
+            if os.path.isdir(source)
+            else f"the pictures lie in the dataset {source}, which is not changed: build it again without them"
+        )
     said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
     said.append(
         "pages, identities and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"

@@ -15,7 +15,7 @@ from vreid_jax.datasets.pictures import SUFFIXES
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 from vreid_jax.json_files import read_json
-from vreid_jax.search.gallery import Gallery
+from vreid_jax.search.gallery import Gallery, made_from
 
 FORMAT = "vreid_jax-forget-2"
 SUFFIX = ".forget.json"
@@ -38,7 +38,7 @@ class Doomed:
 
     Attributes:
       name: `tracklet_id`.
-      folder: of its pictures, empty where they lie in a dataset.
+      folder: of its pictures, empty where they are of the input itself, a dataset or a folder: they stay.
       frames: how many they were.
       digest: of the bytes of its vector.
       prefix: the first bytes of its vector, in hexadecimal.
@@ -106,22 +106,33 @@ def make_plan(
         not clear whose pictures would be removed.
     """
     columns = gallery.columns
+    folders = _cut_out(columns["folder"], made_from(gallery.about, columns["folder"], path))
     meant = np.isin(columns["tracklet_id"], names)
     tracklets = []
     for row in np.flatnonzero(meant).tolist():
         data = gallery.vectors[row].tobytes()
         one = Doomed(
             columns["tracklet_id"][row].item(),
-            columns["folder"][row].item(),
+            folders[row],
             columns["num_frames"][row].item(),
             hashlib.sha256(data).hexdigest(),
             data[: 4 * PREFIX].hex(),
         )
-        _check_folder(one, set(columns["folder"][~meant].tolist()))
+        _check_folder(one, {folder for folder, goes in zip(folders, meant.tolist(), strict=True) if not goes})
         tracklets.append(one)
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})
     return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source, links)
+
+
+def _cut_out(folders: np.ndarray, source: str) -> list[str]:
+    """Return the folders of pictures that were cut out of a video; "" for those of a folder that is itself the input."""
+    root = os.path.realpath(source) if os.path.isdir(source) else None
+    return ["" if root and _is_within(folder, root) else folder for folder in folders.tolist()]
+
+
+def _is_within(folder: str, root: str) -> bool:
+    return Path(os.path.realpath(folder)).is_relative_to(root)
 
 
 def _check_folder(tracklet: Doomed, staying: set[str]) -> None:
