@@ -9,6 +9,8 @@ from numpy.typing import DTypeLike
 
 from vreid_jax.errors import InputError
 
+EXACT = 2**53  # smaller whole numbers are what they are in float64
+
 # NumPy names complex alone, which beartype, unlike a type checker, does not extend to the other numbers.
 ArrayLike: TypeAlias = npt.ArrayLike | int | float
 
@@ -93,6 +95,12 @@ def distances(name: str, values: ArrayLike | None) -> np.ndarray:
         raise InputError(f"{name} must be a [Q, G] array with at least one row and column, not of shape {array.shape}.")
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
+        if (np.abs(array) >= EXACT).any():
+            raise InputError(
+                f"{name} has integers from 2**53 on, some of which float64 does not tell apart: divide them."
+            )
+    elif array.dtype.kind == "c" or (array.dtype.kind == "f" and array.dtype.itemsize > 8):
+        raise InputError(f"{name} is of {array.dtype}, which is not compared as it is: pass float64.")
     elif array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):  # float16 and bfloat16 are exact in float32
         array = array.astype(np.float32)
     # The sum is NaN if any value is; infinities of both signs make it NaN too and only cost the second look.
