@@ -1,6 +1,7 @@
 """The flags of commands that read the dataset `folder`: where it is, and what becomes of its unreadable pictures."""
 
 import argparse
+from typing import Any
 
 
 def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +14,6 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def folder_fields(flags: argparse.Namespace) -> dict[str, str]:
+def folder_fields(flags: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of the dataset that were given."""
     return {name: value for name in ("path", "bad_frames") if (value := getattr(flags, name))}

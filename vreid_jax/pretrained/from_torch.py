@@ -87,7 +87,7 @@ def fit_torch(
         path = name_rules.translate(name, value.ndim, name_rules.RULES[model_name])
         if name_rules.is_head(name) and not (path and _has_place(path, mounts, target)):
             left_out.append(name)
-        elif path in source:
+        elif path is not None and path in source:
             raise InputError(f"the tensors {source[path].name} and {name} are both {'/'.join(path)} of {model_name!r}")
         elif path is not None:
             source[path] = Tensor(name, value.shape, _channels_last(value))
