@@ -106,7 +106,9 @@ def make_plan(
         not clear whose pictures would be removed.
     """
     columns = gallery.columns
-    folders = _cut_out(columns["folder"], made_from(gallery.about, columns["folder"], path))
+    folders = columns["folder"].tolist()
+    if os.path.isdir(made_from(gallery.about, columns["folder"], path)):  # its pictures were not cut out of a video
+        folders = [""] * len(folders)
     meant = np.isin(columns["tracklet_id"], names)
     tracklets = []
     for row in np.flatnonzero(meant).tolist():
@@ -123,16 +125,6 @@ def make_plan(
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})
     return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source, links)
-
-
-def _cut_out(folders: np.ndarray, source: str) -> list[str]:
-    """Return the folders of pictures that were cut out of a video; "" for those of a folder that is itself the input."""
-    root = os.path.realpath(source) if os.path.isdir(source) else None
-    return ["" if root and _is_within(folder, root) else folder for folder in folders.tolist()]
-
-
-def _is_within(folder: str, root: str) -> bool:
-    return Path(os.path.realpath(folder)).is_relative_to(root)
 
 
 def _check_folder(tracklet: Doomed, staying: set[str]) -> None:
