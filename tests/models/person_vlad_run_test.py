@@ -105,8 +105,9 @@ def test_a_run_that_is_what_its_fields_say_is_not_refused(changes, kept, source)
 
 
 def test_the_networks_with_flow_refuse_an_alpha_without_effect_too():
+    settings = parse_run(from_file("two_stream_vgg:walkers,fusion=vlad"))
     module = models.create("two_stream_vgg", num_clusters=4, alpha=30.0)
     kept = ("params/spatial/fc6/kernel", "params/vlad_temporal/kernel")
-    module.check_run(None, kept, {"model": {"alpha": 30}})
+    module.check_run(settings, kept, {"model": {"alpha": 30}})
     with pytest.raises(InputError, match=r"model\.alpha is 30\.0, but init_from brings an assignment .* alpha = 1000"):
-        module.check_run(None, kept, {"model": {"alpha": 1000.0}})
+        module.check_run(settings, kept, {"model": {"alpha": 1000.0}})

@@ -16,7 +16,7 @@ from vreid_jax.model_files.weights_file import is_weights_path, load_weights, re
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
-from vreid_jax.training.checkpoints import load_variables
+from vreid_jax.training.checkpoints import load_variables, newest_phase
 from vreid_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def initial_variables(
 def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or of a file its `model`, as far as they are known.
 
+    The `phase_order` of a run that was stopped ends with the phase in which it was.
+
     Raises:
       InputError: when the `config.json` of a run is damaged.
     """
@@ -96,7 +98,11 @@ def source_of(init_from: str) -> dict[str, Any]:
     if is_weights_path(start):
         return {"model": (read_metadata(start) or {}).get("fields", {})}
     file = start / "config.json"
-    return read_json(file, _TOLD) if file.is_file() else {}
+    told = read_json(file, _TOLD) if file.is_file() else {}
+    order = list(told.get("phase_order", ()))
+    if order and (reached := newest_phase(start)) in order:
+        told["phase_order"] = order[: order.index(reached) + 1]
+    return told
 
 
 def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:

@@ -125,13 +125,8 @@ class Checkpoints:
         Raises:
           InputError: for one of another version; `Damaged` for a damaged one.
         """
-        expected = _expected(self._manager, step)
-        with _readable(self._manager, step):
-            stored = self._manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
-            if expected and digests.of_json(stored) != expected["place"]:
-                raise ValueError("its place in the run is not what was saved")
         try:
-            return Position.read(stored)
+            return Position.read(_place(self._manager, step))
         except TypeError as error:  # it says more or less about a position than this version does
             raise InputError(
                 f"checkpoint {step} of workdir {self._manager.directory.parent} was written by another version of "
@@ -219,6 +214,15 @@ def load_newest(workdir: Path) -> tuple[int, dict[str, Any]]:
     return found
 
 
+def newest_phase(workdir: Path) -> str:
+    """Return the phase in which a workdir's newest checkpoint was saved; "" where there is none that says it."""
+    if not (Path(workdir) / FOLDER).is_dir():
+        return ""
+    with _open(Path(workdir) / FOLDER) as manager:
+        place, _ = _newest(manager, lambda step: _place(manager, step))
+    return str(place.get("phase", "")) if isinstance(place, Mapping) else ""
+
+
 def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of a stored state that evaluation takes."""
     return averaged(state["params"], state.get("batch_stats") or {}, state.get("extra") or {})
@@ -277,6 +281,16 @@ def _expected(manager: ocp.CheckpointManager, step: int) -> dict[str, Any] | Non
         if not isinstance(found, dict) or not isinstance(found["state"], dict) or not isinstance(found["place"], str):
             raise ValueError("its digests are not as they were saved")
         return found
+
+
+def _place(manager: ocp.CheckpointManager, step: int) -> Any:
+    """Read where in the run a checkpoint was written, as it is stored."""
+    expected = _expected(manager, step)
+    with _readable(manager, step):
+        stored = manager.restore(step, args=ocp.args.Composite(place=ocp.args.JsonRestore()))["place"]
+        if expected and digests.of_json(stored) != expected["place"]:
+            raise ValueError("its place in the run is not what was saved")
+    return stored
 
 
 def _stored(manager: ocp.CheckpointManager, step: int) -> Any:

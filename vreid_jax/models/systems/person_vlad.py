@@ -11,10 +11,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FC6_SIZE, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
+from vreid_jax.models.inheritance import never_trained
 from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, of_all_processes
 from vreid_jax.models.layers.norm import l2_normalize
@@ -186,10 +186,11 @@ class PersonVLAD(nn.Module):
             raise InputError(f"model.kmeans_before is {before!r}, expected one of {', '.join(known)}, or ''")
         if not self.aggregates or all(phase.apply.get("stream") for phase in settings.phases.values()):
             return
-        if before and CENTRES in kept and _never_set(source):
+        sets = source.get("model", {}).get("kmeans_before")
+        if before and sets and CENTRES in kept and never_trained(source, sets, [CENTRES]):
             raise InputError(
-                f"init_from {settings.init_from} brings centres that its run never set, for its phase_order lacks its "
-                "model.kmeans_before: set init_patterns to what it trained, as ('backbone/.*',)"
+                f"init_from {settings.init_from} brings centres that its run never set: it did not come to the phase "
+                "of its model.kmeans_before; set init_patterns to what it trained, as ('backbone/.*',)"
             )
         if before and CENTRES not in kept and before not in settings.phases:
             raise InputError(
@@ -250,14 +251,6 @@ def _joined(found: Array, together: int) -> Array:
     clips, parts, positions, depth = found.shape
     sets = found.reshape(-1, together, parts, positions, depth).swapaxes(1, 2)
     return sets.reshape(clips // together, parts, together * positions, depth)
-
-
-def _never_set(source: Mapping[str, Any]) -> bool:
-    """Tell whether a run, as far as its configuration is known, neither set its centres nor had them from another one."""
-    before, order = source.get("model", {}).get("kmeans_before"), source.get("phase_order")
-    patterns = source.get("init_patterns", (".*",))
-    inherited = source.get("init_from") and matching([CENTRES.removeprefix("params/")], patterns)
-    return bool(before) and order is not None and before not in order and not inherited
 
 
 def prepare(phase: str, state, batches):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax
@@ -16,6 +17,7 @@ from vreid_jax.config.inputs import RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.resnet import ADDED_PARTS, LastStride, M3DBlocks
+from vreid_jax.models.inheritance import check_streams
 from vreid_jax.models.layers.heads import IdentityHead
 from vreid_jax.models.layers.inflation import flow_kernel, inflate, is_flow_kernel
 from vreid_jax.models.layers.m3d import Scales, Start
@@ -160,6 +162,11 @@ class TwoStreamM3D(nn.Module):
                 f"{'clips of frames' if flow else 'optical flow'}: write model.temporal={self.temporal} behind the dataset, "
                 f"as in --config=configs/m3d.py:mars,model.temporal={self.temporal}, which sets the recipe too"
             )
+
+    @nn.nowrap
+    def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+        """Raise `InputError` for a stream that comes from a run of the other one."""
+        check_streams(settings, kept, source, lambda stream: (stream,) if stream else STREAMS)
 
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""

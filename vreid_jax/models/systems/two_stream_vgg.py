@@ -15,6 +15,7 @@ from vreid_jax.config.inputs import CHANNELS, RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
 from vreid_jax.models.backbones.vgg import VGG16
+from vreid_jax.models.inheritance import check_streams
 from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.inflation import flow_kernel
 from vreid_jax.models.layers.kmeans import kmeans, of_all_processes
@@ -155,9 +156,16 @@ class TwoStreamVGG(nn.Module):
 
     @nn.nowrap
     def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
-        """Raise `InputError` for an `alpha` without effect."""
-        del settings
+        """Raise `InputError` for an `alpha` without effect, and networks that come from a run which never trained them."""
+        check_streams(settings, kept, source, self._parts)
         check_alpha(self.alpha, kept, source)
+
+    @staticmethod
+    def _parts(stream: str | None) -> tuple[str, ...]:
+        """Return the networks of a stream, "vlad" for the VLAD layers."""
+        if stream in SINGLE:
+            return (cast(str, stream),)
+        return (*SINGLE, "vlad") if stream == "vlad" else tuple(SINGLE)
 
     @nn.nowrap
     def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B F"]:

@@ -1,0 +1,76 @@
+"""Streams that a run takes over from another one, which may never have trained them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vreid_jax import models
+from vreid_jax.config import from_file, set_field
+from vreid_jax.config.run import parse_run
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.initialisation import source_of
+from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.position import Position
+
+BOTH = ("params/spatial/conv/kernel", "params/temporal/conv/kernel")
+SPATIAL = {"phase_order": ["spatial"], "init_from": ""}
+
+
+def check_run(file, kept, source, **changes):
+    """Ask the network of a configuration for a run that starts from `source`, of which it keeps these variables."""
+    config = from_file(file)
+    for field, value in {"init_from": "runs/it", **changes}.items():
+        set_field(config, field, value)
+    settings = parse_run(config)
+    models.create(settings.model, **settings.model_fields).check_run(settings, kept, source)
+
+
+@pytest.mark.parametrize(
+    ("file", "kept", "source", "named"),
+    [
+        ("m3d", BOTH, SPATIAL, "params/temporal/conv/kernel .* phase 'temporal'"),
+        ("m3d:walkers,streams=temporal", BOTH, SPATIAL, "params/temporal"),
+        ("m3d", BOTH, {"phase_order": ["temporal"]}, "params/spatial/conv/kernel .* phase 'spatial'"),
+        (  # its own start had no such stream either
+            "m3d",
+            BOTH,
+            SPATIAL | {"init_from": "resnet50.pth", "init_patterns": ["spatial/.*"]},
+            r"set init_patterns to what it trained, as \('spatial/\.\*',\)",
+        ),
+        ("two_stream_vgg", BOTH, SPATIAL, "phase 'temporal'"),
+        (
+            "two_stream_vgg:walkers,fusion=vlad",
+            ("params/vlad_spatial/centres",),
+            {"phase_order": ["spatial", "temporal"]},
+            "params/vlad_spatial/centres .* phase 'vlad'",
+        ),
+    ],
+)
+def test_a_stream_that_the_other_run_never_trained_is_refused(file, kept, source, named):
+    with pytest.raises(InputError, match=f"init_from runs/it brings .*{named}"):
+        check_run(file, kept, source)
+
+
+@pytest.mark.parametrize(
+    ("file", "kept", "source"),
+    [
+        ("m3d", BOTH, {"phase_order": ["spatial", "temporal"]}),
+        ("m3d", BOTH, {}),  # a file of weights does not say
+        ("m3d", BOTH[:1], SPATIAL),
+        ("m3d:walkers,streams=spatial", BOTH, SPATIAL),  # reads the one that was trained
+        ("m3d", BOTH, SPATIAL | {"init_from": "runs/both", "init_patterns": [".*"]}),
+        ("two_stream_vgg:walkers,fusion=max", ("params/vlad_spatial/centres",), {"phase_order": ["spatial"]}),
+    ],
+)
+def test_other_runs_are_taken_over(file, kept, source):
+    check_run(file, kept, source)
+
+
+def test_a_run_that_was_stopped_has_only_the_phases_that_it_began(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"phase_order": ["spatial", "temporal", "vlad"]}))
+    for step, phase, begun in ((3, "spatial", 1), (9, "temporal", 2)):
+        checkpoints = Checkpoints(tmp_path, keep=2)
+        checkpoints.save(step, {"params": {"x": np.zeros(2)}}, Position(phase, 3, step - 3, 1.0))
+        checkpoints.close()
+        assert source_of(str(tmp_path))["phase_order"] == ["spatial", "temporal", "vlad"][:begun]

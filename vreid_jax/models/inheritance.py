@@ -1,0 +1,48 @@
+"""What comes trained from another run, and what only seems to."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from vreid_jax.config.fields import matching
+from vreid_jax.errors import InputError
+
+
+def never_trained(source: Mapping[str, Any], phase: str, names: Sequence[str]) -> bool:
+    """Tell whether a run, as far as it is known, neither began a phase nor had the phase's variables from another run.
+
+    Args:
+      source: the configuration of the run: see `registry.check_run`.
+      phase: which trains the variables.
+      names: of the variables, `params/vlad/centres`.
+    """
+    order, patterns = source.get("phase_order"), source.get("init_patterns", (".*",))
+    inherited = source.get("init_from") and matching([name.partition("/")[2] for name in names], patterns)
+    return order is not None and phase not in order and not inherited
+
+
+def check_streams(
+    settings: Any,
+    kept: Sequence[str],
+    source: Mapping[str, Any],
+    parts: Callable[[str | None], Collection[str]],
+) -> None:
+    """Refuse networks that come from a run which never trained them, where the new run trains or scores them.
+
+    Args:
+      settings: of the new run.
+      kept: names of the variables that come trained: see `registry.check_run`.
+      source: the configuration of the run that they come from.
+      parts: returns the networks of a stream, or of None, each named after the phase that trains it.
+
+    Raises:
+      InputError: in which the network is named.
+    """
+    streams = (*settings.phases.values(), *settings.evaluation.streams.values())
+    for part in sorted({part for stream in streams for part in parts(stream.apply.get("stream"))}):
+        brought = [name for name in kept if name.startswith((f"params/{part}/", f"params/{part}_"))]
+        if brought and never_trained(source, part, brought):
+            raise InputError(
+                f"init_from {settings.init_from} brings {brought[0]} and others of its kind, which its run never trained: "
+                f"the phase {part!r} is not in its phase_order, or it was stopped before; set init_patterns to what it "
+                f"trained, as {tuple(f'{name}/.*' for name in source['phase_order'])}"
+            )
