@@ -10,6 +10,7 @@ from vreid_jax.config import from_file, set_field
 from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import source_of
+from vreid_jax.model_files.weights_file import save_weights
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.position import Position
 
@@ -56,7 +57,7 @@ def test_a_stream_that_the_other_run_never_trained_is_refused(file, kept, source
     ("file", "kept", "source"),
     [
         ("m3d", BOTH, {"phase_order": ["spatial", "temporal"]}),
-        ("m3d", BOTH, {}),  # a file of weights does not say
+        ("m3d", BOTH, {}),  # a state dict does not say
         ("m3d", BOTH[:1], SPATIAL),
         ("m3d:walkers,streams=spatial", BOTH, SPATIAL),  # reads the one that was trained
         ("m3d", BOTH, SPATIAL | {"init_from": "runs/both", "init_patterns": [".*"]}),
@@ -65,6 +66,42 @@ def test_a_stream_that_the_other_run_never_trained_is_refused(file, kept, source
 )
 def test_other_runs_are_taken_over(file, kept, source):
     check_run(file, kept, source)
+
+
+@pytest.mark.parametrize(
+    ("file", "order", "kept", "part"),
+    [
+        ("m3d", ("spatial",), (), "temporal"),
+        ("m3d", ("temporal",), (), "spatial"),
+        ("m3d", ("temporal",), BOTH[1:], "spatial"),
+        ("two_stream_vgg", ("spatial",), (), "temporal"),
+        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "vlad"),
+    ],
+)
+def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, part):
+    with pytest.raises(InputError, match=f"would score the part '{part}' of the network untrained"):
+        check_run(file, kept, {}, phase_order=order, init_from="runs/it" if kept else "")
+
+
+@pytest.mark.parametrize(
+    ("order", "kept", "init_from"),
+    [(("temporal",), BOTH[:1], "runs/2d"), (("temporal",), (), "resnet50.pth"), (("spatial", "temporal"), (), "")],
+)
+def test_a_part_that_is_trained_here_or_elsewhere_is_scored(order, kept, init_from):
+    check_run("m3d", kept, {}, phase_order=order, init_from=init_from)
+
+
+def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):
+    config = json.loads(from_file(str(toy_file)).to_json())
+    config |= {"phase_order": ["spatial"], "init_from": "resnet50.pth"}
+    config["model"].pop("name")
+    file = tmp_path / "it.safetensors"
+    save_weights(file, {"params": {"x": np.zeros(2)}}, "m3d", {"width": 4}, "of nobody", config=config)
+    found = source_of(str(file))
+    assert (found["phase_order"], found["init_from"], found["model"]) == (["spatial"], "resnet50.pth", {"width": 4})
+    save_weights(file, {"params": {}}, "m3d", {}, "of nobody", config=config | {"phase_order": [3]})
+    with pytest.raises(InputError, match=r"it\.safetensors is damaged: config\.phase_order"):
+        source_of(str(file))
 
 
 def test_a_run_that_was_stopped_has_only_the_phases_that_it_began(tmp_path):

@@ -14,6 +14,7 @@ from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.models.layers.kmeans import kmeans
 from vreid_jax.models.layers.vlad import vlad_parameters
+from vreid_jax.models.systems import two_stream_vgg
 from vreid_jax.models.systems.two_stream_vgg import TwoStreamVGG, prepare
 
 QUICK = {"xla_backend_optimization_level": 0}
@@ -218,3 +219,32 @@ def test_the_flow_network_starts_from_the_spatial_one_with_its_own_classifier():
     np.testing.assert_array_equal(temporal["classifier"]["kernel"], own)
     assert prepare("spatial", state, batches) is state
     assert jax.tree.structure(found.params) == jax.tree.structure(variables["params"])
+
+
+def test_centres_come_from_as_many_descriptors_of_each_batch_and_no_more(monkeypatch):
+    """Whole batches of the recipe for MARS would be 10 GB."""
+    seen = []
+    monkeypatch.setattr(two_stream_vgg, "DESCRIPTORS", 12)
+    monkeypatch.setattr(two_stream_vgg, "kmeans", lambda found, k: seen.append(found) or found[:k])
+    module = TwoStreamVGG(num_clusters=2, kmeans_batches=3)
+
+    class Network:
+        """Says for descriptors which batch they are of, and which network."""
+
+        def __call__(self, variables, frames, **apply):
+            of_network = 10 * jnp.arange(2.0)[None, None, :, None]
+            return {"descriptors": frames[:, None, None, None] + of_network + jnp.zeros((1, 50, 1, 4))}
+
+    network = Network()
+    network.module = module
+    state = types.SimpleNamespace(network=network, params={}, batch_stats={}, replace=lambda params: params)
+
+    def batches(count):
+        return [{"frames": np.full(2, number, np.float32)} for number in range(count)]
+
+    batches.phase = types.SimpleNamespace(apply={})
+    params = prepare("vlad", state, batches)
+    assert set(params) == {"vlad_spatial", "vlad_temporal"}
+    for number, found in enumerate(seen):
+        assert found.shape == (12, 4)
+        assert sorted(found[:, 0]) == sorted([0 + 10 * number, 1 + 10 * number, 2 + 10 * number] * 4)

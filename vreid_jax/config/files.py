@@ -36,6 +36,9 @@ RUN_SHAPE = {
         "headline?": str,
     },
     "phases?": {str: {}},
+    "phase_order?": [str],
+    "init_from?": str,
+    "init_patterns?": [str],
     "logging?": {"progress?": bool},
     "checkpoint?": {},
 }

@@ -85,18 +85,19 @@ def initial_variables(
 
 
 def source_of(init_from: str) -> dict[str, Any]:
-    """Return the configuration of the run that `init_from` names, or of a file its `model`, as far as they are known.
+    """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
-    The `phase_order` of a run that was stopped ends with the phase in which it was.
+    `model` holds the fields of the module. The `phase_order` of a run that was stopped ends with the phase in which it was.
 
     Raises:
-      InputError: when the `config.json` of a run is damaged.
+      InputError: when the `config.json` of a run, or the file, is damaged.
     """
     if not init_from:
         return {}
     start = hub.local_path(init_from)
     if is_weights_path(start):
-        return {"model": (read_metadata(start) or {}).get("fields", {})}
+        metadata = read_metadata(start) or {}
+        return {**metadata.get("config", {}), "model": metadata.get("fields", {})}
     file = start / "config.json"
     told = read_json(file, _TOLD) if file.is_file() else {}
     order = list(told.get("phase_order", ()))

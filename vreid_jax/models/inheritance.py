@@ -26,7 +26,7 @@ def check_streams(
     source: Mapping[str, Any],
     parts: Callable[[str | None], Collection[str]],
 ) -> None:
-    """Refuse networks that come from a run which never trained them, where the new run trains or scores them.
+    """Refuse networks that nothing trains: from a run that never did where the new one uses them, and scored as they begin.
 
     Args:
       settings: of the new run.
@@ -37,12 +37,20 @@ def check_streams(
     Raises:
       InputError: in which the network is named.
     """
-    streams = (*settings.phases.values(), *settings.evaluation.streams.values())
-    for part in sorted({part for stream in streams for part in parts(stream.apply.get("stream"))}):
+    scored = {part for stream in settings.evaluation.streams.values() for part in parts(stream.apply.get("stream"))}
+    trained = {part for phase in settings.phases.values() for part in parts(phase.apply.get("stream"))}
+    for part in sorted(scored | trained):
         brought = [name for name in kept if name.startswith((f"params/{part}/", f"params/{part}_"))]
         if brought and never_trained(source, part, brought):
             raise InputError(
                 f"init_from {settings.init_from} brings {brought[0]} and others of its kind, which its run never trained: "
                 f"the phase {part!r} is not in its phase_order, or it was stopped before; set init_patterns to what it "
                 f"trained, as {tuple(f'{name}/.*' for name in source['phase_order'])}"
+            )
+        from_elsewhere = brought or (settings.init_from and not kept)  # whose names are not those of this module
+        if part in scored and part in settings.phase_names and part not in settings.phases and not from_elsewhere:
+            raise InputError(
+                f"the evaluation would score the part {part!r} of the network untrained, for phase_order lacks the phase "
+                f"{part!r}: add it, have the part from another run with init_from, or leave it out of the evaluation "
+                "(m3d.py: streams=NAME behind the dataset)"
             )

@@ -205,13 +205,16 @@ def _with_centres(state, batches) -> dict:
     module, apply = state.network.module, dict(batches.phase.apply)
     variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
     describe = jax.jit(lambda variables, frames: state.network(variables, frames, **apply)["descriptors"])
-    found = [
-        of_all_processes(np.asarray(describe(variables, batch["frames"]))) for batch in batches(module.kmeans_batches)
-    ]
-    descriptors = np.concatenate([each.reshape(-1, *each.shape[2:]) for each in found])
-    chosen = np.random.default_rng(0).permutation(len(descriptors))[:DESCRIPTORS]
+    rng = np.random.default_rng(0)
+    found = []
+    for batch in batches(module.kmeans_batches):
+        of_batch = of_all_processes(np.asarray(describe(variables, batch["frames"])))
+        of_batch = of_batch.reshape(-1, *of_batch.shape[2:])
+        most = max(DESCRIPTORS // module.kmeans_batches, 1)
+        found.append(of_batch[rng.permutation(len(of_batch))[:most]])
+    descriptors = np.concatenate(found)
     centres = {
-        f"vlad_{name}": vlad_parameters(kmeans(descriptors[chosen, number], module.num_clusters), module.alpha)
+        f"vlad_{name}": vlad_parameters(kmeans(descriptors[:, number], module.num_clusters), module.alpha)
         for number, name in enumerate(SINGLE)
     }
     return cast(dict, {**state.params, **centres})
