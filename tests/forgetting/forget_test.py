@@ -233,6 +233,8 @@ def test_a_vector_that_somebody_else_has_too_is_not_proof_and_not_an_obstacle(wr
         (["--tracklet=nobody"], "nobody is not a tracklet of "),
         (["--identity=1", "--identity=9"], "identity 9 has no tracklet in "),
         (["--identity=9"], "identity 9 has no tracklet in "),
+        (["--identity=0"], "--identity=0 is not a person: "),
+        (["--identity=1", "--identity=-1"], "--identity=-1 is not a person: "),
         (["--before=yesterday"], "--before=yesterday is not a date such as 2026-05-04"),
         (["--before=2026-05-04"], "does not say when it was recorded, so its tracklets have no date"),
         (["--expired"], "does not say when it was recorded"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.linking.identities import FORMAT, Identities, read_identities
+from vreid_jax.linking.identities import FORMAT, UNKNOWN, Identities, read_identities
 from vreid_jax.search.gallery import KEY, Gallery, pyarrow
 
 
@@ -27,7 +27,7 @@ class Selection:
       expired: tracklets that are kept longer than the gallery's metadata allow.
 
     Raises:
-      InputError: when none is given, or several.
+      InputError: when none is given, or several, or an identity that is nobody's number.
     """
 
     tracklets: Sequence[str] = ()
@@ -39,6 +39,12 @@ class Selection:
         given = [bool(self.tracklets), bool(self.identities), self.before is not None, self.expired]
         if sum(given) != 1:
             raise InputError("say who is to be forgotten by one of --tracklet, --identity, --before and --expired")
+        for number in self.identities:
+            if number <= UNKNOWN:
+                raise InputError(
+                    f"--identity={number} is not a person: people have numbers from 1, and {UNKNOWN} marks tracklets of "
+                    "unknown people, who may be many; name these by --tracklet"
+                )
 
 
 def parse_moment(text: str) -> datetime.datetime:
