@@ -92,6 +92,37 @@ def test_a_person_is_forgotten_in_all_galleries_that_are_named(write_gallery, wr
     assert read_identities(linked).columns["identity"].tolist() == [2, 3, 2, 3]
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_where_else_a_person_was_linked_is_said(write_gallery, write_linked, monkeypatch, vreid, dry_run):
+    north, south, west = map(write_gallery, ("north.parquet", "south.parquet", "west.parquet"))
+    write_linked(north, south, west)
+    monkeypatch.chdir(north.parent)
+    west.unlink()
+    flags = ["north.parquet", "--identity=1", *["--dry-run"] * dry_run]
+    said = [
+        "identity 1 has 2 tracklets in south.parquet too: name it as well",
+        "identity 1 has 2 tracklets in west.parquet too, which is gone: link anew",
+    ]
+    code, out, error = vreid("forget", *flags, "--json")
+    assert code == 0, error
+    assert json.loads(out)["galleries"][0]["not_covered"][:2] == said
+    code, out, error = vreid("forget", "north.parquet", "--identity=2", *flags[2:])
+    assert code == 0, error
+    assert "  not covered: identity 2 has 1 tracklet in south.parquet too: name it as well" in out.splitlines()
+    code, out, error = vreid("forget", "north.parquet", "south.parquet", "--identity=3", *flags[2:])
+    assert (code, "south.parquet too" in out) == (0, False), error
+
+
+def test_where_else_a_person_was_linked_is_said_after_a_kill(write_gallery, write_linked, monkeypatch):
+    north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
+    write_linked(north, south)
+    monkeypatch.setattr(removal, "_remove_rows", lambda plan, removed: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        forget(north, identities=[1])
+    monkeypatch.undo()
+    assert forget(north, identities=[1]).not_covered[0].startswith("identity 1 has 2 tracklets in ")
+
+
 def test_a_gallery_without_anybody_left_is_not_listed_by_the_identities(write_gallery, write_linked):
     north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
     linked = write_linked(north, south)
