@@ -326,6 +326,19 @@ def test_in_a_folder_those_before_a_moment_are_forgotten_and_empty_files_go(made
     assert sum(each["removed"]["rows"] for each in json.loads(out)["galleries"]) == 6
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_pictures_that_adapting_left_and_names_in_audit_logs_are_said(write_gallery, tmp_path, dry_run):
+    gallery = write_gallery(input="/cameras/town.mp4")
+    cut = {"adapted": '{"video": ["town.mp4", 9, "a"]}', "other": '{"video": ["uptown.mp4", 9, "b"]}', "damaged": "["}
+    for name, record in {**cut, "town.parquet": cut["adapted"]}.items():
+        (tmp_path / f"{name}.frames").mkdir(exist_ok=True)
+        (tmp_path / f"{name}.frames" / ".cut.json").write_text(record)
+    (outcome,) = forgetting.forget([gallery], Selection(tracklets=["track1"]), dry_run=dry_run)
+    (said,) = (words for words in outcome.not_covered if ".frames" in words)
+    assert said.startswith(f"{tmp_path / 'adapted.frames'} has other pictures that were cut out of /cameras/town.mp4")
+    assert "the names that people were given in corrections" in outcome.not_covered[-1]
+
+
 def test_pictures_that_are_the_input_itself_stay(write_gallery, tmp_path):
     pictures, own = tmp_path / "town.parquet.frames", tmp_path / "people"
     own.mkdir()

@@ -17,6 +17,7 @@ from vreid_jax.forgetting.selection import Selection, choose, identities_beside,
 from vreid_jax.forgetting.targets import Target, targets_of
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery, read_about
+from vreid_jax.search.sources import RECORD, video_of
 from vreid_jax.search.unchanged import held
 
 
@@ -234,8 +235,26 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
             else f"the pictures lie in the dataset {source}, which is not changed: build it again without them"
         )
     said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
+    said += [
+        f"{folder} has other pictures that were cut out of {source}, by `vreid adapt` or for another gallery: remove those of "
+        "the forgotten there"
+        for folder in _other_pictures(plans, source)
+    ]
     said.append(
         "pages, identities and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
     )
-    said.append("audit logs keep the names of tracklets that were searched for, without pictures or vectors")
+    said.append(
+        "audit logs keep the names of tracklets that were searched for, and the names that people were given in corrections, "
+        "without pictures or vectors"
+    )
     return said
+
+
+def _other_pictures(plans: Sequence[Plan], source: str) -> list[Path]:
+    """Return the folders beside a gallery, or in its folder, of other pictures that were cut out of its video."""
+    own = {os.path.realpath(Path(each.folder).parent) for plan in plans for each in plan.tracklets if each.folder}
+    beside = {place.parent for plan in plans for place in plan.places}
+    beside |= {folder for plan in plans if plan.root is not None for folder in (plan.root, plan.root.parent)}
+    found = {os.path.realpath(file.parent): file.parent for folder in beside for file in folder.glob(f"*/{RECORD}")}
+    name = os.path.basename(source)
+    return sorted(folder for real, folder in found.items() if real not in own and video_of(folder) == name)
