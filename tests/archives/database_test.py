@@ -127,6 +127,29 @@ def test_to_forget_in_one_file_removes_the_index_of_its_folder(lance, made_folde
     assert len(beside.index_of(open_files(folder))) == 11
 
 
+@pytest.mark.parametrize("step", ["push", "maintain"])
+def test_an_index_whose_update_was_killed_is_made_anew(lance, write_made_gallery, tmp_path, monkeypatch, step):
+    folder = tmp_path / "town"
+    write_made_gallery(folder / "a.parquet", camera=1)
+    beside.index_of(open_files(folder))
+    write_made_gallery(folder / "b.parquet", camera=2)
+    place = beside if step == "push" else approximate
+    whole = getattr(place, step)
+
+    def killed(*arguments, **options):
+        whole(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, step, killed)
+    with pytest.raises(KeyboardInterrupt):
+        beside.index_of(open_files(folder))
+    monkeypatch.undo()
+    (folder / "b.parquet").unlink()
+    write_made_gallery(folder / "c.parquet", camera=3)
+    found = beside.index_of(open_files(folder)).table(columns=["camid"])
+    assert set(found.column("camid").to_pylist()) == {1, 3}
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 def test_a_small_database_finds_what_the_files_give(lance, made_folder, tmp_path, metric):
     folder, address = made_folder(metric=metric), tmp_path / "town.lance"

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vreid_jax.archives import work
 from vreid_jax.archives.embedding import JOB, embed_archive
 from vreid_jax.archives.manifest import Video
 from vreid_jax.archives.parts import ArchiveSettings, parts_of
@@ -223,6 +224,39 @@ def test_pictures_stay_where_they_are_asked_for(model, street, tmp_path):
         for folder in open_gallery(part).columns["folder"].tolist():
             assert Path(folder).is_relative_to(kept)
             assert cv2.imread(str(min(Path(folder).iterdir()))).shape == (24, 12, 3)
+
+
+def test_pictures_go_with_the_rows_that_are_replaced(model, street, draw, tmp_path):
+    settings = ArchiveSettings(pictures=str(tmp_path / "pictures"))
+    out = tmp_path / "archive"
+    run(model, street, out, settings)
+    draw(street / "north.avi", 9)
+    assert run(model, street, out, settings).replaced == 1
+    parts = [path.relative_to(out).with_suffix("").as_posix() for path in out.glob("camera=*/date=*/*.parquet")]
+    cut = [path.relative_to(tmp_path / "pictures").as_posix() for path in tmp_path.glob("pictures/camera=*/date=*/*")]
+    assert sorted(cut) == sorted(parts)
+
+
+def test_a_part_that_fails_after_its_pictures_were_cut_keeps_none(model, street, tmp_path, monkeypatch):
+    settings = ArchiveSettings(pictures=str(tmp_path / "pictures"))
+
+    def full(*arguments):
+        assert list(tmp_path.glob("pictures/**/*.jpg"))
+        raise MemoryError
+
+    monkeypatch.setattr(work, "embed_rows", full)
+    assert len(run(model, street, tmp_path / "archive", settings).failed) == 2
+    assert not list(tmp_path.glob("pictures/**/*.jpg"))
+    monkeypatch.undo()
+    assert run(model, street, tmp_path / "archive", settings, retry_failed=True).parts == 2
+    (part,) = (tmp_path / "archive").glob("camera=2/date=*/*.parquet")
+    monkeypatch.setattr(work, "embed_rows", full)
+    worker = Worker(model, Store.at(str(tmp_path / "archive")), settings)
+    video = Video(str(street / "south.avi"), 2, "2026-03-02T00:30:00+01:00", str(street / "south.txt"))
+    (again,) = parts_of(video, model.fingerprint, settings)
+    assert again.name == part.relative_to(tmp_path / "archive").as_posix()
+    assert worker.make(again).state == "failed"  # a second worker, when the first has made the part
+    assert all(os.listdir(folder) for folder in open_gallery(part).columns["folder"].tolist())
 
 
 def test_an_archive_that_cannot_be_written_ends_the_run(model, street, tmp_path, monkeypatch):

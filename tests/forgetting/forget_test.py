@@ -92,6 +92,37 @@ def test_a_person_is_forgotten_in_all_galleries_that_are_named(write_gallery, wr
     assert read_identities(linked).columns["identity"].tolist() == [2, 3, 2, 3]
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_where_else_a_person_was_linked_is_said(write_gallery, write_linked, monkeypatch, vreid, dry_run):
+    north, south, west = map(write_gallery, ("north.parquet", "south.parquet", "west.parquet"))
+    write_linked(north, south, west)
+    monkeypatch.chdir(north.parent)
+    west.unlink()
+    flags = ["north.parquet", "--identity=1", *["--dry-run"] * dry_run]
+    said = [
+        "identity 1 has 2 tracklets in south.parquet too: name it as well",
+        "identity 1 has 2 tracklets in west.parquet too, which is gone: link anew",
+    ]
+    code, out, error = vreid("forget", *flags, "--json")
+    assert code == 0, error
+    assert json.loads(out)["galleries"][0]["not_covered"][:2] == said
+    code, out, error = vreid("forget", "north.parquet", "--identity=2", *flags[2:])
+    assert code == 0, error
+    assert "  not covered: identity 2 has 1 tracklet in south.parquet too: name it as well" in out.splitlines()
+    code, out, error = vreid("forget", "north.parquet", "south.parquet", "--identity=3", *flags[2:])
+    assert (code, "south.parquet too" in out) == (0, False), error
+
+
+def test_where_else_a_person_was_linked_is_said_after_a_kill(write_gallery, write_linked, monkeypatch):
+    north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
+    write_linked(north, south)
+    monkeypatch.setattr(removal, "_remove_rows", lambda plan, removed: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        forget(north, identities=[1])
+    monkeypatch.undo()
+    assert forget(north, identities=[1]).not_covered[0].startswith("identity 1 has 2 tracklets in ")
+
+
 def test_a_gallery_without_anybody_left_is_not_listed_by_the_identities(write_gallery, write_linked):
     north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
     linked = write_linked(north, south)
@@ -233,6 +264,8 @@ def test_a_vector_that_somebody_else_has_too_is_not_proof_and_not_an_obstacle(wr
         (["--tracklet=nobody"], "nobody is not a tracklet of "),
         (["--identity=1", "--identity=9"], "identity 9 has no tracklet in "),
         (["--identity=9"], "identity 9 has no tracklet in "),
+        (["--identity=0"], "--identity=0 is not a person: "),
+        (["--identity=1", "--identity=-1"], "--identity=-1 is not a person: "),
         (["--before=yesterday"], "--before=yesterday is not a date such as 2026-05-04"),
         (["--before=2026-05-04"], "does not say when it was recorded, so its tracklets have no date"),
         (["--expired"], "does not say when it was recorded"),
@@ -291,6 +324,19 @@ def test_in_a_folder_those_before_a_moment_are_forgotten_and_empty_files_go(made
     assert sorted(path.name for path in folder.glob("*/*")) == ["date=2026-03-02"] * 2
     assert len(open_gallery(folder)) == 6
     assert sum(each["removed"]["rows"] for each in json.loads(out)["galleries"]) == 6
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_pictures_that_adapting_left_and_names_in_audit_logs_are_said(write_gallery, tmp_path, dry_run):
+    gallery = write_gallery(input="/cameras/town.mp4")
+    cut = {"adapted": '{"video": ["town.mp4", 9, "a"]}', "other": '{"video": ["uptown.mp4", 9, "b"]}', "damaged": "["}
+    for name, record in {**cut, "town.parquet": cut["adapted"]}.items():
+        (tmp_path / f"{name}.frames").mkdir(exist_ok=True)
+        (tmp_path / f"{name}.frames" / ".cut.json").write_text(record)
+    (outcome,) = forgetting.forget([gallery], Selection(tracklets=["track1"]), dry_run=dry_run)
+    (said,) = (words for words in outcome.not_covered if ".frames" in words)
+    assert said.startswith(f"{tmp_path / 'adapted.frames'} has other pictures that were cut out of /cameras/town.mp4")
+    assert "the names that people were given in corrections" in outcome.not_covered[-1]
 
 
 def test_pictures_that_are_the_input_itself_stay(write_gallery, tmp_path):

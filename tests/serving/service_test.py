@@ -7,12 +7,14 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("pyarrow")
 
+from vreid_jax.errors import InputError
 from vreid_jax.serving import service as services
+from vreid_jax.serving.asked import shown
 from vreid_jax.serving.people import open_people
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.service import Options, Service
 
-from .conftest import serving, write_gallery
+from .conftest import serving, write_gallery, write_linked
 
 ASKED = {"gallery": "north.parquet", "tracklet": "track0002"}
 
@@ -22,8 +24,8 @@ def serve():
     """Open galleries as a server does, and close them in the end."""
     opened = []
 
-    def open_all(*galleries):
-        opened.append(Service(Options(galleries)))
+    def open_all(*galleries, **options):
+        opened.append(Service(Options(galleries, **options)))
         return opened[-1]
 
     yield open_all
@@ -55,6 +57,42 @@ def test_a_gallery_in_an_object_store_stays_when_one_of_this_machine_changes(ser
     service = serve(north, *stored)
     north.unlink()
     assert list(service.people().galleries) == ["south.parquet"]
+
+
+def test_people_without_identities_are_shown_when_these_are_forgotten(serve, tmp_path):
+    north, south, west = (write_gallery(tmp_path, name, n) for n, name in enumerate(("north", "south", "west"), 1))
+    linked = write_linked([north, south])
+    service = serve(north, west, identities=linked)
+    assert shown(service.people(), service, 0)["identity"] == 1
+    content, away = linked.read_bytes(), north.rename(tmp_path / "away")
+    assert shown(service.people(), service, 0) == {
+        **service.people().of(0),
+        "identity": None,
+        "name": "",
+        "confidence": None,
+    }
+    away.rename(north)
+    assert shown(service.people(), service, 0)["identity"] == 1
+    linked.unlink()
+    assert shown(service.people(), service, 0)["identity"] is None
+    linked.write_bytes(content[:-9])
+    with pytest.raises(Refusal, match="cannot be read") as refused:
+        shown(service.people(), service, 0)
+    assert refused.value.status == 503
+    linked.write_bytes(content)
+    assert shown(service.people(), service, 0)["identity"] == 1
+
+
+@pytest.mark.parametrize("what", ["gone", "of others"])
+def test_identities_that_cannot_be_served_are_refused_at_the_start(serve, tmp_path, what):
+    north, south = write_gallery(tmp_path, "north", 1), write_gallery(tmp_path, "south", 2)
+    linked = write_linked([south])
+    if what == "gone":
+        linked.unlink()
+    with pytest.raises(
+        InputError, match="there is no file of identities" if what == "gone" else "links other galleries"
+    ):
+        serve(north, identities=linked)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def is_index(folder: Path) -> bool:
 def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
     """Return the database beside a gallery, brought up to its files.
 
-    What new files hold is added. Where one has changed or is gone, all of it is made anew.
+    What new files hold is added. Where one has changed or is gone, or a call was interrupted, all of it is made anew.
 
     Args:
       files: the gallery, of this machine.
@@ -66,6 +66,7 @@ def index_of(files: GalleryFiles, *, progress: bool = False) -> Database:
         new = [part for part, name in zip(files.parts, stamps, strict=True) if name not in known]
         if new:
             files.refuse_doubled()
+            (folder / _FILES).unlink(missing_ok=True)  # until it is whole again: interrupted, it is made anew
             some = GalleryFiles(files.place, new, files.is_folder, files.about)
             push(some, folder / _ROWS, progress=progress)
             approximate.maintain(open_database(folder / _ROWS))

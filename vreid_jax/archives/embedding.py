@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from vreid_jax.archives.manifest import Video, read_manifest
 from vreid_jax.archives.parts import EMPTY, FAILED, JOB, ArchiveSettings, Part, parts_of, source_of
 from vreid_jax.archives.store import Store
-from vreid_jax.archives.work import Done, fail
+from vreid_jax.archives.work import Done, fail, remove_pictures
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, remove_unfinished
 from vreid_jax.inference import Model
@@ -117,7 +117,7 @@ def embed_archive(
         tracklets=sum(done.tracklets for done in finished),
         before=before,
         empty=empty + sum(done.state == "empty" for done in made),
-        replaced=_remove_replaced(store, names, plan, failed),
+        replaced=_remove_replaced(store, names, plan, failed, settings),
         failed=tuple({"video": done.part.video.address, "begin": done.part.begin, "why": done.why} for done in failed),
     )
 
@@ -179,7 +179,7 @@ def _plan(
         looked = tqdm(pool.map(look, videos), "looking at videos", len(videos), disable=not progress, leave=False)
         for video, found in zip(videos, looked, strict=True):
             if isinstance(found, str):
-                failed.append(fail(store, Part(video, None, source_of(video), UNREADABLE), found))
+                failed.append(fail(store, Part(video, None, source_of(video), UNREADABLE), found, settings))
             else:
                 parts += found
     return parts, failed
@@ -199,7 +199,9 @@ def _why(store: Store, name: str) -> str:
     return str(about.get("why", "")) if isinstance(about, dict) else ""
 
 
-def _remove_replaced(store: Store, names: set[str], plan: list[Part], failed: list[Done]) -> int:
+def _remove_replaced(
+    store: Store, names: set[str], plan: list[Part], failed: list[Done], settings: ArchiveSettings
+) -> int:
     """Remove what was made of videos as they were before they changed; a video that is set aside keeps what it had."""
     whole = {part.source for part in plan} - {done.part.source for done in failed}
     current = {part.content for part in plan}
@@ -207,6 +209,7 @@ def _remove_replaced(store: Store, names: set[str], plan: list[Part], failed: li
     for name in sorted(names):
         match = _FILE.fullmatch(name)
         if match and match[1] in whole and match[2] not in current:
+            remove_pictures(name, settings)  # first: the file is how an interrupted call finds them again
             store.remove(name)
             removed += name.endswith(".parquet")
     return removed

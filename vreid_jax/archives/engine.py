@@ -81,7 +81,7 @@ def make_on_ray(
 
         for part, done in _spread(ray, lambda: actor.remote(*arguments), wanted, parts):
             why = f"the process that worked on it ended, {TRIES} times"
-            yield done or fail(store, part, why)
+            yield done or fail(store, part, why, settings)
 
 
 def installed():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from vreid_jax.archives.parts import ArchiveSettings, Part
 from vreid_jax.archives.store import Store, fetch
 from vreid_jax.datasets.video.track_file import NobodyFound
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.files import given_path
+from vreid_jax.files import given_path, remove_unfinished_of
 from vreid_jax.inference import Model
 from vreid_jax.search.embedding import about_gallery, chunks, embed_rows
 from vreid_jax.search.gallery import pyarrow
@@ -65,7 +66,7 @@ class Worker:
             raise
         except Exception as error:  # a stranger's file may raise anything: one of ten thousand must not end the others
             why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            return fail(self._store, part, why)
+            return fail(self._store, part, why, self._settings)
         self._store.write(part.name, as_parquet(tables))
         self._store.remove(part.failed)
         return Done(part, "finished", sum(map(len, tables)))
@@ -82,11 +83,7 @@ class Worker:
                 tracks = fetch(video.tracks, scratch / "given")
             else:
                 track_video(os.fspath(local), tracks, detector=self._settings.detector, model=self._model)
-            kept = (
-                given_path(self._settings.pictures) / Path(part.name).with_suffix("")
-                if self._settings.pictures
-                else None
-            )
+            kept = pictures_of(part.name, self._settings)
             source = open_source(
                 os.fspath(local),
                 tracks=os.fspath(tracks),
@@ -111,11 +108,41 @@ def as_parquet(tables: list):
     return sink.getvalue()
 
 
-def fail(store: Store, part: Part, why: str) -> Done:
-    """Set a part aside with the sentence that says why."""
+def fail(store: Store, part: Part, why: str, settings: ArchiveSettings) -> Done:
+    """Set a part aside with the sentence that says why; pictures that were cut for it go.
+
+    Raises:
+      InputError: when the archive cannot be written, or the pictures cannot be removed.
+    """
     why = " ".join(why.split()) or "it failed"
     set_aside(store, part, part.failed, why)
+    if (
+        settings.pictures and store.read(part.name) is None
+    ):  # else another worker has made it, and these are its pictures
+        remove_pictures(part.name, settings)
     return Done(part, "failed", why=why)
+
+
+def pictures_of(name: str, settings: ArchiveSettings) -> Path | None:
+    """Return the folder where the pictures of a part stay whose file has this name in the archive; None where none do."""
+    return given_path(settings.pictures) / Path(name).with_suffix("") if settings.pictures else None
+
+
+def remove_pictures(name: str, settings: ArchiveSettings) -> None:
+    """Remove the pictures of a part whose file has this name, also those of an interrupted cut, if there are any.
+
+    Raises:
+      InputError: when they cannot be removed.
+    """
+    folder = pictures_of(name, settings)
+    if folder is None:
+        return
+    remove_unfinished_of(folder)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise InputError(f"the pictures in {folder} cannot be removed: {error.strerror or error}") from error
 
 
 def set_aside(store: Store, part: Part, name: str, why: str) -> None:

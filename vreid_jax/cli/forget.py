@@ -105,12 +105,12 @@ def text(outcome: dict) -> str:
             lines.append(f"  an earlier call was killed; finished for {', '.join(each['resumed'])}")
         if outcome["dry_run"]:
             lines += [f"  would remove {file}" for file in each["would_remove"]]
-            continue
-        lines.append(
-            f"  removed: vectors {removed['rows']} ({removed['rows_left']} stay), pictures {removed['pictures']}, rows of "
-            f"identities {removed['identities']}, corrections changed or removed {removed['corrections']}, boxes of "
-            f"tracks {removed['boxes']}"
-        )
+        else:
+            lines.append(
+                f"  removed: vectors {removed['rows']} ({removed['rows_left']} stay), pictures {removed['pictures']}, rows "
+                f"of identities {removed['identities']}, corrections changed or removed {removed['corrections']}, boxes of "
+                f"tracks {removed['boxes']}"
+            )
         lines += [f"  removed {file}" for file in removed["files"]]
         lines += [f"  checked: {words}" for words in each["proof"]]
         lines += [f"  not covered: {words}" for words in each["not_covered"]]

@@ -13,10 +13,11 @@ from vreid_jax.files import given_path
 from vreid_jax.forgetting.plan import Plan, journal_of, make_plan, read_journal, write_journal
 from vreid_jax.forgetting.proof import prove
 from vreid_jax.forgetting.removal import Removed, copies_of, pages_of, remove
-from vreid_jax.forgetting.selection import Selection, choose, identities_beside, numbers_in
+from vreid_jax.forgetting.selection import Selection, choose, identities_beside, linked_elsewhere, numbers_in
 from vreid_jax.forgetting.targets import Target, targets_of
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery, read_about
+from vreid_jax.search.sources import RECORD, video_of
 from vreid_jax.search.unchanged import held
 
 
@@ -78,7 +79,10 @@ def forget(
             for plan in plans.values():
                 if plan.tracklets:
                     write_journal(plan)
-        outcomes = [_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run) for path in paths]
+        outcomes = []
+        for path in paths:
+            elsewhere = _elsewhere(targets, selection, named, [done[path], plans.get(path)])
+            outcomes.append(_outcome(path, plans.get(path), done[path], resumed.get(path), dry_run, elsewhere))
     for target in targets:
         _remove_empty_folders(target)
     # Of a folder only the files that hold somebody who is meant are told of, unless nobody is.
@@ -164,6 +168,18 @@ def _check_unambiguous(selection: Selection, plans: dict[Path, Plan]) -> None:
             raise InputError(f"{name} is somebody in {having[0]} and somebody else in {having[1]}: name one gallery")
 
 
+def _elsewhere(
+    targets: Sequence[Target], selection: Selection, named: Path | None, plans: Sequence[Plan | None]
+) -> list[str]:
+    """Return in which galleries that were not named the people of a plan are as well, as their identities say."""
+    of_somebody = [plan for plan in plans if plan is not None and plan.tracklets]
+    files = [named] if named else [file for plan in of_somebody[-1:] for file in plan.identities[:1]]
+    if not selection.identities or not of_somebody or not files or not files[0].exists():
+        return []
+    here = [place for target in targets for place in (target.path, target.root) if place is not None]
+    return linked_elsewhere(selection.identities, files[0], read_identities(files[0]), here)
+
+
 def _carry_out(plan: Plan) -> tuple[Removed, list[str]]:
     """Remove and prove; then nothing is left to be noted."""
     removed = remove(plan)
@@ -173,10 +189,15 @@ def _carry_out(plan: Plan) -> tuple[Removed, list[str]]:
 
 
 def _outcome(
-    path: Path, plan: Plan | None, earlier: Plan | None, resumed: tuple[Removed, list[str]] | None, dry_run: bool
+    path: Path,
+    plan: Plan | None,
+    earlier: Plan | None,
+    resumed: tuple[Removed, list[str]] | None,
+    dry_run: bool,
+    elsewhere: list[str],
 ) -> Outcome:
     removed, proof = resumed or (Removed(), [])
-    not_covered = _not_covered(path, [each for each in (earlier, plan) if each is not None])
+    not_covered = elsewhere + _not_covered(path, [each for each in (earlier, plan) if each is not None])
     would_remove = []
     if plan is not None and plan.tracklets and dry_run:
         pictures = [
@@ -214,8 +235,26 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
             else f"the pictures lie in the dataset {source}, which is not changed: build it again without them"
         )
     said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
+    said += [
+        f"{folder} has other pictures that were cut out of {source}, by `vreid adapt` or for another gallery: remove those of "
+        "the forgotten there"
+        for folder in _other_pictures(plans, source)
+    ]
     said.append(
         "pages, identities and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
     )
-    said.append("audit logs keep the names of tracklets that were searched for, without pictures or vectors")
+    said.append(
+        "audit logs keep the names of tracklets that were searched for, and the names that people were given in corrections, "
+        "without pictures or vectors"
+    )
     return said
+
+
+def _other_pictures(plans: Sequence[Plan], source: str) -> list[Path]:
+    """Return the folders beside a gallery, or in its folder, of other pictures that were cut out of its video."""
+    own = {os.path.realpath(Path(each.folder).parent) for plan in plans for each in plan.tracklets if each.folder}
+    beside = {place.parent for plan in plans for place in plan.places}
+    beside |= {folder for plan in plans if plan.root is not None for folder in (plan.root, plan.root.parent)}
+    found = {os.path.realpath(file.parent): file.parent for folder in beside for file in folder.glob(f"*/{RECORD}")}
+    name = os.path.basename(source)
+    return sorted(folder for real, folder in found.items() if real not in own and video_of(folder) == name)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vreid_jax.errors import InputError
-from vreid_jax.linking.identities import FORMAT, Identities, read_identities
+from vreid_jax.linking.identities import FORMAT, UNKNOWN, Identities, read_identities
+from vreid_jax.search.address import is_address, real_gallery, stated_gallery
 from vreid_jax.search.gallery import KEY, Gallery, pyarrow
 
 
@@ -27,7 +28,7 @@ class Selection:
       expired: tracklets that are kept longer than the gallery's metadata allow.
 
     Raises:
-      InputError: when none is given, or several.
+      InputError: when none is given, or several, or an identity that is nobody's number.
     """
 
     tracklets: Sequence[str] = ()
@@ -39,6 +40,12 @@ class Selection:
         given = [bool(self.tracklets), bool(self.identities), self.before is not None, self.expired]
         if sum(given) != 1:
             raise InputError("say who is to be forgotten by one of --tracklet, --identity, --before and --expired")
+        for number in self.identities:
+            if number <= UNKNOWN:
+                raise InputError(
+                    f"--identity={number} is not a person: people have numbers from 1, and {UNKNOWN} marks tracklets of "
+                    "unknown people, who may be many; name these by --tracklet"
+                )
 
 
 def parse_moment(text: str) -> datetime.datetime:
@@ -105,6 +112,21 @@ def numbers_in(gallery: Path, file: Path, identities: Identities) -> set[int]:
     """Return the identities that have a tracklet in a gallery."""
     columns = identities.columns
     return set(columns["identity"][columns["gallery"] == stored_name(gallery, file, identities)].tolist())
+
+
+def linked_elsewhere(numbers: Sequence[int], file: Path, identities: Identities, named: Sequence[Path]) -> list[str]:
+    """Return a sentence for each person and each gallery that was not `named` in which a file of identities has some of them."""
+    real, columns, said = set(map(real_gallery, named)), identities.columns, []
+    folder = (Path(os.path.realpath(file)) if file.is_symlink() else file).parent
+    for stored in (each["path"] for each in identities.about["galleries"]):
+        place = stated_gallery(folder, stored)
+        if real_gallery(place) in real:
+            continue
+        advice = ": name it as well" if is_address(place) or Path(place).exists() else ", which is gone: link anew"
+        for number in sorted(set(numbers)):
+            if count := int(((columns["identity"] == number) & (columns["gallery"] == stored)).sum()):
+                said.append(f"identity {number} has {count} tracklet{'s' * (count != 1)} in {place} too{advice}")
+    return said
 
 
 def identities_beside(gallery: Path, root: Path | None = None, links: Sequence[Path] = ()) -> list[Path]:

@@ -221,6 +221,13 @@ def _read_record(folder: Path) -> Any:
         return None
 
 
+def video_of(folder: Path) -> str | None:
+    """Return the name of the video that the pictures of a folder were cut out of; None where that is not known."""
+    record = _read_record(folder)
+    stamp = record.get("video") if isinstance(record, dict) else None
+    return str(stamp[0]) if isinstance(stamp, list) and stamp else None
+
+
 def _source(
     tracklets: data.Tracklets, name: str, splits, contents, first_frames=None, last_frames=None, fps=0.0, folders=None
 ) -> Source:

@@ -20,6 +20,10 @@ Key = tuple[str, str]
 """Name of a gallery, and of a tracklet in it."""
 
 
+class OthersLinked(InputError):
+    """A file of identities is of none of the galleries that are served."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Membership:
     """To whom a tracklet was linked.
@@ -70,7 +74,8 @@ class Identities:
           galleries: paths of the galleries that are served, by name.
 
         Raises:
-          InputError: when one cannot be read, or the identities are of none of the galleries.
+          OthersLinked: when the identities are of none of the galleries.
+          InputError: when one cannot be read.
         """
         self.path, self._read = path, stamps_of([path])
         table = read_identities(path)
@@ -82,7 +87,7 @@ class Identities:
             if (place := real_gallery(stated_gallery(folder, each["path"]))) in real
         }
         if not self._served:
-            raise InputError(f"{path} links other galleries than those that are served: name its galleries")
+            raise OthersLinked(f"{path} links other galleries than those that are served: name its galleries")
         self._stored = {name: stored for stored, name in self._served.items()}
         self.of: dict[Key, Membership] = {}
         self.members: dict[int, list[Key]] = {}

@@ -19,7 +19,7 @@ from vreid_jax.inference.box import box_fingerprint
 from vreid_jax.search.address import is_address, open_place
 from vreid_jax.serving.address import Address
 from vreid_jax.serving.audit import AuditLog
-from vreid_jax.serving.identities import Identities, Key, files_of, open_identities
+from vreid_jax.serving.identities import Identities, Key, OthersLinked, files_of, open_identities
 from vreid_jax.serving.people import People, open_people
 from vreid_jax.serving.pictures import Strips
 from vreid_jax.serving.refusal import Refusal
@@ -68,9 +68,10 @@ class Service:
         self._people = open_people(options.galleries)
         self._searcher = _searcher(self._people)
         self._fingerprint = self._people.about["fingerprint"]
+        self._identities_stamp: Any = self._stamp_of_identities()
         self._identities: Identities | None = None
-        self._identities_stamp: Any = None
-        self.identities()
+        if options.identities is not None:
+            self._identities = open_identities(options.identities, self._people.paths)
         self._model = self._named_model()
         self._embedding = threading.Lock()
         self.audit = AuditLog(options.audit or _audit_beside(next(iter(self._people.paths.values()))))
@@ -112,23 +113,32 @@ class Service:
         self._identities_stamp = None
 
     def identities(self) -> Identities | None:
-        """Return who is who, as the files say now; None where no identities are served."""
+        """Return who is who, as the files say now; None where no identities are served, or those that were are forgotten.
+
+        Raises:
+          Refusal: when the files have changed and cannot be read.
+        """
         if self.options.identities is None:
             return None
         with self._lock:
-            stamp = (_stamp(files_of(self.options.identities)), self._stamp)
+            stamp = self._stamp_of_identities()
             if stamp != self._identities_stamp:
                 try:
                     self._identities = open_identities(self.options.identities, self._people.paths)
                 except InputError as error:
-                    if self._identities is None:
-                        raise
-                    log.error("%s", error)
-                    raise Refusal(
-                        503, "The identities have changed and cannot be read; the server's own log says why."
-                    ) from error
+                    if not isinstance(error, OthersLinked) and files_of(self.options.identities)[0].exists():
+                        log.error("%s", error)
+                        raise Refusal(
+                            503, "The identities have changed and cannot be read; the server's own log says why."
+                        ) from error
+                    log.info("%s", error)
+                    self._identities = None
                 self._identities_stamp = stamp
             return self._identities
+
+    def _stamp_of_identities(self) -> tuple | None:
+        named = self.options.identities
+        return None if named is None else (_stamp(files_of(named)), self._stamp)
 
     def search(self, query: Key | np.ndarray, question: Question) -> tuple[People, list[Found]]:
         """Return the people as they are on the disk now, and those of them that are nearest to a query.
