@@ -1,5 +1,6 @@
 """A whole video from frames to tracks: what is written, what an interruption leaves, and every wrong input."""
 
+import contextlib
 import json
 import os
 import signal
@@ -137,8 +138,8 @@ def test_a_camera_that_is_gone_leaves_the_tracks_until_then(tmp_path, monkeypatc
 
     def frames(stream, fps):
         assert fps <= 15
-        for _ in range(12):
-            yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
+        for number in range(1, 13):
+            yield number, cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
         raise streams.CameraGone("camera 3 is gone: it gave no picture for 10 seconds")
 
     monkeypatch.setattr(run, "newest_frames", frames)
@@ -152,6 +153,100 @@ def test_a_camera_that_is_gone_leaves_the_tracks_until_then(tmp_path, monkeypatc
     monkeypatch.undo()
     write_preview(str(record), read_tracks(out), tmp_path / "preview.avi")
     assert (tmp_path / "preview.avi").stat().st_size > 0
+
+
+class Watched:
+    """A camera of 15 frames a second on a clock of its own: the network stalls from second 2 to 7, and it is gone at 10."""
+
+    def __init__(self, reader=None):
+        self.now, self.came = 100.0, 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def take(self):
+        came = (round((self.now - 100) * 15) + 0.1) / 15  # a tenth of a frame late
+        came = max(came, self.came + 1 / 15)
+        self.came = came if came < 2 or came >= 7 else 7.0
+        self.now = max(self.now, 100 + self.came)
+        if came >= 10:
+            return None
+        frame = np.zeros((*SIZE, 3), np.uint8)
+        frame[10:34, 20 + int(self.came) : 28 + int(self.came)] = 255
+        return frame, 100 + self.came
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    clock = Watched()
+    monkeypatch.setattr(streams, "time", clock)
+    monkeypatch.setattr(streams, "_Newest", lambda reader: clock)
+    monkeypatch.setattr(run, "_live_fps", lambda *_: 15.0)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(1))
+    return clock
+
+
+def test_a_frame_of_a_camera_is_numbered_by_its_time(watched):
+    seen = []
+    with streams.open_stream("0") as stream, contextlib.suppress(streams.CameraGone):
+        for number, _ in streams.newest_frames(stream, 15.0):
+            seen.append((number, watched.now - 100))
+            if number == 120:
+                watched.now += 1.0  # whoever looks at it is slow for once
+    numbers = [number for number, _ in seen]
+    assert numbers == [*range(1, 31), *range(106, 121), *range(135, 151)]
+    for number, now in seen:
+        assert abs((number - 1) / 15 - now) <= 1 / 15
+
+
+def test_tracks_and_recording_keep_time_where_a_camera_stalls(watched, tmp_path, monkeypatch):
+    out, record = tmp_path / "tracks.txt", tmp_path / "seen.avi"
+    with pytest.raises(streams.CameraGone):
+        track_video("3", out, detector=bright, record=record)
+    frames = [box.frame for box in read_tracks(out)]
+    assert frames == [*range(1, 31), *range(106, 151)]
+    monkeypatch.undo()
+    with streams.open_stream(str(record)) as stream:
+        assert (stream.fps, stream.frames) == (15.0, 150)
+        left = [np.flatnonzero(frame[20, :, 0] > 128)[0] for frame in streams.frames_of(stream)]
+    assert set(left[15:105]) == {21}, "the last picture stands while there is no other"
+    assert set(left[105:120]) == {27}
+
+
+def test_frames_means_those_that_are_looked_at_also_of_a_camera_that_stalls(watched, tmp_path):
+    done = track_video("3", tmp_path / "tracks.txt", detector=bright, most_frames=40)
+    assert (done.frames, done.boxes) == (40, 40)
+    assert max(box.frame for box in read_tracks(tmp_path / "tracks.txt")) == 115
+
+
+def test_a_live_stream_is_looked_at_as_often_as_detector_and_recording_allow(tmp_path, monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Clock()
+
+    def slow(frame):
+        clock.now += 0.06
+        return bright(frame)
+
+    def write(writer, frame):
+        clock.now += 0.04
+
+    monkeypatch.setattr(run, "time", clock)
+    monkeypatch.setattr(run, "write_frame", write)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(1))
+    with streams.open_stream("0") as stream:
+        assert run._live_fps(stream, slow, None) == 13.33  # two decimals: what a video states
+        assert run._live_fps(stream, slow, tmp_path / "seen.avi") == 8.0
 
 
 def test_the_newest_picture_is_taken_until_there_is_none(monkeypatch):

@@ -28,6 +28,7 @@ from vreid_jax.training.signals import stop_requests
 
 SAVE_SECONDS = 20.0  # between two states of an unfinished run
 _LIVE_FPS = 15.0  # at most: more tells no more about people who walk
+_LEAST_FPS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,26 +144,27 @@ def _track(
 ) -> tuple[Tracked, CameraGone | None]:
     """Look at every frame; return what was done, and the error of a stream that ended."""
     looks = Looks(model) if model else None
-    fps = _live_fps(stream, detector) if stream.live else stream.fps
+    fps = _live_fps(stream, detector, record) if stream.live else stream.fps
     tracker = Tracker(fps, settings)
     if held.tracker is not None:
         track_state.restore(tracker, held.tracker)
-    number = start = held.frame
+    number = start = looked = held.frame
     total = most_frames or stream.frames or None
     began = saved = time.monotonic()
     gone: CameraGone | None = None
     bar = tqdm(desc="tracking", total=total, initial=start, unit=" frames", disable=not progress, dynamic_ncols=True)
     with bar, _recorder(record, fps, stream) as recorded, stop_requests() as stop:
-        frames = newest_frames(stream, fps) if stream.live else frames_of(stream, start)
+        numbered = ((number, frame) for number, frame in enumerate(frames_of(stream, start), start + 1))
+        frames = newest_frames(stream, fps) if stream.live else numbered
         try:
-            for frame in frames:
-                recorded(frame)
+            for this, frame in frames:
+                missed, number, looked = this - number - 1, this, looked + 1
+                recorded(frame, missed)
                 boxes, scores = find_people(detector, frame)
-                number += 1
-                held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None))
+                held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None, missed))
                 bar.update()
                 bar.set_postfix(people=tracker.started, refresh=False)
-                if most_frames and number >= most_frames:
+                if most_frames and looked >= most_frames:
                     break
                 if stream.live:
                     if stop.number:
@@ -180,26 +182,44 @@ def _track(
             frames.close()
     held.append(tracker.finish())
     seconds = max(time.monotonic() - began, 1e-9)
-    return Tracked(number, start, tracker.started, held.written, round((number - start) / seconds, 2), float(fps)), gone
+    return Tracked(looked, start, tracker.started, held.written, round((looked - start) / seconds, 2), float(fps)), gone
 
 
-def _live_fps(stream: Stream, detector: Detector) -> float:
-    """Return how many frames a second of a live stream are looked at: as many as the detector keeps up with."""
+def _live_fps(stream: Stream, detector: Detector, record: str | os.PathLike | None) -> float:
+    """Return how many frames a second of a live stream are looked at: as many as detector and recording keep up with."""
     frame = stream.first[..., ::-1]
     find_people(detector, frame)  # the first time takes longer
-    began = time.monotonic()
-    find_people(detector, frame)
-    return float(max(0.5, min(stream.fps or _LIVE_FPS, _LIVE_FPS, 0.8 / max(time.monotonic() - began, 1e-3))))
+    with _recorder(record, _LIVE_FPS, stream) as recorded:  # a try: the recording itself takes its place
+        began = time.monotonic()
+        find_people(detector, frame)
+        recorded(frame, 0)
+        seconds = time.monotonic() - began
+    # Videos that OpenCV writes state two decimals, and the tracks are to have the same clock.
+    return round(float(max(_LEAST_FPS, min(stream.fps or _LIVE_FPS, _LIVE_FPS, 0.8 / max(seconds, 1e-3)))), 2)
 
 
 @contextlib.contextmanager
-def _recorder(record: str | os.PathLike | None, fps: float, stream: Stream) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yield what writes a frame to the recording, if there is one."""
+def _recorder(
+    record: str | os.PathLike | None, fps: float, stream: Stream
+) -> Iterator[Callable[[np.ndarray, int], None]]:
+    """Yield what writes a frame to the recording, if there is one, behind so many that were missed.
+
+    In place of each of these the one before them is written again: what a frame's number says is its time.
+    """
     if record is None:
-        yield lambda frame: None
+        yield lambda frame, missed: None
         return
     with video_writer(record, fps, stream.size) as writer:
-        yield lambda frame: write_frame(writer, frame)
+        shown = stream.first[..., ::-1]
+
+        def write(frame: np.ndarray, missed: int) -> None:
+            nonlocal shown
+            for _ in range(missed):
+                write_frame(writer, shown)
+            write_frame(writer, frame)
+            shown = frame
+
+        yield write
 
 
 def _job(stream: Stream, detector, model: Model | None, settings: TrackSettings, most_frames: int) -> dict[str, Any]:
