@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 
 import cv2
@@ -12,7 +13,8 @@ import pytest
 from vreid_jax.cli.command import main
 from vreid_jax.datasets.video.track_file import read_tracks
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.tracking import run, streams, track_video
+from vreid_jax.tracking import run, streams, track_video, unfinished
+from vreid_jax.tracking.association import TrackSettings
 from vreid_jax.tracking.preview import write_preview
 
 SIZE = (48, 96)  # height and width
@@ -184,11 +186,11 @@ class Watched:
 
 @pytest.fixture
 def watched(monkeypatch):
-    clock = Watched()
+    clock, opened = Watched(), cv2.VideoCapture
     monkeypatch.setattr(streams, "time", clock)
     monkeypatch.setattr(streams, "_Newest", lambda reader: clock)
     monkeypatch.setattr(run, "_live_fps", lambda *_: 15.0)
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(1))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: FakeCamera(1) if isinstance(name, int) else opened(name))
     return clock
 
 
@@ -205,13 +207,12 @@ def test_a_frame_of_a_camera_is_numbered_by_its_time(watched):
         assert abs((number - 1) / 15 - now) <= 1 / 15
 
 
-def test_tracks_and_recording_keep_time_where_a_camera_stalls(watched, tmp_path, monkeypatch):
+def test_tracks_and_recording_keep_time_where_a_camera_stalls(watched, tmp_path):
     out, record = tmp_path / "tracks.txt", tmp_path / "seen.avi"
     with pytest.raises(streams.CameraGone):
         track_video("3", out, detector=bright, record=record)
     frames = [box.frame for box in read_tracks(out)]
     assert frames == [*range(1, 31), *range(106, 151)]
-    monkeypatch.undo()
     with streams.open_stream(str(record)) as stream:
         assert (stream.fps, stream.frames) == (15.0, 150)
         left = [np.flatnonzero(frame[20, :, 0] > 128)[0] for frame in streams.frames_of(stream)]
@@ -223,6 +224,78 @@ def test_frames_means_those_that_are_looked_at_also_of_a_camera_that_stalls(watc
     done = track_video("3", tmp_path / "tracks.txt", detector=bright, most_frames=40)
     assert (done.frames, done.boxes) == (40, 40)
     assert max(box.frame for box in read_tracks(tmp_path / "tracks.txt")) == 115
+
+
+def failing(after, error):
+    """A detector that fails at its frame `after`."""
+    calls = []
+
+    def detect(frame):
+        calls.append(1)
+        if len(calls) == after:
+            raise error
+        return bright(frame)
+
+    return detect
+
+
+def test_what_was_tracked_of_a_camera_is_written_before_an_error_is_raised(watched, tmp_path, caplog):
+    out, record = tmp_path / "tracks.txt", tmp_path / "seen.avi"
+    with pytest.raises(RuntimeError, match="one bad frame"):
+        track_video("3", out, detector=failing(25, RuntimeError("one bad frame")), record=record)
+    assert len(read_tracks(out)) == 24
+    assert caplog.messages == [f"tracking failed after 25 frames; the tracks until then are in {out}"]
+    assert not (tmp_path / "tracks.txt.parts").exists()
+    assert cv2.VideoCapture(str(record)).get(cv2.CAP_PROP_FRAME_COUNT) == 25
+    with pytest.raises(RuntimeError, match="one bad frame"):
+        track_video("3", tmp_path / "none.txt", detector=failing(1, RuntimeError("one bad frame")))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen.avi", "tracks.txt"]
+
+
+def test_a_second_interruption_of_a_camera_that_stalls_loses_nothing(watched, tmp_path):
+    done = track_video("3", tmp_path / "tracks.txt", detector=failing(25, KeyboardInterrupt()))
+    assert done.boxes == len(read_tracks(tmp_path / "tracks.txt")) == 24
+
+
+def test_what_cannot_be_written_of_a_camera_is_kept(watched, tmp_path, monkeypatch, caplog):
+    out = tmp_path / "tracks.txt"
+
+    def full(held, out):
+        raise InputError("cannot write: no space")
+
+    monkeypatch.setattr(unfinished.Unfinished, "finish", full)
+    with pytest.raises(InputError, match="no space"):
+        track_video("3", out, detector=bright, most_frames=20)
+    rows = tmp_path / "tracks.txt.parts" / "rows.txt"
+    assert len(read_tracks(rows)) == 20
+    assert caplog.messages == [f"what was tracked until then is in {rows}"]
+
+
+def test_what_a_killed_run_saw_of_a_camera_is_moved_beside_the_tracks(watched, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    out, parts, killed = tmp_path / "tracks.txt", tmp_path / "tracks.txt.parts", tmp_path / "tracks.txt.parts.killed"
+    frames = []
+
+    def copied(frame):
+        frames.append(frame)
+        if len(frames) == 73:  # a kill would leave this
+            shutil.copytree(parts, killed)
+        return bright(frame)
+
+    settings = TrackSettings(remember_seconds=0.5, lost_seconds=0.5)
+    track_video("3", out, detector=copied, most_frames=73, settings=settings)
+    for name in ("tracks.killed.txt", "tracks.killed-2.txt"):
+        shutil.copytree(killed, parts)
+        with (parts / "rows.txt").open("a") as rows:
+            rows.write("1000,1,20.0")  # half a line
+        out.unlink()
+        watched.__init__()
+        track_video("3", out, detector=bright, most_frames=9)
+        assert [box.frame for box in read_tracks(tmp_path / name)] == [*range(1, 31), *range(106, 136)]
+        assert caplog.messages.pop() == (
+            f"an earlier start for {out} was killed: what it had tracked is now in {tmp_path / name}"
+        )
+        assert len(read_tracks(out)) == 9
 
 
 def test_a_live_stream_is_looked_at_as_often_as_detector_and_recording_allow(tmp_path, monkeypatch):

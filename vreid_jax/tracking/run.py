@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from vreid_jax.tracking.preview import write_preview
 from vreid_jax.tracking.streams import CameraGone, Stream, frames_of, newest_frames, open_stream, shown_name
 from vreid_jax.tracking.unfinished import Unfinished, check_new, unfinished
 from vreid_jax.training.signals import stop_requests
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 20.0  # between two states of an unfinished run
 _LIVE_FPS = 15.0  # at most: more tells no more about people who walk
@@ -84,7 +87,7 @@ def track_video(
 
     Raises:
       InputError: when something given cannot be used, or, `NobodyFound`, there are no people; nothing is written then.
-      CameraGone: when a live stream ends, after `out` was written.
+      CameraGone: when a live stream ends, after `out` was written. So is what was tracked of it before any other error.
     """
     out = check_outputs(out, preview, record)
     settings = settings or TrackSettings()
@@ -93,16 +96,20 @@ def track_video(
         found = make_detector(detector) if isinstance(detector, str) else detector
         job = _job(stream, detector, model, settings, most_frames)
         with unfinished(out, job) as held:
-            tracked, gone = _track(stream, found, model, settings, held, record, most_frames, progress)
+            tracked, ended = _track(stream, found, model, settings, held, record, most_frames, progress)
             if held.written:
                 held.finish(out)
+        if ended and not isinstance(ended, CameraGone):
+            if held.written:
+                log.warning("tracking failed after %d frames; the tracks until then are in %s", tracked.frames, out)
+            raise ended
         if not held.written:
-            raise _nobody(stream, detector, gone)
+            raise _nobody(stream, detector, ended)
     if preview is not None:
         boxes = sorted(read_tracks(out), key=lambda box: box.frame)
         write_preview(os.fspath(record or video), boxes, preview, progress=progress)
-    if gone:
-        raise CameraGone(f"{gone}; the tracks until then are in {out}")
+    if ended:
+        raise CameraGone(f"{ended}; the tracks until then are in {out}")
     return tracked
 
 
@@ -141,8 +148,8 @@ def _track(
     record: str | os.PathLike | None,
     most_frames: int,
     progress: bool,
-) -> tuple[Tracked, CameraGone | None]:
-    """Look at every frame; return what was done, and the error of a stream that ended."""
+) -> tuple[Tracked, Exception | None]:
+    """Look at every frame; return what was done, and the error with which a live stream ended."""
     looks = Looks(model) if model else None
     fps = _live_fps(stream, detector, record) if stream.live else stream.fps
     tracker = Tracker(fps, settings)
@@ -151,7 +158,7 @@ def _track(
     number = start = looked = held.frame
     total = most_frames or stream.frames or None
     began = saved = time.monotonic()
-    gone: CameraGone | None = None
+    ended: Exception | None = None
     bar = tqdm(desc="tracking", total=total, initial=start, unit=" frames", disable=not progress, dynamic_ncols=True)
     with bar, _recorder(record, fps, stream) as recorded, stop_requests() as stop:
         numbered = ((number, frame) for number, frame in enumerate(frames_of(stream, start), start + 1))
@@ -166,23 +173,32 @@ def _track(
                 bar.set_postfix(people=tracker.started, refresh=False)
                 if most_frames and looked >= most_frames:
                     break
-                if stream.live:
-                    if stop.number:
-                        break
-                elif stop.number or time.monotonic() - saved > SAVE_SECONDS:
-                    held.save(number, track_state.dump(tracker))
+                if stop.number and stream.live:
+                    break
+                if stop.number or time.monotonic() - saved > SAVE_SECONDS:
+                    if stream.live:
+                        held.sync()  # nothing can go on with a state of it
+                    else:
+                        held.save(number, track_state.dump(tracker))
                     saved = time.monotonic()
                     if stop.number:
                         raise Interrupted(
                             f"interrupted after frame {number}; run the same command again to resume it", stop.number
                         )
-        except CameraGone as error:
-            gone = error
+        except KeyboardInterrupt:  # a second Ctrl-C, while no frame comes
+            if not stream.live:
+                raise
+        except Exception as error:  # what was seen of a live stream cannot be seen again
+            if not stream.live:
+                raise
+            ended = error
         finally:
             frames.close()
     held.append(tracker.finish())
     seconds = max(time.monotonic() - began, 1e-9)
-    return Tracked(looked, start, tracker.started, held.written, round((looked - start) / seconds, 2), float(fps)), gone
+    return Tracked(
+        looked, start, tracker.started, held.written, round((looked - start) / seconds, 2), float(fps)
+    ), ended
 
 
 def _live_fps(stream: Stream, detector: Detector, record: str | os.PathLike | None) -> float:
