@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from vreid_jax import datasets
 from vreid_jax.datasets import loading
+from vreid_jax.datasets.tracklet_folder import layout
 from vreid_jax.datasets.walkers.plan import make_plan
 from vreid_jax.datasets.walkers.scene import draw_tracklet
 from vreid_jax.datasets.walkers.walkers_dataset_builder import CONFIGS, Builder
@@ -259,6 +260,37 @@ def test_query_and_gallery_share_a_name_only_for_the_same_frames(tracklets, tmp_
     _picture(tracklets / "gallery" / "7" / "c1" / "f0001.jpg", 90)
     with pytest.raises(InputError, match=r"query/7/c1 and .*gallery/7/c1 share a name but not their frames"):
         _load(tracklets, tmp_path)
+
+
+@pytest.mark.parametrize("split", ["query", "gallery"])
+def test_a_tracklet_to_train_on_is_not_one_to_test_on(tracklets, tmp_path, split):
+    shutil.copytree(tracklets / "train" / "0002", tracklets / split / "0002")
+    with pytest.raises(
+        InputError, match=rf"train/0002/c1_a and .*{split}/0002/c1_a are the same tracklet: .*; remove one"
+    ):
+        _load(tracklets, tmp_path)
+    assert not (tmp_path / "built").exists()
+
+
+def test_tracklets_of_one_name_are_opened_only_where_their_sizes_agree(tracklets, tmp_path, monkeypatch):
+    shutil.copytree(tracklets / "train" / "0002" / "c1_a", tracklets / "gallery" / "0002" / "c1_a")
+    same = tracklets / "gallery" / "0002" / "c1_a" / "10.png"
+    same.write_bytes(same.read_bytes() + b" ")
+    train, query, gallery = (layout.list_split(tracklets, split) for split in layout.SPLITS)
+    monkeypatch.setattr(layout.filecmp, "cmp", None)
+    layout.check_held_out(train, [*query, *gallery])
+    same.unlink()
+    same.symlink_to("gone")
+    layout.check_held_out(train, [*query, *gallery])
+
+
+def test_a_person_to_train_on_and_to_test_on_is_told(tracklets, tmp_path, caplog):
+    _load(tracklets, tmp_path)
+    assert not caplog.messages
+    _picture(tracklets / "gallery" / "2" / "c3_b" / "f0001.jpg", 60)
+    _load(tracklets, tmp_path)
+    (said,) = caplog.messages
+    assert said.startswith(f"{tracklets}: pids of train are also in query or gallery (1; the first is 2): ")
 
 
 def test_bad_frames_has_two_values(tracklets, tmp_path):

@@ -174,6 +174,7 @@ def _read_dataset(folder: Path, given: None) -> Any:
         for split in layout.SPLITS
     }
     layout.check_shared_names(splits["query"], splits["gallery"])
+    layout.check_held_out(splits["train"], [*splits["query"], *splits["gallery"]])
     for tracklet in itertools.chain.from_iterable(splits.values()):
         tracklet.tracklet_id.encode()
         assert -(2**63) <= min(tracklet.pid, tracklet.camid) <= max(tracklet.pid, tracklet.camid) < 2**63

@@ -74,6 +74,43 @@ def test_a_short_gap_is_filled_along_a_line_and_a_long_one_is_not():
     np.testing.assert_allclose([row.box[0] for row in rows[10:13]], [144, 148, 152])
 
 
+def test_a_track_goes_on_over_frames_that_nobody_looked_at_and_has_no_boxes_there():
+    frames = [1, 2, 3, 5, 7, 11, 12, 13]
+    tracker, rows, last = Tracker(10.0), [], 0
+    for frame in frames:
+        box = PERSON + np.array([12.0 * frame, 0, 0, 0])
+        rows += tracker.update(frame, box[None], np.array([0.9]), missed=frame - last - 1)
+        last = frame
+    kept = Tracker(10.0)
+    track_state.restore(kept, json.loads(json.dumps(track_state.dump(tracker))))
+    for each in (tracker, kept):  # 14 was looked at, and is filled as ever
+        ended = still(each, [14]) + walk(each, [15], speed=12.0) + each.finish()
+        assert [row.frame for row in rows + ended] == [*frames, 14, 15]
+        assert {row.track for row in rows + ended} == {1}
+
+
+def test_an_uncertain_box_goes_on_with_a_track_that_had_a_box_when_somebody_last_looked():
+    tracker = Tracker(10.0)
+    walk(tracker, range(1, 6), speed=0)
+    tracker.update(8, PERSON[None], np.array([0.3]), missed=2)
+    assert [row.frame for row in tracker.finish()] == [1, 2, 3, 4, 5, 8]
+
+
+def test_nobody_is_followed_over_a_long_time_in_which_nobody_looked():
+    tracker = Tracker(10.0)
+    walk(tracker, (1, 2), speed=0)
+    tracker.update(1000, PERSON[None], np.array([0.9]), missed=997)
+    tracker.update(1001, PERSON[None], np.array([0.9]))
+    assert tracker.finish() == [], "two boxes and two are not three in a row"
+    tracker = Tracker(10.0)
+    walk(tracker, range(1, 11), speed=0)
+    tracker.update(12, *NOTHING, missed=1)
+    for frame in range(1000, 1003):
+        tracker.update(frame, PERSON[None], np.array([0.9]), missed=987 if frame == 1000 else 0)
+    assert [(row.frame, row.track) for row in tracker.finish()] == [(1000, 2), (1001, 2), (1002, 2)]
+    assert not tracker.missed
+
+
 def test_people_who_pass_each_other_keep_their_ids():
     tracker, rows = Tracker(10.0), []
     for frame in range(1, 41):

@@ -11,8 +11,7 @@ import pytest
 from vreid_jax.cli.command import main
 from vreid_jax.datasets.video.track_file import read_tracks
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.tracking import run, streams, track_video
-from vreid_jax.tracking.preview import write_preview
+from vreid_jax.tracking import run, track_video
 
 SIZE = (48, 96)  # height and width
 FRAMES = 30
@@ -105,68 +104,6 @@ def test_a_video_without_people_leaves_nothing(video, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="the detector found no people in"):
         track_video(video, tmp_path / "tracks.txt", detector=lambda frame: (np.zeros((0, 4)), np.zeros(0)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["walk.avi"]
-
-
-class FakeCamera:
-    """A camera that shows a block, and is gone after some frames."""
-
-    def __init__(self, frames):
-        self.left = frames
-
-    def isOpened(self):
-        return True
-
-    def read(self):
-        self.left -= 1
-        frame = np.zeros((*SIZE, 3), np.uint8)
-        frame[10:34, 20:28] = 255
-        return (True, frame) if self.left >= 0 else (False, None)
-
-    def grab(self):
-        return self.read()[0]
-
-    def get(self, _):
-        return 0.0
-
-    def release(self):
-        pass
-
-
-def test_a_camera_that_is_gone_leaves_the_tracks_until_then(tmp_path, monkeypatch):
-    monkeypatch.setattr(streams, "newest_frames", None)
-
-    def frames(stream, fps):
-        assert fps <= 15
-        for _ in range(12):
-            yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
-        raise streams.CameraGone("camera 3 is gone: it gave no picture for 10 seconds")
-
-    monkeypatch.setattr(run, "newest_frames", frames)
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(1))
-    out, record = tmp_path / "tracks.txt", tmp_path / "seen.avi"
-    with pytest.raises(
-        streams.CameraGone, match=r"camera 3 is gone: .* seconds; the tracks until then are in .*tracks\.txt"
-    ):
-        track_video("3", out, detector=bright, record=record)
-    assert len(read_tracks(out)) == 12
-    monkeypatch.undo()
-    write_preview(str(record), read_tracks(out), tmp_path / "preview.avi")
-    assert (tmp_path / "preview.avi").stat().st_size > 0
-
-
-def test_the_newest_picture_is_taken_until_there_is_none(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(5))
-    with streams.open_stream("0") as stream:
-        assert stream.live
-        with pytest.raises(streams.CameraGone, match="camera 0 is gone"):
-            list(streams.newest_frames(stream, 50.0))
-
-
-def test_the_password_of_an_address_is_not_shown(monkeypatch):
-    monkeypatch.setattr(cv2, "VideoCapture", lambda _: FakeCamera(0))
-    with pytest.raises(InputError) as error, streams.open_stream("rtsp://me:secret@10.0.0.7/1"):
-        pass
-    assert str(error.value).startswith("rtsp://10.0.0.7/1 gives no picture")
 
 
 def test_wrong_inputs_are_one_sentence_and_leave_nothing(video, tmp_path, capsys):

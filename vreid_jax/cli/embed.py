@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", help="of a video without --tracks; default: hog (see `vreid track --help`)")
     parser.add_argument("--frames", help="of a video: folder for the pictures of its tracks; default: beside --out")
     parser.add_argument("--camera", type=whole, default=0, help="of tracklets whose folder names none, and of a video")
-    parser.add_argument("--start", help="of a video: when its first frame was taken, ISO 8601 with zone, or in seconds")
+    parser.add_argument(
+        "--start", help="of a video: when its first frame was taken, ISO 8601 with zone, or seconds since 1970"
+    )
     parser.add_argument("--retention-days", type=whole, help="how long the gallery may be kept; noted in it")
     parser.add_argument("--split", default="", help="of a dataset; default: all of its test tracklets")
     parser.add_argument("--data-dir", help="where datasets are built; default: $TFDS_DATA_DIR or ~/tensorflow_datasets")

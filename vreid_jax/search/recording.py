@@ -5,15 +5,19 @@ import re
 
 from vreid_jax.errors import InputError
 
-_SECONDS = re.compile(r"\d{1,11}(\.\d{0,6})?", re.ASCII)  # up to the year 5138
-_WHAT = "a date and time with its zone, as in 2026-03-02T09:00:00+01:00, or seconds since 1970 (0: a clock of its own)"
+# From 1973 up to the year 5138, or of a clock of its own; another number is more likely a date, as 20260302, or a year.
+_SECONDS = re.compile(r"\d{9,11}(\.\d{0,6})?|0|\d{1,7}\.\d{0,6}", re.ASCII)
+_WHAT = (
+    "a date and time with its zone, as in 2026-03-02T09:00:00+01:00, or seconds since 1970 in at least nine digits "
+    "(of a clock of its own: 0, or with a point, as in 12.0)"
+)
 
 
 def moment_text(text: str, flag: str = "--start") -> str:
     """Return a moment that a person gave, as a gallery keeps it: an ISO 8601 date and time with its zone.
 
     Args:
-      text: an ISO 8601 date and time with a zone, or seconds since 1970.
+      text: an ISO 8601 date and time with a zone, or seconds since 1970: 0, at least nine digits, or with a decimal point.
       flag: what it is called in an error.
 
     Raises:

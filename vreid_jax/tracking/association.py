@@ -88,24 +88,34 @@ class Tracker:
         self.fps, self.settings = fps, settings or TrackSettings()
         self.tracks: list[Track] = []
         self.waiting: list[Row] = []  # sure, but others of earlier frames may come
+        self.missed: set[int] = set()  # frames that nobody looked at, as far as a gap may be filled there
         self.started = 0
 
     def update(
-        self, frame: int, boxes: np.ndarray, scores: np.ndarray, appearance: Appearance | None = None
+        self,
+        frame: int,
+        boxes: np.ndarray,
+        scores: np.ndarray,
+        appearance: Appearance | None = None,
+        missed: int = 0,
     ) -> list[Row]:
         """Take the boxes of the next frame; return what is now known for certain, in frames up to this one.
 
         Args:
-          frame: its number, from 1; each is one more than the last.
+          frame: its number, from 1; each is one more than the last, and `missed` more.
           boxes: `[N, 4]` left, top, width, height, pixels.
           scores: `[N]` in [0, 1].
           appearance: gives vectors of boxes in this frame; None follows by overlap alone.
+          missed: number of frames right before this one that nobody looked at: tracks go on over them, and have no boxes there.
         """
         s = self.settings
-        self._predict()
-        known = [t for t in self.tracks if t.number and frame - t.last <= s.lost_seconds * self.fps + 1]
-        seen_just_now = [t for t in known if t.last == frame - 1]
-        new = [t for t in self.tracks if not t.number]
+        if missed <= s.fill_seconds * self.fps:
+            self.missed.update(range(frame - missed, frame))
+        searched = [t for t in self.tracks if frame - t.last <= s.lost_seconds * self.fps + 1]
+        self._predict(searched, 1 + missed)
+        known = [t for t in searched if t.number]
+        seen_just_now = [t for t in known if t.last == frame - 1 - missed]
+        new = [t for t in searched if not t.number]
         certain, uncertain = (
             np.flatnonzero(scores >= s.certain),
             np.flatnonzero((scores >= s.uncertain) & (scores < s.certain)),
@@ -136,11 +146,14 @@ class Tracker:
         rows = [row for track in self.tracks if track.number for row in _drained(track, keep=0)]
         return sorted([*self.waiting, *rows], key=_order)
 
-    def _predict(self) -> None:
-        if self.tracks:
-            means, covariances = np.stack([t.mean for t in self.tracks]), np.stack([t.covariance for t in self.tracks])
-            for track, mean, covariance in zip(self.tracks, *motion.predict(means, covariances, self.fps), strict=True):
-                track.mean, track.covariance = mean, covariance
+    def _predict(self, tracks: list[Track], frames: int) -> None:
+        if not tracks:
+            return
+        means, covariances = np.stack([t.mean for t in tracks]), np.stack([t.covariance for t in tracks])
+        for _ in range(frames):
+            means, covariances = motion.predict(means, covariances, self.fps)
+        for track, mean, covariance in zip(tracks, means, covariances, strict=True):
+            track.mean, track.covariance = mean, covariance
 
     def _correct(self, matched: list[tuple[Track, int]], boxes: np.ndarray, scores: np.ndarray, frame: int) -> None:
         if not matched:
@@ -160,7 +173,11 @@ class Tracker:
             return []
         a, b = np.array(before.box), np.array(after.box)
         score = min(before.score, after.score)
-        return [Row(before.frame + i, after.track, _plain(a + (b - a) * i / gap), score) for i in range(1, gap)]
+        return [
+            Row(before.frame + i, after.track, _plain(a + (b - a) * i / gap), score)
+            for i in range(1, gap)
+            if before.frame + i not in self.missed
+        ]
 
     def _begin(self, which: list[int], boxes: np.ndarray, scores: np.ndarray, frame: int) -> list[Track]:
         if not which:
@@ -222,6 +239,7 @@ class Tracker:
             if track.number:  # the last row stays: a gap behind it may be filled, and a lost track is looked for there
                 self.waiting += _drained(track, keep=0 if frame - track.last > longest else 1)
         self.tracks = [t for t in self.tracks if frame - t.last <= longest]
+        self.missed = {each for each in self.missed if frame - each <= longest}
         self.waiting.sort(key=_order)
         due = bisect.bisect_left(self.waiting, frame - longest - 1, key=lambda row: row.frame)
         rows, self.waiting = self.waiting[:due], self.waiting[due:]

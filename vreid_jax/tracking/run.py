@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,11 @@ from vreid_jax.tracking.streams import CameraGone, Stream, frames_of, newest_fra
 from vreid_jax.tracking.unfinished import Unfinished, check_new, unfinished
 from vreid_jax.training.signals import stop_requests
 
+log = logging.getLogger(__name__)
+
 SAVE_SECONDS = 20.0  # between two states of an unfinished run
 _LIVE_FPS = 15.0  # at most: more tells no more about people who walk
+_LEAST_FPS = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +87,7 @@ def track_video(
 
     Raises:
       InputError: when something given cannot be used, or, `NobodyFound`, there are no people; nothing is written then.
-      CameraGone: when a live stream ends, after `out` was written.
+      CameraGone: when a live stream ends, after `out` was written. So is what was tracked of it before any other error.
     """
     out = check_outputs(out, preview, record)
     settings = settings or TrackSettings()
@@ -92,16 +96,20 @@ def track_video(
         found = make_detector(detector) if isinstance(detector, str) else detector
         job = _job(stream, detector, model, settings, most_frames)
         with unfinished(out, job) as held:
-            tracked, gone = _track(stream, found, model, settings, held, record, most_frames, progress)
+            tracked, ended = _track(stream, found, model, settings, held, record, most_frames, progress)
             if held.written:
                 held.finish(out)
+        if ended and not isinstance(ended, CameraGone):
+            if held.written:
+                log.warning("tracking failed after %d frames; the tracks until then are in %s", tracked.frames, out)
+            raise ended
         if not held.written:
-            raise _nobody(stream, detector, gone)
+            raise _nobody(stream, detector, ended)
     if preview is not None:
         boxes = sorted(read_tracks(out), key=lambda box: box.frame)
         write_preview(os.fspath(record or video), boxes, preview, progress=progress)
-    if gone:
-        raise CameraGone(f"{gone}; the tracks until then are in {out}")
+    if ended:
+        raise CameraGone(f"{ended}; the tracks until then are in {out}")
     return tracked
 
 
@@ -140,66 +148,94 @@ def _track(
     record: str | os.PathLike | None,
     most_frames: int,
     progress: bool,
-) -> tuple[Tracked, CameraGone | None]:
-    """Look at every frame; return what was done, and the error of a stream that ended."""
+) -> tuple[Tracked, Exception | None]:
+    """Look at every frame; return what was done, and the error with which a live stream ended."""
     looks = Looks(model) if model else None
-    fps = _live_fps(stream, detector) if stream.live else stream.fps
+    fps = _live_fps(stream, detector, record) if stream.live else stream.fps
     tracker = Tracker(fps, settings)
     if held.tracker is not None:
         track_state.restore(tracker, held.tracker)
-    number = start = held.frame
+    number = start = looked = held.frame
     total = most_frames or stream.frames or None
     began = saved = time.monotonic()
-    gone: CameraGone | None = None
+    ended: Exception | None = None
     bar = tqdm(desc="tracking", total=total, initial=start, unit=" frames", disable=not progress, dynamic_ncols=True)
     with bar, _recorder(record, fps, stream) as recorded, stop_requests() as stop:
-        frames = newest_frames(stream, fps) if stream.live else frames_of(stream, start)
+        numbered = ((number, frame) for number, frame in enumerate(frames_of(stream, start), start + 1))
+        frames = newest_frames(stream, fps) if stream.live else numbered
         try:
-            for frame in frames:
-                recorded(frame)
+            for this, frame in frames:
+                missed, number, looked = this - number - 1, this, looked + 1
+                recorded(frame, missed)
                 boxes, scores = find_people(detector, frame)
-                number += 1
-                held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None))
+                held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None, missed))
                 bar.update()
                 bar.set_postfix(people=tracker.started, refresh=False)
-                if most_frames and number >= most_frames:
+                if most_frames and looked >= most_frames:
                     break
-                if stream.live:
-                    if stop.number:
-                        break
-                elif stop.number or time.monotonic() - saved > SAVE_SECONDS:
-                    held.save(number, track_state.dump(tracker))
+                if stop.number and stream.live:
+                    break
+                if stop.number or time.monotonic() - saved > SAVE_SECONDS:
+                    if stream.live:
+                        held.sync()  # nothing can go on with a state of it
+                    else:
+                        held.save(number, track_state.dump(tracker))
                     saved = time.monotonic()
                     if stop.number:
                         raise Interrupted(
                             f"interrupted after frame {number}; run the same command again to resume it", stop.number
                         )
-        except CameraGone as error:
-            gone = error
+        except KeyboardInterrupt:  # a second Ctrl-C, while no frame comes
+            if not stream.live:
+                raise
+        except Exception as error:  # what was seen of a live stream cannot be seen again
+            if not stream.live:
+                raise
+            ended = error
         finally:
             frames.close()
     held.append(tracker.finish())
     seconds = max(time.monotonic() - began, 1e-9)
-    return Tracked(number, start, tracker.started, held.written, round((number - start) / seconds, 2), float(fps)), gone
+    return Tracked(
+        looked, start, tracker.started, held.written, round((looked - start) / seconds, 2), float(fps)
+    ), ended
 
 
-def _live_fps(stream: Stream, detector: Detector) -> float:
-    """Return how many frames a second of a live stream are looked at: as many as the detector keeps up with."""
+def _live_fps(stream: Stream, detector: Detector, record: str | os.PathLike | None) -> float:
+    """Return how many frames a second of a live stream are looked at: as many as detector and recording keep up with."""
     frame = stream.first[..., ::-1]
     find_people(detector, frame)  # the first time takes longer
-    began = time.monotonic()
-    find_people(detector, frame)
-    return float(max(0.5, min(stream.fps or _LIVE_FPS, _LIVE_FPS, 0.8 / max(time.monotonic() - began, 1e-3))))
+    with _recorder(record, _LIVE_FPS, stream) as recorded:  # a try: the recording itself takes its place
+        began = time.monotonic()
+        find_people(detector, frame)
+        recorded(frame, 0)
+        seconds = time.monotonic() - began
+    # Videos that OpenCV writes state two decimals, and the tracks are to have the same clock.
+    return round(float(max(_LEAST_FPS, min(stream.fps or _LIVE_FPS, _LIVE_FPS, 0.8 / max(seconds, 1e-3)))), 2)
 
 
 @contextlib.contextmanager
-def _recorder(record: str | os.PathLike | None, fps: float, stream: Stream) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yield what writes a frame to the recording, if there is one."""
+def _recorder(
+    record: str | os.PathLike | None, fps: float, stream: Stream
+) -> Iterator[Callable[[np.ndarray, int], None]]:
+    """Yield what writes a frame to the recording, if there is one, behind so many that were missed.
+
+    In place of each of these the one before them is written again: what a frame's number says is its time.
+    """
     if record is None:
-        yield lambda frame: None
+        yield lambda frame, missed: None
         return
     with video_writer(record, fps, stream.size) as writer:
-        yield lambda frame: write_frame(writer, frame)
+        shown = stream.first[..., ::-1]
+
+        def write(frame: np.ndarray, missed: int) -> None:
+            nonlocal shown
+            for _ in range(missed):
+                write_frame(writer, shown)
+            write_frame(writer, frame)
+            shown = frame
+
+        yield write
 
 
 def _job(stream: Stream, detector, model: Model | None, settings: TrackSettings, most_frames: int) -> dict[str, Any]:

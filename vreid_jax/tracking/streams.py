@@ -128,26 +128,30 @@ def frames_of(stream: Stream, skip: int = 0) -> Generator[np.ndarray, None, None
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
-def newest_frames(stream: Stream, fps: float) -> Generator[np.ndarray, None, None]:
+def newest_frames(stream: Stream, fps: float) -> Generator[tuple[int, np.ndarray], None, None]:
     """Yield what a live stream shows now, at most `fps` frames a second; what comes meanwhile is skipped.
+
+    Numbers begin with 1, rise, and tell the time: frame n came (n - 1) / fps seconds after the first one, to a frame. Where
+    the stream stalls, or whoever takes the frames is slow, numbers are left out.
 
     Raises:
       CameraGone: when there was no picture for ten seconds.
     """
     box = _Newest(stream.reader)
     try:
-        yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
-        due = time.monotonic()
+        began, number = time.monotonic(), 1
+        yield number, cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
         while True:
-            due = max(due + 1 / fps, time.monotonic() - 1 / fps)
-            time.sleep(max(0.0, due - time.monotonic()))
-            frame = box.take()
-            if frame is None:
+            time.sleep(max(0.0, began + number / fps - time.monotonic()))
+            newest = box.take()
+            if newest is None:
                 raise CameraGone(
                     f"{_without_password(stream.name) if '://' in stream.name else f'camera {stream.name}'} is gone: it gave no picture for {_PATIENCE:g} seconds"
                 )
+            frame, came = newest
             if frame.shape[:2] == stream.size:
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                number = max(number + 1, 1 + round((came - began) * fps))
+                yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     finally:
         box.close()
 
@@ -156,7 +160,8 @@ class _Newest:
     """Reads a live stream in a thread, so that its buffer never fills, and keeps the newest frame."""
 
     def __init__(self, reader: Reader):
-        self._reader, self._frame, self._ended = reader, None, False
+        self._reader, self._ended = reader, False
+        self._newest: tuple[np.ndarray, float] | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -165,18 +170,18 @@ class _Newest:
         while not self._ended:
             readable, frame = self._reader.read()
             with self._changed:
-                if readable:
-                    self._frame = frame
+                if readable and frame is not None:
+                    self._newest = frame, time.monotonic()
                 else:
                     self._ended = True
                 self._changed.notify_all()
 
-    def take(self) -> np.ndarray | None:
-        """Return the newest frame that was not taken yet, or None when none comes."""
+    def take(self) -> tuple[np.ndarray, float] | None:
+        """Return the newest frame that was not taken yet and when it came, or None when none comes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._ended, timeout=_PATIENCE)
-            frame, self._frame = self._frame, None
-        return frame
+            self._changed.wait_for(lambda: self._newest is not None or self._ended, timeout=_PATIENCE)
+            newest, self._newest = self._newest, None
+        return newest
 
     def close(self) -> None:
         """Stop reading."""

@@ -12,6 +12,7 @@ def dump(tracker: Tracker) -> dict[str, Any]:
     """Return the state of a tracker; JSON keeps every bit of a float."""
     return {
         "started": tracker.started,
+        "missed": sorted(tracker.missed),
         "waiting": [_row(row) for row in tracker.waiting],
         "tracks": [
             {
@@ -29,6 +30,7 @@ def dump(tracker: Tracker) -> dict[str, Any]:
 def restore(tracker: Tracker, state: dict[str, Any]) -> None:
     """Give a tracker the state that `dump` returned."""
     tracker.started = state["started"]
+    tracker.missed = set(state.get("missed", ()))  # a state of before cameras had a clock has none
     tracker.waiting = [_as_row(row) for row in state["waiting"]]
     tracker.tracks = [
         Track(

@@ -2,7 +2,9 @@
 
 import contextlib
 import glob
+import itertools
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,8 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, read_regular
 from vreid_jax.json_files import json_or_none
 from vreid_jax.tracking.association import Row
+
+log = logging.getLogger(__name__)
 
 _JOB, _LOCK, _STATE, _ROWS = "job.json", ".lock", "state.json", "rows.txt"
 
@@ -50,10 +54,14 @@ class Unfinished:
         self._file.write("".join(map(as_line, rows)).encode())
         self.written += len(rows)
 
-    def save(self, frame: int, tracker: dict[str, Any]) -> None:
-        """Note that everything up to `frame` is done, and the state of the tracker after it."""
+    def sync(self) -> None:
+        """See that the rows are on the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def save(self, frame: int, tracker: dict[str, Any]) -> None:
+        """Note that everything up to `frame` is done, and the state of the tracker after it."""
+        self.sync()
         state = {"frame": frame, "rows": self.written, "bytes": self._file.tell(), "tracker": tracker}
         with atomic_file(self._folder / _STATE) as half:
             half.write_text(json.dumps(state))
@@ -88,7 +96,12 @@ def as_line(row: Row) -> str:
 def unfinished(out: Path, job: dict[str, Any]) -> Iterator[Unfinished]:
     """Yield what an earlier call for the same `job` has left beside `out`, or an empty one, for this process alone.
 
-    It is removed when the block ends, and kept when the block fails and something was saved.
+    It is removed when the block ends, and kept when the block fails and something was saved. Nothing can go on with what was
+    seen of a camera: rows that a killed process has left of one are moved to a file beside `out`.
+
+    Args:
+      out: the file of tracks.
+      job: what the result depends on; its `video` is text for a camera or a stream, and something else for a file.
 
     Raises:
       InputError: when another process writes there, or what lies there is of another job.
@@ -105,20 +118,45 @@ def unfinished(out: Path, job: dict[str, Any]) -> Iterator[Unfinished]:
                 f"{folder} holds the beginning of other tracks (of another video, detector, model or settings): "
                 "remove it, or name another file"
             )
+        if _is_live(_job(folder)):
+            _set_aside(folder / _ROWS, out)
         with atomic_file(folder / _JOB) as half:
             half.write_text(json.dumps(job))
         held = Unfinished(folder)
         try:
             yield held
         except BaseException:
-            held.close()
-            if not (folder / _STATE).exists():
+            with contextlib.suppress(OSError):  # the disk may be full
+                held.close()
+            if _is_live(job) and held.written:
+                log.warning("what was tracked until then is in %s", folder / _ROWS)
+            elif not (folder / _STATE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         held.close()
         shutil.rmtree(folder)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*{UNFINISHED}"):  # by a process that was killed
         left.unlink(missing_ok=True)
+
+
+def _is_live(job: Any) -> bool:
+    return isinstance(job, dict) and isinstance(job.get("video"), str)
+
+
+def _set_aside(rows: Path, out: Path) -> None:
+    """Move the rows of a killed process to a new file beside `out`, without a last line that is not whole."""
+    if not rows.exists():
+        return
+    with open(rows, "r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 4096))
+        tail = file.read()
+        if not file.truncate(end - len(tail) + tail.rfind(b"\n") + 1):
+            return
+    names = (f"{out.stem}.killed{f'-{number}' if number > 1 else ''}{out.suffix}" for number in itertools.count(1))
+    aside = next(file for file in map(out.with_name, names) if not os.path.lexists(file))
+    os.rename(rows, aside)
+    log.warning("an earlier start for %s was killed: what it had tracked is now in %s", out, aside)
 
 
 def _job(folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 from vreid_jax.datasets.tracklet_folder import layout
 from vreid_jax.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -31,13 +34,14 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
       bad_frames: "error", or "skip" to leave unreadable frames out and count them in the metadata.
 
     Raises:
-      InputError: the folder or a split is missing, a name does not parse, a tracklet has no frames.
+      InputError: the folder or a split is missing, a name does not parse, a tracklet has no frames, or one of train is also
+        in query or gallery.
     """
     if bad_frames not in layout.BAD_FRAMES:
         raise InputError(f"bad_frames={bad_frames!r} must be one of {', '.join(layout.BAD_FRAMES)}")
     root = layout.find(path)
-    for split in layout.SPLITS:
-        layout.list_split(root, split)
+    train, query, gallery = (layout.list_split(root, split) for split in layout.SPLITS)
+    layout.check_held_out(train, [*query, *gallery])
     return FolderConfig(name=layout.fingerprint(root, bad_frames), path=str(root), bad_frames=bad_frames)
 
 
@@ -64,6 +68,14 @@ class Builder(TrackletBuilder):
             skipped += sum(len(tracklet.frames) for tracklet in listed)
             skipped -= sum(len(tracklet.frames) for tracklet in splits[split])
         layout.check_shared_names(splits["query"], splits["gallery"])
+        if both := layout.people_on_both_sides(splits["train"], [*splits["query"], *splits["gallery"]]):
+            log.warning(
+                "%s: pids of train are also in query or gallery (%d; the first is %d): where they are the same person, scores "
+                "are of somebody who was trained on",
+                root,
+                len(both),
+                both[0],
+            )
         self.describe(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 

@@ -20,10 +20,12 @@ __all__ = [
     "SPLITS",
     "FolderTracklet",
     "check_frames",
+    "check_held_out",
     "check_shared_names",
     "find",
     "fingerprint",
     "list_split",
+    "people_on_both_sides",
 ]
 
 SPLITS = ("train", "query", "gallery")
@@ -100,13 +102,42 @@ def check_shared_names(query: list[FolderTracklet], gallery: list[FolderTracklet
     there = {tracklet.tracklet_id: tracklet.frames for tracklet in gallery}
     for tracklet in query:
         other = there.get(tracklet.tracklet_id, tracklet.frames)
-        same = len(tracklet.frames) == len(other) and all(
-            filecmp.cmp(a, b, shallow=False) for a, b in zip(tracklet.frames, other, strict=True)
-        )
-        if not same:
+        if not _same(tracklet.frames, other):
             raise InputError(
                 f"{tracklet.frames[0].parent} and {other[0].parent} share a name but not their frames: rename one"
             )
+
+
+def check_held_out(train: list[FolderTracklet], test: list[FolderTracklet]) -> None:
+    """Check that no tracklet of train is one of query or gallery; files are opened only where names and sizes agree.
+
+    Raises:
+      InputError: two have the same name and the same frames.
+    """
+    there = {tracklet.tracklet_id: tracklet.frames for tracklet in train}
+    for tracklet in test:
+        other = there.get(tracklet.tracklet_id)
+        if other is None or len(other) != len(tracklet.frames):
+            continue
+        try:
+            sizes = [[frame.stat().st_size for frame in frames] for frames in (other, tracklet.frames)]
+            same = sizes[0] == sizes[1] and _same(other, tracklet.frames)
+        except OSError:  # a broken link, a file of another user; `check_frames` reports it
+            continue
+        if same:
+            raise InputError(
+                f"{other[0].parent} and {tracklet.frames[0].parent} are the same tracklet: scores of what was trained on say "
+                "nothing; remove one of them"
+            )
+
+
+def people_on_both_sides(train: list[FolderTracklet], test: list[FolderTracklet]) -> list[int]:
+    """Return the pids, in order, that are in train and also in query or gallery."""
+    return sorted({tracklet.pid for tracklet in train} & {tracklet.pid for tracklet in test})
+
+
+def _same(some: tuple[Path, ...], others: tuple[Path, ...]) -> bool:
+    return len(some) == len(others) and all(filecmp.cmp(a, b, shallow=False) for a, b in zip(some, others, strict=True))
 
 
 def _pid(person: Path, split: str) -> int:
