@@ -14,7 +14,7 @@ from vreid_jax.linking.identities import COMMON, UNIX
 from vreid_jax.retrieval.distances import prepare
 from vreid_jax.search import Gallery, open_gallery
 from vreid_jax.search.address import given_gallery, real_gallery
-from vreid_jax.search.gallery import made_from
+from vreid_jax.search.gallery import SECONDS, made_from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,14 @@ class Sightings:
     def metric(self) -> str:
         """The metric of all galleries."""
         return self.about[0]["metric"]
+
+    def columns_of(self, number: int) -> dict[str, np.ndarray]:
+        """Return names, cameras and own seconds of the tracklets of a gallery, as the columns of that are called."""
+        rows = self.gallery == number
+        stated = self.about[number].get("recorded_at") if self.clock == UNIX else None
+        times = self.times[rows] - (datetime.fromisoformat(stated).timestamp() if stated else 0.0)
+        seconds = dict(zip(SECONDS, times.T, strict=True))
+        return {"tracklet_id": self.tracklet_ids[rows], "camid": self.camids[rows], **seconds}
 
 
 def open_sightings(paths: Sequence[str | Path]) -> Sightings:

@@ -92,7 +92,8 @@ def write_identities_page(
       Path of the page.
 
     Raises:
-      InputError: when a gallery or a picture is missing, or when the page cannot be written.
+      InputError: when a gallery or a picture is missing, a gallery is of another recording than the one that was linked, or
+        the page cannot be written.
     """
     path = given_path(identities)
     read = stamps_of([path])
@@ -249,6 +250,7 @@ def _addresses(
         place = stated_gallery(folder, each["path"])
         read |= gallery_stamps(place)
         gallery = open_gallery(place)
+        known.refuse_replaced(path, each["path"], each["path"], gallery.columns, gallery.about)
         row_of = {name: number for number, name in enumerate(gallery.columns["tracklet_id"].tolist())}
         names = known.columns["tracklet_id"][wanted].tolist()
         if gone := [name for name in names if name not in row_of]:

@@ -119,7 +119,7 @@ class Service:
             stamp = (_stamp(files_of(self.options.identities)), self._stamp)
             if stamp != self._identities_stamp:
                 try:
-                    self._identities = open_identities(self.options.identities, self._people.paths)
+                    self._identities = open_identities(self.options.identities, self._people)
                 except InputError as error:
                     if self._identities is None:
                         raise
