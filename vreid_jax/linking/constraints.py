@@ -67,7 +67,8 @@ def clockwork(sightings: Sightings, *, no_overlap: bool = False, walks: Sequence
     number = {int(camid): int(camera) for camid, camera in zip(sightings.camids, cameras, strict=True) if camid > 0}
     for walk in walks:
         a, b = (number[camid] for camid in walk.cameras)
-        least[a, b] = least[b, a] = walk.min_seconds
+        if walk.min_seconds != ANYTHING:
+            least[a, b] = least[b, a] = walk.min_seconds
         most[a, b] = most[b, a] = walk.max_seconds
     return Clockwork(sightings.times, cameras, sightings.recordings, least, most)
 
