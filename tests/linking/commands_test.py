@@ -108,6 +108,17 @@ def test_link_writes_identities_and_a_page_and_overwrites_nothing(crowd, vreid, 
     assert f"exists already: name another file, or add to it with --into={out}" in said
 
 
+@pytest.mark.parametrize(("south", "shown"), [("08:00:00+02:00", "08:00:20 UTC+02:00"), ("06:00:00Z", "06:00:20 UTC")])
+def test_the_page_shows_times_in_the_zone_that_all_recordings_state_or_in_utc(crowd, vreid, tmp_path, south, shown):
+    starts = ["2026-05-04T08:00:00+02:00", f"2026-05-04T{south}"]
+    galleries = [crowd(name, camera, recorded_at=starts[camera - 1]) for camera, name in enumerate(("n", "s"), 1)]
+    page = tmp_path / "i.html"
+    assert vreid("link", *galleries, f"--out={tmp_path / 'i.parquet'}", "--threshold=4", f"--page={page}")[0] == 0
+    text = html.unescape(page.read_text())
+    assert text.count(f"<br>{shown}") == 20
+    assert f"<span>2026-05-04 {shown.replace('00:20', '00:00')}</span>" in text
+
+
 def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_path):
     north, south = crowd("north", 1), crowd("south", 2, seed=1)
     out, other = tmp_path / "i.parquet", tmp_path / "sub" / "j.parquet"
