@@ -60,10 +60,12 @@ def test_times_are_in_the_zone_of_the_recordings_wherever_the_server_stands(tmp_
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        start = {"recorded_at": "2026-05-04T08:00:00+02:00"}
-        galleries = [write_gallery(tmp_path, "north", 1, **start), write_gallery(tmp_path, "south", 2, **start)]
+        start = "2026-05-04T08:00:00+02:00"
+        galleries = [
+            write_gallery(tmp_path, name, camera, recorded_at=start) for camera, name in ((1, "north"), (2, "south"))
+        ]
         with serving(galleries, identities=str(write_linked(galleries))) as opened:
-            filters = {"after": "2026-05-04T08:00:12", "camera": 1}
+            filters = {"after": "2026-05-04T08:00:12", "in_gallery": "north.parquet"}
             (found,) = opened.get("/api/tracklets", filters).json["tracklets"]
             assert (found["tracklet"], found["begins"]) == ("track0004", "2026-05-04T08:00:12+02:00")
             text = html.unescape(opened.page("/", filters).text)
