@@ -42,6 +42,20 @@ def test_other_scenes_and_unknown_times_say_nothing():
     assert not seen_together(footage([[-1, -1], [-1, -1]])).any()
 
 
+def test_two_days_of_one_input_in_a_folder_are_two_scenes(write_made_gallery, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(
+        "vreid_jax.adaptation.footage.gallery_tracklets", lambda gallery, rows, _: Lengths([9] * len(rows))
+    )
+    for day in (1, 2):
+        write_made_gallery(tmp_path / f"{day}.parquet", 1, day, input="/cam/now.mp4")
+    opened = open_footage([str(tmp_path)])
+    assert opened.scenes.tolist() == [0, 0, 0, 1, 1, 1]
+    together = seen_together(opened)
+    assert together[:3, :3].sum() == together[3:, 3:].sum() == 6  # all are in frame 0
+    assert not together[:3, 3:].any()
+
+
 def test_too_few_tracks_are_refused_with_what_to_do():
     settings = AdaptationSettings(least_tracks=6, least_frames=8)
     with pytest.raises(InputError, match=r"video.avi has 3 tracks of at least 8 frames, and 6 are needed .* film"):

@@ -123,6 +123,32 @@ def test_where_else_a_person_was_linked_is_said_after_a_kill(write_gallery, writ
     assert forget(north, identities=[1]).not_covered[0].startswith("identity 1 has 2 tracklets in ")
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_an_identity_is_not_that_of_another_recording_at_the_same_path(write_gallery, write_linked, tmp_path, folder):
+    gallery = asked = write_gallery()
+    linked = write_linked(gallery)
+    table = read_identities(linked)
+    if folder:
+        asked = tmp_path / "town"
+        asked.mkdir()
+        gallery = gallery.rename(asked / gallery.name)
+        names = {"gallery": np.repeat(["town"], 4), "tracklet_id": open_gallery(asked).columns["tracklet_id"]}
+        about = {**table.about, "galleries": [{"path": "town", "rows": 4}]}
+        table = Identities({**table.columns, **names}, about)
+    start = 10.0 * np.arange(4)
+    times = {"start_seconds": start, "end_seconds": start + 5}
+    write_identities(Identities({**table.columns, **times}, table.about), linked)
+    forgetting.forget([asked], Selection(identities=[2]), identities=linked, dry_run=True)
+    times["end_seconds"][0] += 1
+    write_identities(Identities({**table.columns, **times}, table.about), linked)
+    before = gallery.read_bytes()
+    with pytest.raises(
+        InputError, match=r"town.parquet is another recording than the one that was linked.*: link it again"
+    ):
+        forgetting.forget([asked], Selection(identities=[2]), identities=linked)
+    assert gallery.read_bytes() == before
+
+
 def test_a_gallery_without_anybody_left_is_not_listed_by_the_identities(write_gallery, write_linked):
     north, south = write_gallery("north.parquet"), write_gallery("south.parquet")
     linked = write_linked(north, south)

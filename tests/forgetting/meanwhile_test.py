@@ -126,11 +126,12 @@ def test_a_page_does_not_show_who_was_forgotten_while_it_was_made(
 def test_a_correction_does_not_name_who_was_forgotten(write_gallery, write_linked):
     pytest.importorskip("fastapi")
     from vreid_jax.serving.identities import Identities
+    from vreid_jax.serving.people import open_people
     from vreid_jax.serving.refusal import Refusal
 
     gallery = write_gallery()
     linked = write_linked(gallery)
-    served = Identities(linked, {"town.parquet": gallery})
+    served = Identities(linked, open_people([gallery]))
     correction = served.correction("name", [("town.parquet", "track1")], [], "Ann")
     forget(gallery)
     with pytest.raises(Refusal):

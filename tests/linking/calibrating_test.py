@@ -1,5 +1,7 @@
 """Thresholds without labels: hand-worked rates, intervals over tracklets, and refusals with numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -117,3 +119,16 @@ def test_a_band_is_measured_on_the_footage_or_given(sightings):
     assert (given_band(2.0).threshold, given_band(2.0).perhaps) == (2.0, 2.5)
     with pytest.raises(InputError, match=r"--threshold=-1 must be a distance above 0"):
         given_band(-1.0)
+
+
+@pytest.mark.parametrize("no_overlap", [False, True])
+def test_who_walks_over_the_seam_of_two_recordings_is_not_a_pair_of_two_people(sightings, no_overlap):
+    vectors = np.random.default_rng(2).standard_normal((16, 8))
+    vectors[8] = vectors[7] + 1e-3
+    times = [(0, 10)] * 8 + [(9, 20)] * 8
+    whole = sightings(vectors, times=times)
+    cut = dataclasses.replace(whole, recordings=np.repeat([0, 1], 8))
+    assert measure(whole, 0.1, shown=False, no_overlap=no_overlap).pairs == 120
+    found = measure(cut, 0.1, shown=False, no_overlap=no_overlap)
+    assert found.pairs == 56
+    assert find_band(cut, 0.005, no_overlap=no_overlap).threshold > 0.1 > find_band(whole, 0.005).threshold

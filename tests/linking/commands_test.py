@@ -17,11 +17,12 @@ pytest.importorskip("pyarrow")
 def crowd(gallery_file):
     """Write a gallery of 30 tracklets of 10 people, three waves of all of them at once."""
 
-    def write(name, camid=1, seed=0, **given):
+    def write(name, camid=1, seed=0, count=30, **given):
         rng = np.random.default_rng(seed)
         vectors = 3 * np.random.default_rng(9).standard_normal((10, 8))[np.arange(30) % 10]
         times = [(20.0 * (row // 10), 20.0 * (row // 10) + 9) for row in range(30)]
-        return gallery_file(name, vectors + 0.3 * rng.standard_normal((30, 8)), camid, times, **given)
+        vectors += 0.3 * rng.standard_normal((30, 8))
+        return gallery_file(name, vectors[:count], camid, times[:count], **given)
 
     return write
 
@@ -107,6 +108,17 @@ def test_link_writes_identities_and_a_page_and_overwrites_nothing(crowd, vreid, 
     assert f"exists already: name another file, or add to it with --into={out}" in said
 
 
+@pytest.mark.parametrize(("south", "shown"), [("08:00:00+02:00", "08:00:20 UTC+02:00"), ("06:00:00Z", "06:00:20 UTC")])
+def test_the_page_shows_times_in_the_zone_that_all_recordings_state_or_in_utc(crowd, vreid, tmp_path, south, shown):
+    starts = ["2026-05-04T08:00:00+02:00", f"2026-05-04T{south}"]
+    galleries = [crowd(name, camera, recorded_at=starts[camera - 1]) for camera, name in enumerate(("n", "s"), 1)]
+    page = tmp_path / "i.html"
+    assert vreid("link", *galleries, f"--out={tmp_path / 'i.parquet'}", "--threshold=4", f"--page={page}")[0] == 0
+    text = html.unescape(page.read_text())
+    assert text.count(f"<br>{shown}") == 20
+    assert f"<span>2026-05-04 {shown.replace('00:20', '00:00')}</span>" in text
+
+
 def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_path):
     north, south = crowd("north", 1), crowd("south", 2, seed=1)
     out, other = tmp_path / "i.parquet", tmp_path / "sub" / "j.parquet"
@@ -145,6 +157,38 @@ def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd,
     assert (code, said) == (0, "")
     assert "tracklets of 1 gallery;" in printed
     assert "1 correction of a person was respected\n1 correction was not applied: the tracklets are in none" in printed
+
+
+def test_who_was_linked_is_not_who_comes_at_the_same_path_another_day(crowd, vreid, tmp_path, caplog):
+    monday, tuesday = ({"recorded_at": f"2026-05-0{day}T08:00:00Z", "pictures": False} for day in (4, 5))
+    north, _, out = crowd("north", 1, **monday), crowd("south", 2, seed=1, **monday), tmp_path / "i.parquet"
+    flags = ("--threshold=4", "--quiet")
+    assert vreid("link", north, tmp_path / "south.parquet", f"--out={out}", *flags)[0] == 0
+    of_south = Correction("name", (("south.parquet", "track0003"),), name="Bea")
+    append_correction(out, of_south)
+    append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
+    append_correction(out, Correction("same", (("north.parquet", "track0005"), ("south.parquet", "track0006"))))
+    append_correction(out, Correction("name", (("north.parquet", "track0029"),), name="Cyd"))
+    crowd("north", 1, count=29, **tuesday)
+    other = tmp_path / "j.parquet"
+    assert vreid("link", f"--into={out}", f"--out={other}", *flags)[0] == 0
+    assert len(read_corrections(out)) == 4
+    code, printed, _ = vreid("link", f"--into={out}", *flags)
+    assert code == 0
+    words = "north.parquet is another recording than the one that was linked: what was known of 29 of its tracklets"
+    assert words in caplog.text
+    assert "3 corrections were not applied: the tracklets are in none of the galleries, or of another" in printed
+    for file in (out, other):
+        found = read_identities(file)
+        numbers = found.columns["identity"]
+        assert (numbers[29:39] == np.arange(1, 11)).all()  # who was in the south only, on Monday
+        assert set(found.columns["name"].tolist()) == {"", "Bea"}
+        assert (found.about["corrections"], read_corrections(file)) == (1, (of_south,))
+    assert numbers[5] == numbers[34] != numbers[35]  # as the vectors have it
+    crowd("north", 1, **{**tuesday, "recorded_at": "2026-05-06T08:00:00Z"})
+    vreid("link", f"--into={out}", *flags)
+    assert set(read_identities(out).columns["name"].tolist()) == {"", "Bea"}  # nor are they Ann the day after
+    assert caplog.text.count("another recording") == 3
 
 
 @pytest.mark.parametrize(

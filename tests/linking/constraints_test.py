@@ -39,10 +39,21 @@ def test_nobody_walks_faster_than_that_and_links_do_not_begin_slower(sightings):
     assert clock.fitting(np.array([0, 1, 2]), np.array([4, 4, 4])).tolist() == [False, True, True]  # 30, 20, 20 s
 
 
+def test_a_way_without_least_seconds_leaves_them_as_they_were(sightings):
+    sights = sightings(np.zeros((6, 1)), CAMERAS, TIMES)
+    walks = (Walk((1, 2), max_seconds=25.0),)
+    for no_overlap in (False, True):
+        assert apart(sights, walks=walks, no_overlap=no_overlap) == apart(sights, no_overlap=no_overlap)
+    assert not clockwork(sights, walks=walks).fitting(np.array([0]), np.array([4])).any()
+    assert apart(sights, walks=(Walk((1, 2), 0.0),)) == apart(sights, no_overlap=True)
+
+
 def test_walks_are_read_from_a_file(tmp_path):
     file = tmp_path / "cameras.toml"
     file.write_text("[[walk]]\nbetween = [2, 1]\nmin_seconds = 20\nmax_seconds = 120.5\n[[walk]]\nbetween = [2, 3]\n")
-    assert read_walks(file) == (Walk((1, 2), 20.0, 120.5), Walk((2, 3), 0.0, math.inf))
+    assert read_walks(file) == (Walk((1, 2), 20.0, 120.5), Walk((2, 3)))
+    file.write_text("[[walk]]\nbetween = [1, 2]\nmin_seconds = 0\n[[walk]]\nbetween = [2, 3]\nmax_seconds = 9\n")
+    assert read_walks(file) == (Walk((1, 2), 0.0, math.inf), Walk((2, 3), -math.inf, 9.0))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.linking import open_sightings
+from vreid_jax.linking.constraints import clockwork
 
 pytest.importorskip("pyarrow")
 V = np.eye(3, dtype=np.float32)
@@ -63,3 +64,56 @@ def test_inputs_of_one_relative_path_are_one_only_in_one_folder(gallery_file, tm
     (tmp_path / "f2").mkdir()
     files[1] = files[1].rename(tmp_path / "f2" / "g.parquet")
     assert len(open_sightings(files)) == 2 * len(V)
+
+
+@pytest.fixture
+def chunks(gallery_file, tmp_path):
+    """Write a recording of 8 s and one of 3 s of a camera, of which the second begins so many seconds after the first."""
+
+    def write(seconds, folder, camids=(1, 1), times=((0.0, 0.5), (1.0, 2.0), (2.5, 3.0))):
+        files = [
+            gallery_file(
+                "a",
+                V,
+                camids[0],
+                [(0.0, 1.0), (2.0, 3.0), (7.0, 8.0)],
+                pictures=False,
+                recorded_at="2026-03-02T09:00:00Z",
+            ),
+            gallery_file("b", V, camids[1], times, pictures=False, recorded_at=f"2026-03-02T09:00:{seconds:04.1f}Z"),
+        ]
+        if not folder:
+            return files
+        (tmp_path / "town").mkdir(exist_ok=True)
+        for file in files:
+            file.replace(tmp_path / "town" / file.name)
+        return [tmp_path / "town"]
+
+    return write
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_consecutive_recordings_of_a_camera_may_share_a_seam_at_which_nobody_is_certainly_two(chunks, folder):
+    found = open_sightings(chunks(7.8, folder))
+    assert found.recordings.tolist() == [0, 0, 0, 1, 1, 1]
+    clock = clockwork(found, no_overlap=True)
+    assert not clock.apart(np.array([2]), np.array([3])).any()
+    assert clock.apart(np.array([3]), np.array([3])).all()
+    assert clock.fitting(np.array([2]), np.array([3])).all()
+    with pytest.raises(InputError, match=r"overlap in time, from 2026-03-02T09:00:02\+00:00 to 2026-03-02T09:00:08"):
+        open_sightings(chunks(2.0, folder, times=((0.0, 2.5), (3.0, 4.0), (5.0, 7.5))))
+
+
+def test_a_folder_names_its_recordings_that_overlap(chunks):
+    later = ((0.0, 2.0), (3.0, 4.0), (5.0, 7.0))
+    with pytest.raises(
+        InputError, match=r"a.avi-\w{10} and b.avi-\w{10} in .*town are both of camera 1 and overlap in time"
+    ):
+        open_sightings(chunks(1.0, True, times=later))
+    assert len(open_sightings(chunks(1.0, True, camids=(1, 2), times=later))) == 6
+
+
+def test_videos_that_begin_at_once_are_not_consecutive(gallery_file):
+    short = [(0.0, 0.1), (0.2, 0.3), (0.4, 0.5)]
+    with pytest.raises(InputError, match="both of camera 1 and overlap"):
+        open_sightings([gallery_file("one", V, 1, short), gallery_file("two", V, 1, short)])

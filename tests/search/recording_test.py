@@ -6,7 +6,7 @@ import pytest
 
 from vreid_jax.errors import InputError
 from vreid_jax.search import open_gallery
-from vreid_jax.search.recording import is_moment, moment_text
+from vreid_jax.search.recording import is_moment, moment_text, zone_of
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,16 @@ def test_embed_notes_both_in_the_gallery(vreid, workdir, tmp_path):
     assert vreid(*flags, f"--out={tmp_path / 'plain.parquet'}")[0] == 0
     about = open_gallery(tmp_path / "plain.parquet").about
     assert (about["recorded_at"], about["retention_days"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("moments", "name"),
+    [
+        (["2026-03-02T09:00:00+05:30", None, "2026-07-02T09:00:00+05:30"], "UTC+05:30"),
+        (["2026-03-02T09:00:00+01:00", "2026-07-02T09:00:00+02:00"], "UTC"),
+        (["2026-03-02T09:00:00Z"], "UTC"),
+        ([None], "UTC"),
+    ],
+)
+def test_recordings_are_shown_in_the_offset_that_all_state_or_in_utc(moments, name):
+    assert str(zone_of(moments)) == name

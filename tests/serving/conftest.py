@@ -67,7 +67,8 @@ def write_linked(galleries) -> Path:
         "tracklet_id": np.array([f"track{person:04d}" for person in range(5)] * len(galleries)),
         "identity": np.array([1, 2, 3, 4, 0] * len(galleries)),
         "name": np.full(count, ""), "confidence": np.full(count, 0.8), "distance": nothing,
-        "rival": np.zeros(count, int), "rival_distance": nothing, "camid": np.ones(count, int),
+        "rival": np.zeros(count, int), "rival_distance": nothing,
+        "camid": np.repeat(np.arange(1, len(galleries) + 1), 5),
         "start_seconds": nothing, "end_seconds": nothing,
     }  # fmt: skip
     about = {

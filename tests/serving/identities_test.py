@@ -2,14 +2,17 @@
 
 import os
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("pyarrow")
 
+from vreid_jax.errors import InputError
 from vreid_jax.linking import Correction, append_correction, read_corrections
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.serving.identities import open_identities
+from vreid_jax.serving.people import open_people
 
 A, B = ("north.parquet", "track0000"), ("south.parquet", "track0001")
 
@@ -23,7 +26,7 @@ def known(town):
         table = read_identities(linked)
         about = {**table.about, **({} if corrections is None else {"corrections": corrections})}
         write_identities(Identities(table.columns, about), linked)
-        return open_identities(linked, {path.name: path for path in galleries})
+        return open_identities(linked, open_people(galleries))
 
     return linked, write
 
@@ -47,5 +50,18 @@ def test_a_file_that_does_not_say_what_it_took_in_has_what_was_noted_before_it(k
     served = write()
     assert (served.names, served.waiting) == ({}, [])
     os.utime(linked, (1777888805,) * 2)  # between the two
-    served = type(served)(linked, {"north.parquet": linked.with_name("north.parquet")})
+    served = open_identities(linked, open_people([linked.with_name("north.parquet")]))
     assert (served.names, [each.kind for each in served.waiting]) == ({}, ["same"])
+
+
+def test_identities_of_another_recording_at_the_same_path_are_refused(known, town):
+    linked, _ = known
+    table = read_identities(linked)
+    start = 1777881600.0 + 3.0 * np.arange(5)  # 2026-05-04T08:00:00Z and an hour later, as the galleries say
+    times = {"start_seconds": np.r_[start, start + 3600], "end_seconds": np.r_[start, start + 3600] + 2}
+    write_identities(Identities({**table.columns, **times}, table.about), linked)
+    assert open_identities(linked, open_people(town[0])).title(1) == "person 1"
+    times["end_seconds"][0] += 0.5
+    write_identities(Identities({**table.columns, **times}, table.about), linked)
+    with pytest.raises(InputError, match=r"north.parquet is another recording .* of 1 of its tracklets: link it again"):
+        open_identities(linked, open_people(town[0]))

@@ -1,8 +1,10 @@
 """The pages and the API: what is browsed, found, compared, linked, corrected, exported and logged."""
 
+import html
 import json
 import os
 import re
+import time
 
 import pytest
 
@@ -19,7 +21,7 @@ from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import address
 from vreid_jax.serving.people import open_people
 
-from .conftest import RED, serving, write_gallery
+from .conftest import RED, serving, write_gallery, write_linked
 
 PAGES = [
     "/", "/person?gallery=north.parquet&tracklet=track0000", "/identities", "/identities/1", "/upload", "/about",
@@ -52,6 +54,27 @@ def test_the_nearest_are_found_and_named_by_the_threshold(served):
     assert found[0]["begins"] is not None
     only = served.get("/api/search", {**RED, "other_cameras": True, "max_distance": 0.2}).json["found"]
     assert [each["tracklet"] for each in only] == ["track0000"]
+
+
+def test_times_are_in_the_zone_of_the_recordings_wherever_the_server_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        start = "2026-05-04T08:00:00+02:00"
+        galleries = [
+            write_gallery(tmp_path, name, camera, recorded_at=start) for camera, name in ((1, "north"), (2, "south"))
+        ]
+        with serving(galleries, identities=str(write_linked(galleries))) as opened:
+            filters = {"after": "2026-05-04T08:00:12", "in_gallery": "north.parquet"}
+            (found,) = opened.get("/api/tracklets", filters).json["tracklets"]
+            assert (found["tracklet"], found["begins"]) == ("track0004", "2026-05-04T08:00:12+02:00")
+            text = html.unescape(opened.page("/", filters).text)
+            assert "2026-05-04 08:00:12 UTC+02:00" in text
+            assert "From (UTC+02:00)" in text
+            assert ">08:00:00 UTC+02:00</text>" in html.unescape(opened.page("/identities/1").text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_form_that_was_not_filled_in_restricts_nothing(served):

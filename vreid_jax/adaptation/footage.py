@@ -11,6 +11,7 @@ from vreid_jax.adaptation.settings import AdaptationSettings
 from vreid_jax.errors import InputError
 from vreid_jax.search import open_gallery, open_source
 from vreid_jax.search.address import holds_galleries
+from vreid_jax.search.gallery_files import recordings_of
 from vreid_jax.search.sources import Source, gallery_tracklets
 
 UNKNOWN = -1  # for a frame number
@@ -23,7 +24,7 @@ class Footage:
 
     Attributes:
       tracklets: their frames.
-      scenes: [N] tracks of one scene, a camera of one input, share a clock.
+      scenes: [N] tracks of one scene, a camera in one recording, share a clock.
       spans: [N, 2] numbers of the first and the last frame, -1 where the time is not known.
       names: what was opened.
     """
@@ -99,10 +100,8 @@ def _of_gallery(path: str, data_dir: str | None) -> Footage:
     spans = np.stack([columns["first_frame"], columns["last_frame"]], axis=1)
     spans[np.isnan(columns["start_seconds"]) | np.isnan(columns["end_seconds"])] = UNKNOWN
     tracklets = gallery_tracklets(gallery, np.arange(len(gallery)), data_dir)
-    scenes = columns["camid"]
-    if "input" in columns:  # of a folder: every video counts its own frames
-        numbers = np.unique(columns["input"], return_inverse=True)[1].reshape(-1)
-        scenes = np.unique(np.stack([numbers, scenes], 1), axis=0, return_inverse=True)[1].reshape(-1)
+    numbers = np.unique(recordings_of(gallery), return_inverse=True)[1].reshape(-1)  # each counts its own frames
+    scenes = np.unique(np.stack([numbers, columns["camid"]], 1), axis=0, return_inverse=True)[1].reshape(-1)
     return Footage(tracklets, scenes, spans, (str(gallery.about["input"]),))
 
 

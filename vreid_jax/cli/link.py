@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
-    from vreid_jax.linking.corrections import moved, write_corrections
+    from vreid_jax.linking.corrections import moved, remove_tracklets, without_tracklets, write_corrections
+    from vreid_jax.linking.linker import replaced_tracklets
     from vreid_jax.linking.walking import check_cameras_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
@@ -60,6 +61,9 @@ def run(flags: argparse.Namespace) -> dict:
         source = _folder_of(given_path(flags.into))
         earlier = earlier.moved(source, folder)
         corrections = tuple(moved(each, source, folder) for each in corrections)
+    known = len(corrections)
+    replaced = replaced_tracklets(sightings, folder, earlier) if earlier is not None else []
+    corrections = without_tracklets(corrections, replaced)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
     check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
@@ -78,8 +82,10 @@ def run(flags: argparse.Namespace) -> dict:
     with unchanged(read):
         if flags.out:
             _refuse_existing(out)  # nothing may have come there meanwhile
-        if flags.out and flags.into and corrections:
-            write_corrections(out, corrections)
+            if flags.into and corrections:
+                write_corrections(out, corrections)
+        elif replaced:  # before the new identities are there, of which the corrections would then seem to be
+            remove_tracklets(out, replaced)
         linking.write_identities(found, out)
     there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
     applied = sum(each.says_of(there) for each in corrections)
@@ -94,7 +100,7 @@ def run(flags: argparse.Namespace) -> dict:
         "galleries": [str(path) for path in sightings.paths],
         "tracklets": len(found),
         "corrections": applied,
-        "not_applied": len(corrections) - applied,
+        "not_applied": known - applied,
         **found.summary(),
         **{
             key: found.about[key]
@@ -178,7 +184,7 @@ def text(outcome: dict) -> str:
     if outcome["not_applied"]:
         lines.append(
             f"{counted(outcome['not_applied'], 'correction')} {was(outcome['not_applied'])} not applied: "
-            "the tracklets are in none of the galleries"
+            "the tracklets are in none of the galleries, or of another recording"
         )
     if outcome["page"]:
         lines.append(f"{outcome['page']}: open it in any browser")

@@ -70,7 +70,8 @@ def choose(
     A file of a folder `root` is asked for by the names of that folder, which begin with the `source` of the file.
 
     Raises:
-      InputError: when the gallery does not say what the selection asks for, such as when it was recorded.
+      InputError: when the gallery does not say what the selection asks for, such as when it was recorded, or is of another
+        recording than the one that was linked.
     """
     names = gallery.columns["tracklet_id"]
     before = f"{source}/" if root is not None else ""
@@ -83,10 +84,14 @@ def choose(
         file, table = identities
         columns = table.columns
         chosen = np.isin(columns["identity"], list(selection.identities))
-        asked = columns["tracklet_id"][chosen & (columns["gallery"] == stored_name(path, file, table))].tolist()
-        if root is not None:
-            linked = columns["tracklet_id"][chosen & (columns["gallery"] == stored_name(root, file, table))].tolist()
-            asked += [name.removeprefix(before) for name in linked if name.startswith(before)]
+        asked = []
+        for place, start in ((path, ""), *([] if root is None else [(root, before)])):
+            if (stored := stored_name(place, file, table)) is None:
+                continue
+            called = {**gallery.columns, "tracklet_id": np.array([f"{start}{name}" for name in names.tolist()], str)}
+            table.refuse_replaced(file, path, stored, called, gallery.about)
+            linked = columns["tracklet_id"][chosen & (columns["gallery"] == stored)].tolist()
+            asked += [name.removeprefix(start) for name in linked if name.startswith(start)]
         return names[np.isin(names, asked)].tolist()
     ends = _ends(path, gallery)
     if selection.before is not None:

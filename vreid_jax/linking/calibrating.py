@@ -13,7 +13,7 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 from vreid_jax.linking.distances import from_squared, pair_distances
-from vreid_jax.linking.sightings import Sightings
+from vreid_jax.linking.sightings import Sightings, at_seam
 from vreid_jax.search.calibration import Calibration
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -76,6 +76,7 @@ def measure(
         raise InputError(f"the false-accept rate is {rate:g}; it must be above 0 and at most {RATES[-1]}")
     cameras = np.zeros_like(sightings.cameras) if no_overlap else sightings.cameras
     pairs = simultaneous_pairs(sightings.times, cameras)
+    pairs = pairs[~at_seam(sightings.cameras, sightings.recordings, *pairs.T)]
     tracklets = len(np.unique(pairs))
     smallest = RULE_OF_THREE / max(len(pairs), 1)
     usable = sorted(each for each in {*RATES, rate} if each and (each >= smallest * (1 - 1e-9)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from vreid_jax.linking.sightings import Sightings
+from vreid_jax.linking.sightings import Sightings, at_seam
 from vreid_jax.linking.walking import Walk
 
 OUTSIDE = -1  # of a tracklet without a cluster
@@ -20,12 +20,14 @@ class Clockwork:
     Attributes:
       times: [N, 2] first and last second, NaN where unknown: what is unknown forbids nothing.
       cameras: [N] numbers from 0 to C - 1.
+      recordings: [N] numbers; those of one camera may overlap where one goes over into the next.
       least: [C, C] seconds; two tracklets are of two people if fewer lie between them, or as few as 0 where it is 0.
       most: [C, C] seconds; no link begins between two tracklets if more lie between them.
     """
 
     times: np.ndarray
     cameras: np.ndarray
+    recordings: np.ndarray
     least: np.ndarray
     most: np.ndarray
 
@@ -33,7 +35,8 @@ class Clockwork:
         """Return booleans, as `one` and `other`, rows of tracklets, broadcast: whether two are certainly two people."""
         gap = self._gap(one, other)
         least = self.least[self.cameras[one], self.cameras[other]]
-        return (gap < least) | ((gap <= 0) & (least == 0))
+        too_close = (gap < least) | ((gap <= 0) & (least == 0))
+        return too_close & ~at_seam(self.cameras, self.recordings, one, other)
 
     def fitting(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return booleans likewise: whether a link may begin between two, by the time that one needs to walk."""
@@ -64,9 +67,10 @@ def clockwork(sightings: Sightings, *, no_overlap: bool = False, walks: Sequence
     number = {int(camid): int(camera) for camid, camera in zip(sightings.camids, cameras, strict=True) if camid > 0}
     for walk in walks:
         a, b = (number[camid] for camid in walk.cameras)
-        least[a, b] = least[b, a] = walk.min_seconds
+        if walk.min_seconds != ANYTHING:
+            least[a, b] = least[b, a] = walk.min_seconds
         most[a, b] = most[b, a] = walk.max_seconds
-    return Clockwork(sightings.times, cameras, least, most)
+    return Clockwork(sightings.times, cameras, sightings.recordings, least, most)
 
 
 class Partition:

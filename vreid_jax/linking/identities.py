@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from vreid_jax.json_files import parse_json
 from vreid_jax.linking.corrections import relative_to
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.search.address import stated_gallery
-from vreid_jax.search.gallery import KEY, pyarrow
+from vreid_jax.search.gallery import KEY, SECONDS, pyarrow
+from vreid_jax.search.gallery_files import own_name
 
 FORMAT = "vreid_jax-identities-1"
 UNKNOWN = 0  # in the column `identity`
@@ -25,6 +27,7 @@ TEXTS = ("gallery", "tracklet_id", "name")
 NUMBERS = ("identity", "rival", "camid")
 FRACTIONS = ("confidence", "distance", "rival_distance", "start_seconds", "end_seconds")
 OPTIONAL = ("distance", "rival_distance", "start_seconds", "end_seconds")
+SAME_MOMENT = 1e-3  # seconds; those since 1970 are exact to less than a microsecond
 
 _ABOUT = {
     "format": str,
@@ -69,6 +72,12 @@ class Identities:
         parts = np.split(order, starts[1:]) if len(numbers) else []
         return {int(number): rows for number, rows in zip(numbers, parts, strict=True) if number != UNKNOWN}
 
+    def without(self, keys: Collection[tuple[str, str]]) -> Identities:
+        """Return the identities without the rows of some tracklets, each the path of its gallery and its name."""
+        pairs = zip(self.columns["gallery"].tolist(), self.columns["tracklet_id"].tolist(), strict=True)
+        stays = np.array([key not in keys for key in pairs], bool)
+        return Identities({name: values[stays] for name, values in self.columns.items()}, self.about)
+
     def moved(self, source: Path, target: Path) -> Identities:
         """Return identities of a file in the folder `source` as one in the folder `target` states them."""
         paths = {
@@ -77,6 +86,45 @@ class Identities:
         gallery = np.array([paths[path] for path in self.columns["gallery"].tolist()], str)
         galleries = [{**each, "path": paths[each["path"]]} for each in self.about["galleries"]]
         return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})
+
+    def replaced(self, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> list[str]:
+        """Return the tracklets of a gallery that are not those which were linked under their names.
+
+        A gallery may have been made anew, of another recording, at the path of the one that was linked. A tracklet is the
+        same if its camera and its times are, whichever model embedded it; what is not known contradicts nothing. In a folder
+        the name says which recording it is of, and the clock may begin anew as files come and go: there, unless its moment
+        is known, only the length counts.
+
+        Args:
+          gallery: as the column `gallery` names it.
+          columns: `tracklet_id`, `camid`, `start_seconds` and `end_seconds` [N] of the gallery as it is now.
+          about: its metadata.
+        """
+        rows = np.flatnonzero(self.columns["gallery"] == gallery)
+        linked = dict(zip(self.columns["tracklet_id"][rows].tolist(), rows.tolist(), strict=True))
+        names = columns["tracklet_id"].tolist()
+        places = [place for place, name in enumerate(names) if name in linked]
+        rows = [linked[names[place]] for place in places]
+        before = np.stack([self.columns[name][rows] for name in SECONDS], 1)
+        now = np.stack([columns[name][places] for name in SECONDS], 1)
+        stated = about.get("recorded_at") if self.about["clock"] == UNIX else None
+        if stated:
+            now = now + datetime.fromisoformat(stated).timestamp()
+        else:
+            of_folder = np.array([own_name(names[place]) != names[place] for place in places], bool)
+            before, now = (np.where(of_folder[:, None], times - times[:, :1], times) for times in (before, now))
+        other = (np.abs(now - before) > SAME_MOMENT).any(1) | (columns["camid"][places] != self.columns["camid"][rows])
+        return [names[place] for place in np.array(places, int)[other].tolist()]
+
+    def refuse_replaced(
+        self, file: Path, called: Path | str, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]
+    ) -> None:
+        """Raise `InputError` when `replaced` returns any tracklets; `file` is that of the identities, `called` the gallery."""
+        if others := self.replaced(gallery, columns, about):
+            raise InputError(
+                f"{called} is another recording than the one that was linked, by the cameras and times of {len(others)} of "
+                f"its tracklets: link it again with --into={file}"
+            )
 
     def summary(self) -> dict[str, int]:
         """Return how many `identities` there are, how many `across_cameras`, and how many tracklets are `unknown`."""

@@ -1,6 +1,7 @@
 """One identity for a person's tracklets: the story of `vreid link`."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.linking.agglomeration import Centres, agglomerate
 from vreid_jax.linking.band import Band
 from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
-from vreid_jax.linking.corrections import Correction, Key, relative_to
+from vreid_jax.linking.corrections import Correction, Key, relative_to, without_tracklets
 from vreid_jax.linking.decisions import Near, confidence, leave_open, look_again, settle
 from vreid_jax.linking.distances import from_squared, to_squared
 from vreid_jax.linking.history import History, told_by_people
@@ -19,6 +20,8 @@ from vreid_jax.linking.identities import UNKNOWN, Identities
 from vreid_jax.linking.neighbourhood import Neighbours, pairs_within
 from vreid_jax.linking.sightings import Sightings
 from vreid_jax.linking.walking import Walk
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[str, int, int], object]
 """Is told what is being done, how much of it is done, and how much there is of it."""
@@ -57,7 +60,8 @@ def link(
       band: distances up to which two tracklets are, and perhaps are, of one person.
       settings: default: cameras may overlap, and nothing is known of the ways between them.
       corrections: of a person, which hold whatever the distances are.
-      earlier: identities of some of the tracklets, which stay as they are but for the corrections.
+      earlier: identities of some of the tracklets, which stay as they are but for the corrections. Those of a gallery that
+        was made anew of another recording do not count, nor do corrections of them.
       tell: is called as the work goes on.
 
     Raises:
@@ -65,7 +69,7 @@ def link(
     """
     settings = settings or LinkSettings()
     names = gallery_names(sightings, folder)
-    history = _remembered(sightings, names, corrections, earlier)
+    history = _remembered(sightings, folder, corrections, earlier)
     clock = clockwork(sightings, no_overlap=settings.no_overlap, walks=settings.walks)
     partition = Partition(clock, history.apart)
     centres = Centres(sightings.vectors)
@@ -116,9 +120,25 @@ def gallery_names(sightings: Sightings, folder: Path) -> list[str]:
     return [relative_to(path, folder) for path in sightings.paths]
 
 
+def replaced_tracklets(sightings: Sightings, folder: Path, earlier: Identities) -> list[Key]:
+    """Return the tracklets that are of another recording than those that `earlier`, in a folder, has under their names.
+
+    With them those that their galleries no longer have: who comes under such a name is somebody new as well.
+    """
+    found: list[Key] = []
+    for number, name in enumerate(gallery_names(sightings, folder)):
+        columns = sightings.columns_of(number)
+        if others := earlier.replaced(name, columns, sightings.about[number]):
+            linked = set(earlier.columns["tracklet_id"][earlier.columns["gallery"] == name].tolist())
+            gone = sorted(linked - set(columns["tracklet_id"].tolist()))
+            found += [(name, each) for each in (*others, *gone)]
+    return found
+
+
 def _remembered(
-    sightings: Sightings, names: Sequence[str], corrections: Sequence[Correction], earlier: Identities | None
+    sightings: Sightings, folder: Path, corrections: Sequence[Correction], earlier: Identities | None
 ) -> History:
+    names = gallery_names(sightings, folder)
     if earlier is not None and earlier.about["fingerprint"] != sightings.about[0]["fingerprint"]:
         raise InputError(
             f"the identities are of model {earlier.about['fingerprint']} ({earlier.about['model']}), and "
@@ -130,7 +150,17 @@ def _remembered(
             zip(sightings.gallery.tolist(), sightings.tracklet_ids.tolist(), strict=True)
         )
     }
-    return told_by_people(rows, corrections, earlier)
+    if earlier is None:
+        return told_by_people(rows, corrections)
+    replaced = set(replaced_tracklets(sightings, folder, earlier))
+    for path, name in zip(sightings.paths, names, strict=True):
+        if count := sum(key[0] == name for key in replaced & rows.keys()):
+            log.warning(
+                "%s is another recording than the one that was linked: what was known of %d of its tracklets does not count",
+                path,
+                count,
+            )
+    return told_by_people(rows, without_tracklets(corrections, replaced), earlier.without(replaced))
 
 
 def _numbered(

@@ -1,6 +1,7 @@
 """The tracklets of several galleries as one, on one clock, with what is certain about their cameras."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,10 @@ from vreid_jax.linking.identities import COMMON, UNIX
 from vreid_jax.retrieval.distances import prepare
 from vreid_jax.search import Gallery, open_gallery
 from vreid_jax.search.address import given_gallery, real_gallery
-from vreid_jax.search.gallery import made_from
+from vreid_jax.search.gallery import SECONDS, made_from
+from vreid_jax.search.gallery_files import recordings_of
+
+SEAM_SECONDS = 5.0  # by so many consecutive recordings of one camera, as recorders cut them, may overlap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Sightings:
       about: metadata of each gallery.
       inputs: what each gallery was made from, as `made_from` tells one from another.
       clock: "unix" or "common", as in a file of identities.
+      recordings: [N] numbers that tell recordings apart, over all galleries; default: each gallery is one.
     """
 
     vectors: np.ndarray
@@ -44,6 +49,11 @@ class Sightings:
     about: tuple[Mapping[str, Any], ...]
     inputs: tuple[str, ...]
     clock: str
+    recordings: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, int))
+
+    def __post_init__(self):
+        if not len(self.recordings):
+            object.__setattr__(self, "recordings", self.gallery)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -52,6 +62,22 @@ class Sightings:
     def metric(self) -> str:
         """The metric of all galleries."""
         return self.about[0]["metric"]
+
+    def columns_of(self, number: int) -> dict[str, np.ndarray]:
+        """Return names, cameras and own seconds of the tracklets of a gallery, as the columns of that are called."""
+        rows = self.gallery == number
+        stated = self.about[number].get("recorded_at") if self.clock == UNIX else None
+        times = self.times[rows] - (datetime.fromisoformat(stated).timestamp() if stated else 0.0)
+        seconds = dict(zip(SECONDS, times.T, strict=True))
+        return {"tracklet_id": self.tracklet_ids[rows], "camid": self.camids[rows], **seconds}
+
+
+def at_seam(cameras: np.ndarray, recordings: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return booleans, as `one` and `other`, rows of tracklets, broadcast: whether one camera saw both in two recordings.
+
+    Then that they overlap in time does not say that they are two people: consecutive recordings may share seconds.
+    """
+    return (cameras[one] == cameras[other]) & (recordings[one] != recordings[other])
 
 
 def open_sightings(paths: Sequence[str | Path]) -> Sightings:
@@ -62,7 +88,7 @@ def open_sightings(paths: Sequence[str | Path]) -> Sightings:
 
     Raises:
       InputError: when one cannot be opened, when they are of several models, when only some of them say when they were
-        recorded, or when two of one camera overlap in time.
+        recorded, or when two recordings of one camera overlap in time by more than a seam.
     """
     files = tuple(given_gallery(path) for path in paths)
     _refuse_twice(files)
@@ -89,6 +115,8 @@ def join_galleries(files: Sequence[Path | str], galleries: Sequence[Gallery]) ->
     # An unknown camera is one for each gallery, of a folder for each input; the numbers of known ones hold for all.
     keys = np.stack([camids, np.where(camids > 0, -1, _input_numbers(galleries))], 1)
     cameras = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+    names = np.concatenate([recordings_of(each) for each in galleries])
+    parts = np.stack([gallery, np.unique(names, return_inverse=True)[1].reshape(-1)], 1)
     joined = Sightings(
         vectors=np.concatenate([prepare(each.vectors, about[0]["metric"]) for each in galleries]),
         gallery=gallery,
@@ -102,8 +130,9 @@ def join_galleries(files: Sequence[Path | str], galleries: Sequence[Gallery]) ->
             made_from(each.about, each.columns["folder"], file) for file, each in zip(files, galleries, strict=True)
         ),
         clock=clock,
+        recordings=np.unique(parts, axis=0, return_inverse=True)[1].reshape(-1),
     )
-    _refuse_overlaps(joined)
+    _refuse_overlaps(joined, offsets, names)
     return joined
 
 
@@ -143,31 +172,46 @@ def _clock(files: Sequence[Path | str], about: Sequence[Mapping[str, Any]]) -> t
     return UNIX, [datetime.fromisoformat(str(text)).timestamp() for text in recorded]
 
 
-def _refuse_overlaps(sightings: Sightings) -> None:
-    """Raise `InputError` when two galleries show one camera, or one video, at the same time."""
-    spans: dict[tuple[int, int], tuple[float, float]] = {}
-    for camera, gallery in np.unique(np.stack([sightings.cameras, sightings.gallery], 1), axis=0).tolist():
-        times = sightings.times[(sightings.cameras == camera) & (sightings.gallery == gallery)]
-        if not np.isnan(times).all():
-            spans[camera, gallery] = float(np.nanmin(times)), float(np.nanmax(times))
-    seen: list[tuple[int, int]] = sorted(spans)
-    for place, (camera, gallery) in enumerate(seen):
-        for other_camera, other in seen[place + 1 :]:
-            if other == gallery:
+def _refuse_overlaps(sightings: Sightings, offsets: Sequence[float], names: np.ndarray) -> None:
+    """Raise `InputError` when two recordings show one camera, or two galleries one video, at the same time.
+
+    Args:
+      sightings: of the galleries.
+      offsets: seconds on the clock at which the galleries begin.
+      names: [N] of recordings within their galleries.
+    """
+    keys = np.stack([sightings.cameras, sightings.gallery, sightings.recordings], 1)
+    views, rows, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    starts, ends = np.full(len(views), np.inf), np.full(len(views), -np.inf)
+    np.fmin.at(starts, inverse.reshape(-1), sightings.times[:, 0])
+    np.fmax.at(ends, inverse.reshape(-1), sightings.times[:, 1])
+    order = np.argsort(starts, kind="stable")[: np.isfinite(starts).sum()].tolist()
+    for place, one in enumerate(order):
+        for other in itertools.islice(order, place + 1, None):
+            if starts[other] > ends[one]:
+                break
+            (camera, gallery, recording), (other_camera, other_gallery, other_recording) = views[one], views[other]
+            if recording == other_recording:
                 continue
-            (start, end), (other_start, other_end) = spans[camera, gallery], spans[other_camera, other]
-            if max(start, other_start) > min(end, other_end):
-                continue
-            names = f"{sightings.paths[gallery]} and {sightings.paths[other]}"
+            first, second = (sightings.paths[each] for each in sorted((gallery, other_gallery)))
+            start, end = float(starts[other]), float(min(ends[one], ends[other]))
             if camera == other_camera:
-                number = int(sightings.camids[sightings.cameras == camera][0])
+                follows = gallery == other_gallery or offsets[gallery] != offsets[other_gallery]
+                if follows and end - start <= SEAM_SECONDS:
+                    continue
+                number = int(sightings.camids[rows[one]])
+                what = f"{first} and {second}"
+                if gallery == other_gallery:
+                    what = f"{names[rows[one]]} and {names[rows[other]]} in {first}"
                 raise InputError(
-                    f"{names} are both of camera {number} and overlap in time, from {_shown(max(start, other_start))} to "
-                    f"{_shown(min(end, other_end))}: say with --start=DATETIME when each video began when you embed it, "
+                    f"{what} are both of {f'camera {number}' if number else 'one input'} and overlap in time, from "
+                    f"{_shown(start)} to {_shown(end)}: say with --start=DATETIME when each video began when you embed it, "
                     "or with --camera that they are of two cameras"
                 )
-            if sightings.inputs[gallery] == sightings.inputs[other]:
-                raise InputError(f"{names} were both made from {sightings.inputs[gallery]}: give one of them")
+            if gallery != other_gallery and sightings.inputs[gallery] == sightings.inputs[other_gallery]:
+                raise InputError(
+                    f"{first} and {second} were both made from {sightings.inputs[gallery]}: give one of them"
+                )
 
 
 def _shown(seconds: float) -> str:

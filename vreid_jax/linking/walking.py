@@ -16,12 +16,13 @@ class Walk:
 
     Attributes:
       cameras: numbers of the two, both ways.
-      min_seconds: nobody is seen by the one sooner than that after the other saw them last.
+      min_seconds: nobody is seen by the one sooner than that after the other saw them last, at 0 nor at the same moment;
+        -infinite: nothing is said.
       max_seconds: whoever comes later did not come straight; infinite: nothing is said.
     """
 
     cameras: tuple[int, int]
-    min_seconds: float = 0.0
+    min_seconds: float = -math.inf
     max_seconds: float = math.inf
 
 
@@ -64,9 +65,8 @@ def _walk(table: object, where: str) -> Walk:
         raise InputError(f"{where} needs between = [CAMERA, CAMERA], the numbers of two cameras")
     if between[0] == between[1]:
         raise InputError(f"{where} is between camera {between[0]} and itself: name two cameras")
-    least, most = (
-        _seconds(table, name, default, where) for name, default in (("min_seconds", 0), ("max_seconds", math.inf))
-    )
+    least = _seconds(table, "min_seconds", where) if "min_seconds" in table else -math.inf
+    most = _seconds(table, "max_seconds", where) if "max_seconds" in table else math.inf
     if least > most:
         raise InputError(f"{where} has min_seconds={least:g} above max_seconds={most:g}")
     return Walk((min(between), max(between)), least, most)
@@ -76,8 +76,8 @@ def _is_camera(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _seconds(table: dict, name: str, default: float | int, where: str) -> float:
-    value = table.get(name, default)
+def _seconds(table: dict, name: str, where: str) -> float:
+    value = table[name]
     if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
         raise InputError(f"{where} has {name}={value!r}; it must be a number of seconds, from 0")
     return float(value)

@@ -1,9 +1,10 @@
 """The page of identities: who was where and when, the doubtful first."""
 
+import contextlib
 import dataclasses
 import math
 import os
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from vreid_jax.report.pictures import strips
 from vreid_jax.report.rendering import render
 from vreid_jax.report.tables import table
 from vreid_jax.search.address import stated_gallery
-from vreid_jax.search.gallery import open_gallery
+from vreid_jax.search.gallery import open_gallery, read_about
+from vreid_jax.search.recording import zone_of
 from vreid_jax.search.sources import gallery_tracklets
 from vreid_jax.search.unchanged import Stamp, gallery_stamps, stamps_of
 
@@ -92,13 +94,15 @@ def write_identities_page(
       Path of the page.
 
     Raises:
-      InputError: when a gallery or a picture is missing, or when the page cannot be written.
+      InputError: when a gallery or a picture is missing, a gallery is of another recording than the one that was linked, or
+        the page cannot be written.
     """
     path = given_path(identities)
     read = stamps_of([path])
     known = read_identities(path)
     page = given_path(out) if out else path.with_suffix(".html")
-    people = _people(known)
+    zone = _zone(known, path)
+    people = _people(known, zone)
     shown, films = [], 0
     for person in people:
         if films + len(person.sights) > MOST_FILMS and shown:
@@ -122,20 +126,20 @@ def write_identities_page(
         cameras=sorted({camera for person in shown for camera in person.cameras}),
         explanation=explanation,
         addresses=addresses,
-        axis=_axis(known),
+        axis=_axis(known, zone),
     )
     sections = {"Identities": _facts(known), "People": body}
     title, read = f"People of {path.name}", read | of_galleries
     return write_page(page, "identities", [path], title, sections, caution=_caution(known), read=read)
 
 
-def _people(known: Identities) -> list[Person]:
+def _people(known: Identities, zone: timezone) -> list[Person]:
     """Return the rows of the page: doubtful links first, then unknown ones, then the others by when they are first seen."""
     members = known.members()
-    people = [_person(known, number, rows) for number, rows in members.items()]
+    people = [_person(known, number, rows, zone) for number, rows in members.items()]
     rival = known.columns["rival"]
     for row in np.flatnonzero(known.columns["identity"] == UNKNOWN).tolist():
-        people.append(_unknown(known, row, members.get(int(rival[row]), np.empty(0, int))))
+        people.append(_unknown(known, row, members.get(int(rival[row]), np.empty(0, int)), zone))
 
     def order(person: Person) -> tuple[int, float]:
         place = 0 if "doubtful" in person.kinds else 1 if "unknown" in person.kinds else 2
@@ -144,7 +148,7 @@ def _people(known: Identities) -> list[Person]:
     return sorted(people, key=order)
 
 
-def _person(known: Identities, number: int, rows: np.ndarray) -> Person:
+def _person(known: Identities, number: int, rows: np.ndarray, zone: timezone) -> Person:
     columns = known.columns
     rows = rows[np.argsort(columns["start_seconds"][rows], kind="stable")]
     cameras = sorted({_camera(known, row) for row in rows.tolist()})
@@ -156,17 +160,17 @@ def _person(known: Identities, number: int, rows: np.ndarray) -> Person:
     count = f"{len(rows)} tracklets" if len(rows) > 1 else "1 tracklet"
     seen = f"{count} in {len(cameras)} cameras" if len(cameras) > 1 else f"{count} in {cameras[0]}"
     sights = [
-        _sight(known, row, "wrong" if len(rows) > 1 and columns["confidence"][row] < DOUBTFUL else "right")
+        _sight(known, row, "wrong" if len(rows) > 1 and columns["confidence"][row] < DOUBTFUL else "right", zone)
         for row in rows.tolist()
     ]
     numbers = tuple(sorted(set(columns["camid"][rows].tolist())))
     return Person(tuple(kinds), f"{heading}: {seen}", float(confidence.min()), numbers, _lanes(cameras, sights), sights)
 
 
-def _unknown(known: Identities, row: int, others: np.ndarray) -> Person:
+def _unknown(known: Identities, row: int, others: np.ndarray, zone: timezone) -> Person:
     """Return the row of an undecided tracklet beside some of the identity that it may be."""
     nearest = others[np.argsort(-known.columns["confidence"][others], kind="stable")][:MOST_RIVALS]
-    sights = [_sight(known, row, "asked"), *(_sight(known, other, "open") for other in nearest.tolist())]
+    sights = [_sight(known, row, "asked", zone), *(_sight(known, other, "open", zone) for other in nearest.tolist())]
     rival = int(known.columns["rival"][row])
     who = f"perhaps {_called(known, rival)}" if rival else "nobody who is known"
     cameras = sorted({_camera(known, sight.row) for sight in sights})
@@ -174,12 +178,12 @@ def _unknown(known: Identities, row: int, others: np.ndarray) -> Person:
     return Person(("unknown",), heading, 0.0, (int(known.columns["camid"][row]),), _lanes(cameras, sights), sights)
 
 
-def _sight(known: Identities, row: int, kind: str) -> Sight:
+def _sight(known: Identities, row: int, kind: str, zone: timezone) -> Sight:
     columns = known.columns
     start, end = (float(columns[key][row]) for key in ("start_seconds", "end_seconds"))
     first, last = _span(known)
     length = max(last - first, 1e-9)
-    lines = [_camera(known, row), *([] if math.isnan(start) else [_moment(known, start)])]
+    lines = [_camera(known, row), *([] if math.isnan(start) else [_moment(known, start, zone)])]
     if kind in ("right", "wrong") and not math.isnan(columns["distance"][row]):
         lines.append(f"distance {columns['distance'][row]:.3g}")
     if kind in ("wrong", "asked") and columns["rival"][row]:
@@ -218,21 +222,27 @@ def _span(known: Identities) -> tuple[float, float]:
     return float(np.nanmin(start)), float(np.nanmax(end))
 
 
-def _moment(known: Identities, seconds: float) -> str:
+def _zone(known: Identities, path: Path) -> timezone:
+    """Return the zone of all times on the page, wherever it is made: the recordings' own, if they state one."""
+    folder = Path(os.path.realpath(path)).parent
+    moments = []
+    for each in known.about["galleries"]:
+        with contextlib.suppress(InputError):  # one that is gone is refused where its pictures are needed
+            moments.append(read_about(stated_gallery(folder, each["path"])).get("recorded_at"))
+    return zone_of(moments)
+
+
+def _moment(known: Identities, seconds: float, zone: timezone, form: str = "%H:%M:%S %Z") -> str:
     """Return a moment on the clock of the identities."""
     if known.about["clock"] == UNIX:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
+        return datetime.fromtimestamp(seconds, zone).strftime(form)
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes)}:{rest:04.1f}" if minutes else f"{rest:.1f} s"
 
 
-def _axis(known: Identities) -> tuple[str, str]:
+def _axis(known: Identities, zone: timezone) -> list[str]:
     """Return what stands at both ends of every time line."""
-    first, last = _span(known)
-    if known.about["clock"] == UNIX:
-        first_day, last_day = (datetime.fromtimestamp(each, UTC).strftime("%Y-%m-%d") for each in (first, last))
-        return f"{first_day} {_moment(known, first)}", f"{last_day} {_moment(known, last)}"
-    return _moment(known, first), _moment(known, last)
+    return [_moment(known, seconds, zone, "%Y-%m-%d %H:%M:%S %Z") for seconds in _span(known)]
 
 
 def _addresses(
@@ -249,6 +259,7 @@ def _addresses(
         place = stated_gallery(folder, each["path"])
         read |= gallery_stamps(place)
         gallery = open_gallery(place)
+        known.refuse_replaced(path, each["path"], each["path"], gallery.columns, gallery.about)
         row_of = {name: number for number, name in enumerate(gallery.columns["tracklet_id"].tolist())}
         names = known.columns["tracklet_id"][wanted].tolist()
         if gone := [name for name in names if name not in row_of]:

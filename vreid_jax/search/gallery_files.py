@@ -86,6 +86,13 @@ def own_name(key: str) -> str:
     return _OWN.sub("", key, count=1)
 
 
+def recordings_of(gallery: Gallery) -> np.ndarray:
+    """Return `[N]` text that tells the recordings in a gallery apart: its own names' beginnings; of a file it is empty."""
+    if "input" not in gallery.columns:
+        return np.full(len(gallery), "")
+    return np.array([key[: -len(own_name(key)) - 1] for key in gallery.columns["tracklet_id"].tolist()], str)
+
+
 @dataclasses.dataclass(frozen=True)
 class GalleryFiles:
     """A gallery that has been looked at, not read.

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections.abc import Iterable
 
 from vreid_jax.errors import InputError
 
@@ -34,6 +35,17 @@ def moment_text(text: str, flag: str = "--start") -> str:
     if not with_zone:
         raise InputError(f"{flag}={text} has no zone, and cameras may stand in several: give {_WHAT}")
     return moment.isoformat()
+
+
+def zone_of(moments: Iterable[object]) -> datetime.timezone:
+    """Return the offset in which moments of recordings are shown: the one that all state as their own, else UTC.
+
+    Args:
+      moments: as galleries keep them; None, where one does not say, counts for nothing.
+    """
+    offsets = {datetime.datetime.fromisoformat(str(moment)).utcoffset() for moment in moments if moment}
+    common = offsets.pop() if len(offsets) == 1 else None
+    return datetime.timezone(common) if common else datetime.UTC
 
 
 def is_moment(value: object) -> bool:

@@ -42,6 +42,7 @@ Signed = Annotated[User, Depends(_user)]
 
 
 def _filters(
+    service: Serving,
     in_gallery: Annotated[str, Query(max_length=LONGEST, description="file name of a gallery; empty: any")] = "",
     camera: Annotated[
         Annotated[int, Field(ge=0)] | None, Optional, Query(description="number of a camera, 0: unknown")
@@ -53,7 +54,7 @@ def _filters(
     before: Annotated[str, Query(max_length=40, description="likewise; tracklets that begin then or earlier")] = "",
 ) -> Filters:
     """Return the filters of a request."""
-    (low, low_clock), (high, high_clock) = moment(after), moment(before)
+    (low, low_clock), (high, high_clock) = moment(after, service), moment(before, service)
     if after and before and low_clock != high_clock:
         raise Refusal(400, "Give both times as seconds of the video, or both as dates.")
     return Filters(in_gallery, camera, low, high, low_clock or high_clock)
@@ -80,8 +81,11 @@ def _question(
 Asked = Annotated[Question, Depends(_question)]
 
 
-def moment(text: str) -> tuple[float | None, bool]:
-    """Return a time, None for empty text, and whether it is a date: seconds since 1970, else seconds of the video."""
+def moment(text: str, service: Service) -> tuple[float | None, bool]:
+    """Return a time, None for empty text, and whether it is a date: seconds since 1970, else seconds of the video.
+
+    A date without a zone is of the one that the pages show.
+    """
     if not text:
         return None, False
     try:
@@ -93,7 +97,8 @@ def moment(text: str) -> tuple[float | None, bool]:
             raise Refusal(400, "A time is a number of seconds, or a date and time such as 2026-05-04T08:00.")
         return seconds, False
     try:
-        return datetime.datetime.fromisoformat(text).timestamp(), True  # without a zone: as the pages show it, local
+        stated = datetime.datetime.fromisoformat(text)
+        return (stated if stated.tzinfo else stated.replace(tzinfo=service.people().zone)).timestamp(), True
     except (ValueError, OverflowError) as error:
         raise Refusal(400, "A time is a number of seconds, or a date and time such as 2026-05-04T08:00.") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -14,6 +14,7 @@ from vreid_jax.linking.corrections import Correction, append_correction, correct
 from vreid_jax.linking.identities import UNKNOWN, read_identities
 from vreid_jax.search.address import real_gallery, stated_gallery
 from vreid_jax.search.unchanged import stamps_of, unchanged
+from vreid_jax.serving.people import People
 from vreid_jax.serving.refusal import Refusal
 
 Key = tuple[str, str]
@@ -66,20 +67,20 @@ class Identities:
       waiting: corrections that the file does not have in it yet, those of names left out: these hold at once.
     """
 
-    def __init__(self, path: Path, galleries: Mapping[str, Path | str]):
+    def __init__(self, path: Path, people: People):
         """Read a file and its corrections.
 
         Args:
           path: the file.
-          galleries: paths of the galleries that are served, by name.
+          people: of the galleries that are served.
 
         Raises:
           OthersLinked: when the identities are of none of the galleries.
-          InputError: when one cannot be read.
+          InputError: when one cannot be read, or a gallery is of another recording than the one that was linked.
         """
         self.path, self._read = path, stamps_of([path])
         table = read_identities(path)
-        real = {real_gallery(place): name for name, place in galleries.items()}
+        real = {real_gallery(place): name for name, place in people.paths.items()}
         folder = os.path.dirname(os.path.realpath(path))
         self._served = {
             each["path"]: real[place]
@@ -88,6 +89,9 @@ class Identities:
         }
         if not self._served:
             raise OthersLinked(f"{path} links other galleries than those that are served: name its galleries")
+        for stored, name in self._served.items():
+            gallery = people.galleries[name]
+            table.refuse_replaced(path, name, stored, gallery.columns, gallery.about)
         self._stored = {name: stored for stored, name in self._served.items()}
         self.of: dict[Key, Membership] = {}
         self.members: dict[int, list[Key]] = {}
@@ -164,9 +168,9 @@ class Identities:
                         self.names[member.identity] = each.name
 
 
-def open_identities(path: str | Path, galleries: Mapping[str, Path | str]) -> Identities:
+def open_identities(path: str | Path, people: People) -> Identities:
     """Open a file of identities; `InputError` as `Identities`."""
-    return Identities(given_path(path), galleries)
+    return Identities(given_path(path), people)
 
 
 def files_of(path: str | Path) -> tuple[Path, Path]:

@@ -355,7 +355,7 @@ def _choices(service: Service, request: Request) -> dict[str, Any]:
     return {
         "galleries": list(table.galleries),
         "cameras": table.cameras,
-        "clock": table.has_clock,
+        "clock": str(table.zone) if table.has_clock else "",
         "chosen": chosen,
         "chosen_query": urlencode(chosen),
     }

@@ -17,6 +17,7 @@ from vreid_jax.search.address import given_gallery
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import SECONDS, Gallery, last_part, open_gallery
 from vreid_jax.search.ranked import Decision, decision, undecided
+from vreid_jax.search.recording import zone_of
 from vreid_jax.serving.refusal import Refusal
 
 USUAL_RATE = 0.01  # false accepts
@@ -53,6 +54,7 @@ class People:
       vectors: `[N, D]` float32.
       columns: `[N]` of each column that the galleries have, but the folders.
       clock: `[N, 2]` seconds since 1970 of the first and last frame, NaN where the recording's time is not known.
+      zone: in which these are shown, wherever the server stands.
       resident: the vectors on the device; None where there are no tracklets.
     """
 
@@ -67,6 +69,7 @@ class People:
         }
         self.vectors = np.concatenate([table.vectors for table in tables] or [np.zeros((0, 1), np.float32)])
         self.clock = np.concatenate([_clock(table) for table in tables] or [np.zeros((0, 2))])
+        self.zone = zone_of(table.about.get("recorded_at") for table in tables)
         self.resident = ResidentGallery(self.vectors, tables[0].about["metric"]) if tables else None
         self._names = list(self.galleries)
         self._place = {
@@ -112,7 +115,7 @@ class People:
     def of(self, place: int) -> dict[str, Any]:
         """Return what is told about a tracklet: names and numbers, None where one is not known."""
         columns = {name: values[place].item() for name, values in self.columns.items()}
-        begins, ends = (_iso(seconds) for seconds in self.clock[place].tolist())
+        begins, ends = (_iso(seconds, self.zone) for seconds in self.clock[place].tolist())
         return {
             "gallery": self.key(place)[0],
             "tracklet": columns["tracklet_id"],
@@ -245,7 +248,7 @@ def recorded_at(about: Mapping[str, Any]) -> datetime.datetime | None:
     return moment.replace(tzinfo=datetime.UTC) if moment and moment.tzinfo is None else moment
 
 
-def _iso(seconds: float) -> str | None:
+def _iso(seconds: float, zone: datetime.timezone) -> str | None:
     if math.isnan(seconds):
         return None
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+    return datetime.datetime.fromtimestamp(seconds, zone).isoformat(timespec="seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 from collections.abc import Mapping
 from importlib import resources
@@ -75,10 +76,9 @@ def static(name: str) -> bytes:
 
 
 def when(told: Mapping[str, Any]) -> str:
-    """Return the time of a tracklet: of day, or in seconds of the video; empty where it is not known."""
+    """Return the time of a tracklet: of day with its offset from UTC, or in seconds of the video; empty where it is not known."""
     if told["begins"]:
-        day, _, time = told["begins"].partition("T")
-        return f"{day} {time[:8]}"
+        return datetime.datetime.fromisoformat(told["begins"]).strftime("%Y-%m-%d %H:%M:%S %Z")
     if told["start_seconds"] is not None:
         return f"{told['start_seconds']:.1f}–{told['end_seconds']:.1f} s"
     return ""

@@ -71,7 +71,7 @@ class Service:
         self._identities_stamp: Any = self._stamp_of_identities()
         self._identities: Identities | None = None
         if options.identities is not None:
-            self._identities = open_identities(options.identities, self._people.paths)
+            self._identities = open_identities(options.identities, self._people)
         self._model = self._named_model()
         self._embedding = threading.Lock()
         self.audit = AuditLog(options.audit or _audit_beside(next(iter(self._people.paths.values()))))
@@ -124,7 +124,7 @@ class Service:
             stamp = self._stamp_of_identities()
             if stamp != self._identities_stamp:
                 try:
-                    self._identities = open_identities(self.options.identities, self._people.paths)
+                    self._identities = open_identities(self.options.identities, self._people)
                 except InputError as error:
                     if not isinstance(error, OthersLinked) and files_of(self.options.identities)[0].exists():
                         log.error("%s", error)

@@ -59,7 +59,7 @@ def draw_timeline(people: People, places: Sequence[int]) -> Timeline:
             length = max(_SHORTEST, (end - start) * scale)
             y = 8.0 + LANE * lanes.index(label)
             bars.append(Bar(*people.key(place), min(x, WIDTH - length), y, length, who(people.of(place) | _NOBODY)))
-    ticks = [(LEFT + (WIDTH - LEFT - 10) * share, _label(first + share * (last - first), is_clock, last - first))
+    ticks = [(LEFT + (WIDTH - LEFT - 10) * share, _label(first + share * (last - first), people.zone if is_clock else None, last - first))
              for share in (0.0, 0.5, 1.0)]  # fmt: skip
     middles = [(8.0 + LANE * number + LANE / 2, label) for number, label in enumerate(lanes)]
     return Timeline(middles, bars, ticks, 8.0 + LANE * len(lanes) + 24, int((~timed).sum()))
@@ -73,8 +73,9 @@ def _lane(people: People, place: int) -> str:
     return f"camera {camera}" if camera > 0 else "unknown"
 
 
-def _label(seconds: float, is_clock: bool, span: float) -> str:
-    if not is_clock:
+def _label(seconds: float, zone: datetime.timezone | None, span: float) -> str:
+    if zone is None:
         return f"{seconds:.0f} s"
-    moment = datetime.datetime.fromtimestamp(seconds)
-    return moment.strftime("%Y-%m-%d" if span > 3 * 86400 else "%m-%d %H:%M" if span > 86400 else "%H:%M:%S")
+    moment = datetime.datetime.fromtimestamp(seconds, zone)
+    form = "%Y-%m-%d" if span > 3 * 86400 else "%m-%d %H:%M" if span > 86400 else "%H:%M:%S"
+    return moment.strftime(f"{form} %Z")

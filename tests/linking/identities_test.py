@@ -1,0 +1,68 @@
+"""Whether the tracklets of a gallery are those that were linked under their names."""
+
+import numpy as np
+import pytest
+
+from vreid_jax.linking import given_band, link, open_sightings
+from vreid_jax.search.gallery import open_gallery
+
+pytest.importorskip("pyarrow")
+V = 9 * np.eye(3, dtype=np.float32)
+MONDAY, TUESDAY = ({"recorded_at": f"2026-05-0{day}T08:00:00+02:00"} for day in (4, 5))
+T = [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)]
+LATER = [(0.0, 1.0), (2.0, 3.1), (4.5, 5.5)]
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """Link a gallery or folder, and say which tracklets of it as it then is are others."""
+
+    def make(place):
+        known = link(open_sightings([place]), tmp_path, given_band(1.0))
+
+        def replaced():
+            gallery = open_gallery(place)
+            found = known.replaced(place.name, gallery.columns, gallery.about)
+            return [name.split("/")[-1] for name in found]
+
+        return replaced
+
+    return make
+
+
+@pytest.mark.parametrize("about", [{}, MONDAY])
+def test_those_of_another_camera_or_time_are_others(gallery_file, linked, about):
+    replaced = linked(gallery_file("g", V, 1, T, pictures=False, **about))
+    assert replaced() == []
+    gallery_file("g", -V, 1, T, pictures=False, fingerprint="e", model="another", **about)
+    assert replaced() == []
+    gallery_file("g", V, 1, LATER, pictures=False, **about)
+    assert replaced() == ["track0001", "track0002"]
+    gallery_file("g", V[:1], 2, T[:1], pictures=False, **about)
+    assert replaced() == ["track0000"]
+
+
+def test_those_of_another_day_are_others_and_an_unknown_time_says_nothing(gallery_file, linked):
+    replaced = linked(gallery_file("g", V, 1, T, pictures=False, **MONDAY))
+    for about in (TUESDAY, {}):
+        gallery_file("g", V, 1, T, pictures=False, **about)
+        assert len(replaced()) == 3
+    gallery_file("g", V, 1, pictures=False, **MONDAY)
+    assert replaced() == []
+
+
+def test_a_folder_whose_clock_begins_anew_holds_the_same_tracklets(gallery_file, linked, tmp_path):
+    def put(name, times=T, **about):
+        gallery_file(name, V, 1, times, pictures=False, **about).replace(tmp_path / "town" / f"{name}.parquet")
+
+    (tmp_path / "town").mkdir()
+    put("b", **TUESDAY)
+    replaced = linked(tmp_path / "town")
+    put("a", **MONDAY)  # from which the seconds of the folder count now
+    assert replaced() == []
+    put("c")  # with which the folder has no moment
+    assert replaced() == []
+    put("b", LATER, **TUESDAY)
+    assert replaced() == ["track0001"]  # only its length is known
+    (tmp_path / "town" / "c.parquet").unlink()
+    assert replaced() == ["track0001", "track0002"]
