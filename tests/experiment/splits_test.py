@@ -123,6 +123,13 @@ def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config,
     assert not (tmp_path / "run").exists()
 
 
+def test_one_division_is_not_averaged_over_all_splits(config, tmp_path):
+    config.data.name = "ilids_vid/split_1"
+    with pytest.raises(InputError, match="config.data.name is 'ilids_vid/split_1', and the split to run is 0"):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_splits_that_were_not_trained_are_not_evaluated_and_nothing_is_written(config, tmp_path):
     with pytest.raises(InputError, match="split_0 holds no checkpoint to evaluate; train first"):
         experiment.train_and_evaluate(config, tmp_path / "run", "evaluate")
