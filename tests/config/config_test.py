@@ -246,7 +246,10 @@ def test_the_split_is_a_part_of_the_datasets_name(dataset, split, name):
         ("mars,split=1", "dataset mars has one split, 0"),
         ("ilids_vid,split=10", "splits 0 to 9"),
         ("ilids_vid,split=first", "splits 0 to 9"),
-        ("ilids_vid,split=7,data.name=ilids_vid/split_3", "config.data.name is 'ilids_vid/split_3', and the split .* 7"),
+        (
+            "ilids_vid,split=7,data.name=ilids_vid/split_3",
+            "config.data.name is 'ilids_vid/split_3', and the split .* 7",
+        ),
         ("ilids_vid,data.name=ilids_vid/split_3", "set data.name to 'ilids_vid', and split to the division"),
     ],
 )

@@ -127,6 +127,7 @@ def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_pa
     found = experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert (found.dataset, list(found.protocols)) == ("folder", ["folder"])
     assert found.protocols["folder"]["num_queries"] == 3
+    assert found.extra["trained_on"] == "walkers/tiny"
     toy.evaluation.dataset, toy.data.path = "walkers/tinyy", ""
     with pytest.raises(InputError, match="there is no dataset 'walkers/tinyy'"):
         experiment.train_and_evaluate(toy, workdir, "evaluate")

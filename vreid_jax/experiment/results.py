@@ -89,7 +89,8 @@ class Results:
         ]
         data = self.extra.get("dataset_config") or self.dataset
         data += ", frames shuffled" if self.extra.get("shuffled_frames") else ""
-        head = f"{self.system} on {data}, split {self.split}, seed {self.seed}, step {self.step}. {counts[0]}"
+        split = f"{self.split}, trained on {trained}" if (trained := self.extra.get("trained_on")) else self.split
+        head = f"{self.system} on {data}, split {split}, seed {self.seed}, step {self.step}. {counts[0]}"
         lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
         rows = [(self.system, self.protocols)]
         rows += [("re-ranked", self.reranked)] if self.reranked else []

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from vreid_jax import data, evaluation
+from vreid_jax.config import dataset_name
 from vreid_jax.errors import InputError, NonFiniteLoss
 from vreid_jax.evaluation.features import color_histogram, extract_stream, fuse
 from vreid_jax.evaluation.metric import LEARNED, fit_metric
@@ -48,7 +49,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     results = Results(
         system=setup.settings.system,
         dataset=setup.test_dataset,
-        split=setup.settings.split,
+        split=setup.test_split,
         seed=setup.settings.seed,
         step=position.step,
         protocols={},
@@ -78,6 +79,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
     results.extra |= {"metric": settings.metric}
+    if settings.dataset:
+        results.extra["trained_on"] = dataset_name(setup.config)
     if setup.settings.data.validation and not settings.dataset:
         results.extra["validation"] = setup.settings.data.validation
     if source := setup.test_metadata.get("split_source"):
