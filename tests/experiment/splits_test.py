@@ -202,6 +202,7 @@ def test_results_made_in_different_ways_are_not_averaged():
         "train_seconds": 1.0, "evaluation_seconds": 1.0, "skipped_frames": 0, "invalid_queries": 0, "streams": {},
         "baselines": {}, "protocols": {"ilids_vid": {"rank1": 0.5}},
     }  # fmt: skip
+    assert all_splits.gather([{**content, "validation": 0.5}]).extra["validation"] == 0.5
     other = {**content, "protocols": {"ilids_vid": {"mAP": 0.5}}}
     with pytest.raises(InputError, match="evaluated in different ways"):
         all_splits.gather([content, other])

@@ -108,7 +108,7 @@ def gather(contents: list[dict]) -> Results:
             "split_source": "; ".join(sources),
             "metric": first["metric"],
             "shuffled_frames": first["shuffled_frames"],
-            **{key: first[key] for key in ("dataset_config",) if key in first},
+            **{key: first[key] for key in ("dataset_config", "validation") if key in first},
             **({"trained_on": trained_on} if trained_on else {}),
             "train_seconds": sum(content["train_seconds"] for content in contents),
             "evaluation_seconds": sum(content["evaluation_seconds"] for content in contents),

@@ -9,6 +9,7 @@ from typing import Any
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
+from vreid_jax.model_files.metadata import validation_note
 from vreid_jax.model_files.weights_file import read_metadata
 
 LICENCES = {
@@ -59,7 +60,8 @@ def model_card(metadata: Mapping[str, Any], name: str) -> str:
         _input(metadata.get("preprocessing") or {}),
     ]
     if metadata.get("scores"):
-        sections += [f"## Scores on {dataset}", _scores(metadata["scores"])]
+        note = validation_note((metadata.get("config") or {}).get("data", {}).get("validation"))
+        sections += [f"## Scores on {dataset}{note}", _scores(metadata["scores"])]
     if adapted:
         sections += ["## Adaptation", _adaptation(adapted)]
     sections += [
