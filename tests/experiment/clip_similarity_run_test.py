@@ -73,6 +73,7 @@ def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_i
     assert (measured["metric"], measured["of_vectors"]["metric"]) == ("similarity", "euclidean")
     model = vreid_jax.load(workdir)
     assert model.about["open_set"] == measured["of_vectors"]
+    assert model.about["scores_by"] == "similarity"
     setup = make_setup(config, workdir)
     table = stored_clips(workdir)
     np.testing.assert_allclose(model.embed_tracklets(setup.test.tracklets), table["features"].mean(1), atol=1e-5)

@@ -88,5 +88,6 @@ def text(outcome: dict) -> str:
     lines.append(f"  frames: {outcome['height']} x {outcome['width']}, in a clip: {clips}")
     for protocol, scores in (outcome.get("scores") or {}).items():
         rank1, mean = ("–" if scores[name] is None else f"{100 * scores[name]:.1f}" for name in ("rank1", "mAP"))
-        lines.append(f"  {protocol}{validation_note(outcome.get('validation'))}: rank-1 {rank1}, mAP {mean}")
+        by = f" by {outcome['scores_by']}" if outcome.get("scores_by") else ""
+        lines.append(f"  {protocol}{validation_note(outcome.get('validation'))}: rank-1 {rank1}, mAP {mean}{by}")
     return "\n".join(lines)
