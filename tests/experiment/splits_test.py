@@ -118,6 +118,11 @@ def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(
     each = [(own["split"], own["trained_on"]) for own in other["splits"]]
     assert each == [(0, "ilids_vid/split_0"), (0, "ilids_vid/split_1")]
     assert "toy on folder, split 0, trained on ilids_vid, seed 0" in found.table()
+    assert other["path"] == str(tmp_path / "people")
+    (workdir / "results-folder.json").unlink()
+    config.data.path = str(tmp_path)
+    with pytest.raises(InputError, match=r"split_0/results-folder\.json holds the scores of .*people: move it away"):
+        experiment.train_and_evaluate(config, workdir, "evaluate")
 
 
 def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from vreid_jax.evaluation.metric import LEARNED, fit_metric
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.setup import Setup
-from vreid_jax.experiment.workdir import open_workdir
+from vreid_jax.experiment.workdir import folder_of_results, open_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.checkpoints import Checkpoints
@@ -81,6 +81,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     results.extra |= {"metric": settings.metric}
     if settings.dataset:
         results.extra["trained_on"] = dataset_name(setup.config)
+    if folder := folder_of_results(setup.config):
+        results.extra["path"] = folder
     if setup.settings.data.validation and not settings.dataset:
         results.extra["validation"] = setup.settings.data.validation
     if source := setup.test_metadata.get("split_source"):

@@ -19,7 +19,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
 from vreid_jax.experiment.sources import dataset_builder
-from vreid_jax.experiment.workdir import check_workdir
+from vreid_jax.experiment.workdir import check_results, check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import batch_mesh
 from vreid_jax.training.network import Network, normalisation
@@ -123,10 +123,11 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
 
     Raises:
       InputError: for a value that no run can have, a dataset that is not there, another division of the run's own as
-        `evaluation.dataset`, or a workdir of another run.
+        `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
     """
     settings = parse_run(config)
     check_workdir(workdir, config)
+    check_results(workdir, config)
     system = models.entry(settings.model)
     show = settings.logging.progress
     train_source = data.TrackletSource(dataset_builder(config), "train", show)

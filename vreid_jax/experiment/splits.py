@@ -12,7 +12,7 @@ from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.results import Results, read_results
-from vreid_jax.experiment.workdir import check_checkpoints, check_workdir, open_workdir
+from vreid_jax.experiment.workdir import check_checkpoints, check_results, check_workdir, open_workdir
 from vreid_jax.json_files import read_json
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
@@ -50,6 +50,8 @@ def run_all_splits(
     suffix = evaluated.suffix
     for own in configs if mode == "evaluate" else ():
         check_checkpoints(workdir / f"split_{own.split}")
+    for place in (workdir, *(workdir / f"split_{own.split}" for own in configs)):
+        check_results(place, config)
     if mode == "evaluate":
         check_workdir(workdir, config)
     else:
@@ -108,7 +110,7 @@ def gather(contents: list[dict]) -> Results:
             "split_source": "; ".join(sources),
             "metric": first["metric"],
             "shuffled_frames": first["shuffled_frames"],
-            **{key: first[key] for key in ("dataset_config", "validation") if key in first},
+            **{key: first[key] for key in ("dataset_config", "path", "validation") if key in first},
             **({"trained_on": trained_on} if trained_on else {}),
             "train_seconds": sum(content["train_seconds"] for content in contents),
             "evaluation_seconds": sum(content["evaluation_seconds"] for content in contents),
