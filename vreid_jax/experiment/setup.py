@@ -132,9 +132,11 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     show = settings.logging.progress
     train_source = data.TrackletSource(dataset_builder(config), "train", show)
     other = settings.evaluation.dataset
-    builder = dataset_builder(config, other)
+    builder: Any = dataset_builder(config, other)  # of TFDS, which has no types
     test_dataset = dataset_of(other) if other else settings.dataset
-    test_split = 0 if NUM_SPLITS.get(test_dataset, 1) == 1 else int(builder.builder_config.name.removeprefix("split_"))
+    test_split = 0
+    if test_dataset in NUM_SPLITS:
+        test_split = int(builder.builder_config.name.removeprefix("split_"))
     if test_dataset == settings.dataset and test_split != settings.split:
         raise InputError(
             f"evaluation.dataset is {other!r}, split {test_split} of the dataset of which the run trains on split "
