@@ -236,6 +236,8 @@ def test_the_compute_dtype(monkeypatch):
 def test_the_split_is_a_part_of_the_datasets_name(dataset, split, name):
     config = get_config(FILES[0], f"{dataset},split={split}")
     assert dataset_name(config) == name
+    config.data.name = name
+    assert dataset_name(config) == name
 
 
 @pytest.mark.parametrize(
@@ -244,6 +246,11 @@ def test_the_split_is_a_part_of_the_datasets_name(dataset, split, name):
         ("mars,split=1", "dataset mars has one split, 0"),
         ("ilids_vid,split=10", "splits 0 to 9"),
         ("ilids_vid,split=first", "splits 0 to 9"),
+        (
+            "ilids_vid,split=7,data.name=ilids_vid/split_3",
+            "config.data.name is 'ilids_vid/split_3', and the split .* 7",
+        ),
+        ("ilids_vid,data.name=ilids_vid/split_3", "set data.name to 'ilids_vid', and split to the division"),
     ],
 )
 def test_a_split_that_is_not_there_is_said(argument, message):

@@ -54,3 +54,11 @@ def test_distances_of_every_metric_can_be_re_ranked(metric, inside):
     assert np.isfinite(distances).all()
     if inside:
         np.testing.assert_array_equal(distances.argmin(1), query)  # every query is nearest to itself
+
+
+def test_unit_vectors_are_re_ranked_alike_by_the_cosine_and_the_euclidean_distance():
+    features, rows = example(), np.arange(32)
+    units = features / np.linalg.norm(features, axis=1, keepdims=True)
+    alike = [FeatureDistances(units, metric).rerank(rows[:8], rows[8:], None) for metric in METRICS]
+    for distances in alike[1:]:
+        np.testing.assert_allclose(distances, alike[0], atol=1e-5)

@@ -73,6 +73,7 @@ def test_galleries_are_decided_by_thresholds_of_the_distance_they_are_searched_i
     assert (measured["metric"], measured["of_vectors"]["metric"]) == ("similarity", "euclidean")
     model = vreid_jax.load(workdir)
     assert model.about["open_set"] == measured["of_vectors"]
+    assert model.about["scores_by"] == "similarity"
     setup = make_setup(config, workdir)
     table = stored_clips(workdir)
     np.testing.assert_allclose(model.embed_tracklets(setup.test.tracklets), table["features"].mean(1), atol=1e-5)
@@ -218,6 +219,16 @@ def test_tables_kept_in_a_folder_are_read_by_the_next_run(finished, small, tmp_p
     monkeypatch.setattr(extraction, "extract_stream", None)
     np.testing.assert_array_equal(inputs.clip_features(state), table)
     assert len(list((tmp_path / "tables").iterdir())) == 1
+    # The same names of other pictures: another table.
+    records = tmp_path / "records"
+    content = bytearray(inputs.source.files[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    records.write_bytes(content)
+    monkeypatch.setattr(inputs.source, "files", [records])
+    monkeypatch.setattr(inputs.source, "folder", tmp_path)
+    monkeypatch.setattr(extraction, "extract_stream", lambda *_, **__: np.zeros_like(table))
+    assert not inputs.clip_features(state).any()
+    assert len(list((tmp_path / "tables").iterdir())) == 2
 
 
 def test_corruption_at_test_chooses_between_clean_and_corrupted_features(finished):

@@ -16,6 +16,7 @@ from vreid_jax.evaluation.features import fuse
 from vreid_jax.experiment import phases, run, scoring
 from vreid_jax.experiment.phases import phase_seed
 from vreid_jax.experiment.setup import make_setup
+from vreid_jax.experiment.workdir import check_results
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
@@ -127,6 +128,24 @@ def test_a_run_is_scored_on_another_dataset_beside_its_own(finished, toy, tmp_pa
     found = experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert (found.dataset, list(found.protocols)) == ("folder", ["folder"])
     assert found.protocols["folder"]["num_queries"] == 3
+    assert found.extra["trained_on"] == "walkers/tiny"
+    stored = (workdir / "results-folder.json").read_bytes()
+    assert json.loads(stored)["path"] == str(tmp_path / "people")
+    toy.data.path = str(tmp_path / "people" / ".." / "others")
+    with pytest.raises(
+        InputError, match=rf"results-folder\.json holds the scores of {tmp_path}/people: move it away, or"
+    ):
+        experiment.train_and_evaluate(toy, workdir, "evaluate")
+    assert (workdir / "results-folder.json").read_bytes() == stored
+    toy.data.path = str(tmp_path / "people" / ".." / "people")  # the same one
+    check_results(workdir, toy)
+    toy.evaluation.shuffle_frames = True  # results of their own
+    toy.data.path = str(tmp_path / "others")
+    check_results(workdir, toy)
+    toy.evaluation.shuffle_frames = False
+    (workdir / "results-folder.json").write_text("{}")
+    with pytest.raises(InputError, match="holds the scores of a folder that it does not name"):
+        check_results(workdir, toy)
     toy.evaluation.dataset, toy.data.path = "walkers/tinyy", ""
     with pytest.raises(InputError, match="there is no dataset 'walkers/tinyy'"):
         experiment.train_and_evaluate(toy, workdir, "evaluate")

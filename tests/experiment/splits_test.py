@@ -13,6 +13,7 @@ from vreid_jax.config import NUM_SPLITS
 from vreid_jax.datasets import loading
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import splits as all_splits
+from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.training import loop
 
@@ -55,7 +56,9 @@ def _mtimes(workdir):
     return {number: (workdir / f"split_{number}" / "results.json").stat().st_mtime_ns for number in (0, 1)}
 
 
-def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config, tmp_path, monkeypatch, capsys):
+def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(
+    config, tmp_path, monkeypatch, capsys, write_folder
+):
     workdir = tmp_path / "run"
     steps, stopped = [0], loop.stopped
 
@@ -107,11 +110,19 @@ def test_the_splits_are_trained_and_gathered_and_go_on_where_they_stopped(config
     assert json.loads((workdir / "results.json").read_text())["metric"] == "cosine"
 
     ordinary = [(workdir / name).read_bytes() for name in ("results.json", "config.json")]
-    config.evaluation.dataset = "ilids_vid/split_1"
-    experiment.train_and_evaluate(config, workdir, "evaluate")
+    config.evaluation.dataset, config.data.path = "folder", str(write_folder(tmp_path / "people"))
+    found = experiment.train_and_evaluate(config, workdir, "evaluate")
     assert [(workdir / name).read_bytes() for name in ("results.json", "config.json")] == ordinary
-    other = json.loads((workdir / "results-ilids_vid_split_1.json").read_text())
-    assert [own["split"] for own in other["splits"]] == [0, 1]
+    other = json.loads((workdir / "results-folder.json").read_text())
+    assert (other["dataset"], other["split"], other["trained_on"]) == ("folder", 0, "ilids_vid")
+    each = [(own["split"], own["trained_on"]) for own in other["splits"]]
+    assert each == [(0, "ilids_vid/split_0"), (0, "ilids_vid/split_1")]
+    assert "toy on folder, split 0, trained on ilids_vid, seed 0" in found.table()
+    assert other["path"] == str(tmp_path / "people")
+    (workdir / "results-folder.json").unlink()
+    config.data.path = str(tmp_path)
+    with pytest.raises(InputError, match=r"split_0/results-folder\.json holds the scores of .*people: move it away"):
+        experiment.train_and_evaluate(config, workdir, "evaluate")
 
 
 def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config, tmp_path, monkeypatch):
@@ -119,6 +130,45 @@ def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config,
     with pytest.raises(
         InputError, match=r"'ilids_vid/split_2' is not prepared under .*; run `python data_prep/prepare.py"
     ):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_of_all_splits_are_not_scored_on_one_split(config, tmp_path):
+    for name in ("ilids_vid/split_1", "prid2011_video"):
+        config.evaluation.dataset = name
+        with pytest.raises(InputError, match=rf"evaluation.dataset is '{name}', and split is 'all': .*run/split_0"):
+            experiment.train_and_evaluate(config, tmp_path / "run", "evaluate")
+
+
+def test_a_run_is_not_scored_on_people_that_it_trained_on(config, tmp_path):
+    with config.ignore_type():
+        config.split = 1
+    for name in ("ilids_vid/split_0", "ilids_vid"):  # without a division it is the first
+        config.evaluation.dataset = name
+        with pytest.raises(InputError, match=rf"evaluation.dataset is '{name}', split 0 of the .* trains on split 1: "):
+            make_setup(config, tmp_path / "run")
+
+
+def test_the_split_is_that_of_the_dataset_that_is_scored(config, toy, tmp_path, built, data_dir):
+    with config.ignore_type():
+        config.split = 1
+    config.evaluation.dataset = "ilids_vid/split_1"
+    assert make_setup(config, tmp_path / "run").test_split == 1
+    config.evaluation.dataset = "walkers/tiny"
+    (tmp_path / "data").mkdir()
+    for folder in (built / "ilids_vid", data_dir / "walkers"):
+        (tmp_path / "data" / folder.name).symlink_to(folder)
+    config.data.data_dir = toy.data.data_dir = str(tmp_path / "data")
+    assert make_setup(config, tmp_path / "run").test_split == 0
+    toy.evaluation.dataset = "ilids_vid/split_1"
+    setup = make_setup(toy, tmp_path / "other")
+    assert (setup.settings.split, setup.test_split) == (0, 1)
+
+
+def test_one_division_is_not_averaged_over_all_splits(config, tmp_path):
+    config.data.name = "ilids_vid/split_1"
+    with pytest.raises(InputError, match=r"config.data.name is 'ilids_vid/split_1', and the split to run is 0"):
         experiment.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -157,6 +207,7 @@ def test_results_made_in_different_ways_are_not_averaged():
         "train_seconds": 1.0, "evaluation_seconds": 1.0, "skipped_frames": 0, "invalid_queries": 0, "streams": {},
         "baselines": {}, "protocols": {"ilids_vid": {"rank1": 0.5}},
     }  # fmt: skip
+    assert all_splits.gather([{**content, "validation": 0.5}]).extra["validation"] == 0.5
     other = {**content, "protocols": {"ilids_vid": {"mAP": 0.5}}}
     with pytest.raises(InputError, match="evaluated in different ways"):
         all_splits.gather([content, other])

@@ -1,11 +1,14 @@
 """`data.validation`: training people that are held out and scored in place of the test split."""
 
 import json
+import shutil
 
 import numpy as np
 
 from vreid_jax import experiment, report
+from vreid_jax.cli import command
 from vreid_jax.experiment.setup import make_setup
+from vreid_jax.inference.convert import convert
 
 
 def test_half_of_the_training_people_are_scored_and_the_others_trained_on(toy, tmp_path):
@@ -29,16 +32,30 @@ def test_half_of_the_training_people_are_scored_and_the_others_trained_on(toy, t
     assert set(make_setup(toy, tmp_path / "run").train_source.pids.tolist()) != trained
 
 
-def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path):
+def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path, capsys):
     toy.data.validation, toy.evaluation.baselines = 0.5, ()
     toy.phase_order = ("spatial",)
     toy.evaluation.streams = {"spatial": toy.evaluation.streams.spatial}
-    found = experiment.train_and_evaluate(toy, tmp_path / "run").content()
+    results = experiment.train_and_evaluate(toy, tmp_path / "run")
+    found, note = results.content(), "validation: 0.5 of the training people"
     assert found["validation"] == 0.5
+    assert f"toy on walkers/tiny, split 0, {note}, seed 0" in results.table()
     assert 8 < next(iter(found["protocols"].values()))["num_queries"] < 40
     assert "validation" in json.loads((tmp_path / "run" / "results.json").read_text())
     page = report.write_report(tmp_path / "run", num_queries=2).read_text()
     assert "stored features" not in page  # the lists are those of the scores
+    assert f"run: split 0, {note}, seed 0" in page
+    file = tmp_path / "m.safetensors"
+    card = convert(tmp_path / "run", file)
+    assert f"## Scores on walkers/tiny, {note}\n" in card.read_text()
+    assert command.main(["convert", str(file)]) == 0
+    assert f"walkers, {note}: rank-1" in capsys.readouterr().out
+    # A table of its own, as of another dataset.
+    official = shutil.copytree(tmp_path / "run", tmp_path / "official")
+    (official / "results.json").write_text(json.dumps({**found, "validation": 0.0}))
+    page = report.write_comparison([tmp_path / "run", official], tmp_path / "both.html").read_text()
+    assert f"walkers, split 0, {note}, protocol walkers" in page
+    assert "walkers, split 0, protocol walkers" in page
 
 
 def test_another_dataset_is_scored_by_its_own_test_split(toy, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from vreid_jax import inference
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
+from vreid_jax.inference.convert import convert
 
 KERNEL = "params/spatial/conv/kernel"
 
@@ -144,6 +146,23 @@ def test_a_run_of_a_system_that_is_not_in_the_library_says_what_to_do(toy, tmp_p
 def test_metadata_that_are_null_are_not_there(good, tmp_path):
     file = rewritten(good, tmp_path / "m.safetensors", scores="null", open_set="null", step="null")
     assert {"scores", "open_set", "step"}.isdisjoint(inference.load(file).about)
+
+
+def test_a_file_says_of_which_comparison_its_scores_are(finished, tmp_path, capsys):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    results = json.loads((workdir / "results.json").read_text())
+    card = convert(workdir, tmp_path / "plain.safetensors").read_text()
+    assert "In percent, by the comparison `euclidean`.\n" in card
+    plain = results["open_set"]
+    results |= {"metric": "xqda", "open_set": {**plain, "metric": "xqda", "of_vectors": plain}}
+    (workdir / "results.json").write_text(json.dumps(results))
+    card = convert(workdir, tmp_path / "learned.safetensors").read_text()
+    assert "by the comparison `xqda`. This file does not give it: " in card
+    loaded = inference.load(tmp_path / "learned.safetensors")
+    assert (loaded.about["scores_by"], loaded.about["open_set"]["metric"]) == ("xqda", "euclidean")
+    assert command.main(["convert", str(tmp_path / "learned.safetensors")]) == 0
+    assert re.search(r"walkers: rank-1 .*, mAP .* by xqda\n", capsys.readouterr().out)
+    assert "scores_by" not in inference.adapted(loaded, {}).about
 
 
 def test_damaged_results_do_not_keep_a_run_from_being_loaded(finished, tmp_path, caplog):

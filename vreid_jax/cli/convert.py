@@ -70,12 +70,15 @@ def run(flags: argparse.Namespace) -> dict:
         "mean": list(model.mean),
         "std": list(model.std),
         "clip_length": {name: stream.clip.length for name, stream in model.config.evaluation.streams.items()},
+        **({"validation": share} if (share := model.config.data.get("validation")) else {}),
         **model.about,
     }
 
 
 def text(outcome: dict) -> str:
     """Return what the model is, line by line, or its card."""
+    from vreid_jax.model_files.metadata import validation_note
+
     if "model" not in outcome:
         return outcome["card"].rstrip()
     lines = [f"{outcome['out'] or 'model'}: {outcome['model']} {outcome['fingerprint']}"]
@@ -85,5 +88,6 @@ def text(outcome: dict) -> str:
     lines.append(f"  frames: {outcome['height']} x {outcome['width']}, in a clip: {clips}")
     for protocol, scores in (outcome.get("scores") or {}).items():
         rank1, mean = ("–" if scores[name] is None else f"{100 * scores[name]:.1f}" for name in ("rank1", "mAP"))
-        lines.append(f"  {protocol}: rank-1 {rank1}, mAP {mean}")
+        by = f" by {outcome['scores_by']}" if outcome.get("scores_by") else ""
+        lines.append(f"  {protocol}{validation_note(outcome.get('validation'))}: rank-1 {rank1}, mAP {mean}{by}")
     return "\n".join(lines)

@@ -24,11 +24,19 @@ def dataset_name(config: ConfigDict) -> str:
     """Return the dataset to load, with its split where it has several, e.g. `ilids_vid/split_3`.
 
     Raises:
-      InputError: the dataset does not have this split.
+      InputError: the dataset does not have this split, or `data.name` names another one.
     """
     count, split = NUM_SPLITS.get(config.dataset, 1), config.split
     if isinstance(split, bool) or not isinstance(split, int) or not 0 <= split < count:
         has = f"splits 0 to {count - 1}, and all" if count > 1 else "one split, 0"
         raise InputError(f"split is {split!r}; dataset {config.dataset} has {has}")
     name = config.data.name
-    return f"{name}/split_{split}" if count > 1 and "/" not in name else name
+    if count == 1:
+        return name
+    dataset, _, division = name.partition("/")
+    if division not in ("", f"split_{split}"):
+        raise InputError(
+            f"config.data.name is {name!r}, and the split to run is {split}: set data.name to {dataset!r}, and split to "
+            "the division that you mean"
+        )
+    return f"{dataset}/split_{split}"

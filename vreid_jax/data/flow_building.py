@@ -3,9 +3,7 @@
 # NumPy leaves the type of some results unknown.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import contextlib
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from vreid_jax.data.flow_reuse import KnownFlow, frames_digest, write_digests
 from vreid_jax.data.optical_flow import flow_fields
 from vreid_jax.data.source import TrackletSource
 from vreid_jax.errors import InputError
-from vreid_jax.files import atomic_file
 
 VERSION = 1  # of what is stored for the same frames
 FOLDER = "flow"  # below that of the dataset
@@ -26,7 +23,7 @@ _MARGIN = 1.2
 
 def flow_folder(source: TrackletSource, method: str) -> Path:
     """Return the folder of a split's flow: its name changes with the content of the split's records."""
-    identity = hashlib.sha256(repr((VERSION, _content(source))).encode()).hexdigest()[:16]
+    identity = hashlib.sha256(repr((VERSION, source.content_digest())).encode()).hexdigest()[:16]
     return source.folder / FOLDER / f"{source.split}-{method}-{identity}"
 
 
@@ -64,24 +61,3 @@ def build_part(source: TrackletSource, folder: Path, method: str, known: KnownFl
     except InputError as error:
         return str(error)
     return ""
-
-
-def _content(source: TrackletSource) -> str:
-    """Return a digest of all records of a split.
-
-    It is kept beside them, and computed again for files of another size or time.
-    """
-    stamps = [[file.name, (found := file.stat()).st_size, found.st_mtime_ns] for file in source.files]
-    kept = source.folder / f"content-{source.split}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        stored = json.loads(kept.read_text())
-        if stored["files"] == stamps:
-            return str(stored["sha256"])
-    digest = hashlib.sha256()
-    for file in source.files:
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    # A folder that cannot be written to costs this time at every start.
-    with contextlib.suppress(InputError), atomic_file(kept) as half:
-        half.write_text(json.dumps({"files": stamps, "sha256": digest.hexdigest()}))
-    return digest.hexdigest()

@@ -7,6 +7,7 @@
 import contextlib
 import copy
 import hashlib
+import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,6 +149,26 @@ class TrackletSource:
         """Return 16 hexadecimal digits that identify the tracklets: names, identities, cameras and lengths, in order."""
         columns = (self.tracklet_ids, self.pids, self.camids, self.num_frames)
         return hashlib.sha256(repr([column.tolist() for column in columns]).encode()).hexdigest()[:16]
+
+    def content_digest(self) -> str:
+        """Return 64 hexadecimal digits that change with any record of the split, of which these may be a part.
+
+        They are kept beside the records, and computed again for files of another size or time.
+        """
+        stamps = [[file.name, (found := file.stat()).st_size, found.st_mtime_ns] for file in self.files]
+        kept = self.folder / f"content-{self.split}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            stored = json.loads(kept.read_text())
+            if stored["files"] == stamps:
+                return str(stored["sha256"])
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+        # A folder that cannot be written to costs this time at every start.
+        with contextlib.suppress(InputError), atomic_file(kept) as half:
+            half.write_text(json.dumps({"files": stamps, "sha256": digest.hexdigest()}))
+        return digest.hexdigest()
 
     def _scan(self, progress: bool) -> dict[str, np.ndarray]:
         """Read the index from all records."""

@@ -9,7 +9,6 @@ from jax.sharding import Mesh
 from vreid_jax import retrieval
 from vreid_jax.evaluation.features import Features
 from vreid_jax.evaluation.test_set import TestSet
-from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.retrieval.learned_metric import LearnedMetric
 from vreid_jax.runtime.mesh import make_mesh
 
@@ -60,7 +59,7 @@ class FeatureDistances(Distances):
     def __init__(self, features: Features, metric: str | LearnedMetric):
         self._features, self._metric = features, metric
         self.metric = metric if isinstance(metric, str) else type(metric).__name__.lower()
-        self.squared = self.metric not in METRICS or metric == "sqeuclidean"
+        self.squared = self.metric != "euclidean"  # the cosine distance is half the squared one of unit vectors
 
     def __call__(self, query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
         """Return the distances `[Q, G]` of rows of the table."""

@@ -75,7 +75,7 @@ class PhaseData:
         data, clip = self.config.data, dataclasses.asdict(self.phase.clip)
         clip["corrupt"] = clip["corrupt"] > 0
         about = (data.name, data.path, self.config.split, data.height, data.width, clip, repr(state.network))
-        digest = hashlib.sha256(repr(about).encode())
+        digest = hashlib.sha256(repr((*about, self.source.content_digest())).encode())
         tracklets = zip(self.source.tracklet_ids, self.source.num_frames, strict=True)
         digest.update(repr([(str(name), int(frames)) for name, frames in tracklets]).encode())
         for leaf in jax.tree.leaves(jax.device_get((state.params, state.batch_stats))):

@@ -9,7 +9,7 @@ from typing import Any
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 from vreid_jax.json_files import read_json
-from vreid_jax.model_files.metadata import NUMBER, OPEN_SET, SCORES, check_lengths
+from vreid_jax.model_files.metadata import NUMBER, OPEN_SET, SCORES, check_lengths, validation_note
 
 _SCORES = {"num_queries": float, "num_valid_queries": float, "num_gallery": float, **SCORES, "cmc": [NUMBER]}
 SHAPE = {
@@ -24,6 +24,7 @@ SHAPE = {
     "reranked?": {str: _SCORES},
     "twins?": {str: {"rank1": NUMBER, "num_pairs": int}},
     "metric?": str,
+    "validation?": float,
     "open_set?": OPEN_SET,
 }
 _OF_ALL_SPLITS = {**SHAPE, "splits": [{"split": int}], "std": {str: {name: NUMBER for name in SCORES}}}
@@ -89,7 +90,11 @@ class Results:
         ]
         data = self.extra.get("dataset_config") or self.dataset
         data += ", frames shuffled" if self.extra.get("shuffled_frames") else ""
-        head = f"{self.system} on {data}, split {self.split}, seed {self.seed}, step {self.step}. {counts[0]}"
+        trained = self.extra.get("trained_on")
+        split = (
+            f"{self.split}{f', trained on {trained}' if trained else ''}{validation_note(self.extra.get('validation'))}"
+        )
+        head = f"{self.system} on {data}, split {split}, seed {self.seed}, step {self.step}. {counts[0]}"
         lines = [head, f"{'':32}{'rank-1':>8}{'rank-5':>8}{'mAP':>8}{'mAP trap.':>11}"]
         rows = [(self.system, self.protocols)]
         rows += [("re-ranked", self.reranked)] if self.reranked else []

@@ -8,13 +8,14 @@ import jax
 import numpy as np
 
 from vreid_jax import data, evaluation
+from vreid_jax.config import dataset_name
 from vreid_jax.errors import InputError, NonFiniteLoss
 from vreid_jax.evaluation.features import color_histogram, extract_stream, fuse
 from vreid_jax.evaluation.metric import LEARNED, fit_metric
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.setup import Setup
-from vreid_jax.experiment.workdir import open_workdir
+from vreid_jax.experiment.workdir import folder_of_results, open_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.checkpoints import Checkpoints
@@ -48,7 +49,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     results = Results(
         system=setup.settings.system,
         dataset=setup.test_dataset,
-        split=setup.settings.split,
+        split=setup.test_split,
         seed=setup.settings.seed,
         step=position.step,
         protocols={},
@@ -78,6 +79,10 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
     results.extra |= {"metric": settings.metric}
+    if settings.dataset:
+        results.extra["trained_on"] = dataset_name(setup.config)
+    if folder := folder_of_results(setup.config):
+        results.extra["path"] = folder
     if setup.settings.data.validation and not settings.dataset:
         results.extra["validation"] = setup.settings.data.validation
     if source := setup.test_metadata.get("split_source"):

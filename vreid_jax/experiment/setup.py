@@ -13,13 +13,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vreid_jax import data, evaluation, models
-from vreid_jax.config import dataset_of, default_protocols
+from vreid_jax.config import NUM_SPLITS, dataset_of, default_protocols
 from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
 from vreid_jax.experiment.sources import dataset_builder
-from vreid_jax.experiment.workdir import check_workdir
+from vreid_jax.experiment.workdir import check_results, check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import batch_mesh
 from vreid_jax.training.network import Network, normalisation
@@ -39,6 +39,7 @@ class Setup:
       train_source: the training split.
       test: the test set that is scored, of `evaluation.dataset` where that is given.
       test_dataset: which dataset that is.
+      test_split: which of its divisions.
       test_metadata: what the dataset says of itself, e.g. its gait twins.
       protocols: by which it is scored; the first gives the main number.
     """
@@ -52,6 +53,7 @@ class Setup:
     train_source: data.TrackletSource
     test: evaluation.TestSet
     test_dataset: str
+    test_split: int
     test_metadata: dict
     protocols: tuple[str, ...]
 
@@ -120,16 +122,27 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     """Read all that a run needs; datasets that can be made on the spot are built, the workdir is only looked at.
 
     Raises:
-      InputError: for a value that no run can have, a dataset that is not there, or a workdir of another run.
+      InputError: for a value that no run can have, a dataset that is not there, another division of the run's own as
+        `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
     """
     settings = parse_run(config)
     check_workdir(workdir, config)
+    check_results(workdir, config)
     system = models.entry(settings.model)
     show = settings.logging.progress
     train_source = data.TrackletSource(dataset_builder(config), "train", show)
     other = settings.evaluation.dataset
-    builder = dataset_builder(config, other)
+    builder: Any = dataset_builder(config, other)  # of TFDS, which has no types
     test_dataset = dataset_of(other) if other else settings.dataset
+    test_split = 0
+    if test_dataset in NUM_SPLITS:
+        test_split = int(builder.builder_config.name.removeprefix("split_"))
+    if test_dataset == settings.dataset and test_split != settings.split:
+        raise InputError(
+            f"evaluation.dataset is {other!r}, split {test_split} of the dataset of which the run trains on split "
+            f"{settings.split}: about half of the people to score were trained on; score it on its own split, or on another "
+            "dataset"
+        )
     if other:
         tested = [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
     else:
@@ -151,6 +164,7 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
         train_source=train_source,
         test=evaluation.make_test_set(*tested),
         test_dataset=test_dataset,
+        test_split=test_split,
         test_metadata=dict(builder.info.metadata or {}),
         protocols=settings.evaluation.protocols or default_protocols(test_dataset),
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from vreid_jax.config import NUM_SPLITS, dataset_name
+from vreid_jax.config import NUM_SPLITS, dataset_name, dataset_of
 from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.results import Results, read_results
-from vreid_jax.experiment.workdir import check_checkpoints, check_workdir, open_workdir
+from vreid_jax.experiment.workdir import check_checkpoints, check_results, check_workdir, open_workdir
 from vreid_jax.json_files import read_json
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
@@ -35,15 +35,23 @@ def run_all_splits(
       The results, whose scores are means over the splits; nothing in mode `train`.
 
     Raises:
-      InputError: the dataset has no splits, one of them is not prepared, or, in mode `evaluate`, not trained;
-        before anything is written.
+      InputError: the dataset has no splits, one of them is not prepared, or, in mode `evaluate`, not trained, or
+        `evaluation.dataset` is a dataset of several splits; before anything is written.
     """
     configs = list(_configs(config))
+    evaluated = Evaluation.parse(config.evaluation)
+    if dataset_of(evaluated.dataset) in NUM_SPLITS:
+        raise InputError(
+            f"evaluation.dataset is {evaluated.dataset!r}, and split is 'all': every split's model would be scored on one "
+            f"split of that dataset; leave evaluation.dataset empty, or evaluate the folder of one split, as {workdir / 'split_0'}"
+        )
     for own in configs:
         load_builder(dataset_name(own), own.data.data_dir or None, progress=config.logging.progress)
-    suffix = Evaluation.parse(config.evaluation).suffix
+    suffix = evaluated.suffix
     for own in configs if mode == "evaluate" else ():
         check_checkpoints(workdir / f"split_{own.split}")
+    for place in (workdir, *(workdir / f"split_{own.split}" for own in configs)):
+        check_results(place, config)
     if mode == "evaluate":
         check_workdir(workdir, config)
     else:
@@ -71,6 +79,8 @@ def run_all_splits(
 def gather(contents: list[dict]) -> Results:
     """Return the means over the contents of several splits' `results.json`, with the deviations in `std`.
 
+    Where models of all splits were scored on one other dataset, `split` is the one of that.
+
     Raises:
       InputError: the splits were evaluated in different ways.
     """
@@ -85,10 +95,11 @@ def gather(contents: list[dict]) -> Results:
             for title in first[part]
         }
     sources = sorted({content.get("split_source", "") for content in contents})
+    trained_on = first.get("trained_on", "").partition("/")[0]
     return Results(
         system=first["system"],
         dataset=first["dataset"],
-        split="all",
+        split=first["split"] if trained_on else "all",
         seed=first["seed"],
         step=first["step"],
         skipped_frames=sum(content["skipped_frames"] for content in contents),
@@ -99,6 +110,8 @@ def gather(contents: list[dict]) -> Results:
             "split_source": "; ".join(sources),
             "metric": first["metric"],
             "shuffled_frames": first["shuffled_frames"],
+            **{key: first[key] for key in ("dataset_config", "path", "validation") if key in first},
+            **({"trained_on": trained_on} if trained_on else {}),
             "train_seconds": sum(content["train_seconds"] for content in contents),
             "evaluation_seconds": sum(content["evaluation_seconds"] for content in contents),
         },

@@ -11,8 +11,10 @@ from ml_collections import ConfigDict
 
 from vreid_jax.config import field_names
 from vreid_jax.config.files import read_config
+from vreid_jax.config.run import Data, Evaluation
 from vreid_jax.errors import InputError
-from vreid_jax.files import UNFINISHED, atomic_file, only_process, remove_unfinished
+from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, remove_unfinished
+from vreid_jax.json_files import read_json
 from vreid_jax.settings import plain
 
 LOCK = ".lock"  # held while a process trains
@@ -51,6 +53,27 @@ def check_workdir(path: Path, config: ConfigDict) -> dict | None:
             f"workdir {path} is not empty and does not hold a run (it has no config.json); use an empty or a new folder"
         )
     return stored
+
+
+def folder_of_results(config: ConfigDict) -> str:
+    """Return the whole path of the folder whose pictures `evaluation.dataset` scores, empty for other datasets."""
+    path = Data.parse(config.data, "config.data").path if config.evaluation.dataset == "folder" else ""
+    return os.path.realpath(given_path(path)) if path else ""
+
+
+def check_results(path: Path, config: ConfigDict) -> None:
+    """Raise `InputError` where the scores of one folder of pictures would replace those of another."""
+    folder, file = folder_of_results(config), path / f"results{Evaluation.parse(config.evaluation).suffix}.json"
+    if not folder or not file.exists():
+        return
+    stored = {}
+    with contextlib.suppress(InputError):  # a damaged one does not say of which it is
+        stored = read_json(file, {"path": str})
+    if (other := stored.get("path")) != folder:
+        raise InputError(
+            f"{file} holds the scores of {other or 'a folder that it does not name'}: move it away, or evaluate in another "
+            "workdir"
+        )
 
 
 def _check_place(path: Path) -> None:

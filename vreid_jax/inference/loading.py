@@ -26,6 +26,7 @@ from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
 from vreid_jax.models.registry import Size
+from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.settings import check
 from vreid_jax.training.checkpoints import load_newest, variables_of
 from vreid_jax.training.network import normalisation
@@ -37,6 +38,7 @@ METADATA_KEYS = (
     "dataset",
     "step",
     "scores",
+    "scores_by",
     "open_set",
     "adapted",
 )  # parts of `Model.about` that a file keeps
@@ -72,7 +74,9 @@ def adapted(model: Model, about: Mapping[str, Any]) -> Model:
       model: with the new weights.
       about: how they came about, the key `adapted` of a file's metadata.
     """
-    kept = {name: value for name, value in model.about.items() if name not in ("step", "scores", "open_set")}
+    kept = {
+        name: value for name, value in model.about.items() if name not in ("step", "scores", "scores_by", "open_set")
+    }
     return dataclasses.replace(model, about={**kept, "adapted": dict(about)})
 
 
@@ -167,7 +171,7 @@ def _measured(workdir: Path, step: int) -> dict[str, Any]:
     except InputError as error:
         log.warning("%s: the model has no scores and thresholds; `vreid evaluate %s` measures them", error, workdir)
         return {}
-    return {"open_set": search_thresholds(found), "scores": _scores(found)}
+    return {"open_set": search_thresholds(found), "scores": _scores(found), "scores_by": _comparison(found)}
 
 
 def _from_file(path: Path) -> Model:
@@ -257,6 +261,12 @@ def search_thresholds(results: Mapping) -> dict | None:
     """Return the thresholds in a `results.json` for the plain distance in which vectors are searched."""
     measured = results.get("open_set")
     return measured.get("of_vectors", measured) if measured else None
+
+
+def _comparison(results: Mapping) -> str:
+    """Return by which comparison of tracklets the scores in a `results.json` are: a distance, or `similarity`."""
+    measured = results.get("open_set") or {}  # `metric` is a setting, beside which a system compares in its own way
+    return measured.get("metric") or results.get("metric") or METRICS[0]
 
 
 def _scores(results: Mapping) -> dict[str, dict]:

@@ -39,8 +39,8 @@ class Model:
       variables: `params` and `batch_stats`.
       mean: of the frames in [0, 1].
       std: likewise.
-      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `open_set`; of a file also
-        `licence`, and `library_version` of who wrote it.
+      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `scores_by` (the comparison of
+        tracklets that gave them), `open_set`; of a file also `licence`, and `library_version` of who wrote it.
     """
 
     name: str

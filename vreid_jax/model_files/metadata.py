@@ -61,6 +61,11 @@ SHAPES = {
 """Of each part of the metadata that is JSON; all other parts are text."""
 
 
+def validation_note(share: float | None) -> str:
+    """Return what belongs behind the name of a dataset of which held-out training people are scored, else nothing."""
+    return f", validation: {share:g} of the training people" if share else ""
+
+
 def check_lengths(measured: Mapping[str, Any] | None) -> None:
     """Raise `ValueError` unless the thresholds of an `open_set` are as many as their rates."""
     for found in (measured, (measured or {}).get("of_vectors")):

@@ -9,7 +9,9 @@ from typing import Any
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
+from vreid_jax.model_files.metadata import validation_note
 from vreid_jax.model_files.weights_file import read_metadata
+from vreid_jax.retrieval.distances import METRICS
 
 LICENCES = {
     "agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-nc-nd-4.0",
@@ -59,7 +61,8 @@ def model_card(metadata: Mapping[str, Any], name: str) -> str:
         _input(metadata.get("preprocessing") or {}),
     ]
     if metadata.get("scores"):
-        sections += [f"## Scores on {dataset}", _scores(metadata["scores"])]
+        note = validation_note((metadata.get("config") or {}).get("data", {}).get("validation"))
+        sections += [f"## Scores on {dataset}{note}", _scores(metadata["scores"], metadata.get("scores_by"))]
     if adapted:
         sections += ["## Adaptation", _adaptation(adapted)]
     sections += [
@@ -118,11 +121,17 @@ def _adaptation(adapted: Mapping[str, Any]) -> str:
     )
 
 
-def _scores(scores: Mapping[str, Mapping[str, Any]]) -> str:
+def _scores(scores: Mapping[str, Mapping[str, Any]], comparison: str | None) -> str:
     rows = [["protocol", *SCORES.values(), "queries", "gallery"]]
     rows.append(["---", *(["---:"] * (len(rows[0]) - 1))])
     for protocol, found in scores.items():
         values = [found.get(key) for key in SCORES]
         cells = ["–" if value is None else f"{100 * value:.1f}" for value in values]
         rows.append([protocol, *cells, str(found.get("num_queries", "–")), str(found.get("num_gallery", "–"))])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nIn percent."
+    note = f"In percent, by the comparison `{comparison}`." if comparison else "In percent."
+    if comparison and comparison not in METRICS:
+        note += (
+            " This file does not give it: it gives a vector a tracklet, and galleries are searched by their plain distance, "
+            "of which these are not the scores."
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{note}"

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
+from vreid_jax.model_files.metadata import validation_note
 from vreid_jax.report.curves import cmc_plot, training_plots
 from vreid_jax.report.page import write_page
 from vreid_jax.report.score_tables import HEAD, SCORES, counts
@@ -17,7 +18,7 @@ from vreid_jax.report.tables import percent, table
 def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
     """Write a page of the scores, CMC curves and training curves of evaluated runs.
 
-    Numbers of different datasets, splits or protocols are in separate tables.
+    Numbers of different datasets, splits, shares held out for validation or protocols are in separate tables.
 
     Args:
       workdirs: at least two, all different.
@@ -42,7 +43,8 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
         runs[run.name if run.name not in runs else str(place)] = run
     for name, run in runs.items():
         for protocol, scores in run.results["protocols"].items():
-            key = f"{run.results['dataset']}, split {run.results['split']}, protocol {protocol}"
+            people = f"split {run.results['split']}{validation_note(run.results.get('validation'))}"
+            key = f"{run.results['dataset']}, {people}, protocol {protocol}"
             twins = run.results.get("twins", {}).get("system", {}).get("rank1")
             row = [name, *(percent(scores.get(score)) for score in SCORES), percent(twins), *counts(scores)]
             row += [run.results["system"], str(run.results["seed"]), str(run.results["step"])]

@@ -7,6 +7,7 @@ from markupsafe import Markup
 from vreid_jax import data, evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.setup import own_test_splits
+from vreid_jax.model_files.metadata import validation_note
 from vreid_jax.report.curves import cmc_plot, training_plots
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.insight import insight
@@ -70,7 +71,7 @@ def write_report(
         [run.workdir],
         f"{results['system']} on {results['dataset']}",
         sections,
-        intro=f"{run.name}: split {results['split']}, seed {results['seed']}, step {results['step']}, "
+        intro=f"{run.name}: split {results['split']}{validation_note(results.get('validation'))}, seed {results['seed']}, step {results['step']}, "
         f"metric {results.get('metric', 'euclidean')}.",
         caution="" if _lists_are_the_scores(run, lists) else OTHER_COMPARISON,
     )

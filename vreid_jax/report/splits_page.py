@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vreid_jax.model_files.metadata import validation_note
 from vreid_jax.report.curves import cmc_plot, training_plots
 from vreid_jax.report.page import write_page
 from vreid_jax.report.rendering import paragraph
@@ -31,5 +32,7 @@ def write_splits_report(run: StoredRun, out: str | Path | None = None) -> Path:
         "CMC": cmc_plot({"mean": results["protocols"], **protocols}),
         "Training": training_plots(runs),
     }
-    title = f"{results['system']} on {results['dataset']}, {len(runs)} splits"
+    title = (
+        f"{results['system']} on {results['dataset']}, {len(runs)} splits{validation_note(results.get('validation'))}"
+    )
     return write_page(Path(out) if out else run.workdir / "report.html", "run", [run.workdir], title, sections)

@@ -102,8 +102,8 @@ def rerank_distances(
       k2: as for `rerank`.
       lambda_value: as for `rerank`.
       query_index: as for `rerank`; with it only `gallery_gallery` is read.
-      squared: whether the distances are squared already, as those of XQDA (which may be negative) and KISSME are.
-        Others are squared first, as published.
+      squared: whether the distances are squared already, as those of XQDA (which may be negative) and KISSME are, and
+        up to a factor of 2 cosine distances. Others are squared first, as published.
 
     Returns:
       [Q, G] float32.
