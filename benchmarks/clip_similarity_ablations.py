@@ -5,17 +5,30 @@
 
 For each seed an I3D is trained on clips of each length. A tracklet is then one clip of another length, whose frames are
 sampled as Table 1 of the paper says (Figure 3), or the mean of several clips (Figure 4, Table 6). Resumable: finished
-trainings and scores are read; with the `--out` of `clip_similarity_table.py` the I3D of that table is that of length 4
-here. Writes `ablations.md` and `ablations.json`: mean ± standard deviation over the seeds.
+trainings and scores are read; those of another configuration, or of another training than that which is there, are
+refused. With the `--out` of `clip_similarity_table.py` the I3D of that table is that of length 4 here. Writes
+`ablations.md` and `ablations.json`: mean ± standard deviation over the seeds.
 """
 
 import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-from clip_similarity_table import Score, add_arguments, configure, of_features, percent, trained
+from clip_similarity_table import (
+    Score,
+    add_arguments,
+    configure,
+    note_run,
+    of_features,
+    percent,
+    read_scores,
+    trained,
+    weights_of,
+    write,
+)
 from walkers_runs import check_run, whole_numbers
 
 from vreid_jax import evaluation
@@ -58,20 +71,27 @@ def scored(setup: Setup, features: np.ndarray) -> Score:
     return percent(evaluation.score(setup.test, FeatureDistances(features, "euclidean"), protocols)[protocols[0]])
 
 
-def measure(arguments, seed: int, length: int, found: dict[str, Score]) -> Iterator[None]:
-    """Fill `found` with all that is measured of the I3D of one length, and yield after each.
+def measure(arguments, seed: int, length: int, content: dict, file: Path) -> Iterator[None]:
+    """Fill `content`, which `file` holds, with all that is measured of the I3D of one length, and yield after each.
 
     Raises:
-      InputError: when that I3D was trained with another configuration.
+      InputError: when that I3D was trained with another configuration, or again since some of it was measured.
     """
-    name, fields = features_run(arguments, seed, length)
-    check_run(arguments.out / name, configure(arguments, fields))
+    found = content["scores"].setdefault(str(seed), {})
+    run, fields = features_run(arguments, seed, length)
+    config = configure(arguments, fields)
+    check_run(arguments.out / run, config)
     wanted = [f"L_train {length}, {name}, L_test {test}" for name in SAMPLING for test in TEST_LENGTHS]
     wanted += [f"L_train {length}, all"]
     means = [f"L {length}, M {m}, {norm}" for m in CLIPS for norm in ("no L2", "L2")]
-    if all(name in found for name in (*wanted, *means)):
+    complete = all(name in found for name in (*wanted, *means))
+    if complete and not (arguments.out / run / "done").exists():
+        note_run(content, file, run, config, None)
         return
-    setup = trained(arguments, name, fields)
+    setup = trained(arguments, run, fields)
+    note_run(content, file, run, config, weights_of(setup))
+    if complete:
+        return
     variables, _ = restore_variables(setup)
     for name in wanted:
         if name not in found:
@@ -133,12 +153,13 @@ def main() -> None:
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "ablations.json"
-    scores: Scores = json.loads(file.read_text()) if file.exists() else {}
+    content = read_scores(file)
+    scores: Scores = content["scores"]
     for seed in arguments.seeds:
         for length in arguments.lengths:
-            for _ in measure(arguments, seed, length, scores.setdefault(str(seed), {})):
-                file.write_text(json.dumps(scores, indent=1) + "\n")
-                (arguments.out / "ablations.md").write_text(tables(scores, arguments.lengths))
+            for _ in measure(arguments, seed, length, content, file):
+                write(file, json.dumps(content, indent=1) + "\n")
+                write(arguments.out / "ablations.md", tables(scores, arguments.lengths))
     print("\n" + tables(scores, arguments.lengths))
 
 

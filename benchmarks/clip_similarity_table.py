@@ -6,7 +6,8 @@
 For each seed I3D is trained once on clean clips, and the features of all training and test clips, clean and corrupted,
 are extracted once; every row and M_max selects from them. Of the learned similarity it also measures the weight of pairs
 with 0, 1 and 2 corrupted clips, relative to equal weights, over all pairs of a query and a gallery tracklet; without
-corruption also the scores after re-ranking. Resumable: finished trainings and scores are read. Writes `table.md`, with the
+corruption also the scores after re-ranking. Resumable: finished trainings and scores are read; those of another
+configuration, or of another training of I3D than that which is there, are refused. Writes `table.md`, with the
 paper's figures in brackets, `scores.json` and, with matplotlib (the extra `viz`), `curves.png`.
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from clip_similarity_paper import paper
-from walkers_runs import check_run, whole_numbers
+from walkers_runs import changed, check_run, digest, whole_numbers
 
 from vreid_jax import data, evaluation
 from vreid_jax.config import set_field
@@ -31,8 +32,10 @@ from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment import train_and_evaluate
 from vreid_jax.experiment.scoring import restore_variables
 from vreid_jax.experiment.setup import Setup, make_setup
+from vreid_jax.files import atomic_file
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.exit_codes import exit_codes
+from vreid_jax.training import digests
 from vreid_jax.visualize.corruption_curves import corruption_curves
 
 RATES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)  # t of topt-e
@@ -64,8 +67,21 @@ def trained(arguments, name: str, changes: dict) -> Setup:
     return make_setup(config, workdir)
 
 
-def test_features(setup: Setup, file: Path) -> np.ndarray:
-    """Return the features [2, N, M, D] of the test tracklets' clips, clean and corrupted."""
+def weights_of(setup: Setup) -> str:
+    """Return 8 hexadecimal digits of the weights of a run's I3D."""
+    variables, _ = restore_variables(setup)
+    return digests.of_json(digests.of_state({kind: tree.get("features", {}) for kind, tree in variables.items()}))
+
+
+def test_features(setup: Setup, folder: Path, weights: str) -> np.ndarray:
+    """Return the features [2, N, M, D] of the test tracklets' clips, clean and corrupted, by an I3D of these weights.
+
+    They are read from a file of `folder`, of whose name the weights and the configuration are a part, or written there.
+    """
+    stem = f"test-seed{setup.settings.seed}"
+    file = folder / f"{stem}-{digest(setup.config, weights)}.npy"
+    if (earlier := folder / f"{stem}.npy").exists():
+        print(f"{earlier} does not say which run it is of, and is not read: it can be removed", flush=True)
     if not file.exists():
         variables, _ = restore_variables(setup)
         ((name, stream),) = setup.settings.evaluation.streams.items()
@@ -81,7 +97,8 @@ def test_features(setup: Setup, file: Path) -> np.ndarray:
             )
             for corrupted in (False, True)
         ]
-        np.save(file, np.stack(tables))
+        with atomic_file(file) as half, half.open("wb") as out:
+            np.save(out, np.stack(tables))
     return np.load(file)
 
 
@@ -130,20 +147,41 @@ def score(setup: Setup, clips: np.ndarray, rerank: bool = False, **similarity) -
     return percent(evaluation.score(setup.test, distances, protocols, rerank)[protocols[0]])
 
 
-def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, Score]):
-    """Score every row at one M_max, training what it needs; `found` is filled row by row."""
-    base = {"seed": seed, "data.feature_dir": str(arguments.out / "features")}
-    tables = test_features(features, arguments.out / f"test-seed{seed}.npy")
-    corrupted = corrupted_clips(features, tables.shape[2], most)
-    clips = np.where(corrupted[:, :, None], tables[1], tables[0])  # as extracted with clip.corrupt = most
-    base |= {
+def of_similarity(arguments, seed: int, most: int) -> dict:
+    """Return the fields of a run that trains the similarity on the features of the seed's I3D."""
+    changes = {
+        "seed": seed,
+        "data.feature_dir": str(arguments.out / "features"),
         "phase_order": ("similarity",),
-        "init_from": str(features.workdir),
+        "init_from": str(arguments.out / f"features-seed{seed}"),
         "init_patterns": ("(features|classifier)/.*",),
         "phases.similarity.clip.corrupt": most,
     }
     if arguments.steps:
-        base |= {"phases.similarity.total_steps": arguments.steps, "phases.similarity.total_epochs": 0}
+        changes |= {"phases.similarity.total_steps": arguments.steps, "phases.similarity.total_epochs": 0}
+    return changes
+
+
+def rows_of(arguments, seed: int, most: int, features: Setup, i3d: str, found: dict[str, Score]):
+    """Score every row at one M_max, training what it needs; `found` is filled row by row.
+
+    `i3d` is what `weights_of` says of `features`.
+
+    Raises:
+      InputError: when a run is of another configuration, or started from an I3D of other weights.
+    """
+    base = of_similarity(arguments, seed, most)
+    tables = test_features(features, arguments.out, i3d)
+    corrupted = corrupted_clips(features, tables.shape[2], most)
+    clips = np.where(corrupted[:, :, None], tables[1], tables[0])  # as extracted with clip.corrupt = most
+
+    def similarity(name: str, changes: dict) -> Setup:
+        run = trained(arguments, name, base | changes)
+        if weights_of(run) != i3d:
+            raise InputError(
+                f"{run.workdir} did not start from {features.workdir} as that is now: remove it, to train it again"
+            )
+        return run
 
     def add(row: str, run: Setup, **similarity) -> None:
         if row not in found:
@@ -155,7 +193,7 @@ def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, S
     for rate in (100, *(rate for rate in arguments.te if rate != 100)):
         if rate == 100 or f"topt-te {rate}" not in found:
             changes = {"phases.similarity.apply.kind": "top_t", "phases.similarity.apply.t": rate}
-            run = trained(arguments, f"topt{rate}-m{most}-seed{seed}", base | changes)
+            run = similarity(f"topt{rate}-m{most}-seed{seed}", changes)
             if rate == 100:
                 for t in RATES:
                     add(f"topt-e {t}", run, kind="top_t", t=t)
@@ -164,7 +202,7 @@ def rows_of(arguments, seed: int, most: int, features: Setup, found: dict[str, S
             yield
     reranked = ["learned, re-ranked"] if most == 0 else []
     if not all(row in found for row in ("learned", *reranked)):
-        run = trained(arguments, f"learned-m{most}-seed{seed}", base)
+        run = similarity(f"learned-m{most}-seed{seed}", {})
         add("learned", run, kind="learned")
         found["learned"] |= weights(run, clips, corrupted)
         yield
@@ -202,6 +240,44 @@ def table(scores: dict) -> str:
             cells.append(_mean([each[f"weight{number}"] for each in learned if f"weight{number}" in each], 2))
         lines.append(f"| {number} corrupted clips | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def read_scores(file: Path) -> dict:
+    """Return `{"runs": {…}, "scores": {…}}`: of each run of I3D its weights and the configuration that was scored.
+
+    Raises:
+      InputError: for a file of before it said of which runs it is.
+    """
+    content = json.loads(file.read_text()) if file.exists() else {"runs": {}, "scores": {}}
+    if content.keys() != {"runs", "scores"}:
+        raise InputError(
+            f"{file} does not say of which runs its scores are: use another folder, or remove the file, to score them again"
+        )
+    return content
+
+
+def note_run(content: dict, file: Path, name: str, config, weights: str | None) -> None:
+    """Note what the scores of a run are of; `InputError` where what `file` has of it is of something else.
+
+    Without `weights`, for a run that is not there, those that it had are taken.
+    """
+    known = content["runs"].get(name)
+    different = changed(known["config"], config) if known else []
+    if known and weights and known["weights"] != weights:
+        different.append(f"{name} has been trained again")
+    if different:
+        raise InputError(
+            f"{file} has scores of something else: {'; '.join(different)}. Use another folder, or remove the file, to "
+            "score the runs again"
+        )
+    if weights:
+        content["runs"][name] = {"weights": weights, "config": json.loads(config.to_json())}
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file in one piece."""
+    with atomic_file(file) as half:
+        half.write_text(text)
 
 
 def row_name(row: str) -> str:
@@ -278,14 +354,18 @@ def main() -> None:
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "scores.json"
-    scores = json.loads(file.read_text()) if file.exists() else {}
+    content = read_scores(file)
+    scores = content["scores"]
     for seed in arguments.seeds:
-        features = trained(arguments, f"features-seed{seed}", of_features(arguments, seed))
+        name, fields = f"features-seed{seed}", of_features(arguments, seed)
+        features = trained(arguments, name, fields)
+        i3d = weights_of(features)
+        note_run(content, file, name, configure(arguments, fields | of_similarity(arguments, seed, 0)), i3d)
         for most in arguments.corrupt:
             found = scores.setdefault(str(seed), {}).setdefault(str(most), {})
-            for _ in rows_of(arguments, seed, most, features, found):
-                file.write_text(json.dumps(scores, indent=1) + "\n")
-                (arguments.out / "table.md").write_text(table(scores))
+            for _ in rows_of(arguments, seed, most, features, i3d, found):
+                write(file, json.dumps(content, indent=1) + "\n")
+                write(arguments.out / "table.md", table(scores))
     print("\n" + table(scores))
     try:
         corruption_curves(*curves(scores), arguments.out / "curves.png")

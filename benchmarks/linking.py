@@ -4,8 +4,8 @@
     python benchmarks/linking.py scenes street [--cameras=2,3,5] [--model=MODEL] [--tracks=tracks] [--json]
     python benchmarks/linking.py speed [--tracklets=1000,10000,100000] [--dimensions=256] [--json]
 
-`scenes` embeds the tracks of the first cameras of every scene, once into galleries beside the videos, and links them as
-`vreid link` does. `--tracks=NAME` takes the files `camera1.NAME.txt`, …: `tracks` are the true boxes. Columns, in percent:
+`scenes` embeds the tracks of the first cameras of every scene, once into galleries beside the videos, of whose names a
+digest of video and tracks is a part, and links them as `vreid link` does. `--tracks=NAME` takes the files `camera1.NAME.txt`, …: `tracks` are the true boxes. Columns, in percent:
 
 * precision, recall, F1: of pairs of tracklets that are said to be one person; an unknown tracklet is in no pair. A tracklet
   is of the person with most of its boxes;
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import resource
 import subprocess
@@ -102,21 +103,18 @@ def truth_of(folder: Path, camera: int, tracks: str) -> Truth:
 
 
 def embed_scene(folder: Path, cameras: int, tracks: str, model_name: str | None) -> list[Path]:
-    """Embed the tracks of the first cameras into galleries, unless they are there, and return these."""
+    """Embed the tracks of the first cameras into galleries, unless those of the same files are there, and return these."""
     from vreid_jax import inference
     from vreid_jax.search import embed_gallery, open_source
 
     model = inference.load(model_name)
     paths = []
     for camera in range(1, cameras + 1):
-        out = folder / f"camera{camera}.{tracks}.{model.fingerprint[:6]}.parquet"
+        video, boxes = folder / f"camera{camera}.webm", folder / f"camera{camera}.{tracks}.txt"
+        stem = f"camera{camera}.{tracks}.{hashlib.sha256(video.read_bytes() + boxes.read_bytes()).hexdigest()[:8]}"
+        out = folder / f"{stem}.{model.fingerprint[:6]}.parquet"
         if not out.exists():
-            source = open_source(
-                str(folder / f"camera{camera}.webm"),
-                tracks=str(folder / f"camera{camera}.{tracks}.txt"),
-                frames=folder / f"camera{camera}.{tracks}.frames",
-                camera=camera,
-            )
+            source = open_source(str(video), tracks=str(boxes), frames=folder / f"{stem}.frames", camera=camera)
             embed_gallery(model, source, out)
         paths.append(out)
     return paths

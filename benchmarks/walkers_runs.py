@@ -1,6 +1,7 @@
 """Resumable runs of a configuration and tables of means over seeds, shared by the benchmarks on walkers."""
 
 import argparse
+import hashlib
 import json
 import re
 import runpy
@@ -9,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from vreid_jax.config import set_field
+from vreid_jax.config.fields import field_names
 from vreid_jax.config.files import read_config
 from vreid_jax.errors import InputError
 from vreid_jax.experiment import train_and_evaluate
@@ -81,13 +84,27 @@ def check(path: Path, found_by: dict | None, config, free: Iterable[str] = ()) -
 
     Fields may differ whose dotted names match one of the patterns `free`, and those that change no results.
     """
-    asked = json.loads(config.to_json())
-    if found_by and (different := differences(_movable(found_by), _movable(asked), (*INCIDENTAL_FIELDS, *free))):
+    if found_by and (different := changed(found_by, config, free)):
         again = all(each.startswith("evaluation.") for each in different)
         raise InputError(
             f"{path} is of another configuration: {'; '.join(different)}. Use another folder, or "
             + ("remove the file, to score the run again" if again else "remove this run and all that started from it")
         )
+
+
+def changed(found_by: dict, config, free: Iterable[str] = ()) -> list[str]:
+    """Return in words where a stored configuration differs from `config`; which fields may is as for `check`."""
+    asked = json.loads(config.to_json())
+    return differences(_movable(found_by), _movable(asked), (*INCIDENTAL_FIELDS, *free))
+
+
+def digest(config, *about: str) -> str:
+    """Return 16 hexadecimal digits of all fields that change results, and of `about`."""
+    fields = field_names(ConfigDict(_movable(json.loads(config.to_json()))))
+    kept = [
+        (name, fields[name]) for name in sorted(fields) if not any(re.fullmatch(f, name) for f in INCIDENTAL_FIELDS)
+    ]
+    return hashlib.sha256(repr((kept, about)).encode()).hexdigest()[:16]
 
 
 def _movable(config: dict) -> dict:

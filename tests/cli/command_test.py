@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import os
@@ -166,18 +167,29 @@ def test_a_reader_that_has_seen_enough_is_not_an_error():
     assert (process.returncode, said) == (0, "")
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does_but_for_the_exit_code(monkeypatch, capsys):
+@contextlib.contextmanager
+def as_ray():
+    """What waits outside Python raises Ctrl-C for every signal whose handler raises something."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None
+
+
+@pytest.mark.parametrize("waiting", [contextlib.nullcontext, as_ray])
+def test_sigterm_ends_a_command_as_ctrl_c_does_but_for_the_exit_code(monkeypatch, capsys, waiting):
     monkeypatch.setattr(command_process, "setup_process", lambda **_: None)
     before, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
     try:
         command_process.begin()
-        with pytest.raises(SystemExit) as leaving, exit_codes.exit_codes("fail", "stopped"):
+        with pytest.raises(SystemExit) as leaving, exit_codes.exit_codes("fail", "stopped"), waiting():
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
         logging.getLogger().setLevel(level)
     assert leaving.value.code == 143
     assert capsys.readouterr().err == "fail: stopped\n"
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # it is not raised once more
 
 
 @pytest.mark.parametrize("words", [["search", "g.parquet", "--query=x"], ["train", "m3d"]], ids=lambda words: words[0])

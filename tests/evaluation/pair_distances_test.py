@@ -170,6 +170,27 @@ def test_the_ranked_tracklets_of_a_protocol_are_its_gallery_without_what_it_igno
         np.testing.assert_array_equal(query_free[place], ~np.isin(number, own) & ~np.isin(number % 6, (0, 4)))
 
 
+def nan_if_alike(of):
+    """Overflow where two tracklets are much alike, as float16 does."""
+
+    def with_nan(variables, query, gallery):
+        found = of(variables, query, gallery)
+        return jnp.where(largest_cosine(variables, query, gallery) > 0.99, jnp.nan, found)
+
+    return with_nan
+
+
+@pytest.mark.parametrize("bound", [None, largest_cosine, nan_if_alike(largest_cosine)])
+@pytest.mark.parametrize("shortlist", [0, 4])
+def test_nan_similarities_are_refused(clips, shortlist, bound):
+    distances = PairDistances(
+        nan_if_alike(weighted_mean), {"scale": jnp.ones(())}, clips, make_mesh(), shortlist=shortlist, bound=bound
+    )
+    rows, labels = np.arange(23), (np.arange(23) // 2,) * 2 + (np.arange(23) % 2,) * 2
+    with pytest.raises(InputError, match="distances has NaN values"):
+        distances.rank(rows, rows, *labels)
+
+
 def test_a_shortlist_of_all_is_exact(clips):
     rows = np.arange(23)
     np.testing.assert_allclose(make(clips, shortlist=100)(rows, rows), expected(clips), atol=1e-5)

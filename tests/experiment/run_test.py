@@ -94,6 +94,29 @@ def test_a_finished_run_is_evaluated_again_without_training(finished, tmp_path, 
     assert experiment.train_and_evaluate(config, workdir, "evaluate").protocols == found.protocols
 
 
+@pytest.mark.parametrize("failing", ["baseline", "results"])
+def test_an_evaluation_that_fails_midway_leaves_what_the_one_before_has_written(
+    failing, finished, toy, tmp_path, monkeypatch, tree
+):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    toy.evaluation.metric, toy.evaluation.streams.temporal.clip.stride = (
+        "xqda",
+        1,
+    )  # so that other files would be written
+    before = tree(workdir)
+
+    def fail(*_):
+        raise InputError("the disk is full")
+
+    where = (scoring, "color_histogram") if failing == "baseline" else (scoring.Results, "save")
+    monkeypatch.setattr(*where, fail)
+    with pytest.raises(InputError, match="the disk is full"):
+        experiment.train_and_evaluate(toy, workdir, "evaluate")
+    after = tree(workdir)
+    assert after.pop("config.json") == before.pop("config.json") or failing == "results"
+    assert after == before
+
+
 def test_the_control_with_shuffled_frames_leaves_the_ordinary_evaluation_as_it_is(finished, toy, tmp_path, tree):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     before = tree(workdir)

@@ -6,6 +6,7 @@ import runpy
 import shutil
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from vreid_jax.cli import command
 from vreid_jax.config import from_file
 from vreid_jax.errors import InputError
 from vreid_jax.export import writing
+from vreid_jax.export.parts import Part, check
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +73,24 @@ def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match=r"the exported spatial differs from the model by 1.0e\+00; it was not kept"):
         export.export_model(model, tmp_path / "toy", platforms=("cpu",))
     assert not list(tmp_path.iterdir())
+
+
+def broken(frames):
+    return jnp.full((len(frames), 3), jnp.nan).at[0].set(1.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "function", "said"),
+    [
+        (broken, jnp.ones_like, "the exported toy returns NaN or infinite values"),
+        (broken, broken, "the model's toy returns NaN or infinite values"),
+        (lambda frames: np.full((len(frames), 3), np.inf), jnp.ones_like, "the exported toy returns NaN or infinite"),
+    ],
+)
+def test_values_that_are_not_finite_are_not_kept(found, function, said):
+    part = Part(function, (("b", 3),), "float32", "toy", ("x",), "y")
+    with pytest.raises(RuntimeError, match=said):
+        check("toy", found, part)
 
 
 def test_onnx_files_give_the_features_of_the_model_at_any_batch_size(model, with_onnx):

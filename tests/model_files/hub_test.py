@@ -142,6 +142,26 @@ def test_a_file_that_is_there_stays_unless_it_may_be_replaced(api, file, capsys)
     assert (api / "me" / "c3d" / "model.safetensors").read_bytes() == file.read_bytes()
 
 
+def test_a_card_that_is_there_stays_unless_it_may_be_replaced(api, file, capsys):
+    own = api / "me" / "c3d" / "README.md"
+    own.parent.mkdir(parents=True)
+    own.write_text("my own words")
+    assert command.main(["upload", str(file), "hf://me/c3d"]) == 2
+    assert "hf://me/c3d/README.md is there already: name another file" in capsys.readouterr().err
+    assert [path.name for path in own.parent.iterdir()] == ["README.md"]
+    assert own.read_text() == "my own words"
+    assert command.main(["upload", str(file), "hf://me/c3d", "--replace"]) == 0
+    assert 'load("hf://me/c3d/model.safetensors")' in own.read_text()
+
+
+def test_a_second_model_of_a_repository_has_a_card_of_its_own(api, file, capsys):
+    assert command.main(["upload", str(file), "hf://me/c3d"]) == 0
+    first = (api / "me" / "c3d" / "README.md").read_text()
+    assert command.main(["upload", str(file), "hf://me/c3d/second.safetensors"]) == 0
+    assert (api / "me" / "c3d" / "README.md").read_text() == first
+    assert 'load("hf://me/c3d/second.safetensors")' in (api / "me" / "c3d" / "second.md").read_text()
+
+
 def test_a_damaged_file_does_not_go_to_the_hub(api, file, capsys):
     rest = {name: value for name, value in load_file(file).items() if not name.endswith("bias")}
     pretrained.save_weights(file, unflatten_dict(rest, sep="/"), "c3d_small", {"width": 2}, "MIT")

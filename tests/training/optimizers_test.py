@@ -172,6 +172,11 @@ def test_steps_fall_exactly_at_their_boundaries():
     assert values == pytest.approx([0.2, 0.2, 0.02, 0.02, 0.002, 0.002])
 
 
+def test_boundaries_that_are_rounded_to_one_step_multiply_there():
+    rate = schedule(total_steps=10, name="step", boundaries=(0.33, 0.34, 0.8), factor=0.5)
+    assert [float(rate(step)) for step in (0, 2, 3, 7, 8, 9)] == pytest.approx([0.2, 0.2, 0.05, 0.05, 0.025, 0.025])
+
+
 def test_exponential_is_constant_until_its_start_and_ends_at_the_final_factor():
     rate = schedule(name="exponential", start=0.5, final_factor=0.01)
     values = [float(rate(step)) for step in (0, 49, 50, 75, 100)]

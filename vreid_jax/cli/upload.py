@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "address", help="hf://OWNER/NAME[/FILE.safetensors]; the repository is made where there is none"
     )
     parser.add_argument("--private", action="store_true", help="make a new repository a private one")
-    parser.add_argument("--replace", action="store_true", help="replace a file that is there; its history stays")
+    parser.add_argument(
+        "--replace", action="store_true", help="replace a file or a card that is there; its history stays"
+    )
 
 
 def run(flags: argparse.Namespace) -> dict:

@@ -149,7 +149,7 @@ class PairDistances(Distances):
                 chosen = rows[top : top + 4 * down]
                 part = result[top : top + len(chosen)]
                 part[:] = self._most_similar(chosen, k, step, down, bar)
-                compared = np.isfinite(part)
+                compared = part != -np.inf  # NaN too: the ranking refuses it
                 cheap = 1 - means[chosen] @ means.T
                 farthest = np.where(compared, 1 - part, FAR).max(1, keepdims=True)
                 part[:] = np.where(compared, 1 - part, cheap + np.maximum(FAR, farthest) + 2e-6)
@@ -160,6 +160,7 @@ class PairDistances(Distances):
         assert self._bound is not None
         ranked = self._ranked(rows)
         bounds = self._table(self._bound, rows, lambda _: None)
+        bounds[np.isnan(bounds)] = np.inf  # bounds nothing
         order = np.argsort(-bounds, axis=1, kind="stable")
         bounds = np.take_along_axis(bounds, order, axis=1) + ROUNDING
         found = np.full(bounds.shape, -np.inf, np.float32)

@@ -1,7 +1,9 @@
 """Scores of a run and of its baselines: features, distances, and `results.json`."""
 
 import contextlib
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -41,7 +43,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     """Score a network and the baselines, write `features/`, `config.json` and `results.json`, print the table.
 
     With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
-    ordinary evaluation changes.
+    ordinary evaluation changes. All appear at the end: an evaluation that fails leaves those of the one before.
     """
     settings, test = setup.settings.evaluation, setup.test
     started = time.perf_counter()
@@ -60,7 +62,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
         },
     )
     twins = setup.test_metadata.get("twins", ())
-    for name, distances in _distances(setup, "", variables).items():
+    files: dict[Path, Callable[[Path], None]] = {}  # and what writes each
+    for name, distances in _distances(setup, "", variables, files).items():
         scores = evaluation.score(test, distances, setup.protocols)
         scores |= evaluation.selection_scores(test, distances, settings.selections)
         if name == "system":
@@ -74,7 +77,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
             results.twins[name] = evaluation.twin_scores(test, distances, twins)
     for name in settings.baselines:
         untrained = setup.new_variables() if name == "untrained" else None
-        distances = _distances(setup, f"{name}-", untrained, only_system=True)
+        distances = _distances(setup, f"{name}-", untrained, files, only_system=True)
         results.baselines[name] = evaluation.score(test, distances["system"], setup.protocols)
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
@@ -91,22 +94,29 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     if jax.process_index() == 0:
         if not settings.suffix:  # a control, or another dataset, leaves the run as it is
             open_workdir(setup.workdir, setup.config)
-        results.save(setup.workdir / f"results{settings.suffix}.json")
+        with contextlib.ExitStack() as halves:
+            for path, write in files.items():
+                write(halves.enter_context(atomic_file(path)))
+            results.save(setup.workdir / f"results{settings.suffix}.json")
         print(results.table(), flush=True)
     return results
 
 
 def _distances(
-    setup: Setup, prefix: str, variables: dict | None, only_system: bool = False
+    setup: Setup,
+    prefix: str,
+    variables: dict | None,
+    files: dict[Path, Callable[[Path], None]],
+    only_system: bool = False,
 ) -> dict[str, evaluation.Distances]:
     """Return distances between test tracklets by table, the system's and each stream's, in the configured metric.
 
     Without `variables` the features are colour histograms. A learned metric is fitted for each table on the
-    training split's features of the same kind.
+    training split's features of the same kind. What writes features and metrics is noted in `files`.
     """
     settings, train_source = setup.settings.evaluation, setup.train_source
     streams = stream_features(setup, setup.test.tracklets, prefix, variables)
-    _write_features(setup, prefix, streams)
+    files |= _feature_files(setup, prefix, streams)
     tables, training = _with_system(streams, settings.headline), {}
     if settings.metric in LEARNED:
         training = _with_system(stream_features(setup, train_source, prefix, variables), settings.headline)
@@ -117,7 +127,7 @@ def _distances(
             fitted = fit_metric(fitted, training[name], train_source.pids, train_source.camids)
             if jax.process_index() == 0:
                 folder = _folder(setup.workdir / "metrics")
-                fitted.save(folder / f"{settings.metric}-{prefix}{name}{settings.suffix}.npz")
+                files[folder / f"{settings.metric}-{prefix}{name}{settings.suffix}.npz"] = fitted.save
         if tables[name].ndim == 3:
             found[name] = pair_distances(
                 setup.network.module,
@@ -161,20 +171,28 @@ def _with_system(streams: dict[str, np.ndarray], headline: str) -> dict[str, np.
     return {"system": fuse(streams, headline if headline in streams else ""), **(streams if len(streams) > 1 else {})}
 
 
-def _write_features(setup: Setup, prefix: str, streams: dict[str, np.ndarray]) -> None:
+def _feature_files(setup: Setup, prefix: str, streams: dict[str, np.ndarray]) -> dict[Path, Callable[[Path], None]]:
+    """Return the files of features, and what writes each; processes but the first write none."""
     if jax.process_index():
-        return
-    tracklets, folder = setup.test.tracklets, _folder(setup.workdir / "features")
-    for name, features in streams.items():
-        path = folder / f"{f'{prefix}{name}'.removesuffix('-')}{setup.settings.evaluation.suffix}.npz"
-        with atomic_file(path) as half, half.open("wb") as file:
-            np.savez(
-                file,
-                features=features,
-                tracklet_ids=tracklets.tracklet_ids,
-                pids=tracklets.pids,
-                camids=tracklets.camids,
-            )
+        return {}
+    folder, suffix = _folder(setup.workdir / "features"), setup.settings.evaluation.suffix
+    return {
+        folder / f"{f'{prefix}{name}'.removesuffix('-')}{suffix}.npz": functools.partial(
+            _write_features, setup.test.tracklets, features
+        )
+        for name, features in streams.items()
+    }
+
+
+def _write_features(tracklets: data.Tracklets, features: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            features=features,
+            tracklet_ids=tracklets.tracklet_ids,
+            pids=tracklets.pids,
+            camids=tracklets.camids,
+        )
 
 
 def _folder(path: Path) -> Path:

@@ -124,7 +124,7 @@ def check(name: str, found: Callable[..., Any], part: Part, tolerance: float = T
       tolerance: the largest difference allowed.
 
     Raises:
-      RuntimeError: if shapes or values differ.
+      RuntimeError: if shapes or values differ, or values are not finite.
     """
     rng = np.random.default_rng(0)
     expected_of = jax.jit(part.function)
@@ -136,6 +136,9 @@ def check(name: str, found: Callable[..., Any], part: Part, tolerance: float = T
             raise RuntimeError(
                 f"the exported {name} returns shape {given.shape} for a batch of {size}, the model {expected.shape}"
             )
+        for whose, values in ((f"the model's {name}", expected), (f"the exported {name}", given)):
+            if not np.isfinite(values).all():  # max() below would drop a NaN
+                raise RuntimeError(f"{whose} returns NaN or infinite values for random inputs; it was not kept")
         difference = float(np.abs(expected - given).max() / max(float(np.abs(expected).max()), 1e-12))
         worst = max(worst, difference)
     if not worst <= tolerance:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vreid_jax.errors import InputError
@@ -11,7 +12,7 @@ from vreid_jax.model_files import hub
 from vreid_jax.model_files.model_card import model_card
 from vreid_jax.model_files.weights_file import read_metadata
 
-CARD = "README.md"
+CARD = "README.md"  # of the file that an address means without naming one; other files have a card each
 
 
 def upload(
@@ -19,18 +20,21 @@ def upload(
 ) -> tuple[hub.Address, str]:
     """Upload a model file and its card in one commit, creating the repository if necessary.
 
+    The card of `model.safetensors` is `README.md`, that of another FILE.safetensors `FILE.md`.
+
     Args:
       path: a file that `vreid convert` wrote.
       address: `hf://OWNER/NAME[/FILE]`; a revision must be a branch.
       private: whether a new repository is private.
-      replace: whether an existing file may be replaced; the hub keeps the old one in its history.
+      replace: whether an existing file or card may be replaced; the hub keeps the old one in its history.
       api: a `huggingface_hub.HfApi`; by default one with this machine's token.
 
     Returns:
       The address of the file and the hub's description of the commit.
 
     Raises:
-      InputError: for a file that is damaged or not a model file, a file that exists already, and what the hub refuses.
+      InputError: for a file that is damaged or not a model file, a file or card that exists already, and what the hub
+        refuses.
     """
     target = hub.parse(address)
     metadata = read_metadata(path)
@@ -40,10 +44,13 @@ def upload(
     api = api or hub.hub_api()
     where = {"repo_id": target.repo, "revision": target.revision}
     try:
-        if not replace and api.repo_exists(target.repo) and api.file_exists(filename=target.file, **where):
-            raise InputError(f"{target} is there already: name another file, or allow it with --replace")
+        card = CARD if target.file == hub.DEFAULT_FILE else str(PurePosixPath(target.file).with_suffix(".md"))
+        parts = {target.file: Path(path), card: model_card(metadata, str(target)).encode()}
+        for name in parts if not replace and api.repo_exists(target.repo) else ():
+            if api.file_exists(filename=name, **where):
+                there = dataclasses.replace(target, file=name)
+                raise InputError(f"{there} is there already: name another file, or allow it with --replace")
         api.create_repo(target.repo, private=private, exist_ok=True)
-        parts = {target.file: Path(path), CARD: model_card(metadata, str(target)).encode()}
         commit = api.create_commit(
             operations=[_operation(name, part) for name, part in parts.items()],
             commit_message=f"Add {target.file}",

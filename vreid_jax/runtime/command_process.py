@@ -58,3 +58,11 @@ def _terminate(number, frame):
         signal.signal(signal.SIGALRM, _terminate)
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
     raise Terminated
+
+
+def sigterm_arrived() -> bool:
+    """Return whether SIGTERM has arrived, and raise `Terminated` no more; what calls Python may have made Ctrl-C of it."""
+    if not hasattr(signal, "setitimer") or signal.getsignal(signal.SIGALRM) is not _terminate:
+        return False
+    seconds, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    return seconds > 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from vreid_jax.errors import InputError, Interrupted, Terminated
+from vreid_jax.runtime.command_process import sigterm_arrived
 
 
 @contextlib.contextmanager
@@ -29,12 +30,9 @@ def exit_codes(program: str, interrupted: str = "interrupted") -> Iterator[None]
         leave(program, str(error), 2)
     except Interrupted as error:
         leave(program, str(error), error.exit_code)
-    except Terminated:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)  # see `command_process`
-        leave(program, interrupted, 128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        leave(program, interrupted, 128 + signal.SIGINT)
+    except KeyboardInterrupt as error:
+        terminated = sigterm_arrived() or isinstance(error, Terminated)  # Ray raises a plain one for both signals
+        leave(program, interrupted, 128 + (signal.SIGTERM if terminated else signal.SIGINT))
     except (NotImplementedError, RecursionError):  # kinds of RuntimeError that are mistakes in the program
         raise
     except (OSError, RuntimeError, MemoryError) as error:  # the disk, the device or memory, and NonFiniteLoss

@@ -31,7 +31,9 @@ def _constant(schedule, learning_rate, total_steps):
 
 @register("step")
 def _step(schedule, learning_rate, total_steps):
-    drops = {round(boundary * total_steps): schedule.factor for boundary in schedule.boundaries}
+    drops: dict[int, float] = {}
+    for step in (round(boundary * total_steps) for boundary in schedule.boundaries):
+        drops[step] = drops.get(step, 1.0) * schedule.factor  # several may be at one step of a short phase
     return optax.piecewise_constant_schedule(learning_rate, drops)
 
 
