@@ -73,7 +73,7 @@ class Watched:
     """A camera of 15 frames a second on a clock of its own: the network stalls from second 2 to 7, and it is gone at 10."""
 
     def __init__(self, reader=None):
-        self.now, self.came = 100.0, 0.0
+        self.now, self.came = 100.0, -1 / 15
 
     def monotonic(self):
         return self.now
@@ -117,6 +117,16 @@ def test_a_frame_of_a_camera_is_numbered_by_its_time(watched):
     assert numbers == [*range(1, 31), *range(106, 121), *range(135, 151)]
     for number, now in seen:
         assert abs((number - 1) / 15 - now) <= 1 / 15
+
+
+def test_what_is_done_before_the_first_frame_does_not_count(watched):
+    with streams.open_stream("0") as stream:
+        watched.now += 1.5  # the detector is loaded
+        frames = streams.newest_frames(stream, 15.0)
+        seen = [(next(frames)[0], watched.now) for _ in range(5)]
+        frames.close()
+    for number, now in seen:
+        assert abs((number - 1) / 15 - (now - seen[0][1])) <= 1 / 15
 
 
 def test_tracks_and_recording_keep_time_where_a_camera_stalls(watched, tmp_path):

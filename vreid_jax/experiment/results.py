@@ -78,7 +78,11 @@ class Results:
     def save(self, path: Path) -> None:
         """Write the file in one piece; a reader never sees half of it."""
         with atomic_file(path) as half:
-            half.write_text(json.dumps(self.content(), indent=1) + "\n")
+            self.write(half)
+
+    def write(self, file: Path) -> None:
+        """Write the content into a file."""
+        file.write_text(json.dumps(self.content(), indent=1) + "\n")
 
     def table(self) -> str:
         """Return the scores as text, in percent, one row for each system, stream and baseline and protocol."""

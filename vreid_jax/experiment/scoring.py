@@ -94,10 +94,10 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     if jax.process_index() == 0:
         if not settings.suffix:  # a control, or another dataset, leaves the run as it is
             open_workdir(setup.workdir, setup.config)
+        # All are written before any takes its place, and the one that was entered first does so last.
         with contextlib.ExitStack() as halves:
-            for path, write in files.items():
+            for path, write in {setup.workdir / f"results{settings.suffix}.json": results.write, **files}.items():
                 write(halves.enter_context(atomic_file(path)))
-            results.save(setup.workdir / f"results{settings.suffix}.json")
         print(results.table(), flush=True)
     return results
 

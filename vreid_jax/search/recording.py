@@ -2,14 +2,16 @@
 
 import datetime
 import re
+import time
 from collections.abc import Iterable
 
 from vreid_jax.errors import InputError
 
-# From 1973 up to the year 5138, or of a clock of its own; another number is more likely a date, as 20260302, or a year.
+# From 1973 to tomorrow, or of a clock of its own; another number is more likely a date, as 20260302, or a year.
 _SECONDS = re.compile(r"\d{9,11}(\.\d{0,6})?|0|\d{1,7}\.\d{0,6}", re.ASCII)
+_A_DAY = 86_400
 _WHAT = (
-    "a date and time with its zone, as in 2026-03-02T09:00:00+01:00, or seconds since 1970 in at least nine digits "
+    "a date and time with its zone, as in 2026-03-02T09:00:00+01:00, or seconds from 1970 to now in at least nine digits "
     "(of a clock of its own: 0, or with a point, as in 12.0)"
 )
 
@@ -24,7 +26,7 @@ def moment_text(text: str, flag: str = "--start") -> str:
     Raises:
       InputError: when it is neither, or lacks the zone.
     """
-    if _SECONDS.fullmatch(text):
+    if _SECONDS.fullmatch(text) and float(text) < time.time() + _A_DAY:  # 2026030209 would be a moment of 2034
         return datetime.datetime.fromtimestamp(float(text), datetime.UTC).isoformat()
     try:
         moment = datetime.datetime.fromisoformat(text)

@@ -138,11 +138,11 @@ def newest_frames(stream: Stream, fps: float) -> Generator[tuple[int, np.ndarray
       CameraGone: when there was no picture for ten seconds.
     """
     box = _Newest(stream.reader)
+    began, number = time.monotonic(), 0
     try:
-        began, number = time.monotonic(), 1
-        yield number, cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
         while True:
-            time.sleep(max(0.0, began + number / fps - time.monotonic()))
+            if number:
+                time.sleep(max(0.0, began + number / fps - time.monotonic()))
             newest = box.take()
             if newest is None:
                 raise CameraGone(
@@ -150,6 +150,8 @@ def newest_frames(stream: Stream, fps: float) -> Generator[tuple[int, np.ndarray
                 )
             frame, came = newest
             if frame.shape[:2] == stream.size:
+                if not number:  # what was seen when the stream was opened is older: the detector was loaded meanwhile
+                    began = came
                 number = max(number + 1, 1 + round((came - began) * fps))
                 yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     finally:
