@@ -108,7 +108,7 @@ def test_an_evaluation_that_fails_midway_leaves_what_the_one_before_has_written(
     def fail(*_):
         raise InputError("the disk is full")
 
-    where = (scoring, "color_histogram") if failing == "baseline" else (scoring.Results, "save")
+    where = (scoring, "color_histogram") if failing == "baseline" else (scoring.Results, "write")
     monkeypatch.setattr(*where, fail)
     with pytest.raises(InputError, match="the disk is full"):
         experiment.train_and_evaluate(toy, workdir, "evaluate")
