@@ -17,10 +17,10 @@ pytest.importorskip("pyarrow")
 def crowd(gallery_file):
     """Write a gallery of 30 tracklets of 10 people, three waves of all of them at once."""
 
-    def write(name, camid=1, seed=0, count=30, **given):
+    def write(name, camid=1, seed=0, count=30, wave=20.0, **given):
         rng = np.random.default_rng(seed)
         vectors = 3 * np.random.default_rng(9).standard_normal((10, 8))[np.arange(30) % 10]
-        times = [(20.0 * (row // 10), 20.0 * (row // 10) + 9) for row in range(30)]
+        times = [(wave * (row // 10), wave * (row // 10) + 9) for row in range(30)]
         vectors += 0.3 * rng.standard_normal((30, 8))
         return gallery_file(name, vectors[:count], camid, times[:count], **given)
 
@@ -169,14 +169,20 @@ def test_who_was_linked_is_not_who_comes_at_the_same_path_another_day(crowd, vre
     append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
     append_correction(out, Correction("same", (("north.parquet", "track0005"), ("south.parquet", "track0006"))))
     append_correction(out, Correction("name", (("north.parquet", "track0029"),), name="Cyd"))
-    crowd("north", 1, count=29, **tuesday)
+    crowd("north", 1, count=29, wave=21.0, **tuesday)
     other = tmp_path / "j.parquet"
     assert vreid("link", f"--into={out}", f"--out={other}", *flags)[0] == 0
-    assert len(read_corrections(out)) == 4
+    assert len(before := read_corrections(out)) == 4
+    kept = [tmp_path / f"i.corrections.replaced{number}.json" for number in ("", "-2", "-3")]
+    kept[0].write_text("not ours")
     code, printed, _ = vreid("link", f"--into={out}", *flags)
     assert code == 0
     words = "north.parquet is another recording than the one that was linked: what was known of 29 of its tracklets"
     assert words in caplog.text
+    assert f"do not hold any more: they are in {kept[1]}" in caplog.text
+    kept[1].rename(tmp_path / "k.corrections.json")
+    assert read_corrections(tmp_path / "k.parquet") == before[1:]
+    kept[1].write_text("not ours")
     assert "3 corrections were not applied: the tracklets are in none of the galleries, or of another" in printed
     for file in (out, other):
         found = read_identities(file)
@@ -185,10 +191,29 @@ def test_who_was_linked_is_not_who_comes_at_the_same_path_another_day(crowd, vre
         assert set(found.columns["name"].tolist()) == {"", "Bea"}
         assert (found.about["corrections"], read_corrections(file)) == (1, (of_south,))
     assert numbers[5] == numbers[34] != numbers[35]  # as the vectors have it
-    crowd("north", 1, **{**tuesday, "recorded_at": "2026-05-06T08:00:00Z"})
+    crowd("north", 1, wave=22.0, **{**tuesday, "recorded_at": "2026-05-06T08:00:00Z"})
     vreid("link", f"--into={out}", *flags)
     assert set(read_identities(out).columns["name"].tolist()) == {"", "Bea"}  # nor are they Ann the day after
-    assert caplog.text.count("another recording") == 3
+    assert caplog.text.count("is another recording") == 3
+    assert [path.exists() for path in kept] == [True, True, False]  # nothing was left to keep
+
+
+def test_numbers_names_and_corrections_stay_when_the_start_of_a_recording_is_corrected(crowd, vreid, tmp_path, caplog):
+    moments = [{"recorded_at": f"2026-05-04T{hour}:00:00Z", "pictures": False} for hour in ("08", "07")]
+    north, out = crowd("north", 1, **moments[0]), tmp_path / "i.parquet"
+    assert vreid("link", north, f"--out={out}", "--threshold=4", "--quiet")[0] == 0
+    append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
+    flags = (crowd("south", 1, seed=1, **moments[0]), f"--into={out}", "--threshold=4", "--quiet")
+    code, _, said = vreid("link", *flags)
+    assert code == 2
+    assert "say with --start=DATETIME when each video began" in said
+    crowd("north", 1, **moments[1])
+    assert vreid("link", *flags)[0] == 0
+    found = read_identities(out)
+    assert set(found.columns["name"][found.columns["identity"] == 3]) == {"Ann"}
+    assert found.columns["start_seconds"][30] - found.columns["start_seconds"][0] == 3600
+    assert len(read_corrections(out)) == 1
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ pytest.importorskip("pyarrow")
 V = 9 * np.eye(3, dtype=np.float32)
 MONDAY, TUESDAY = ({"recorded_at": f"2026-05-0{day}T08:00:00+02:00"} for day in (4, 5))
 T = [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)]
+ALL = ["track0000", "track0001", "track0002"]
 LATER = [(0.0, 1.0), (2.0, 3.1), (4.5, 5.5)]
 
 
@@ -37,23 +38,39 @@ def test_those_of_another_camera_or_time_are_others(gallery_file, linked, about)
     gallery_file("g", -V, 1, T, pictures=False, fingerprint="e", model="another", **about)
     assert replaced() == []
     gallery_file("g", V, 1, LATER, pictures=False, **about)
-    assert replaced() == ["track0001", "track0002"]
+    assert replaced() == ALL  # the first as well, whose times happen to agree
     gallery_file("g", V[:1], 2, T[:1], pictures=False, **about)
-    assert replaced() == ["track0000"]
+    assert replaced() == ALL  # those that are gone as well
+    gallery_file("g", V, 1, pictures=False, **about)
+    assert replaced() == []  # an unknown time says nothing
 
 
-def test_those_of_another_day_are_others_and_an_unknown_time_says_nothing(gallery_file, linked):
-    replaced = linked(gallery_file("g", V, 1, T, pictures=False, **MONDAY))
-    for about in (TUESDAY, {}):
-        gallery_file("g", V, 1, T, pictures=False, **about)
-        assert len(replaced()) == 3
-    gallery_file("g", V, 1, pictures=False, **MONDAY)
-    assert replaced() == []
+@pytest.mark.parametrize(("before", "after"), [(MONDAY, TUESDAY), (MONDAY, {}), ({}, MONDAY)])
+def test_a_recording_whose_start_or_camera_is_corrected_is_the_same(gallery_file, linked, before, after):
+    replaced = linked(gallery_file("g", V, 1, T, pictures=False, **before))
+    for camera in (1, 2):
+        gallery_file("g", V[:2], camera, T[:2], pictures=False, **after)
+        assert replaced() == []
+    gallery_file("g", V, 1, [T[0], T[1], (4.0, 5.1)], pictures=False, **after)
+    assert replaced() == ALL
+    gallery_file("g", V[:1], 1, T[1:2], pictures=False, **after)
+    assert replaced() == ALL  # one tracklet alone may have its length by chance
+
+
+def test_tracklets_that_all_last_as_long_as_the_file_do_not_say_that_its_start_was_corrected(gallery_file, linked):
+    whole = [(0.0, 60.0)] * 3
+    replaced = linked(gallery_file("g", V, 1, whole, pictures=False, **MONDAY))
+    gallery_file("g", V, 1, whole, pictures=False, **TUESDAY)
+    assert replaced() == ALL
+    gallery_file("g", V, 2, whole, pictures=False, **MONDAY)
+    assert replaced() == ALL
 
 
 def test_a_folder_whose_clock_begins_anew_holds_the_same_tracklets(gallery_file, linked, tmp_path):
     def put(name, times=T, **about):
-        gallery_file(name, V, 1, times, pictures=False, **about).replace(tmp_path / "town" / f"{name}.parquet")
+        gallery_file(name, V[: len(times)], 1, times, pictures=False, **about).replace(
+            tmp_path / "town" / f"{name}.parquet"
+        )
 
     (tmp_path / "town").mkdir()
     put("b", **TUESDAY)
@@ -63,6 +80,9 @@ def test_a_folder_whose_clock_begins_anew_holds_the_same_tracklets(gallery_file,
     put("c")  # with which the folder has no moment
     assert replaced() == []
     put("b", LATER, **TUESDAY)
-    assert replaced() == ["track0001"]  # only its length is known
+    assert replaced() == ALL  # of this recording, and no other
+    put("b", LATER[2:], **TUESDAY)
+    assert replaced() == []  # of one only its length is known
+    put("b", LATER[1:], **TUESDAY)
     (tmp_path / "town" / "c.parquet").unlink()
-    assert replaced() == ["track0001", "track0002"]
+    assert replaced() == ALL

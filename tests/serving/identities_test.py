@@ -63,5 +63,7 @@ def test_identities_of_another_recording_at_the_same_path_are_refused(known, tow
     assert open_identities(linked, open_people(town[0])).title(1) == "person 1"
     times["end_seconds"][0] += 0.5
     write_identities(Identities({**table.columns, **times}, table.about), linked)
-    with pytest.raises(InputError, match=r"north.parquet is another recording .* of 1 of its tracklets: link it again"):
+    with pytest.raises(
+        InputError, match=r"north.parquet is another recording .* of which 5 were linked: link it again"
+    ):
         open_identities(linked, open_people(town[0]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
 from vreid_jax.cli.numbers import decimal
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path, read_regular
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = """vreid link north.parquet south.parquet --out=identities.parquet --page=identities.html
   vreid link east.parquet --into=identities.parquet"""
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
-    from vreid_jax.linking.corrections import moved, remove_tracklets, without_tracklets, write_corrections
+    from vreid_jax.linking.corrections import moved, set_aside, without_tracklets, write_corrections
     from vreid_jax.linking.linker import replaced_tracklets
     from vreid_jax.linking.walking import check_cameras_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
@@ -84,8 +87,8 @@ def run(flags: argparse.Namespace) -> dict:
             _refuse_existing(out)  # nothing may have come there meanwhile
             if flags.into and corrections:
                 write_corrections(out, corrections)
-        elif replaced:  # before the new identities are there, of which the corrections would then seem to be
-            remove_tracklets(out, replaced)
+        elif replaced and (kept := set_aside(out, replaced)):  # first: they would seem to be of the new identities
+            log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
         linking.write_identities(found, out)
     there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
     applied = sum(each.says_of(there) for each in corrections)

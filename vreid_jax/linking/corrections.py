@@ -1,6 +1,7 @@
 """What a person corrected of identities: merges, splits and names, in a file beside the identities."""
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -125,6 +126,19 @@ def append_correction(identities: str | Path, correction: Correction) -> Path:
     return path
 
 
+def set_aside(identities: str | Path, keys: Collection[Key]) -> Path | None:
+    """Take tracklets out of the corrections of a file of identities as `remove_tracklets` does, and keep what is lost.
+
+    Returns:
+      The new file that holds every correction that was changed or removed, as it was; None when there was none. For
+      `a/people.parquet` it is `a/people.corrections.replaced.json`, or `a/people.corrections.replaced-2.json` and so on.
+
+    Raises:
+      InputError: as `append_correction`.
+    """
+    return _take_out(identities, keys, keep=True)[1]
+
+
 def remove_tracklets(identities: str | Path, keys: Collection[Key]) -> int:
     """Take tracklets out of the corrections of a file of identities; what then says nothing is removed.
 
@@ -134,19 +148,32 @@ def remove_tracklets(identities: str | Path, keys: Collection[Key]) -> int:
     Raises:
       InputError: as `append_correction`.
     """
+    return _take_out(identities, keys, keep=False)[0]
+
+
+def _take_out(identities: str | Path, keys: Collection[Key], *, keep: bool) -> tuple[int, Path | None]:
+    """Return how many corrections were changed or removed, and where they are kept as they were."""
     path = corrections_path(identities)
     if not path.exists():
-        return 0
+        return 0, None
+    copy = None
+    keys = set(keys)
     with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
         known = read_corrections(identities)
         kept = without_tracklets(known, keys)
-        changed = sum(bool({*each.tracklets, *each.others} & set(keys)) for each in known)
+        changed = [each for each in known if keys & {*each.tracklets, *each.others}]
+        if changed and keep:
+            ends = itertools.chain(["replaced"], (f"replaced-{number}" for number in itertools.count(2)))
+            places = (path.with_suffix(f".{end}.json") for end in ends)
+            copy = next(place for place in places if not os.path.lexists(place))
+            with atomic_file(copy) as half:
+                half.write_text(_text(changed), encoding="utf-8")
         if changed and kept:
             with atomic_file(path) as half:
                 half.write_text(_text(kept), encoding="utf-8")
         elif changed:
             path.unlink()
-    return changed
+    return len(changed), copy
 
 
 def without_tracklets(corrections: Sequence[Correction], keys: Collection[Key]) -> list[Correction]:

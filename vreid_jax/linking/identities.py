@@ -88,33 +88,39 @@ class Identities:
         return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})
 
     def replaced(self, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> list[str]:
-        """Return the tracklets of a gallery that are not those which were linked under their names.
+        """Return the tracklets of a gallery that were linked and are not those that it has under their names now.
 
-        A gallery may have been made anew, of another recording, at the path of the one that was linked. A tracklet is the
-        same if its camera and its times are, whichever model embedded it; what is not known contradicts nothing. In a folder
-        the name says which recording it is of, and the clock may begin anew as files come and go: there, unless its moment
-        is known, only the length counts.
+        A gallery may have been made anew, of another recording, at the path of the one that was linked. A recording is the
+        same if its tracklets have their cameras and times, whichever model embedded them, or if all times are shifted by
+        one constant, or one camera is another one, as when its start or camera was corrected. What is not known contradicts
+        nothing. Otherwise all tracklets of the recording are others, those that it no longer has as well. In a folder the
+        names say which recording a tracklet is of.
 
         Args:
           gallery: as the column `gallery` names it.
           columns: `tracklet_id`, `camid`, `start_seconds` and `end_seconds` [N] of the gallery as it is now.
           about: its metadata.
         """
-        rows = np.flatnonzero(self.columns["gallery"] == gallery)
-        linked = dict(zip(self.columns["tracklet_id"][rows].tolist(), rows.tolist(), strict=True))
-        names = columns["tracklet_id"].tolist()
-        places = [place for place, name in enumerate(names) if name in linked]
-        rows = [linked[names[place]] for place in places]
-        before = np.stack([self.columns[name][rows] for name in SECONDS], 1)
-        now = np.stack([columns[name][places] for name in SECONDS], 1)
+        here = np.flatnonzero(self.columns["gallery"] == gallery)
+        linked = self.columns["tracklet_id"][here].tolist()
+        recordings = [_recording(name) for name in linked]
+        place_of = {name: place for place, name in enumerate(columns["tracklet_id"].tolist())}
+        both: dict[str, list[tuple[int, int]]] = {}  # row and place of what either knows, by recording
+        for row, name, recording in zip(here.tolist(), linked, recordings, strict=True):
+            if name in place_of:
+                both.setdefault(recording, []).append((row, place_of[name]))
         stated = about.get("recorded_at") if self.about["clock"] == UNIX else None
-        if stated:
-            now = now + datetime.fromisoformat(stated).timestamp()
-        else:
-            of_folder = np.array([own_name(names[place]) != names[place] for place in places], bool)
-            before, now = (np.where(of_folder[:, None], times - times[:, :1], times) for times in (before, now))
-        other = (np.abs(now - before) > SAME_MOMENT).any(1) | (columns["camid"][places] != self.columns["camid"][rows])
-        return [names[place] for place in np.array(places, int)[other].tolist()]
+        moment = datetime.fromisoformat(stated).timestamp() if stated else 0.0
+        others = set()
+        for recording, pairs in both.items():
+            rows, places = np.array(pairs).T
+            before = np.stack([self.columns[name][rows] for name in SECONDS], 1)
+            now = np.stack([columns[name][places] for name in SECONDS], 1) + moment
+            # The clock of a folder may begin anew as files come and go: of one tracklet only the length is known then.
+            same = _same_times(before, now, one_clock=bool(stated) or not recording)
+            if not (same and _same_cameras(before, self.columns["camid"][rows], columns["camid"][places])):
+                others.add(recording)
+        return [name for name, recording in zip(linked, recordings, strict=True) if recording in others]
 
     def refuse_replaced(
         self, file: Path, called: Path | str, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]
@@ -122,8 +128,8 @@ class Identities:
         """Raise `InputError` when `replaced` returns any tracklets; `file` is that of the identities, `called` the gallery."""
         if others := self.replaced(gallery, columns, about):
             raise InputError(
-                f"{called} is another recording than the one that was linked, by the cameras and times of {len(others)} of "
-                f"its tracklets: link it again with --into={file}"
+                f"{called} is another recording than the one that was linked, by the cameras and times of the tracklets, of "
+                f"which {len(others)} were linked: link it again with --into={file}"
             )
 
     def summary(self) -> dict[str, int]:
@@ -173,6 +179,34 @@ def read_identities(path: str | Path) -> Identities:
     except (pa.ArrowException, OSError) as error:
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{path} cannot be read as a Parquet file: link its galleries again ({line})") from error
+
+
+def _recording(name: str) -> str:
+    """Return what the name of a tracklet in a folder begins with, of which recording it is; of a file it is empty."""
+    return name.removesuffix(own_name(name))
+
+
+def _tell_apart(times: np.ndarray) -> bool:
+    """Return whether two of the times `[N, 2]` differ, so that a recording can be known by how they follow each other."""
+    known = times[~np.isnan(times).any(1)]
+    return len(known) > 1 and bool((np.ptp(known, axis=0) > SAME_MOMENT).any())
+
+
+def _same_times(before: np.ndarray, now: np.ndarray, *, one_clock: bool) -> bool:
+    """Return whether the times `[N, 2]` of tracklets agree, or are shifted by one constant where that cannot be chance."""
+    shift = now - before
+    if not (np.abs(shift) > SAME_MOMENT).any():
+        return True
+    known = ~np.isnan(shift).any(1)
+    if _tell_apart(before[known]):
+        return bool(np.ptp(shift[known]) <= SAME_MOMENT)
+    return not one_clock and not (np.abs(shift[:, 1] - shift[:, 0]) > SAME_MOMENT).any()
+
+
+def _same_cameras(times: np.ndarray, before: np.ndarray, now: np.ndarray) -> bool:
+    """Return whether the cameras `[N]` agree, or are one that was corrected: then `times` have to tell tracklets apart."""
+    corrected = len(np.unique(before)) == len(np.unique(now)) == 1 and _tell_apart(times)
+    return corrected or bool((before == now).all())
 
 
 def _checked(table, about: bytes, path: Path) -> Identities:

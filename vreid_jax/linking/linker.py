@@ -121,18 +121,15 @@ def gallery_names(sightings: Sightings, folder: Path) -> list[str]:
 
 
 def replaced_tracklets(sightings: Sightings, folder: Path, earlier: Identities) -> list[Key]:
-    """Return the tracklets that are of another recording than those that `earlier`, in a folder, has under their names.
+    """Return the tracklets that `earlier`, in a folder, has of recordings in whose place others are now.
 
     With them those that their galleries no longer have: who comes under such a name is somebody new as well.
     """
-    found: list[Key] = []
-    for number, name in enumerate(gallery_names(sightings, folder)):
-        columns = sightings.columns_of(number)
-        if others := earlier.replaced(name, columns, sightings.about[number]):
-            linked = set(earlier.columns["tracklet_id"][earlier.columns["gallery"] == name].tolist())
-            gone = sorted(linked - set(columns["tracklet_id"].tolist()))
-            found += [(name, each) for each in (*others, *gone)]
-    return found
+    return [
+        (name, each)
+        for number, name in enumerate(gallery_names(sightings, folder))
+        for each in earlier.replaced(name, sightings.columns_of(number), sightings.about[number])
+    ]
 
 
 def _remembered(
