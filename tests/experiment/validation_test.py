@@ -4,9 +4,11 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from vreid_jax import experiment, report
 from vreid_jax.cli import command
+from vreid_jax.errors import InputError
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.inference.convert import convert
 
@@ -62,3 +64,19 @@ def test_another_dataset_is_scored_by_its_own_test_split(toy, tmp_path):
     expected = make_setup(toy, tmp_path / "run").test.query.tracklet_ids
     toy.data.validation, toy.evaluation.dataset = 0.5, "walkers/tiny"
     np.testing.assert_array_equal(make_setup(toy, tmp_path / "run").test.query.tracklet_ids, expected)
+
+
+def test_a_folder_with_one_tracklet_on_both_sides_is_scored_by_and_not_trained_on(
+    toy, toy_module, tmp_path, write_folder
+):
+    people = write_folder(tmp_path / "people")
+    shutil.rmtree(people / "train")
+    shutil.copytree(people / "gallery", people / "train")  # for who has nobody to train on, and must have the folder
+    toy.evaluation.dataset, toy.data.path = "folder", str(people)
+    assert len(make_setup(toy, tmp_path / "run", trains=True).test.gallery) == 3
+    config = toy_module.get_config(f"folder,path={people}")
+    config.data.data_dir = str(tmp_path / "built")
+    with pytest.raises(InputError, match=r"train/11/c2_walk and .*gallery/11/c2_walk are the same tracklet: "):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "built").exists()

@@ -14,8 +14,9 @@ from tqdm.auto import tqdm
 
 from vreid_jax.archives.manifest import Video, read_manifest
 from vreid_jax.archives.parts import EMPTY, FAILED, JOB, ArchiveSettings, Part, parts_of, source_of
+from vreid_jax.archives.pictures import places_of_pictures, remove_pictures
 from vreid_jax.archives.store import Store
-from vreid_jax.archives.work import Done, fail, remove_pictures
+from vreid_jax.archives.work import Done, fail
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, remove_unfinished
 from vreid_jax.inference import Model
@@ -209,7 +210,8 @@ def _remove_replaced(
     for name in sorted(names):
         match = _FILE.fullmatch(name)
         if match and match[1] in whole and match[2] not in current:
-            remove_pictures(name, settings)  # first: the file is how an interrupted call finds them again
+            for folder in places_of_pictures(name, settings):  # first: the file is how an interrupted call finds them
+                remove_pictures(folder, store)
             store.remove(name)
             removed += name.endswith(".parquet")
     return removed

@@ -17,6 +17,7 @@ from vreid_jax.files import given_path
 from vreid_jax.search.gallery import MOST_DAYS, is_retention
 
 JOB = "_archive.json"  # in the folder: the model and the settings of all its parts
+OWNER = ".archive-"  # in a folder of a part's pictures: how the notes of the archives that use them begin
 FAILED, EMPTY = "_failed", "_empty"  # folders of records; what reads Parquet folders leaves out names with a `_`
 _END = 1 << 20  # bytes at each end of a video that are looked at
 _FORMAT = 1  # of names: a part that the library would make in another way has another

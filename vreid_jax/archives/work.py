@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -11,10 +10,11 @@ from typing import Literal
 import numpy as np
 
 from vreid_jax.archives.parts import ArchiveSettings, Part
+from vreid_jax.archives.pictures import disown, own, pictures_of
 from vreid_jax.archives.store import Store, fetch
 from vreid_jax.datasets.video.track_file import NobodyFound
 from vreid_jax.errors import InputError, Interrupted
-from vreid_jax.files import given_path, remove_unfinished_of
+from vreid_jax.files import remove_unfinished_of
 from vreid_jax.inference import Model
 from vreid_jax.search.embedding import about_gallery, chunks, embed_rows
 from vreid_jax.search.gallery import pyarrow
@@ -56,8 +56,9 @@ class Worker:
           InputError: when the archive cannot be written.
           Interrupted: when the process is asked to stop.
         """
+        notes: list[Path] = []  # that this attempt left with the part's pictures
         try:
-            tables = self._rows(part)
+            tables = self._rows(part, notes)
         except NobodyFound as error:
             set_aside(self._store, part, part.empty, str(error))
             self._store.remove(part.failed)
@@ -66,12 +67,14 @@ class Worker:
             raise
         except Exception as error:  # a stranger's file may raise anything: one of ten thousand must not end the others
             why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            for note in notes:
+                disown(note)
             return fail(self._store, part, why, self._settings)
         self._store.write(part.name, as_parquet(tables))
         self._store.remove(part.failed)
         return Done(part, "finished", sum(map(len, tables)))
 
-    def _rows(self, part: Part) -> list:
+    def _rows(self, part: Part, notes: list[Path]) -> list:
         """Return the rows of a part as Arrow tables, blocks of those that were embedded at once."""
         video = part.video
         with tempfile.TemporaryDirectory(prefix="vreid-archive-") as folder:
@@ -84,6 +87,7 @@ class Worker:
             else:
                 track_video(os.fspath(local), tracks, detector=self._settings.detector, model=self._model)
             kept = pictures_of(part.name, self._settings)
+            found = kept is not None and kept.exists()
             source = open_source(
                 os.fspath(local),
                 tracks=os.fspath(tracks),
@@ -92,7 +96,9 @@ class Worker:
                 begin=range(*part.begin) if part.begin else None,
             )
             source = dataclasses.replace(source, name=video.address)
-            if kept is None:
+            if kept is not None:
+                notes.append(own(kept, self._store, cut=not found))
+            else:
                 source = dataclasses.replace(source, folders=np.full(len(source.tracklets), ""))
             about = about_gallery(self._model, source, video.start, self._settings.retention_days)
             return [embed_rows(self._model, source, rows, about) for rows in chunks(len(source.tracklets))]
@@ -109,40 +115,16 @@ def as_parquet(tables: list):
 
 
 def fail(store: Store, part: Part, why: str, settings: ArchiveSettings) -> Done:
-    """Set a part aside with the sentence that says why; pictures that were cut for it go.
+    """Set a part aside with the sentence that says why; unfinished pictures that killed processes have left go.
 
     Raises:
-      InputError: when the archive cannot be written, or the pictures cannot be removed.
+      InputError: when the archive cannot be written.
     """
     why = " ".join(why.split()) or "it failed"
     set_aside(store, part, part.failed, why)
-    if (
-        settings.pictures and store.read(part.name) is None
-    ):  # else another worker has made it, and these are its pictures
-        remove_pictures(part.name, settings)
+    if folder := pictures_of(part.name, settings):
+        remove_unfinished_of(folder)
     return Done(part, "failed", why=why)
-
-
-def pictures_of(name: str, settings: ArchiveSettings) -> Path | None:
-    """Return the folder where the pictures of a part stay whose file has this name in the archive; None where none do."""
-    return given_path(settings.pictures) / Path(name).with_suffix("") if settings.pictures else None
-
-
-def remove_pictures(name: str, settings: ArchiveSettings) -> None:
-    """Remove the pictures of a part whose file has this name, also those of an interrupted cut, if there are any.
-
-    Raises:
-      InputError: when they cannot be removed.
-    """
-    folder = pictures_of(name, settings)
-    if folder is None:
-        return
-    remove_unfinished_of(folder)
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-    except OSError as error:
-        raise InputError(f"the pictures in {folder} cannot be removed: {error.strerror or error}") from error
 
 
 def set_aside(store: Store, part: Part, name: str, why: str) -> None:

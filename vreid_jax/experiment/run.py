@@ -55,7 +55,7 @@ def _run(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
 
 
 def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
-    setup = make_setup(config, workdir)
+    setup = make_setup(config, workdir, trains=True)
     plans = plan_phases(setup)
     check_evaluation(setup, answerable=scores)
     check_training(setup, plans)

@@ -18,7 +18,7 @@ from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.experiment.sources import dataset_builder
+from vreid_jax.experiment.sources import check_held_out, dataset_builder
 from vreid_jax.experiment.workdir import check_results, check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import batch_mesh
@@ -118,11 +118,13 @@ class Setup:
         )
 
 
-def make_setup(config: ConfigDict, workdir: Path) -> Setup:
+def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup:
     """Read all that a run needs; datasets that can be made on the spot are built, the workdir is only looked at.
 
+    With `trains`, a folder of tracklets must not have the same one to train on and to score.
+
     Raises:
-      InputError: for a value that no run can have, a dataset that is not there, another division of the run's own as
+      InputError: for a value that no run can have, a dataset that is not there or cannot be trained on, another division of the run's own as
         `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
     """
     settings = parse_run(config)
@@ -130,6 +132,8 @@ def make_setup(config: ConfigDict, workdir: Path) -> Setup:
     check_results(workdir, config)
     system = models.entry(settings.model)
     show = settings.logging.progress
+    if trains:
+        check_held_out(config)
     train_source = data.TrackletSource(dataset_builder(config), "train", show)
     other = settings.evaluation.dataset
     builder: Any = dataset_builder(config, other)  # of TFDS, which has no types

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vreid_jax.archives.beside import index_path, is_index
-from vreid_jax.archives.parts import note_forgotten
+from vreid_jax.archives.parts import OWNER, note_forgotten
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, only_process, remove_unfinished_of
 from vreid_jax.forgetting.plan import Plan, pictures_in
@@ -83,8 +83,12 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
         with contextlib.suppress(OSError):  # something else lies in it
             folder.rmdir()
         parent = folder.parent
-        if [entry.name for entry in parent.iterdir()] == [RECORD]:  # of pictures that were cut from a video
-            (parent / RECORD).unlink()
+        left = sorted(parent.iterdir())
+        if parent / RECORD in left and all(file.name == RECORD or file.name.startswith(OWNER) for file in left):
+            for file in (
+                left
+            ):  # of pictures that were cut from a video; the record, by which a repeated call knows it, goes last
+                file.unlink()
             parent.rmdir()
 
 

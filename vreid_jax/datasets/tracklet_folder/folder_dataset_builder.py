@@ -34,14 +34,13 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
       bad_frames: "error", or "skip" to leave unreadable frames out and count them in the metadata.
 
     Raises:
-      InputError: the folder or a split is missing, a name does not parse, a tracklet has no frames, or one of train is also
-        in query or gallery.
+      InputError: the folder or a split is missing, a name does not parse, or a tracklet has no frames.
     """
     if bad_frames not in layout.BAD_FRAMES:
         raise InputError(f"bad_frames={bad_frames!r} must be one of {', '.join(layout.BAD_FRAMES)}")
     root = layout.find(path)
-    train, query, gallery = (layout.list_split(root, split) for split in layout.SPLITS)
-    layout.check_held_out(train, [*query, *gallery])
+    for split in layout.SPLITS:
+        layout.list_split(root, split)
     return FolderConfig(name=layout.fingerprint(root, bad_frames), path=str(root), bad_frames=bad_frames)
 
 
@@ -68,7 +67,20 @@ class Builder(TrackletBuilder):
             skipped += sum(len(tracklet.frames) for tracklet in listed)
             skipped -= sum(len(tracklet.frames) for tracklet in splits[split])
         layout.check_shared_names(splits["query"], splits["gallery"])
-        if both := layout.people_on_both_sides(splits["train"], [*splits["query"], *splits["gallery"]]):
+        test = [*splits["query"], *splits["gallery"]]
+        try:
+            layout.check_held_out(splits["train"], test)
+        except InputError as error:  # who only scores by a folder has no use for its train, and may have copied it
+            log.warning("%s before you train on this folder", error)
+        else:
+            self._tell_of_people(root, splits["train"], test)
+        self.describe(skipped_frames=skipped, path=config.path)
+        return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
+
+    def _tell_of_people(
+        self, root: Path, train: list[layout.FolderTracklet], test: list[layout.FolderTracklet]
+    ) -> None:
+        if both := layout.people_on_both_sides(train, test):
             log.warning(
                 "%s: pids of train are also in query or gallery (%d; the first is %d): where they are the same person, scores "
                 "are of somebody who was trained on",
@@ -76,8 +88,6 @@ class Builder(TrackletBuilder):
                 len(both),
                 both[0],
             )
-        self.describe(skipped_frames=skipped, path=config.path)
-        return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 
     def _generate_examples(self, split: str, tracklets: list[layout.FolderTracklet]) -> Iterator[tuple[str, dict]]:
         # They are checked already, and reading a picture costs less than sending it from another process.
