@@ -5,7 +5,8 @@
     python benchmarks/linking.py speed [--tracklets=1000,10000,100000] [--dimensions=256] [--json]
 
 `scenes` embeds the tracks of the first cameras of every scene, once into galleries beside the videos, of whose names a
-digest of video and tracks is a part, and links them as `vreid link` does. `--tracks=NAME` takes the files `camera1.NAME.txt`, …: `tracks` are the true boxes. Columns, in percent:
+digest of video and tracks is a part, and links them as `vreid link` does. `--tracks=NAME` takes the files
+`camera1.NAME.txt`, …: `tracks` are the true boxes. Columns, in percent:
 
 * precision, recall, F1: of pairs of tracklets that are said to be one person; an unknown tracklet is in no pair. A tracklet
   is of the person with most of its boxes;

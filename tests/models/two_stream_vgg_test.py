@@ -240,7 +240,7 @@ def test_centres_come_from_as_many_descriptors_of_each_batch_and_no_more(monkeyp
     state = types.SimpleNamespace(network=network, params={}, batch_stats={}, replace=lambda params: params)
 
     def batches(count):
-        return [{"frames": np.full(2, number, np.float32)} for number in range(count)]
+        return [{"frames": np.full(2, number, np.float32), "label": np.arange(2)} for number in range(count)]
 
     batches.phase = types.SimpleNamespace(apply={})
     params = prepare("vlad", state, batches)

@@ -124,8 +124,8 @@ def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup
     With `trains`, a folder of tracklets must not have the same one to train on and to score.
 
     Raises:
-      InputError: for a value that no run can have, a dataset that is not there or cannot be trained on, another division of the run's own as
-        `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
+      InputError: for a value that no run can have, a dataset that is not there or cannot be trained on, another division of
+        the run's own as `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
     """
     settings = parse_run(config)
     check_workdir(workdir, config)

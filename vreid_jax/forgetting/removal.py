@@ -85,9 +85,7 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
         parent = folder.parent
         left = sorted(parent.iterdir())
         if parent / RECORD in left and all(file.name == RECORD or file.name.startswith(OWNER) for file in left):
-            for file in (
-                left
-            ):  # of pictures that were cut from a video; the record, by which a repeated call knows it, goes last
+            for file in left:  # the record, by which a repeated call knows such a folder, comes last by its name
                 file.unlink()
             parent.rmdir()
 

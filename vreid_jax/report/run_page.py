@@ -71,8 +71,8 @@ def write_report(
         [run.workdir],
         f"{results['system']} on {results['dataset']}",
         sections,
-        intro=f"{run.name}: split {results['split']}{validation_note(results.get('validation'))}, seed {results['seed']}, step {results['step']}, "
-        f"metric {results.get('metric', 'euclidean')}.",
+        intro=f"{run.name}: split {results['split']}{validation_note(results.get('validation'))}, seed {results['seed']}, "
+        f"step {results['step']}, metric {results.get('metric', 'euclidean')}.",
         caution="" if _lists_are_the_scores(run, lists) else OTHER_COMPARISON,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 from jaxtyping import Float, Int
@@ -37,6 +39,32 @@ def kmeans(
             break
         centres = moved
     return centres.astype(np.float32)
+
+
+def sampled_descriptors(state: Any, batches: Any, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the output `descriptors` [B, N, ...] of a network for clips of the training set, and their people [B].
+
+    Of a batch the same positions of every clip are taken, by chance, so that there are about `most` in all: all of them may
+    take more memory than the machine has.
+
+    Args:
+      state: the train state; its network's module says by `kmeans_batches` how many batches are looked at.
+      batches: as `prepare` gets them.
+      most: how many descriptors are kept.
+    """
+    count, apply = state.network.module.kmeans_batches, dict(batches.phase.apply)
+    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+    describe = jax.jit(lambda variables, frames: state.network(variables, frames, **apply)["descriptors"])
+    found, people = [], []
+    rng = np.random.default_rng(0)
+    for batch in batches(count):
+        descriptors = of_all_processes(np.asarray(describe(variables, batch["frames"])))
+        each = max(most // (count * len(descriptors)), 1)
+        if descriptors.shape[1] > each:
+            descriptors = descriptors[:, rng.choice(descriptors.shape[1], each, replace=False)]
+        found.append(descriptors)
+        people.append(of_all_processes(np.asarray(batch["label"])))
+    return np.concatenate(found), np.concatenate(people)
 
 
 def cell_statistics(

@@ -16,7 +16,7 @@ from vreid_jax.models import registry
 from vreid_jax.models.backbones.c3d import C3D, EIGHT, FC6_SIZE, FIVE, SPORTS1M_MEAN, SPORTS1M_STD
 from vreid_jax.models.inheritance import never_trained
 from vreid_jax.models.layers.heads import Classifier
-from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, of_all_processes
+from vreid_jax.models.layers.kmeans import cell_statistics, kmeans, sampled_descriptors
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.part_alignment import PartDescriptors, PartMaps
 from vreid_jax.models.layers.vlad import VLAD, check_alpha, normalised, vlad_parameters
@@ -263,20 +263,9 @@ def prepare(phase: str, state, batches):
     module = state.network.module
     if phase != module.kmeans_before or not module.aggregates or CENTRES in batches.kept:
         return state
-    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-    describe = jax.jit(lambda variables, frames: state.network(variables, frames)["descriptors"])
-    found, people = [], []
-    rng = np.random.default_rng(0)
-    for batch in batches(module.kmeans_batches):
-        descriptors = of_all_processes(np.asarray(describe(variables, batch["frames"])))
-        most = max(MOST_DESCRIPTORS // (module.kmeans_batches * len(descriptors)), 1)
-        if descriptors.shape[1] > most:
-            descriptors = descriptors[:, rng.choice(descriptors.shape[1], most, replace=False)]
-        found.append(descriptors)
-        people.append(of_all_processes(np.asarray(batch["label"])))
-    descriptors = np.concatenate(found)
+    descriptors, people = sampled_descriptors(state, batches, MOST_DESCRIPTORS)
     centres = kmeans(descriptors.reshape(-1, descriptors.shape[-1]), module.num_clusters)
-    batches.report(cell_statistics(descriptors, np.concatenate(people), centres))
+    batches.report(cell_statistics(descriptors, people, centres))
     params = {**state.params, "vlad": vlad_parameters(centres, module.alpha)}
     if head := params.get("feature_head"):
         params["feature_head"] = {**head, "classifier": jax.tree.map(jnp.zeros_like, head["classifier"])}

@@ -18,7 +18,7 @@ from vreid_jax.models.backbones.vgg import VGG16
 from vreid_jax.models.inheritance import check_streams
 from vreid_jax.models.layers.heads import Classifier
 from vreid_jax.models.layers.inflation import flow_kernel
-from vreid_jax.models.layers.kmeans import kmeans, of_all_processes
+from vreid_jax.models.layers.kmeans import kmeans, sampled_descriptors
 from vreid_jax.models.layers.norm import l2_normalize
 from vreid_jax.models.layers.vlad import VLAD, check_alpha, normalised, vlad_parameters
 from vreid_jax.models.registry import Classes, Dropout, Dtype, Size
@@ -202,19 +202,11 @@ def _temporal_from_spatial(params: dict, batch_stats: dict) -> dict[str, dict]:
 
 def _with_centres(state, batches) -> dict:
     """Return the parameters with centres from k-means on descriptors of the training set, of each network's own."""
-    module, apply = state.network.module, dict(batches.phase.apply)
-    variables = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-    describe = jax.jit(lambda variables, frames: state.network(variables, frames, **apply)["descriptors"])
-    rng = np.random.default_rng(0)
-    found = []
-    for batch in batches(module.kmeans_batches):
-        of_batch = of_all_processes(np.asarray(describe(variables, batch["frames"])))
-        of_batch = of_batch.reshape(-1, *of_batch.shape[2:])
-        most = max(DESCRIPTORS // module.kmeans_batches, 1)
-        found.append(of_batch[rng.permutation(len(of_batch))[:most]])
-    descriptors = np.concatenate(found)
+    module = state.network.module
+    descriptors, _ = sampled_descriptors(state, batches, DESCRIPTORS)
+    of_each = descriptors.reshape(-1, *descriptors.shape[2:])
     centres = {
-        f"vlad_{name}": vlad_parameters(kmeans(descriptors[:, number], module.num_clusters), module.alpha)
+        f"vlad_{name}": vlad_parameters(kmeans(of_each[:, number], module.num_clusters), module.alpha)
         for number, name in enumerate(SINGLE)
     }
     return cast(dict, {**state.params, **centres})
