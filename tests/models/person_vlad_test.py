@@ -1,5 +1,7 @@
 """The PersonVLAD system: its outputs, its baselines, whole tracklets, and centres from the training set."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -270,7 +272,7 @@ def test_centres_are_the_kmeans_of_training_descriptors(build):
     def batches(count):
         return iter({"frames": part, "label": label} for part, label in zip(frames[:count], labels, strict=True))
 
-    batches.report, batches.kept = reported.append, ()
+    batches.report, batches.kept, batches.phase = reported.append, (), types.SimpleNamespace(apply={})
     state = state_of(module, variables, {"oim": "what it remembers"})
     found = prepare("parts", state, batches).params["vlad"]
     clips = (frames.reshape(-1, *SIZE).astype(np.float32) / 255 - 0.5) / 0.25
