@@ -138,14 +138,18 @@ def test_runs_are_compared_in_tables_of_one_dataset_and_protocol(workdir, tmp_pa
     text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
     elements = Elements(text)
     assert "<td>12.3</td>" in text
-    assert "walkers, split 0, protocol walkers" in text
+    assert "walkers/tiny, split 0, protocol walkers" in text
     assert len(elements.all("table")) == 1
     head = re.findall(r'<th scope="col">(.*?)</th>', text)
     assert (head[:2], head[-3:]) == (["run", "rank-1"], ["system", "seed", "step"])
-    results["dataset"] = "mars"
-    (other / "results.json").write_text(json.dumps(results))
-    text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
-    assert len(Elements(text).all("table")) == 2
+    for change in (
+        {"dataset_config": "walkers/small"},
+        {"dataset_config": "folder", "path": "/my/people"},
+        {"split": 1},
+    ):
+        (other / "results.json").write_text(json.dumps(results | change))
+        text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
+        assert len(Elements(text).all("table")) == 2
 
 
 def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):

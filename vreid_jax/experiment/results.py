@@ -15,6 +15,8 @@ _SCORES = {"num_queries": float, "num_valid_queries": float, "num_gallery": floa
 SHAPE = {
     "system": str,
     "dataset": str,
+    "dataset_config?": str,
+    "path?": str,
     "split": (int, str),
     "seed": int,
     "step": int,

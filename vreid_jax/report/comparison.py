@@ -18,7 +18,8 @@ from vreid_jax.report.tables import percent, table
 def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
     """Write a page of the scores, CMC curves and training curves of evaluated runs.
 
-    Numbers of different datasets, splits, shares held out for validation or protocols are in separate tables.
+    Numbers of different datasets, also sizes of one or folders, and of different splits, shares held out for validation or
+    protocols are in separate tables.
 
     Args:
       workdirs: at least two, all different.
@@ -44,7 +45,8 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
     for name, run in runs.items():
         for protocol, scores in run.results["protocols"].items():
             people = f"split {run.results['split']}{validation_note(run.results.get('validation'))}"
-            key = f"{run.results['dataset']}, {people}, protocol {protocol}"
+            data = run.results.get("path") or run.results.get("dataset_config") or run.results["dataset"]
+            key = f"{data}, {people}, protocol {protocol}"
             twins = run.results.get("twins", {}).get("system", {}).get("rank1")
             row = [name, *(percent(scores.get(score)) for score in SCORES), percent(twins), *counts(scores)]
             row += [run.results["system"], str(run.results["seed"]), str(run.results["step"])]
