@@ -41,7 +41,7 @@ class Archived:
       videos: number of videos in the manifest.
       parts: number of parts that were made now, with rows.
       tracklets: number of their rows.
-      before: number of parts that were there already.
+      before: number of parts that were there already, or that another run has made meanwhile.
       empty: number of parts without a tracklet, now or before.
       replaced: number of files that were removed, of videos that have changed since.
       failed: what is set aside, now or before, as `{"video", "begin", "why"}`; `begin` is null for a whole video.
@@ -116,7 +116,7 @@ def embed_archive(
         videos=len(videos),
         parts=len(finished),
         tracklets=sum(done.tracklets for done in finished),
-        before=before,
+        before=before + sum(done.state == "found" for done in made),
         empty=empty + sum(done.state == "empty" for done in made),
         replaced=_remove_replaced(store, names, plan, failed, settings),
         failed=tuple({"video": done.part.video.address, "begin": done.part.begin, "why": done.why} for done in failed),
