@@ -98,6 +98,18 @@ def test_what_cannot_be_pushed_or_read_is_one_sentence(lance, write_made_gallery
         assert (code, "town.lance cannot be read: " in error) == (2, True)
 
 
+def test_a_push_that_a_damaged_row_has_ended_is_finished_by_the_next(lance, write_made_gallery, tmp_path):
+    address, folder = tmp_path / "town.lance", tmp_path / "archive"
+    write_made_gallery(folder / "a.parquet")
+    write_made_gallery(folder / "b.parquet", camera=2, vectors=np.full((3, 4), np.nan, np.float32))
+    with pytest.raises(InputError, match=r"b\.parquet has a vector that is not of finite numbers"):
+        push(open_files(folder), address)
+    assert len(open_database(address)) == 3
+    write_made_gallery(folder / "b.parquet", camera=2)
+    done = push(open_files(folder), address)
+    assert (done.inserted, done.unchanged, done.rows) == (3, 3, 6)
+
+
 def test_an_index_is_made_anew_when_vectors_change_and_their_extremes_do_not(
     lance, write_made_gallery, tmp_path, vreid
 ):

@@ -184,7 +184,7 @@ def push(files: GalleryFiles, address: str | os.PathLike, *, progress: bool = Fa
 
     Raises:
       InputError: when the database is of another model, distance or length of vector, or cannot be written, and when a
-        file of the gallery changes meanwhile; the rows that are written then stay.
+        file of the gallery changes meanwhile or has damaged rows; the rows that are written then stay.
     """
     from tqdm import tqdm
 

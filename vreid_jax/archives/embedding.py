@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from vreid_jax.archives.manifest import Video, read_manifest
 from vreid_jax.archives.parts import EMPTY, FAILED, JOB, ArchiveSettings, Part, parts_of, source_of
-from vreid_jax.archives.pictures import places_of_pictures, remove_pictures
+from vreid_jax.archives.pictures import all_pictures, remove_pictures
 from vreid_jax.archives.store import Store
 from vreid_jax.archives.work import Done, fail
 from vreid_jax.errors import InputError
@@ -41,7 +41,7 @@ class Archived:
       videos: number of videos in the manifest.
       parts: number of parts that were made now, with rows.
       tracklets: number of their rows.
-      before: number of parts that were there already.
+      before: number of parts that were there already, or that another run has made meanwhile.
       empty: number of parts without a tracklet, now or before.
       replaced: number of files that were removed, of videos that have changed since.
       failed: what is set aside, now or before, as `{"video", "begin", "why"}`; `begin` is null for a whole video.
@@ -89,7 +89,7 @@ def embed_archive(
     if not all(video.tracks for video in videos):
         make_detector(settings.detector)  # what is wrong with it is said before anything is written
     store = Store.at(out)
-    names = store.names()
+    names, pictures = store.names(), all_pictures(settings)
     _claim(store, names, model, settings)
     found = _Found.among(names)
     plan, unreadable = _plan(videos, model, settings, store, progress)
@@ -112,13 +112,20 @@ def embed_archive(
                 bar.write(f"set aside: {done.part}: {done.why}", file=sys.stderr)
     finished = [done for done in made if done.state == "finished"]
     failed += [done for done in made if done.state == "failed"]
+    # What is left of videos as they were before; one that is set aside keeps it.
+    whole = {part.source for part in plan} - {done.part.source for done in failed}
+    current = {part.content for part in plan}
+    with_rows = found.rows.keys() | {done.part.content for done in made if done.state in ("finished", "found")}
+    for source, content, folder in sorted(pictures):
+        if source in whole and content not in current & with_rows:
+            remove_pictures(folder, store)
     return Archived(
         videos=len(videos),
         parts=len(finished),
         tracklets=sum(done.tracklets for done in finished),
-        before=before,
+        before=before + sum(done.state == "found" for done in made),
         empty=empty + sum(done.state == "empty" for done in made),
-        replaced=_remove_replaced(store, names, plan, failed, settings),
+        replaced=_remove_replaced(store, names, whole, current),
         failed=tuple({"video": done.part.video.address, "begin": done.part.begin, "why": done.why} for done in failed),
     )
 
@@ -200,18 +207,12 @@ def _why(store: Store, name: str) -> str:
     return str(about.get("why", "")) if isinstance(about, dict) else ""
 
 
-def _remove_replaced(
-    store: Store, names: set[str], plan: list[Part], failed: list[Done], settings: ArchiveSettings
-) -> int:
-    """Remove what was made of videos as they were before they changed; a video that is set aside keeps what it had."""
-    whole = {part.source for part in plan} - {done.part.source for done in failed}
-    current = {part.content for part in plan}
+def _remove_replaced(store: Store, names: set[str], whole: set[str], current: set[str]) -> int:
+    """Remove what was made of the videos of some sources as they were before they changed."""
     removed = 0
     for name in sorted(names):
         match = _FILE.fullmatch(name)
         if match and match[1] in whole and match[2] not in current:
-            for folder in places_of_pictures(name, settings):  # first: the file is how an interrupted call finds them
-                remove_pictures(folder, store)
             store.remove(name)
             removed += name.endswith(".parquet")
     return removed

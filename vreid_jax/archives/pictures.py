@@ -6,16 +6,18 @@ Whoever makes a part leaves a note in the folder of its pictures: a file named b
 import contextlib
 import hashlib
 import logging
+import re
 import secrets
 import shutil
 from pathlib import Path
 
-from vreid_jax.archives.parts import FAILED, OWNER, ArchiveSettings
+from vreid_jax.archives.parts import OWNER, ArchiveSettings
 from vreid_jax.archives.store import Store
 from vreid_jax.errors import InputError
 from vreid_jax.files import TOKEN, UNFINISHED, given_path, remove_unfinished_of
 
 _UNKNOWN = f"{OWNER}unknown"  # the note of pictures that were there, and nobody's
+_CUT = re.compile(rf"\.?([0-9a-f]+)-([0-9a-f]+)(?:\.[0-9a-f]+{re.escape(UNFINISHED)})?")
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +27,11 @@ def pictures_of(name: str, settings: ArchiveSettings) -> Path | None:
     return given_path(settings.pictures) / Path(name).with_suffix("") if settings.pictures else None
 
 
-def places_of_pictures(name: str, settings: ArchiveSettings) -> list[Path]:
-    """Return where the pictures of a part may be that a file, or a record that it failed, of this name is of."""
-    folder = pictures_of(name, settings)
-    if folder is None:
-        return []
-    if not name.startswith(f"{FAILED}/"):
-        return [folder]
-    return sorted(date / folder.name for date in given_path(settings.pictures).glob("camera=*/date=*"))
+def all_pictures(settings: ArchiveSettings) -> set[tuple[str, str, Path]]:
+    """Return the source and the content of every part of which there are pictures, be they unfinished, and their folder."""
+    places = given_path(settings.pictures).glob("camera=*/date=*/*") if settings.pictures else ()
+    found = ((_CUT.fullmatch(place.name), place) for place in places)
+    return {(match[1], match[2], place.with_name(f"{match[1]}-{match[2]}")) for match, place in found if match}
 
 
 def own(folder: Path, store: Store, cut: bool) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, given_path
 from vreid_jax.search.address import is_address, open_place, pyarrow
+from vreid_jax.search.unchanged import held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,28 @@ class Store:
                     return file.read()
             except FileNotFoundError:
                 return None
+
+    def has(self, name: str) -> bool:
+        """Return whether a file is there."""
+        filesystem, root = self._opened()
+        with _said(f"{self.address}/{name}", "read"):
+            return filesystem.get_file_info(f"{root}/{name}").is_file
+
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Let nobody forget in a file while the block runs, be it there or not; in an object store nobody does.
+
+        Raises:
+          InputError: as `unchanged.held`, and when its folder cannot be made.
+        """
+        if is_address(self.address):
+            yield
+            return
+        path = os.path.join(self.address, name)
+        with _said(path, "write"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with held([path]):
+            yield
 
     def write(self, name: str, content: Any) -> None:
         """Write a file in one piece, bytes or an Arrow buffer: whoever looks sees it whole, or what was there before."""

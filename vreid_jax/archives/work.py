@@ -21,7 +21,7 @@ from vreid_jax.search.gallery import pyarrow
 from vreid_jax.search.sources import open_source
 from vreid_jax.tracking.run import track_video
 
-State = Literal["finished", "empty", "failed"]
+State = Literal["finished", "found", "empty", "failed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Done:
 
     Attributes:
       part: the part.
-      state: `finished` with rows, `empty` without, or `failed`.
+      state: `finished` with rows, `found` where another run was faster, `empty` without rows, or `failed`.
       tracklets: number of rows.
       why: of a failed one, the sentence.
     """
@@ -50,12 +50,15 @@ class Worker:
     def make(self, part: Part) -> Done:
         """Make a part and write its file, or the record that it is empty, or that it failed and why.
 
-        Whatever is wrong with a video stays with its part.
+        What another run has made of it meanwhile stays as it is: somebody may have been forgotten there. Whatever is
+        wrong with a video stays with its part.
 
         Raises:
           InputError: when the archive cannot be written.
           Interrupted: when the process is asked to stop.
         """
+        if there := self._found(part):
+            return there
         notes: list[Path] = []  # that this attempt left with the part's pictures
         try:
             tables = self._rows(part, notes)
@@ -69,10 +72,26 @@ class Worker:
             why = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             for note in notes:
                 disown(note)
-            return fail(self._store, part, why, self._settings)
-        self._store.write(part.name, as_parquet(tables))
+            return self._found(part) or fail(self._store, part, why, self._settings)
+        with self._store.held(part.name):
+            there = self._found(part)
+            if there is None:
+                self._store.write(part.name, as_parquet(tables))
         self._store.remove(part.failed)
-        return Done(part, "finished", sum(map(len, tables)))
+        if there is None:
+            return Done(part, "finished", sum(map(len, tables)))
+        for note in notes:
+            disown(note)
+        return there
+
+    def _found(self, part: Part) -> Done | None:
+        """Return what another run has made of a part, or None.
+
+        The file is looked for first: when all who are in it are forgotten, the record is written before it goes.
+        """
+        if self._store.has(part.name):
+            return Done(part, "found")
+        return Done(part, "empty") if self._store.has(part.empty) else None
 
     def _rows(self, part: Part, notes: list[Path]) -> list:
         """Return the rows of a part as Arrow tables, blocks of those that were embedded at once."""

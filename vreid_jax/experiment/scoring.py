@@ -17,7 +17,7 @@ from vreid_jax.evaluation.metric import LEARNED, fit_metric
 from vreid_jax.evaluation.pair_distances import pair_distances
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.setup import Setup
-from vreid_jax.experiment.workdir import folder_of_results, open_workdir
+from vreid_jax.experiment.workdir import folder_of_results, opened_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.checkpoints import Checkpoints
@@ -92,10 +92,10 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
         results.extra["split_source"] = source
     results.extra |= {"train_seconds": position.seconds, "evaluation_seconds": time.perf_counter() - started}
     if jax.process_index() == 0:
-        if not settings.suffix:  # a control, or another dataset, leaves the run as it is
-            open_workdir(setup.workdir, setup.config)
         # All are written before any takes its place, and the one that was entered first does so last.
         with contextlib.ExitStack() as halves:
+            if not settings.suffix:  # a control, or another dataset, leaves the run as it is
+                halves.enter_context(opened_workdir(setup.workdir, setup.config))
             for path, write in {setup.workdir / f"results{settings.suffix}.json": results.write, **files}.items():
                 write(halves.enter_context(atomic_file(path)))
         print(results.table(), flush=True)

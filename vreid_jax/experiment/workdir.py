@@ -113,6 +113,17 @@ def open_workdir(path: Path, config: ConfigDict) -> None:
     """Write the configuration into the folder, and say so if the metric of a run changes.
 
     Raises:
+      InputError: as `opened_workdir`.
+    """
+    with opened_workdir(path, config):
+        pass
+
+
+@contextlib.contextmanager
+def opened_workdir(path: Path, config: ConfigDict) -> Iterator[None]:
+    """Write what `open_workdir` does; it takes its place when the block ends, unless that fails.
+
+    Raises:
       InputError: as for `check_workdir`, and when the folder cannot be written to.
     """
     stored = check_workdir(path, config)
@@ -120,6 +131,7 @@ def open_workdir(path: Path, config: ConfigDict) -> None:
     remove_unfinished(path)
     with atomic_file(path / "config.json") as half:
         half.write_text(config.to_json(indent=1) + "\n")
+        yield
     metric = config.evaluation.metric
     if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
         print(f"{path} is evaluated, embedded and searched by {metric} from now on (before: {old})", flush=True)
