@@ -216,6 +216,43 @@ def test_numbers_names_and_corrections_stay_when_the_start_of_a_recording_is_cor
     assert caplog.text == ""
 
 
+def test_so_they_do_in_a_folder_whose_names_hold_the_start(crowd, vreid, tmp_path, caplog):
+    town, out, flags = tmp_path / "town", tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    town.mkdir()
+
+    def put(hour, **given):
+        moment = {"recorded_at": f"2026-05-04T{hour}:00:00Z", "pictures": False}
+        crowd("north", 1, **moment, **given).replace(town / "north.parquet")
+        return open_gallery(town).columns["tracklet_id"].tolist()
+
+    names = put("08")
+    assert vreid("link", town, f"--out={out}", *flags)[0] == 0
+    append_correction(out, Correction("name", (("town", names[2]),), name="Ann"))
+    append_correction(out, Correction("different", (("town", names[1]),), (("town", names[11]),)))
+    assert vreid("link", f"--into={out}", *flags)[0] == 0
+    before = read_identities(out).columns
+    names = put("07")
+    code, _, said = vreid("forget", town, f"--identities={out}", "--identity=3")
+    assert code == 2
+    assert (
+        f"other names for 30 tracklets that were linked, as after their --start was corrected: link it again with --into={out}"
+        in said
+    )
+    for flag in (f"--out={tmp_path / 'j.parquet'}", *flags[:1]):
+        code, printed, _ = vreid("link", f"--into={out}", flag, *flags)
+        assert (code, caplog.text) == (0, "")
+        assert "2 corrections of a person were respected" in printed
+    for file in (tmp_path / "j.parquet", out):
+        found = read_identities(file).columns
+        assert found["tracklet_id"].tolist() == names
+        assert all((found[name] == before[name]).all() for name in ("identity", "name"))
+        assert [each.tracklets[0][1] for each in read_corrections(file)] == [names[2], names[1]]
+    put("09", count=29, wave=21.0)
+    assert vreid("link", f"--into={out}", *flags)[0] == 0
+    assert f"town no longer has {min(names)}, as 30 of the tracklets that were linked are gone" in caplog.text
+    assert read_identities(out).columns["identity"].min() > 11  # another recording of that file name
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -47,8 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
-    from vreid_jax.linking.corrections import moved, set_aside, without_tracklets, write_corrections
-    from vreid_jax.linking.linker import replaced_tracklets
+    from vreid_jax.linking.corrections import (
+        called,
+        moved,
+        rename_tracklets,
+        set_aside,
+        without_tracklets,
+        write_corrections,
+    )
+    from vreid_jax.linking.linker import renamed_tracklets, replaced_tracklets
     from vreid_jax.linking.walking import check_cameras_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
@@ -64,9 +71,12 @@ def run(flags: argparse.Namespace) -> dict:
         source = _folder_of(given_path(flags.into))
         earlier = earlier.moved(source, folder)
         corrections = tuple(moved(each, source, folder) for each in corrections)
-    known = len(corrections)
-    replaced = replaced_tracklets(sightings, folder, earlier) if earlier is not None else []
-    corrections = without_tracklets(corrections, replaced)
+    known, renamed, replaced = len(corrections), {}, []
+    if earlier is not None:
+        renamed = renamed_tracklets(sightings, folder, earlier)
+        earlier = earlier.called(renamed)
+        replaced = replaced_tracklets(sightings, folder, earlier)
+    corrections = without_tracklets([called(each, renamed) for each in corrections], replaced)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
     check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
@@ -87,10 +97,12 @@ def run(flags: argparse.Namespace) -> dict:
             _refuse_existing(out)  # nothing may have come there meanwhile
             if flags.into and corrections:
                 write_corrections(out, corrections)
-        elif replaced and (kept := set_aside(out, replaced)):  # first: they would seem to be of the new identities
-            log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
+        else:  # first: corrections of replaced tracklets would seem to be of the new identities
+            rename_tracklets(out, renamed)
+            if replaced and (kept := set_aside(out, replaced)):
+                log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
         linking.write_identities(found, out)
-    there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
+    there = set(found.keys())
     applied = sum(each.says_of(there) for each in corrections)
     written = None
     if page:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -174,6 +174,29 @@ def _take_out(identities: str | Path, keys: Collection[Key], *, keep: bool) -> t
         elif changed:
             path.unlink()
     return len(changed), copy
+
+
+def rename_tracklets(identities: str | Path, names: Mapping[Key, Key]) -> None:
+    """Give tracklets other names in the corrections of a file of identities.
+
+    Raises:
+      InputError: as `append_correction`.
+    """
+    path = corrections_path(identities)
+    if not names or not path.exists():
+        return
+    with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
+        changed = [called(each, names) for each in read_corrections(identities)]
+        with atomic_file(path) as half:
+            half.write_text(_text(changed), encoding="utf-8")
+
+
+def called(correction: Correction, names: Mapping[Key, Key]) -> Correction:
+    """Return a correction with other names of some tracklets."""
+    tracklets, others = (
+        tuple(names.get(key, key) for key in keys) for keys in (correction.tracklets, correction.others)
+    )
+    return dataclasses.replace(correction, tracklets=tracklets, others=others)
 
 
 def without_tracklets(corrections: Sequence[Correction], keys: Collection[Key]) -> list[Correction]:

@@ -103,7 +103,7 @@ def _take_over(
     rows: Mapping[Key, int], earlier: Identities, people: "_People", leavers: set[int], labels: np.ndarray
 ) -> dict[int, tuple[int, float]]:
     """Join the rows of every earlier identity but those that a correction separates from it; return the rivals of rows."""
-    keys = list(zip(earlier.columns["gallery"].tolist(), earlier.columns["tracklet_id"].tolist(), strict=True))
+    keys = earlier.keys()
     for number, members in earlier.members().items():
         found = [rows[keys[member]] for member in members if keys[member] in rows]
         staying: list[int] = []
