@@ -159,6 +159,21 @@ def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd,
     assert "1 correction of a person was respected\n1 correction was not applied: the tracklets are in none" in printed
 
 
+def test_corrections_that_lie_there_already_are_told_or_refused(crowd, vreid, tmp_path, caplog):
+    north, out, flags = crowd("north", 1, pictures=False), tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    beside = append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
+    assert vreid("link", north, f"--out={out}", *flags)[0] == 0
+    assert (
+        f"{beside} was there already and its corrections hold: if they are of other recordings, remove" in caplog.text
+    )
+    assert set(read_identities(out).columns["name"].tolist()) == {"", "Ann"}
+    beside.rename(tmp_path / "j.corrections.json")
+    code, _, said = vreid("link", f"--into={out}", f"--out={tmp_path / 'j.parquet'}", *flags)
+    assert code == 2
+    assert "j.corrections.json exists already: name another file of identities, or remove it" in said
+    assert not (tmp_path / "j.parquet").exists()
+
+
 def test_who_was_linked_is_not_who_comes_at_the_same_path_another_day(crowd, vreid, tmp_path, caplog):
     monday, tuesday = ({"recorded_at": f"2026-05-0{day}T08:00:00Z", "pictures": False} for day in (4, 5))
     north, _, out = crowd("north", 1, **monday), crowd("south", 2, seed=1, **monday), tmp_path / "i.parquet"

@@ -49,6 +49,7 @@ def run(flags: argparse.Namespace) -> dict:
     from vreid_jax import linking
     from vreid_jax.linking.corrections import (
         called,
+        corrections_path,
         moved,
         rename_tracklets,
         set_aside,
@@ -64,6 +65,12 @@ def run(flags: argparse.Namespace) -> dict:
     read = stamps_of([given_path(flags.into)] if flags.into else [])
     earlier = linking.read_identities(flags.into) if flags.into else None
     corrections = linking.read_corrections(flags.into or out)
+    if corrections and not flags.into:
+        log.warning(
+            "%s was there already and its corrections hold: if they are of other recordings, remove it and %s and link again",
+            corrections_path(out),
+            out,
+        )
     galleries = _galleries(flags, earlier)
     read |= gallery_stamps(*galleries)
     sightings = linking.open_sightings(galleries)
@@ -95,7 +102,7 @@ def run(flags: argparse.Namespace) -> dict:
     with unchanged(read):
         if flags.out:
             _refuse_existing(out)  # nothing may have come there meanwhile
-            if flags.into and corrections:
+            if flags.into:
                 write_corrections(out, corrections)
         else:  # first: corrections of replaced tracklets would seem to be of the new identities
             rename_tracklets(out, renamed)
@@ -126,6 +133,8 @@ def run(flags: argparse.Namespace) -> dict:
 
 def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
     """Return the files to write."""
+    from vreid_jax.linking.corrections import refuse_corrections
+
     if not flags.out and not flags.into:
         raise InputError("name the file of identities to write with --out, or one to add to with --into")
     if not flags.gallery and not flags.into:
@@ -135,6 +144,8 @@ def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
         raise InputError(f"the name of the file of identities, {out}, must end in .parquet")
     if flags.out:
         _refuse_existing(out)
+    if flags.out and flags.into:
+        refuse_corrections(out)
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
     page = given_path(flags.page) if flags.page else None

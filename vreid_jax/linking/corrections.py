@@ -214,18 +214,23 @@ def _without(correction: Correction, keys: Collection[Key]) -> Correction | None
         return None
 
 
-def write_corrections(identities: str | Path, corrections: Sequence[Correction]) -> Path:
-    """Write the corrections of a file of identities that has none yet, and return their file.
+def write_corrections(identities: str | Path, corrections: Sequence[Correction]) -> None:
+    """Write the corrections, if any, of a file of identities that has none yet.
 
     Raises:
       InputError: when there are some, or the system refuses.
     """
+    refuse_corrections(identities)
+    if corrections:
+        with atomic_file(corrections_path(identities)) as half:
+            half.write_text(_text(corrections), encoding="utf-8")
+
+
+def refuse_corrections(identities: str | Path) -> None:
+    """Raise `InputError` when there are corrections where those of a new file of identities will be."""
     path = corrections_path(identities)
     if path.exists():
         raise InputError(f"{path} exists already: name another file of identities, or remove it")
-    with atomic_file(path) as half:
-        half.write_text(_text(corrections), encoding="utf-8")
-    return path
 
 
 def moved(correction: Correction, source: Path, target: Path) -> Correction:
