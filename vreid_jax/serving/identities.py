@@ -128,6 +128,12 @@ class Identities:
             raise Refusal(404, "There is no identity of that number in the galleries that are served.")
         return self.members[identity]
 
+    def staying(self, identity: int) -> list[Key]:
+        """Return the tracklets of an identity that no waiting split takes out of it; `Refusal` as `tracklets`."""
+        keys = self.tracklets(identity)
+        leaving = {key for each in self.waiting if set(each.others) & set(keys) for key in each.tracklets}
+        return [key for key in keys if key not in leaving] or keys
+
     def correction(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key], name: str) -> Correction:
         """Return a correction as `add` takes it; the arguments are those of `linking.Correction`.
 
