@@ -119,6 +119,14 @@ def test_the_page_shows_times_in_the_zone_that_all_recordings_state_or_in_utc(cr
     assert f"<span>2026-05-04 {shown.replace('00:20', '00:00')}</span>" in text
 
 
+def test_a_page_that_cannot_be_written_says_that_the_identities_are(crowd, vreid, tmp_path):
+    north, out, flags = crowd("north", 1, pictures=False), tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    code, _, said = vreid("link", north, f"--out={out}", f"--page={tmp_path / 'i.html'}", *flags)
+    assert code == 2
+    assert f"{out} is written, its page is not: the pictures of track0000 are no longer in" in said
+    assert len(read_identities(out)) == 30
+
+
 def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_path):
     north, south = crowd("north", 1), crowd("south", 2, seed=1)
     out, other = tmp_path / "i.parquet", tmp_path / "sub" / "j.parquet"

@@ -184,6 +184,9 @@ def test_identities_are_shown_named_merged_and_split(town):
             assert server.post("/identities/2", wrong).status == 400
         nothing = json.dumps({"kind": "same", "tracklets": [["north.parquet", "track0000"]]})
         assert server.ask("POST", "/api/corrections", nothing, **json_headers).status == 400
+        nobody = json.dumps({"kind": "name", "tracklets": [["north.parquet", "track0004"]], "name": "Ann"})
+        answer = server.ask("POST", "/api/corrections", nobody, **json_headers)
+        assert (answer.status, answer.json["error"][:31]) == (409, "The tracklets are of nobody yet")
         broken = server.ask("POST", "/api/corrections", "{", **json_headers)
         assert (broken.status, broken.json["error"]) == (400, "The body of the request is not JSON.")
         assert sum(line["what"] == "correct" for line in server.logged) == 5

@@ -115,7 +115,11 @@ def run(flags: argparse.Namespace) -> dict:
     if page:
         from vreid_jax import report
 
-        written = str(report.write_identities_page(out, page, data_dir=flags.data_dir))
+        try:
+            written = str(report.write_identities_page(out, page, data_dir=flags.data_dir))
+        except InputError as error:
+            again = f"for the page alone, give --into={out} --page={page} without a gallery"
+            raise InputError(f"{out} is written, its page is not: {error}; {again}") from error
     return {
         "out": str(out),
         "page": written,

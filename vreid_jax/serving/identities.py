@@ -143,6 +143,10 @@ class Identities:
         unknown = next((key for key in (*tracklets, *others) if key not in self.of), None)
         if unknown:
             raise Refusal(409, f"{unknown[1]} is not among the tracklets that were linked.")
+        if kind == "name" and tracklets and not any(self.of[key].identity for key in tracklets):
+            raise Refusal(
+                409, "The tracklets are of nobody yet, who could have a name: merge them and link again first."
+            )
         try:
             return Correction(kind, self._as_stored(tracklets), self._as_stored(others), name.strip())
         except InputError as error:  # of the correction, whose sentences name no files
