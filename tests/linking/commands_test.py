@@ -119,6 +119,14 @@ def test_the_page_shows_times_in_the_zone_that_all_recordings_state_or_in_utc(cr
     assert f"<span>2026-05-04 {shown.replace('00:20', '00:00')}</span>" in text
 
 
+def test_a_page_that_cannot_be_written_says_that_the_identities_are(crowd, vreid, tmp_path):
+    north, out, flags = crowd("north", 1, pictures=False), tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    code, _, said = vreid("link", north, f"--out={out}", f"--page={tmp_path / 'i.html'}", *flags)
+    assert code == 2
+    assert f"{out} is written, its page is not: the pictures of track0000 are no longer in" in said
+    assert len(read_identities(out)) == 30
+
+
 def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_path):
     north, south = crowd("north", 1), crowd("south", 2, seed=1)
     out, other = tmp_path / "i.parquet", tmp_path / "sub" / "j.parquet"
@@ -157,6 +165,21 @@ def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd,
     assert (code, said) == (0, "")
     assert "tracklets of 1 gallery;" in printed
     assert "1 correction of a person was respected\n1 correction was not applied: the tracklets are in none" in printed
+
+
+def test_corrections_that_lie_there_already_are_told_or_refused(crowd, vreid, tmp_path, caplog):
+    north, out, flags = crowd("north", 1, pictures=False), tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    beside = append_correction(out, Correction("name", (("north.parquet", "track0002"),), name="Ann"))
+    assert vreid("link", north, f"--out={out}", *flags)[0] == 0
+    assert (
+        f"{beside} was there already and its corrections hold: if they are of other recordings, remove" in caplog.text
+    )
+    assert set(read_identities(out).columns["name"].tolist()) == {"", "Ann"}
+    beside.rename(tmp_path / "j.corrections.json")
+    code, _, said = vreid("link", f"--into={out}", f"--out={tmp_path / 'j.parquet'}", *flags)
+    assert code == 2
+    assert "j.corrections.json exists already: name another file of identities, or remove it" in said
+    assert not (tmp_path / "j.parquet").exists()
 
 
 def test_who_was_linked_is_not_who_comes_at_the_same_path_another_day(crowd, vreid, tmp_path, caplog):
@@ -214,6 +237,43 @@ def test_numbers_names_and_corrections_stay_when_the_start_of_a_recording_is_cor
     assert found.columns["start_seconds"][30] - found.columns["start_seconds"][0] == 3600
     assert len(read_corrections(out)) == 1
     assert caplog.text == ""
+
+
+def test_so_they_do_in_a_folder_whose_names_hold_the_start(crowd, vreid, tmp_path, caplog):
+    town, out, flags = tmp_path / "town", tmp_path / "i.parquet", ("--threshold=4", "--quiet")
+    town.mkdir()
+
+    def put(hour, **given):
+        moment = {"recorded_at": f"2026-05-04T{hour}:00:00Z", "pictures": False}
+        crowd("north", 1, **moment, **given).replace(town / "north.parquet")
+        return open_gallery(town).columns["tracklet_id"].tolist()
+
+    names = put("08")
+    assert vreid("link", town, f"--out={out}", *flags)[0] == 0
+    append_correction(out, Correction("name", (("town", names[2]),), name="Ann"))
+    append_correction(out, Correction("different", (("town", names[1]),), (("town", names[11]),)))
+    assert vreid("link", f"--into={out}", *flags)[0] == 0
+    before = read_identities(out).columns
+    names = put("07")
+    code, _, said = vreid("forget", town, f"--identities={out}", "--identity=3")
+    assert code == 2
+    assert (
+        f"other names for 30 tracklets that were linked, as after their --start was corrected: link it again with --into={out}"
+        in said
+    )
+    for flag in (f"--out={tmp_path / 'j.parquet'}", *flags[:1]):
+        code, printed, _ = vreid("link", f"--into={out}", flag, *flags)
+        assert (code, caplog.text) == (0, "")
+        assert "2 corrections of a person were respected" in printed
+    for file in (tmp_path / "j.parquet", out):
+        found = read_identities(file).columns
+        assert found["tracklet_id"].tolist() == names
+        assert all((found[name] == before[name]).all() for name in ("identity", "name"))
+        assert [each.tracklets[0][1] for each in read_corrections(file)] == [names[2], names[1]]
+    put("09", count=29, wave=21.0)
+    assert vreid("link", f"--into={out}", *flags)[0] == 0
+    assert f"town no longer has {min(names)}, as 30 of the tracklets that were linked are gone" in caplog.text
+    assert read_identities(out).columns["identity"].min() > 11  # another recording of that file name
 
 
 @pytest.mark.parametrize(

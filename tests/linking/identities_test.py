@@ -86,3 +86,30 @@ def test_a_folder_whose_clock_begins_anew_holds_the_same_tracklets(gallery_file,
     put("b", LATER[1:], **TUESDAY)
     (tmp_path / "town" / "c.parquet").unlink()
     assert replaced() == ALL
+
+
+def test_a_recording_of_a_folder_has_other_names_if_its_start_alone_was_corrected(gallery_file, tmp_path):
+    def put(name, times=T, camid=1, **about):
+        gallery_file(name, V[: len(times)], camid, times, pictures=False, input="a.avi", **about).replace(
+            town / f"{name}.parquet"
+        )
+
+    def renamed():
+        return sorted(place[name.split("/")[0]] for name in known.renamed("town", open_gallery(town).columns))
+
+    town = tmp_path / "town"
+    town.mkdir()
+    put("a", **MONDAY)
+    known = link(open_sightings([town]), tmp_path, given_band(1.0))
+    place = dict.fromkeys((name.split("/")[0] for name in known.columns["tracklet_id"].tolist()), "a")
+    assert renamed() == []
+    put("a", T[:2], 2, **TUESDAY)
+    assert renamed() == ["a"] * 3  # what it no longer has as well
+    for times in (LATER, T[:1], [(0.0, 1.0)] * 3, None):
+        put("a", times or [(None, None)] * 3, **TUESDAY)
+        assert renamed() == []
+    put("a", **TUESDAY)
+    put("b", recorded_at="2026-05-06T08:00:00+02:00")
+    assert renamed() == []  # it could be either
+    put("a", **MONDAY)
+    assert renamed() == []

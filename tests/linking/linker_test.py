@@ -187,6 +187,27 @@ def test_corrections_change_known_people_and_numbers_are_not_used_twice(sighting
     assert numbers.columns["identity"].tolist()[3:5] in ([1, 4], [4, 4], [4, 5])
 
 
+def test_a_name_stays_with_the_number_when_some_are_split_off(sightings):
+    sights = line(sightings, 0, 0.1, 0.2, 9)
+    earlier = found(sights)
+    named = Correction("name", (key(0), key(1), key(2)), name="Ann")
+    split = Correction("different", (key(0),), others=(key(1), key(2)))
+    for corrections in ([named, split], [split, named]):
+        columns = found(sights, earlier=earlier, corrections=corrections).columns
+        assert columns["identity"].tolist() == [3, 1, 1, 2]
+        assert columns["name"].tolist() == ["", "Ann", "Ann", ""]
+    rest = Correction("name", (key(0), key(2)), name="Ann")  # of the time before another was linked to them
+    pair = Correction("different", (key(0),), others=(key(1),))
+    assert found(sights, earlier=earlier, corrections=[rest, pair]).columns["name"].tolist() == ["", "Ann", "Ann", ""]
+    off = Correction("name", (key(0),), name="Bea")
+    assert found(sights, earlier=earlier, corrections=[named, split, off]).columns["name"].tolist() == [
+        "Bea",
+        "Ann",
+        "Ann",
+        "",
+    ]
+
+
 def test_identities_of_another_model_are_refused(sightings):
     sights = line(sightings, 0, 1)
     earlier = found(sights)

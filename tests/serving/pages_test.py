@@ -6,6 +6,7 @@ import os
 import re
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi")
@@ -183,6 +184,9 @@ def test_identities_are_shown_named_merged_and_split(town):
             assert server.post("/identities/2", wrong).status == 400
         nothing = json.dumps({"kind": "same", "tracklets": [["north.parquet", "track0000"]]})
         assert server.ask("POST", "/api/corrections", nothing, **json_headers).status == 400
+        nobody = json.dumps({"kind": "name", "tracklets": [["north.parquet", "track0004"]], "name": "Ann"})
+        answer = server.ask("POST", "/api/corrections", nobody, **json_headers)
+        assert (answer.status, answer.json["error"][:31]) == (409, "The tracklets are of nobody yet")
         broken = server.ask("POST", "/api/corrections", "{", **json_headers)
         assert (broken.status, broken.json["error"]) == (400, "The body of the request is not JSON.")
         assert sum(line["what"] == "correct" for line in server.logged) == 5
@@ -205,6 +209,29 @@ def test_who_is_split_off_is_who_was_ticked_also_when_the_identity_has_grown_or_
         (noted,) = read_corrections(linked)
         assert noted.tracklets == (("south.parquet", "track0000"),)
         assert noted.others == (("north.parquet", "track0000"), ("north.parquet", "track0004"))
+
+
+def test_people_who_are_merged_are_one_whatever_was_split_before(town):
+    galleries, linked = town
+    table = read_identities(linked)
+    numbers = np.where(np.arange(10) % 5 < 2, 1, table.columns["identity"])
+    write_identities(Identities({**table.columns, "identity": numbers}, table.about), linked)
+
+    def link():
+        assert command.main(["link", f"--into={linked}", "--threshold=0.2", "--quiet"]) == 0
+        return read_identities(linked).columns["identity"].reshape(2, 5)[:, :3].tolist()
+
+    with serving(galleries, identities=str(linked)) as server:
+        south = [f"south.parquet/track000{number}" for number in (0, 1)]
+        assert server.post("/identities/1", {"action": "split", "tracklet": south}).status == 303
+        assert link() == [[1, 1, 3], [6, 6, 3]]
+        assert server.post("/identities/1", {"action": "merge", "other": 1}).status == 400
+        assert server.post("/identities/1", {"action": "merge", "other": 6}).status == 303
+        assert link() == [[1, 1, 3], [1, 1, 3]]
+        form = {"action": "split", "tracklet": "north.parquet/track0000"}
+        assert server.post("/identities/1", form).status == 303
+        assert server.post("/identities/1", {"action": "merge", "other": 3}).status == 303
+        assert link() == [[7, 1, 1], [1, 1, 1]]  # not who was just split off, but who is left
 
 
 def test_an_export_is_one_file_without_addresses_and_with_blurred_heads(served):

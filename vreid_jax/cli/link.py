@@ -47,8 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
-    from vreid_jax.linking.corrections import moved, set_aside, without_tracklets, write_corrections
-    from vreid_jax.linking.linker import replaced_tracklets
+    from vreid_jax.linking.corrections import (
+        called,
+        corrections_path,
+        moved,
+        rename_tracklets,
+        set_aside,
+        without_tracklets,
+        write_corrections,
+    )
+    from vreid_jax.linking.linker import renamed_tracklets, replaced_tracklets
     from vreid_jax.linking.walking import check_cameras_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
@@ -57,6 +65,12 @@ def run(flags: argparse.Namespace) -> dict:
     read = stamps_of([given_path(flags.into)] if flags.into else [])
     earlier = linking.read_identities(flags.into) if flags.into else None
     corrections = linking.read_corrections(flags.into or out)
+    if corrections and not flags.into:
+        log.warning(
+            "%s was there already and its corrections hold: if they are of other recordings, remove it and %s and link again",
+            corrections_path(out),
+            out,
+        )
     galleries = _galleries(flags, earlier)
     read |= gallery_stamps(*galleries)
     sightings = linking.open_sightings(galleries)
@@ -64,9 +78,12 @@ def run(flags: argparse.Namespace) -> dict:
         source = _folder_of(given_path(flags.into))
         earlier = earlier.moved(source, folder)
         corrections = tuple(moved(each, source, folder) for each in corrections)
-    known = len(corrections)
-    replaced = replaced_tracklets(sightings, folder, earlier) if earlier is not None else []
-    corrections = without_tracklets(corrections, replaced)
+    known, renamed, replaced = len(corrections), {}, []
+    if earlier is not None:
+        renamed = renamed_tracklets(sightings, folder, earlier)
+        earlier = earlier.called(renamed)
+        replaced = replaced_tracklets(sightings, folder, earlier)
+    corrections = without_tracklets([called(each, renamed) for each in corrections], replaced)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
     check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
@@ -85,18 +102,24 @@ def run(flags: argparse.Namespace) -> dict:
     with unchanged(read):
         if flags.out:
             _refuse_existing(out)  # nothing may have come there meanwhile
-            if flags.into and corrections:
+            if flags.into:
                 write_corrections(out, corrections)
-        elif replaced and (kept := set_aside(out, replaced)):  # first: they would seem to be of the new identities
-            log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
+        else:  # first: corrections of replaced tracklets would seem to be of the new identities
+            rename_tracklets(out, renamed)
+            if replaced and (kept := set_aside(out, replaced)):
+                log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
         linking.write_identities(found, out)
-    there = set(zip(found.columns["gallery"].tolist(), found.columns["tracklet_id"].tolist(), strict=True))
+    there = set(found.keys())
     applied = sum(each.says_of(there) for each in corrections)
     written = None
     if page:
         from vreid_jax import report
 
-        written = str(report.write_identities_page(out, page, data_dir=flags.data_dir))
+        try:
+            written = str(report.write_identities_page(out, page, data_dir=flags.data_dir))
+        except InputError as error:
+            again = f"for the page alone, give --into={out} --page={page} without a gallery"
+            raise InputError(f"{out} is written, its page is not: {error}; {again}") from error
     return {
         "out": str(out),
         "page": written,
@@ -114,6 +137,8 @@ def run(flags: argparse.Namespace) -> dict:
 
 def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
     """Return the files to write."""
+    from vreid_jax.linking.corrections import refuse_corrections
+
     if not flags.out and not flags.into:
         raise InputError("name the file of identities to write with --out, or one to add to with --into")
     if not flags.gallery and not flags.into:
@@ -123,6 +148,8 @@ def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:
         raise InputError(f"the name of the file of identities, {out}, must end in .parquet")
     if flags.out:
         _refuse_existing(out)
+    if flags.out and flags.into:
+        refuse_corrections(out)
     if not out.absolute().parent.is_dir():
         raise InputError(f"the folder of {out} does not exist")
     page = given_path(flags.page) if flags.page else None

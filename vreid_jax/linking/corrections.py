@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -176,6 +176,29 @@ def _take_out(identities: str | Path, keys: Collection[Key], *, keep: bool) -> t
     return len(changed), copy
 
 
+def rename_tracklets(identities: str | Path, names: Mapping[Key, Key]) -> None:
+    """Give tracklets other names in the corrections of a file of identities.
+
+    Raises:
+      InputError: as `append_correction`.
+    """
+    path = corrections_path(identities)
+    if not names or not path.exists():
+        return
+    with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
+        changed = [called(each, names) for each in read_corrections(identities)]
+        with atomic_file(path) as half:
+            half.write_text(_text(changed), encoding="utf-8")
+
+
+def called(correction: Correction, names: Mapping[Key, Key]) -> Correction:
+    """Return a correction with other names of some tracklets."""
+    tracklets, others = (
+        tuple(names.get(key, key) for key in keys) for keys in (correction.tracklets, correction.others)
+    )
+    return dataclasses.replace(correction, tracklets=tracklets, others=others)
+
+
 def without_tracklets(corrections: Sequence[Correction], keys: Collection[Key]) -> list[Correction]:
     """Return corrections without some tracklets; what then says nothing is left out."""
     return [left for left in (_without(each, keys) for each in corrections) if left is not None]
@@ -191,18 +214,23 @@ def _without(correction: Correction, keys: Collection[Key]) -> Correction | None
         return None
 
 
-def write_corrections(identities: str | Path, corrections: Sequence[Correction]) -> Path:
-    """Write the corrections of a file of identities that has none yet, and return their file.
+def write_corrections(identities: str | Path, corrections: Sequence[Correction]) -> None:
+    """Write the corrections, if any, of a file of identities that has none yet.
 
     Raises:
       InputError: when there are some, or the system refuses.
     """
+    refuse_corrections(identities)
+    if corrections:
+        with atomic_file(corrections_path(identities)) as half:
+            half.write_text(_text(corrections), encoding="utf-8")
+
+
+def refuse_corrections(identities: str | Path) -> None:
+    """Raise `InputError` when there are corrections where those of a new file of identities will be."""
     path = corrections_path(identities)
     if path.exists():
         raise InputError(f"{path} exists already: name another file of identities, or remove it")
-    with atomic_file(path) as half:
-        half.write_text(_text(corrections), encoding="utf-8")
-    return path
 
 
 def moved(correction: Correction, source: Path, target: Path) -> Correction:

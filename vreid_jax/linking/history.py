@@ -1,7 +1,7 @@
 """What is decided before any distance is looked at: earlier identities, and the corrections of a person."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -55,21 +55,21 @@ def told_by_people(
     """
     count = len(rows)
     people = _People(count)
-    named: list[tuple[int, str]] = []
-    leavers: set[int] = set()
+    named: list[tuple[list[int], str]] = []
+    leavers: dict[int, set[int]] = {}  # row that is not the person of others, and these
     for correction in reversed(corrections):
         here, others = (
             [rows[key] for key in keys if key in rows] for keys in (correction.tracklets, correction.others)
         )
         if correction.kind == "name":
-            named += [(row, correction.name) for row in here]
+            named.append((here, correction.name))
         elif correction.kind == "same":
             for row in here[1:]:
                 people.join(here[0], row)
         else:
             for one, other in product(here, others):
                 if people.separate(one, other):
-                    leavers.add(one)
+                    leavers.setdefault(one, set()).add(other)
     by_hand = np.zeros(count, bool)
     by_hand[[row for group in people.groups() if len(group) > 1 for row in group]] = True
     labels = np.zeros(count, np.int64)
@@ -93,17 +93,23 @@ def told_by_people(
         fixed=fixed,
         labelled=labelled,
         decided=by_hand,
-        names=tuple(reversed(named)),
+        names=tuple((row, name) for here, name in reversed(named) for row in _holders(here, leavers)),
         rivals=rivals,
         next_identity=next_identity,
     )
 
 
+def _holders(rows: list[int], leavers: Mapping[int, set[int]]) -> list[int]:
+    """Return those of the rows that a name was given to that keep it: who was split off from the others does not."""
+    left = [row for row in rows if not leavers.get(row, set()) & set(rows)]
+    return [row for row in left if row not in leavers] or left
+
+
 def _take_over(
-    rows: Mapping[Key, int], earlier: Identities, people: "_People", leavers: set[int], labels: np.ndarray
+    rows: Mapping[Key, int], earlier: Identities, people: "_People", leavers: Container[int], labels: np.ndarray
 ) -> dict[int, tuple[int, float]]:
     """Join the rows of every earlier identity but those that a correction separates from it; return the rivals of rows."""
-    keys = list(zip(earlier.columns["gallery"].tolist(), earlier.columns["tracklet_id"].tolist(), strict=True))
+    keys = earlier.keys()
     for number, members in earlier.members().items():
         found = [rows[keys[member]] for member in members if keys[member] in rows]
         staying: list[int] = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import itertools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,11 @@ import numpy as np
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import parse_json
-from vreid_jax.linking.corrections import relative_to
+from vreid_jax.linking.corrections import Key, relative_to
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.search.address import stated_gallery
 from vreid_jax.search.gallery import KEY, SECONDS, pyarrow
-from vreid_jax.search.gallery_files import own_name
+from vreid_jax.search.gallery_files import own_name, source_name
 
 FORMAT = "vreid_jax-identities-1"
 UNKNOWN = 0  # in the column `identity`
@@ -64,6 +66,10 @@ class Identities:
         """Return every column of one tracklet, as plain Python values."""
         return {name: values[number].item() for name, values in self.columns.items()}
 
+    def keys(self) -> list[Key]:
+        """Return N tracklets, each the path of its gallery and its name."""
+        return list(zip(self.columns["gallery"].tolist(), self.columns["tracklet_id"].tolist(), strict=True))
+
     def members(self) -> dict[int, np.ndarray]:
         """Return the rows of every identity, unknown tracklets left out, by its number, in ascending order."""
         identity = self.columns["identity"]
@@ -74,8 +80,7 @@ class Identities:
 
     def without(self, keys: Collection[tuple[str, str]]) -> Identities:
         """Return the identities without the rows of some tracklets, each the path of its gallery and its name."""
-        pairs = zip(self.columns["gallery"].tolist(), self.columns["tracklet_id"].tolist(), strict=True)
-        stays = np.array([key not in keys for key in pairs], bool)
+        stays = np.array([key not in keys for key in self.keys()], bool)
         return Identities({name: values[stays] for name, values in self.columns.items()}, self.about)
 
     def moved(self, source: Path, target: Path) -> Identities:
@@ -86,6 +91,40 @@ class Identities:
         gallery = np.array([paths[path] for path in self.columns["gallery"].tolist()], str)
         galleries = [{**each, "path": paths[each["path"]]} for each in self.about["galleries"]]
         return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})
+
+    def called(self, names: Mapping[Key, Key]) -> Identities:
+        """Return the identities with other names of some tracklets, each with the path of its gallery, which stays."""
+        called = np.array([names.get(key, key)[1] for key in self.keys()], str)
+        return Identities({**self.columns, "tracklet_id": called}, self.about)
+
+    def renamed(self, gallery: str, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+        """Return the new names of the tracklets of a folder whose names were changed, by the old ones.
+
+        In a folder a name begins with the file and a digest of it and of its moment, so a corrected start, or a file that was
+        moved, changes all names of a recording. One whose names are gone is the only new one of that file name of which all
+        times are shifted by one constant that cannot be chance and the cameras agree as for `replaced`.
+
+        Args:
+          gallery: as the column `gallery` names it.
+          columns: `tracklet_id`, `camid`, `start_seconds` and `end_seconds` [N] of the gallery as it is now.
+        """
+        here = np.flatnonzero(self.columns["gallery"] == gallery)
+        before = _by_recording(self.columns["tracklet_id"][here].tolist())
+        now = _by_recording(columns["tracklet_id"].tolist())
+        found = []
+        for one, other in itertools.product(before.keys() - now.keys(), now.keys() - before.keys()):
+            if source_name(one) == source_name(other) and (shared := before[one].keys() & now[other].keys()):
+                rows, places = here[[before[one][name] for name in shared]], [now[other][name] for name in shared]
+                then, times = (
+                    np.stack([each[name][at] for name in SECONDS], 1)
+                    for each, at in ((self.columns, rows), (columns, places))
+                )
+                certain = _tell_apart(then[~np.isnan(times).any(1)]) and _same_times(then, times, one_clock=True)
+                if certain and _same_cameras(then, self.columns["camid"][rows], columns["camid"][places]):
+                    found.append((one, other))
+        counts = collections.Counter(each for pair in found for each in pair)
+        only = [(one, other) for one, other in found if counts[one] == counts[other] == 1]
+        return {f"{one}{name}": f"{other}{name}" for one, other in only for name in before[one]}
 
     def replaced(self, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> list[str]:
         """Return the tracklets of a gallery that were linked and are not those that it has under their names now.
@@ -125,7 +164,12 @@ class Identities:
     def refuse_replaced(
         self, file: Path, called: Path | str, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]
     ) -> None:
-        """Raise `InputError` when `replaced` returns any tracklets; `file` is that of the identities, `called` the gallery."""
+        """Raise `InputError` when `replaced` or `renamed` return any tracklets; `file`: of the identities, `called`: the gallery."""
+        if renamed := self.renamed(gallery, columns):
+            raise InputError(
+                f"{called} has other names for {len(renamed)} tracklets that were linked, as after their --start was corrected: "
+                f"link it again with --into={file}"
+            )
         if others := self.replaced(gallery, columns, about):
             raise InputError(
                 f"{called} is another recording than the one that was linked, by the cameras and times of the tracklets, of "
@@ -184,6 +228,14 @@ def read_identities(path: str | Path) -> Identities:
 def _recording(name: str) -> str:
     """Return what the name of a tracklet in a folder begins with, of which recording it is; of a file it is empty."""
     return name.removesuffix(own_name(name))
+
+
+def _by_recording(names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the places of names, by what they begin with in a folder and by the name in their own file."""
+    found: dict[str, dict[str, int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(_recording(name), {})[own_name(name)] = place
+    return found
 
 
 def _tell_apart(times: np.ndarray) -> bool:

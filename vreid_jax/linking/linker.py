@@ -12,7 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.linking.agglomeration import Centres, agglomerate
 from vreid_jax.linking.band import Band
 from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
-from vreid_jax.linking.corrections import Correction, Key, relative_to, without_tracklets
+from vreid_jax.linking.corrections import Correction, Key, called, relative_to, without_tracklets
 from vreid_jax.linking.decisions import Near, confidence, leave_open, look_again, settle
 from vreid_jax.linking.distances import from_squared, to_squared
 from vreid_jax.linking.history import History, told_by_people
@@ -61,7 +61,7 @@ def link(
       settings: default: cameras may overlap, and nothing is known of the ways between them.
       corrections: of a person, which hold whatever the distances are.
       earlier: identities of some of the tracklets, which stay as they are but for the corrections. Those of a gallery that
-        was made anew of another recording do not count, nor do corrections of them.
+        was made anew of another recording do not count, nor do corrections of them; the `renamed_tracklets` of both do.
       tell: is called as the work goes on.
 
     Raises:
@@ -132,6 +132,15 @@ def replaced_tracklets(sightings: Sightings, folder: Path, earlier: Identities) 
     ]
 
 
+def renamed_tracklets(sightings: Sightings, folder: Path, earlier: Identities) -> dict[Key, Key]:
+    """Return how tracklets that `earlier`, in a folder, has of recordings whose names were changed are called now."""
+    return {
+        (name, one): (name, other)
+        for number, name in enumerate(gallery_names(sightings, folder))
+        for one, other in earlier.renamed(name, sightings.columns_of(number)).items()
+    }
+
+
 def _remembered(
     sightings: Sightings, folder: Path, corrections: Sequence[Correction], earlier: Identities | None
 ) -> History:
@@ -149,6 +158,8 @@ def _remembered(
     }
     if earlier is None:
         return told_by_people(rows, corrections)
+    renamed = renamed_tracklets(sightings, folder, earlier)
+    earlier, corrections = earlier.called(renamed), [called(each, renamed) for each in corrections]
     replaced = set(replaced_tracklets(sightings, folder, earlier))
     for path, name in zip(sightings.paths, names, strict=True):
         if count := sum(key[0] == name for key in replaced & rows.keys()):
@@ -157,6 +168,12 @@ def _remembered(
                 path,
                 count,
             )
+    if gone := sorted(set(earlier.keys()) - rows.keys() - replaced):
+        log.warning(
+            "%s no longer has %s, as %d of the tracklets that were linked are gone: these leave the identities",
+            *gone[0],
+            len(gone),
+        )
     return told_by_people(rows, without_tracklets(corrections, replaced), earlier.without(replaced))
 
 

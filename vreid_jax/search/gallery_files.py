@@ -81,6 +81,11 @@ def source_of(made_from: str, recorded_at: str | None) -> str:
     return f"{last_part(made_from)}-{digest[:10]}"
 
 
+def source_name(source: str) -> str:
+    """Return the last part of the input that names begin with, from `source_of`, with or without the `/` behind it."""
+    return source.removesuffix("/").rpartition("-")[0]
+
+
 def own_name(key: str) -> str:
     """Return the name that a tracklet has in its own file, from its name in a folder; another name stays as it is."""
     return _OWN.sub("", key, count=1)

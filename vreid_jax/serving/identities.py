@@ -128,6 +128,12 @@ class Identities:
             raise Refusal(404, "There is no identity of that number in the galleries that are served.")
         return self.members[identity]
 
+    def staying(self, identity: int) -> list[Key]:
+        """Return the tracklets of an identity that no waiting split takes out of it; `Refusal` as `tracklets`."""
+        keys = self.tracklets(identity)
+        leaving = {key for each in self.waiting if set(each.others) & set(keys) for key in each.tracklets}
+        return [key for key in keys if key not in leaving] or keys
+
     def correction(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key], name: str) -> Correction:
         """Return a correction as `add` takes it; the arguments are those of `linking.Correction`.
 
@@ -137,6 +143,10 @@ class Identities:
         unknown = next((key for key in (*tracklets, *others) if key not in self.of), None)
         if unknown:
             raise Refusal(409, f"{unknown[1]} is not among the tracklets that were linked.")
+        if kind == "name" and tracklets and not any(self.of[key].identity for key in tracklets):
+            raise Refusal(
+                409, "The tracklets are of nobody yet, who could have a name: merge them and link again first."
+            )
         try:
             return Correction(kind, self._as_stored(tracklets), self._as_stored(others), name.strip())
         except InputError as error:  # of the correction, whose sentences name no files

@@ -208,8 +208,8 @@ def correct_identity(
     keys = known.tracklets(number)
     if action == "name":
         api.take_correction(service, user, "name", keys, name=name)
-    elif action == "merge" and other is not None:
-        api.take_correction(service, user, "same", [keys[0], known.tracklets(other)[0]])
+    elif action == "merge" and other is not None and other != number:
+        api.take_correction(service, user, "same", [*known.staying(number), *known.staying(other)])
     elif action == "split":
         chosen = list(dict.fromkeys(map(_key, tracklet or [])))
         if not set(chosen) <= set(keys):
