@@ -18,7 +18,7 @@ from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.experiment.sources import dataset_builder, training_split
+from vreid_jax.experiment.sources import check_outfits, dataset_builder, training_split
 from vreid_jax.experiment.workdir import check_results, check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import batch_mesh
@@ -125,7 +125,8 @@ def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup
 
     Raises:
       InputError: for a value that no run can have, a dataset that is not there or cannot be trained on, another division of
-        the run's own as `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
+        the run's own, or a size of walkers with its people, as `evaluation.dataset`, a workdir of another run, or results of
+        another folder that would be replaced.
     """
     settings = parse_run(config)
     check_workdir(workdir, config)
@@ -146,6 +147,8 @@ def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup
             "dataset"
         )
     if other:
+        if test_dataset == settings.dataset == "walkers":
+            check_outfits(dataset_builder(config), builder)
         tested = [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
     else:
         tested = own_test_splits(config)
