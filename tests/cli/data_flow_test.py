@@ -61,6 +61,17 @@ def test_unreadable_pictures_of_a_folder_are_left_out_as_in_the_run_that_reads_t
     assert missing_parts(query, flow_folder(query, config.data.flow)) == []
 
 
+def test_a_folder_without_train_has_flow_and_is_shown(write_folder, tmp_path, capsys):
+    people = write_folder(tmp_path / "people", pids=())
+    arguments = ["folder", f"--path={people}", f"--data-dir={tmp_path}"]
+    assert command.main(["data", "flow", *arguments, "--processes=1", "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["splits"].keys() == {"query", "gallery"}
+    assert command.main(["data", "show", *arguments, "--split=train", f"--out={tmp_path / 'no.png'}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"vreid data show: {people}/train is missing, so the dataset has no split 'train'; it has ")
+    assert command.main(["data", "show", *arguments, f"--out={tmp_path / 'people.png'}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

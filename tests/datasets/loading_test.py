@@ -195,6 +195,31 @@ def test_a_folder_is_built_anew_when_its_contents_change(tracklets, tmp_path):
     assert max(len(e["frames"]) for e in second.as_data_source("train")) == 4
 
 
+def test_a_folder_that_is_only_scored_needs_no_train(tracklets, tmp_path):
+    whole = _load(tracklets, tmp_path)
+    (tracklets / "train").rename(tmp_path / "train")
+    scored = _load(tracklets, tmp_path)
+    assert set(scored.info.splits) == {"query", "gallery"}
+    assert _load(tracklets, tmp_path).data_dir == scored.data_dir
+    shutil.copytree(tmp_path / "train", tracklets / "query", dirs_exist_ok=True)
+    assert _load(tracklets, tmp_path).info.splits["query"].num_examples == 5  # and not the copy with train
+    for person in ("0001", "0002"):
+        shutil.rmtree(tracklets / "query" / person)
+    (tmp_path / "train").rename(tracklets / "train")
+    assert _load(tracklets, tmp_path).data_dir == whole.data_dir
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lambda p: p.mkdir(), "empty"), (lambda p: p.touch(), "missing"), (lambda p: p.symlink_to("gone"), "missing")],
+)
+def test_a_train_without_people_is_an_error(tracklets, tmp_path, spoil, words):
+    shutil.rmtree(tracklets / "train")
+    spoil(tracklets / "train")
+    with pytest.raises(InputError, match=f"train is {words}: "):
+        _load(tracklets, tmp_path)
+
+
 def test_an_unreadable_frame_is_an_error_or_is_skipped_and_counted(tracklets, tmp_path):
     bad = tracklets / "train" / "0001" / "c1_a" / "2.png"
     bad.write_bytes(b"no picture")

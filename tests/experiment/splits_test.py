@@ -11,7 +11,10 @@ import vreid_jax
 from vreid_jax import experiment, report
 from vreid_jax.config import NUM_SPLITS
 from vreid_jax.datasets import loading
+from vreid_jax.datasets.walkers.walkers_dataset_builder import Builder as Walkers
 from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.experiment import setup as setups
+from vreid_jax.experiment import sources
 from vreid_jax.experiment import splits as all_splits
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import open_workdir
@@ -148,6 +151,35 @@ def test_a_run_is_not_scored_on_people_that_it_trained_on(config, tmp_path):
         config.evaluation.dataset = name
         with pytest.raises(InputError, match=rf"evaluation.dataset is '{name}', split 0 of the .* trains on split 1: "):
             make_setup(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("own", "fair", "unfair"),
+    [
+        ("gaits", "gaits demo small", {"tiny": "2 of the 6"}),
+        ("demo", "small jitter", {"tiny": "6 of the 6", "gaits": "12 of the 48"}),
+        ("small", "small jitter", {"gaits": "48 of the 48", "demo": "48 of the 48"}),
+        ("jitter", "small wild", {"demo": "48 of the 48"}),
+    ],
+)
+def test_a_size_of_walkers_is_not_scored_by_a_run_on_its_people(own, fair, unfair, tmp_path):
+    trained = Walkers(config=own, data_dir=tmp_path)
+    for name in fair.split():
+        sources.check_outfits(trained, Walkers(config=name, data_dir=tmp_path))
+    for name, outfits in unfair.items():
+        said = f"evaluation.dataset is walkers/{name}, and the run trains on people of walkers/{own} who wear {outfits} outfits"
+        with pytest.raises(InputError, match=said):
+            sources.check_outfits(trained, Walkers(config=name, data_dir=tmp_path))
+
+
+def test_people_of_walkers_are_compared_where_another_size_is_scored(toy, tmp_path, monkeypatch):
+    compared = []
+    monkeypatch.setattr(setups, "check_outfits", lambda *sizes: compared.extend(each.info.full_name for each in sizes))
+    make_setup(toy, tmp_path / "run")
+    assert not compared
+    toy.evaluation.dataset = "walkers/tiny"
+    make_setup(toy, tmp_path / "run")
+    assert compared == ["walkers/tiny/1.0.0", "walkers/tiny/1.0.0"]
 
 
 def test_the_split_is_that_of_the_dataset_that_is_scored(config, toy, tmp_path, built, data_dir):

@@ -9,7 +9,7 @@ import pytest
 from vreid_jax import experiment, report
 from vreid_jax.cli import command
 from vreid_jax.errors import InputError
-from vreid_jax.experiment.setup import make_setup
+from vreid_jax.experiment.setup import make_setup, own_test_splits
 from vreid_jax.inference.convert import convert
 
 
@@ -71,7 +71,7 @@ def test_a_folder_with_one_tracklet_on_both_sides_is_scored_by_and_not_trained_o
 ):
     people = write_folder(tmp_path / "people")
     shutil.rmtree(people / "train")
-    shutil.copytree(people / "gallery", people / "train")  # for who has nobody to train on, and must have the folder
+    shutil.copytree(people / "gallery", people / "train")
     toy.evaluation.dataset, toy.data.path = "folder", str(people)
     assert len(make_setup(toy, tmp_path / "run", trains=True).test.gallery) == 3
     config = toy_module.get_config(f"folder,path={people}")
@@ -79,4 +79,24 @@ def test_a_folder_with_one_tracklet_on_both_sides_is_scored_by_and_not_trained_o
     with pytest.raises(InputError, match=r"train/11/c2_walk and .*gallery/11/c2_walk are the same tracklet: "):
         experiment.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "built").exists()
+
+
+def test_a_folder_without_train_is_scored_by_and_not_trained_on(toy, toy_module, tmp_path, write_folder):
+    people = write_folder(tmp_path / "people", pids=())
+    toy.evaluation.dataset, toy.data.path = "folder", str(people)
+    assert len(make_setup(toy, tmp_path / "run", trains=True).test.gallery) == 3
+    config = toy_module.get_config(f"folder,path={people}")
+    config.data.data_dir = str(tmp_path / "built")
+    said = (
+        rf"^{people}/train is missing, which a run of this folder trains on: add it, or train on another dataset and "
+    )
+    with pytest.raises(InputError, match=said):
+        experiment.train_and_evaluate(config, tmp_path / "run")
+    config.data.validation = 0.5  # of the people to train on, whom a report of the run asks for
+    with pytest.raises(InputError, match=said):
+        own_test_splits(config)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(InputError, match=said):
+        experiment.train_and_evaluate(config, tmp_path / "run", "evaluate")
     assert not (tmp_path / "built").exists()

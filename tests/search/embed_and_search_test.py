@@ -326,6 +326,20 @@ def test_the_command_evaluates_a_workdir_again(vreid, workdir, data_dir, tmp_pat
     assert list(json.loads(printed)["baselines"]) == ["color_histogram"]
 
 
+def test_the_command_scores_a_workdir_by_a_folder_of_pictures(vreid, workdir, write_folder, tmp_path):
+    run, people = shutil.copytree(workdir, tmp_path / "run"), write_folder(tmp_path / "people", pids=())
+    code, _, said = vreid("evaluate", run, f"--path={people}")
+    assert (code, said) == (
+        2,
+        "vreid evaluate: --path and --bad-frames are of the dataset folder: add --set=dataset=folder\n",
+    )
+    code, printed, said = vreid("evaluate", run, "--set=dataset=folder", f"--path={people}", "--json")
+    assert code == 0, said
+    outcome = json.loads(printed)
+    assert (outcome["dataset"], outcome["path"], outcome["trained_on"]) == ("folder", str(people), "walkers/tiny")
+    assert outcome["protocols"]["folder"]["num_queries"] == 3
+
+
 def test_a_model_file_gives_the_same_vectors_and_tells_what_it_is(vreid, workdir, model, tmp_path):
     file = tmp_path / "toy.safetensors"
     code, printed, said = vreid("convert", workdir, f"--out={file}", "--licence=Apache-2.0", "--json")

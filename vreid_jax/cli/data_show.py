@@ -41,7 +41,8 @@ def run(flags: argparse.Namespace) -> dict:
         plan = builder.plan
         rows = wild_rows(plan, flags.seed) if isinstance(plan, WildPlan) else walkers_rows(plan, flags.seed)
     else:
-        rows = random_rows(builder, flags.split or "train", flags.tracklets, flags.seed, whole=moving)
+        split = flags.split or ("train" if "train" in builder.info.splits else "gallery")  # a folder may have no train
+        rows = random_rows(builder, split, flags.tracklets, flags.seed, whole=moving)
     if moving:
         write_animation(out, animation(rows), flags.fps)
     else:

@@ -2,6 +2,7 @@
 
 import argparse
 
+from vreid_jax.cli.folder_fields import add_folder_arguments, folder_fields
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of config.evaluation"
     )
+    add_folder_arguments(parser)
     parser.add_argument("--data-dir", help="where datasets are, if not where the run found them")
 
 
@@ -32,6 +34,10 @@ def run(flags: argparse.Namespace) -> dict:
         if not equals:
             raise InputError(f"--set={assignment} is not FIELD=VALUE")
         set_field(config, f"evaluation.{name}", literal(value))
+    if fields := folder_fields(flags):
+        if config.evaluation.dataset != "folder":
+            raise InputError("--path and --bad-frames are of the dataset folder: add --set=dataset=folder")
+        config.data.update(fields)
     if flags.data_dir:
         config.data.data_dir = flags.data_dir
     results = experiment.train_and_evaluate(config, workdir, "evaluate")

@@ -47,8 +47,7 @@ def draw_tracklets(flags: argparse.Namespace, artist: Artist, cell_height: int) 
     with model.config.unlocked():
         model.config.data.update(fields)
     builder = dataset_builder(model.config, dataset)
-    if flags.split not in builder.info.splits:
-        raise InputError(f"the dataset has no split {flags.split!r}; it has {', '.join(builder.info.splits)}")
+    data.check_split(builder, flags.split)
     source = data.TrackletSource(builder, flags.split)
     clip = next(iter(model.config.evaluation.streams.values())).clip
     rows = []

@@ -13,7 +13,7 @@ from vreid_jax.data.loader import (
 )
 from vreid_jax.data.resizing import resize
 from vreid_jax.data.samplers import ShuffleSampler
-from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, decode_frames
+from vreid_jax.data.source import JoinedSource, Tracklets, TrackletSource, check_split, decode_frames
 
 __all__ = [
     "JoinedSource",
@@ -22,6 +22,7 @@ __all__ = [
     "Tracklets",
     "augment",
     "check_clip",
+    "check_split",
     "clips_as_evaluated",
     "corrupt",
     "decode_frames",

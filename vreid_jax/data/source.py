@@ -90,6 +90,14 @@ class HasFlow(Protocol):
 COLUMNS = {"pids", "camids", "tracklet_ids", "num_frames", "positions", "files"}
 
 
+def check_split(builder: Any, split: str) -> None:
+    """Raise `InputError` where a prepared dataset does not have a split; of a folder of tracklets that may be `train`."""
+    if split not in (known := builder.info.splits):
+        root = (builder.info.metadata or {}).get("path")
+        missing = f"{Path(root) / split} is missing, so the dataset" if root else f"dataset {builder.info.full_name}"
+        raise InputError(f"{missing} has no split {split!r}; it has {', '.join(known)}")
+
+
 class TrackletSource:
     """The tracklets of one split of a prepared dataset; the attributes are those of `Tracklets`, and a few more.
 

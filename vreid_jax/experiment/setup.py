@@ -18,7 +18,7 @@ from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions
 from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.experiment.sources import check_held_out, dataset_builder
+from vreid_jax.experiment.sources import check_outfits, dataset_builder, training_split
 from vreid_jax.experiment.workdir import check_results, check_workdir
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import batch_mesh
@@ -125,16 +125,15 @@ def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup
 
     Raises:
       InputError: for a value that no run can have, a dataset that is not there or cannot be trained on, another division of
-        the run's own as `evaluation.dataset`, a workdir of another run, or results of another folder that would be replaced.
+        the run's own, or a size of walkers with its people, as `evaluation.dataset`, a workdir of another run, or results of
+        another folder that would be replaced.
     """
     settings = parse_run(config)
     check_workdir(workdir, config)
     check_results(workdir, config)
     system = models.entry(settings.model)
     show = settings.logging.progress
-    if trains:
-        check_held_out(config)
-    train_source = data.TrackletSource(dataset_builder(config), "train", show)
+    train_source = training_split(config, trains)
     other = settings.evaluation.dataset
     builder: Any = dataset_builder(config, other)  # of TFDS, which has no types
     test_dataset = dataset_of(other) if other else settings.dataset
@@ -148,6 +147,8 @@ def make_setup(config: ConfigDict, workdir: Path, trains: bool = False) -> Setup
             "dataset"
         )
     if other:
+        if test_dataset == settings.dataset == "walkers":
+            check_outfits(dataset_builder(config), builder)
         tested = [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
     else:
         tested = own_test_splits(config)
@@ -185,10 +186,10 @@ def own_test_splits(config: ConfigDict) -> list[data.TrackletSource]:
     Raises:
       InputError: for a dataset that is not there, and as `held_out`.
     """
-    builder, show = dataset_builder(config), config.logging.progress
     if share := config.data.get("validation", 0.0):
-        return list(held_out(data.TrackletSource(builder, "train", show), share, config.seed)[1:])
-    return [data.TrackletSource(builder, split, show) for split in ("query", "gallery")]
+        return list(held_out(training_split(config), share, config.seed)[1:])
+    builder = dataset_builder(config)
+    return [data.TrackletSource(builder, split, config.logging.progress) for split in ("query", "gallery")]
 
 
 def held_out(source: data.TrackletSource, share: float, seed: int) -> tuple[data.TrackletSource, ...]:

@@ -131,10 +131,9 @@ def is_video(path: str | Path) -> bool:
 def _from_dataset(name: str, data_dir: str | None, split: str, progress: bool) -> Source:
     """Open a split of a built dataset, or its test tracklets."""
     builder = load_builder(DATASETS.get(name, name), data_dir or None, progress=progress)
-    known = tuple(builder.info.splits)
-    if split and split not in known:
-        raise InputError(f"dataset {name!r} has no split {split!r}; it has {', '.join(known)}")
-    names = [split] if split else [part for part in ("gallery", "query") if part in known]
+    names = [split] if split else [part for part in ("gallery", "query") if part in builder.info.splits]
+    if split:
+        data.check_split(builder, split)
     sources = [data.TrackletSource(builder, part, progress) for part in names]
     ids = np.concatenate([source.tracklet_ids for source in sources])
     pids = np.concatenate([source.pids for source in sources])

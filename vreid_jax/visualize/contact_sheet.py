@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from vreid_jax.data import check_split
 from vreid_jax.datasets.walkers.plan import Plan, Tracklet
 from vreid_jax.datasets.walkers.scene import draw_tracklet
 from vreid_jax.datasets.walkers.wild_plan import WildPlan
@@ -75,8 +76,7 @@ def random_rows(builder, split: str, tracklets: int, seed: int = 0, whole: bool 
     Raises:
       InputError: when the dataset has no such split.
     """
-    if split not in builder.info.splits:
-        raise InputError(f"the dataset has no split {split!r}; it has {', '.join(builder.info.splits)}")
+    check_split(builder, split)
     source = builder.as_data_source(split)
     chosen = np.random.default_rng(seed).permutation(len(source))[:tracklets]
     rows = []

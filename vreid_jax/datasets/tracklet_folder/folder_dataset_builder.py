@@ -30,7 +30,7 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
     """Return the configuration of a folder.
 
     Args:
-      path: folder with train, query and gallery.
+      path: folder with query and gallery, and with train if it is to be trained on.
       bad_frames: "error", or "skip" to leave unreadable frames out and count them in the metadata.
 
     Raises:
@@ -39,13 +39,13 @@ def folder_config(path: str | os.PathLike, bad_frames: str = "error") -> FolderC
     if bad_frames not in layout.BAD_FRAMES:
         raise InputError(f"bad_frames={bad_frames!r} must be one of {', '.join(layout.BAD_FRAMES)}")
     root = layout.find(path)
-    for split in layout.SPLITS:
+    for split in layout.splits_of(root):
         layout.list_split(root, split)
     return FolderConfig(name=layout.fingerprint(root, bad_frames), path=str(root), bad_frames=bad_frames)
 
 
 class Builder(TrackletBuilder):
-    """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`."""
+    """Tracklets in folders `{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`; `train` may be missing."""
 
     fewest = FEWEST_READ
 
@@ -59,7 +59,7 @@ class Builder(TrackletBuilder):
         if not isinstance(config, FolderConfig):
             raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
         root, splits, skipped = Path(config.path), {}, 0
-        for split in layout.SPLITS:
+        for split in layout.splits_of(root):
             listed = layout.list_split(root, split)
             checked = self._in_order(functools.partial(layout.check_frames, bad_frames=config.bad_frames), listed)
             shown = progress.tracklets(listed, f"checking {split}")
@@ -67,13 +67,13 @@ class Builder(TrackletBuilder):
             skipped += sum(len(tracklet.frames) for tracklet in listed)
             skipped -= sum(len(tracklet.frames) for tracklet in splits[split])
         layout.check_shared_names(splits["query"], splits["gallery"])
-        test = [*splits["query"], *splits["gallery"]]
+        train, test = splits.get("train", []), [*splits["query"], *splits["gallery"]]
         try:
-            layout.check_held_out(splits["train"], test)
+            layout.check_held_out(train, test)
         except InputError as error:  # who only scores by a folder has no use for its train, and may have copied it
             log.warning("%s before you train on this folder", error)
         else:
-            self._tell_of_people(root, splits["train"], test)
+            self._tell_of_people(root, train, test)
         self.describe(skipped_frames=skipped, path=config.path)
         return {split: self._generate_examples(split, tracklets) for split, tracklets in splits.items()}
 

@@ -1,4 +1,7 @@
-"""The layout `PATH/{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`: listing, checks and fingerprint."""
+"""The layout `PATH/{train,query,gallery}/<pid>/c<camid>_<name>/<frame>.jpg`: listing, checks and fingerprint.
+
+A folder by which a model is only scored needs no `train`.
+"""
 
 import dataclasses
 import filecmp
@@ -26,6 +29,7 @@ __all__ = [
     "fingerprint",
     "list_split",
     "people_on_both_sides",
+    "splits_of",
 ]
 
 SPLITS = ("train", "query", "gallery")
@@ -55,6 +59,11 @@ def _number(text: str, path: Path) -> int:
     if int(text) > LARGEST:
         raise InputError(f"{path}: {text} is too large a number; use a smaller one")
     return int(text)
+
+
+def splits_of(root: Path) -> tuple[str, ...]:
+    """Return the splits that a folder must have: those of `SPLITS`, without `train` where nothing has that name."""
+    return SPLITS if os.path.lexists(root / "train") else SPLITS[1:]
 
 
 def list_split(root: Path, split: str) -> list[FolderTracklet]:
@@ -166,7 +175,9 @@ def find(path: str | os.PathLike) -> Path:
 def fingerprint(root: Path, bad_frames: str) -> str:
     """Return 16 hexadecimal digits that change with the paths, sizes and times of the files, and with `bad_frames`."""
     digest = hashlib.sha256(f"{root}\0{bad_frames}\0".encode("utf-8", "surrogateescape"))
-    for split in SPLITS:
+    if (splits := splits_of(root)) != SPLITS:  # or a person moved from a split to the next would change nothing
+        digest.update(repr(splits).encode())
+    for split in splits:
         _add_files(digest, str(root / split), depth=3)
     return digest.hexdigest()[:16]
 
