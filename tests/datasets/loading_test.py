@@ -195,6 +195,21 @@ def test_a_folder_is_built_anew_when_its_contents_change(tracklets, tmp_path):
     assert max(len(e["frames"]) for e in second.as_data_source("train")) == 4
 
 
+def test_a_folder_that_is_built_is_listed_for_its_name_and_for_its_records(tracklets, tmp_path, monkeypatch):
+    listed, list_split = [], layout.list_split
+    monkeypatch.setattr(layout, "list_split", lambda root, split: listed.append(split) or list_split(root, split))
+    _load(tracklets, tmp_path)
+    assert sorted(listed) == sorted(2 * layout.SPLITS)
+
+
+def test_a_person_who_moves_from_train_to_query_makes_another_dataset(tracklets):
+    before = layout.fingerprint(tracklets, "error")
+    last = max((tracklets / "train").iterdir())
+    assert last.name < min((tracklets / "query").iterdir()).name  # so that all folders stay in the same order
+    last.rename(tracklets / "query" / last.name)
+    assert layout.fingerprint(tracklets, "error") != before
+
+
 def test_a_folder_that_is_only_scored_needs_no_train(tracklets, tmp_path):
     whole = _load(tracklets, tmp_path)
     (tracklets / "train").rename(tmp_path / "train")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import io
 import os
@@ -74,13 +75,14 @@ def load_builder(
       InputError: there is no such dataset or field, or the dataset must be prepared first.
     """
     root = _root(data_dir)
-    builder = _make(name, root, fields)
+    make = _maker(name, root, fields)
+    builder = make()
     if _is_prepared(builder):
         return builder
     if isinstance(builder, ManualBuilder):
         command = builder.PREPARE_COMMAND + ("" if root == _root(None) else f" --data_dir={shlex.quote(str(root))}")
         raise InputError(f"dataset {name!r} is not prepared under {root}; run `{command}` first")
-    return _build(lambda: _make(name, root, fields), root, progress, work)
+    return _build(make, root, progress, work)
 
 
 def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> ManualBuilder:
@@ -89,7 +91,7 @@ def manual_builder(name: str, data_dir: str | os.PathLike | None = None) -> Manu
     Raises:
       InputError: there is no such dataset, or it needs no preparation.
     """
-    builder = _make(name, _root(data_dir), {})
+    builder = _maker(name, _root(data_dir), {})()
     if not isinstance(builder, ManualBuilder):
         raise InputError(f"dataset {name!r} needs no preparation")
     return builder
@@ -101,7 +103,7 @@ def is_prepared(name: str, data_dir: str | os.PathLike | None = None) -> bool:
     Raises:
       InputError: there is no such dataset.
     """
-    return _is_prepared(_make(name, _root(data_dir), {}))
+    return _is_prepared(_maker(name, _root(data_dir), {})())
 
 
 def prepare(
@@ -163,8 +165,8 @@ def _build(
     return builder
 
 
-def _make(name: str, root: Path, fields: dict[str, Any]) -> Any:
-    """Return the builder of a dataset, prepared or not."""
+def _maker(name: str, root: Path, fields: dict[str, Any]) -> Callable[[], Any]:
+    """Return what makes the builder of a dataset, prepared or not; a folder is listed once for all that it makes."""
     base, _, config = name.partition("/")
     dataset = catalog.of_builder(name)
     if dataset is None:
@@ -175,10 +177,10 @@ def _make(name: str, root: Path, fields: dict[str, Any]) -> Any:
         required = dataset.fields[0]
         if config or not fields.get(required):
             raise InputError(f"dataset {base!r} needs the field {required}, a folder with train, query and gallery")
-        return module.Builder(config=module.folder_config(**fields), data_dir=root)
+        return functools.partial(module.Builder, config=module.folder_config(**fields), data_dir=root)
     if config and config not in module.Builder.builder_configs:
         raise InputError(_unknown(name, [f"{base}/{known}" for known in module.Builder.builder_configs] or [base]))
-    return module.Builder(config=config or dataset.default_config or None, data_dir=root)
+    return functools.partial(module.Builder, config=config or dataset.default_config or None, data_dir=root)
 
 
 def _module(dataset: catalog.Dataset) -> Any:
