@@ -41,6 +41,8 @@ def test_what_cannot_be_joined_is_one_sentence(gallery_file):
         open_sightings([one, other])
     with pytest.raises(InputError, match=r"one.parquet is given twice"):
         open_sightings([one, one])
+    with pytest.raises(InputError, match=r"one.parquet lies in .*, of which all is linked: give one of them"):
+        open_sightings([one, one.parent])
     with pytest.raises(
         InputError, match=r"both of camera 1 and overlap in time, from 0.0 s to 5.0 s: say with --start="
     ):

@@ -84,7 +84,7 @@ def open_sightings(paths: Sequence[str | Path]) -> Sightings:
     """Open galleries as one.
 
     Args:
-      paths: at least one gallery, none twice.
+      paths: at least one gallery, none twice and none in the folder of another.
 
     Raises:
       InputError: when one cannot be opened, when they are of several models, when only some of them say when they were
@@ -150,12 +150,16 @@ def _input_numbers(galleries: Sequence[Gallery]) -> np.ndarray:
 
 
 def _refuse_twice(files: Sequence[Path | str]) -> None:
-    seen = set()
+    places: dict[str, Path | str] = {}
     for file in files:
-        real = real_gallery(file)
-        if real in seen:
+        place = real_gallery(file).rstrip("/")
+        if place in places:
             raise InputError(f"{file} is given twice: give every gallery once")
-        seen.add(real)
+        places[place] = file
+    for place, file in places.items():
+        steps = place.split("/")
+        for folder in filter(None, (places.get("/".join(steps[:count])) for count in range(1, len(steps)))):
+            raise InputError(f"{file} lies in {folder}, of which all is linked: give one of them")
 
 
 def _clock(files: Sequence[Path | str], about: Sequence[Mapping[str, Any]]) -> tuple[str, list[float]]:
