@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vreid_jax.retrieval import pairwise_distance
 from vreid_jax.search.gallery import last_part
+from vreid_jax.search.ranked import Decision
 from vreid_jax.serving.asked import (
     Asked,
     Filtered,
@@ -26,7 +27,7 @@ from vreid_jax.serving.asked import (
 )
 from vreid_jax.serving.people import People
 from vreid_jax.serving.refusal import Refusal
-from vreid_jax.serving.searching import Found, Question, verdict
+from vreid_jax.serving.searching import Found, verdict
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import User
 from vreid_jax.serving.uploads import MOST_BYTES, Part
@@ -60,7 +61,7 @@ class FoundTracklet(Tracklet):
     rank: int
     distance: float
     verdict: Literal["within", "perhaps", "beyond", "same time", ""] = Field(
-        description="of the threshold; same time: seen at once with the query, so somebody else; empty: nothing decides"
+        description="of the threshold of the query's gallery, for an upload the smallest of those of all galleries; same time: seen at once with the query, so somebody else; empty: nothing decides"
     )
 
 
@@ -168,7 +169,7 @@ def search(service: Serving, user: Signed, question: Asked, gallery: Name, track
     """Find the tracklets nearest to one of a gallery."""
     service.people().place(gallery, tracklet)  # the log has no searches for what is not there
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
-    people, found = service.search((gallery, tracklet), question)
+    people, _, found = service.search((gallery, tracklet), question)
     return {"found": told(people, service, found)}
 
 
@@ -200,7 +201,7 @@ def search_upload(service: Serving, user: Signed, question: Asked, upload: str) 
     """Find the tracklets nearest to an upload."""
     query = service.uploads.get(upload)
     service.log("search", user, sha256=query.digest, **filters_in_words(question))
-    people, found = service.search(query.vector, question)
+    people, _, found = service.search(query.vector, question)
     return {"found": told(people, service, found)}
 
 
@@ -233,18 +234,18 @@ def compare(
     other_gallery: Name,
     other: Name,
 ) -> dict:
-    """Return two tracklets, and what the threshold says of them."""
+    """Return two tracklets, and what the threshold of the first one's gallery says of them."""
     people = service.people()
     a, b = people.place(gallery, tracklet), people.place(other_gallery, other)
     service.log("compare", user, tracklets=[[gallery, tracklet], [other_gallery, other]])
-    return compared(people, service, a, b, question)
+    return compared(people, service, a, b, people.rule(a, question.false_accept_rate))
 
 
-def compared(people: People, service: Service, a: int, b: int, question: Question) -> dict:
+def compared(people: People, service: Service, a: int, b: int, rule: Decision | None) -> dict:
     """Return two tracklets, their distance, and the word for it."""
     distance = float(pairwise_distance(people.vectors[[a]], people.vectors[[b]], people.about["metric"])[0, 0])
     at_once = bool(people.at_once(a, np.array([b]))[0])
-    word = verdict(people, b, distance, at_once, question.false_accept_rate)
+    word = verdict(rule, distance, at_once)
     return {"a": shown(people, service, a), "b": shown(people, service, b), "distance": distance, "verdict": word}
 
 

@@ -7,11 +7,10 @@ import base64
 from vreid_jax.report.film_rows import Film, FilmRow, film_rows
 from vreid_jax.report.page import page_text
 from vreid_jax.report.tables import table
-from vreid_jax.search.gallery import last_part
 from vreid_jax.search.ranked import CALIBRATE, OWN_THRESHOLD
 from vreid_jax.serving.asked import filters_in_words, shown
 from vreid_jax.serving.identities import Key
-from vreid_jax.serving.rendering import STYLES, when, who
+from vreid_jax.serving.rendering import SMALLEST, STYLES, measured_on, when, who
 from vreid_jax.serving.searching import Question
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.uploads import Upload
@@ -31,15 +30,15 @@ def exported_page(service: Service, asked: Key | Upload, question: Question, *, 
     Raises:
       Refusal: as `Service.search`, and when the pictures of a tracklet have gone.
     """
-    people, found = service.search(asked.vector if isinstance(asked, Upload) else asked, question)
+    people, rule, found = service.search(asked.vector if isinstance(asked, Upload) else asked, question)
     if isinstance(asked, tuple):
-        place = people.place(*asked)
-        rule, camera = people.rule(place, question.false_accept_rate), people.columns["camid"][place].item()
+        place: int | None = people.place(*asked)
+        camera, measured = people.columns["camid"][place].item(), measured_on(rule, "the query's gallery")
         told = shown(people, service, place)
         title, lines, name = f"Nearest to {told['tracklet']}", [when(told)], who(told)
         picture = service.strips.of_person(people, place, "small", blur=blur)
     else:
-        rule, camera = people.rule(0, question.false_accept_rate), 0
+        place, camera, measured = None, 0, measured_on(rule, SMALLEST)
         title, lines, name = "Nearest to an upload", [], "an upload"
         picture = service.strips.of_frames(asked.frames, "small", blur=blur)
     films = [Film("asked", "query", lines, name, _address(picture))]
@@ -50,7 +49,7 @@ def exported_page(service: Service, asked: Key | Upload, question: Question, *, 
         films.append(Film(STYLES[each.verdict], each.verdict, facts, who(told), _address(strip)))
     if rule is None:
         caution = (
-            f"The page shows an order and does not say who is the same person: {people.undecided()}. {OWN_THRESHOLD} "
+            f"The page shows an order and does not say who is the same person: {people.undecided(place)}. {OWN_THRESHOLD} "
             f"{CALIBRATE}"
         )
     else:
@@ -68,8 +67,7 @@ def exported_page(service: Service, asked: Key | Upload, question: Question, *, 
     ]
     if rule is not None:
         facts.append(["within the threshold", f"up to {rule.threshold:.4g}"])
-        own = f"{rule.pairs} pairs of people seen at once in the gallery"
-        facts.append(["measured on", own if rule.pairs else last_part(rule.dataset) or "the model's test set"])
+        facts.append(["measured on", measured])
     rows = [FilmRow("all", camera, title, films)]
     sections = {"Search": table(["", ""], facts), "Nearest tracklets": film_rows(rows, {}, MOVES)}
     blurred = blur or service.options.blur_faces

@@ -9,13 +9,12 @@ from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
 from pydantic import Field
 from starlette.responses import RedirectResponse
 
-from vreid_jax.search.gallery import last_part
 from vreid_jax.serving import api
 from vreid_jax.serving.asked import Asked, Filtered, FormOf, Name, Optional, Serving, Signed, filters_in_words, shown
 from vreid_jax.serving.export import exported_page
 from vreid_jax.serving.identities import Key
 from vreid_jax.serving.refusal import Refusal
-from vreid_jax.serving.rendering import address, page, static
+from vreid_jax.serving.rendering import SMALLEST, address, measured_on, page, static
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import COOKIE, HOURS, User
 from vreid_jax.serving.timeline import draw_timeline
@@ -54,9 +53,8 @@ def person(
     """Show one tracklet and those that are nearest to it."""
     service.people().place(gallery, tracklet)  # the log has no searches for what is not there
     service.log("search", user, gallery=gallery, tracklet=tracklet, **filters_in_words(question))
-    table, found = service.search((gallery, tracklet), question)
+    table, rule, found = service.search((gallery, tracklet), question)
     place = table.place(gallery, tracklet)
-    rule = table.rule(place, question.false_accept_rate)
     return page(
         request,
         "person.html",
@@ -65,8 +63,8 @@ def person(
         picture=address("/api/picture", gallery=gallery, tracklet=tracklet, size="large"),
         found=api.told(table, service, found),
         rule=rule,
-        measured_on=_measured_on(rule),
-        undecided=table.undecided(),
+        measured_on=measured_on(rule, "the query's gallery"),
+        undecided=table.undecided(place),
         asked_by={"gallery": gallery, "tracklet": tracklet},
         **_choices(service, request),
     )
@@ -77,8 +75,7 @@ def uploaded(request: Request, service: Serving, user: Signed, question: Asked, 
     """Show an uploaded query and the tracklets that are nearest to it."""
     query = service.uploads.get(upload)
     service.log("search", user, sha256=query.digest, **filters_in_words(question))
-    table, found = service.search(query.vector, question)
-    rule = table.rule(0, question.false_accept_rate)
+    table, rule, found = service.search(query.vector, question)
     return page(
         request,
         "person.html",
@@ -87,7 +84,7 @@ def uploaded(request: Request, service: Serving, user: Signed, question: Asked, 
         picture=f"/api/uploads/{upload}/picture?size=large",
         found=api.told(table, service, found),
         rule=rule,
-        measured_on=_measured_on(rule),
+        measured_on=measured_on(rule, SMALLEST),
         undecided=table.undecided(),
         asked_by={"upload": upload},
         minutes=MINUTES,
@@ -110,10 +107,11 @@ def compare(
     table = service.people()
     a, b = table.place(gallery, tracklet), table.place(other_gallery, other)
     service.log("compare", user, tracklets=[[gallery, tracklet], [other_gallery, other]])
-    pair = api.compared(table, service, a, b, question)
+    rule = table.rule(a, question.false_accept_rate)
+    pair = api.compared(table, service, a, b, rule)
     noted = request.query_params.get("noted", "")
     noted = noted if noted in ("same", "different") else ""
-    return page(request, "compare.html", user, pair=pair, noted=noted, rule=table.rule(b, question.false_accept_rate))
+    return page(request, "compare.html", user, pair=pair, noted=noted, rule=rule)
 
 
 @router.get("/upload")
@@ -363,11 +361,3 @@ def _choices(service: Service, request: Request) -> dict[str, Any]:
 
 def _turned(request: Request, offset: int) -> str:
     return address(request.url.path, **{**request.query_params, "offset": offset})
-
-
-def _measured_on(rule) -> str:
-    if rule is None:
-        return ""
-    if rule.pairs:
-        return f"{rule.pairs} pairs of people seen at once in this gallery"
-    return last_part(rule.dataset) or "the test set of the model"

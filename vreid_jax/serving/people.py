@@ -158,32 +158,32 @@ class People:
             overlap[overlap] = inputs[self.row[others[overlap]]] == inputs[self.row[place]]
         return overlap
 
-    def rule(self, place: int, false_accept_rate: float | None) -> Decision | None:
-        """Return the threshold of the gallery that a tracklet is in, or None.
+    def rule(self, place: int | None, false_accept_rate: float | None) -> Decision | None:
+        """Return the threshold that decides on all that a query finds, in whichever gallery, or None.
 
         Args:
-          place: of the tracklet.
+          place: of the query, whose gallery's threshold it is; None for who is in no gallery: the smallest of those of the
+            galleries, or None where one has none.
           false_accept_rate: as for `ranked.decision`; None: `USUAL_RATE`, or where that was not measured the smallest that
             was.
 
         Raises:
           Refusal: when the rate that was asked for is below all that were measured.
         """
-        about = self.galleries[self.key(place)[0]].about
-        try:
-            return decision(about, USUAL_RATE if false_accept_rate is None else false_accept_rate)
-        except InputError as error:
-            smallest = _smallest_rate(about)
-            if false_accept_rate is None and smallest is not None:
-                return decision(about, smallest)
-            raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+        rules = [_rule(about, false_accept_rate) for about in self._abouts(place)]
+        return None if None in rules else min(filter(None, rules), key=lambda rule: rule.threshold)
 
-    def undecided(self) -> str:
-        """Return why nothing is decided, for the first gallery where that is so; empty where all have thresholds."""
-        for table in self.galleries.values():
-            if why := undecided({**table.about, "measured_on": last_part(table.about.get("measured_on"))}):
+    def undecided(self, place: int | None = None) -> str:
+        """Return why nothing is decided for a query, as in `rule`; empty where something is."""
+        for about in self._abouts(place):
+            if why := undecided({**about, "measured_on": last_part(about.get("measured_on"))}):
                 return why
         return ""
+
+    def _abouts(self, place: int | None) -> list[Mapping[str, Any]]:
+        """Return the metadata of the gallery that a tracklet is in, or of all."""
+        tables = self.galleries.values() if place is None else [self.galleries[self.key(place)[0]]]
+        return [table.about for table in tables]
 
 
 def open_people(paths: Sequence[str | Path]) -> People:
@@ -217,6 +217,16 @@ def open_people(paths: Sequence[str | Path]) -> People:
 
 def _model(gallery: Gallery) -> str:
     return f"{gallery.about['model']} {gallery.about['fingerprint']}"
+
+
+def _rule(about: Mapping[str, Any], false_accept_rate: float | None) -> Decision | None:
+    try:
+        return decision(about, USUAL_RATE if false_accept_rate is None else false_accept_rate)
+    except InputError as error:
+        smallest = _smallest_rate(about)
+        if false_accept_rate is None and smallest is not None:
+            return decision(about, smallest)
+        raise Refusal(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
 def _smallest_rate(about: Mapping[str, Any]) -> float | None:

@@ -14,6 +14,8 @@ from fastapi import Request
 from starlette.responses import HTMLResponse
 
 from vreid_jax.report.rendering import environment_of
+from vreid_jax.search.gallery import last_part
+from vreid_jax.search.ranked import Decision
 from vreid_jax.serving.service import Service
 from vreid_jax.serving.sessions import User
 
@@ -31,6 +33,8 @@ WORDS = {
     "same time": "seen at the same time, so another person",
     "": "not decided",
 }
+
+SMALLEST = "the gallery with the smallest threshold"  # whose decides for an upload
 
 
 def page(request: Request, template: str, user: User | None, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -89,6 +93,15 @@ def who(told: Mapping[str, Any]) -> str:
     parts = [told["tracklet"], told["name"] or (f"person {told['identity']}" if told["identity"] else "")]
     parts.append(f"camera {told['camera']}" if told["camera"] else "camera unknown")
     return ", ".join(filter(None, [*parts, when(told)]))
+
+
+def measured_on(rule: Decision | None, gallery: str) -> str:
+    """Return what a threshold was measured on; `gallery`: what that is called whose footage it was."""
+    if rule is None:
+        return ""
+    if rule.pairs:
+        return f"{rule.pairs} pairs of people seen at once in {gallery}"
+    return last_part(rule.dataset) or "the test set of the model"
 
 
 def _of_tracklet(told: Mapping[str, Any], path: str = "/person") -> str:

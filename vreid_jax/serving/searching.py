@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from vreid_jax.retrieval.resident import MOST_QUERIES, ResidentGallery
+from vreid_jax.search.ranked import Decision
 from vreid_jax.serving.people import Filters, People
 from vreid_jax.serving.refusal import Refusal
 
@@ -45,7 +46,7 @@ class Found:
       rank: 1 for the nearest.
       place: in the table of people.
       distance: from the query.
-      verdict: "within" or "beyond" the threshold, "perhaps" in the band behind it, "same time" for who was seen at the same time as the query and so is
+      verdict: "within" or "beyond" the threshold of the answer, "perhaps" in the band behind it, "same time" for who was seen at the same time as the query and so is
         somebody else, or empty where nothing decides.
     """
 
@@ -113,7 +114,9 @@ class _Asked:
     answer: Future
 
 
-def find(people: People, searcher: Searcher, query: int | np.ndarray, question: Question) -> list[Found]:
+def find(
+    people: People, searcher: Searcher, query: int | np.ndarray, question: Question, rule: Decision | None
+) -> list[Found]:
     """Find the nearest tracklets.
 
     Args:
@@ -121,9 +124,10 @@ def find(people: People, searcher: Searcher, query: int | np.ndarray, question: 
       searcher: of its vectors.
       query: the place of a tracklet, which does not find itself, or the vector `[D]` of somebody else.
       question: how to search.
+      rule: the threshold that decides, as `People.rule` returns it.
 
     Raises:
-      Refusal: when the vector is of another length, and as `People.rule`.
+      Refusal: when the vector is of another length, and as `People.hidden`.
     """
     hidden = people.hidden(question.filters)
     own = query if isinstance(query, int) else None
@@ -141,16 +145,15 @@ def find(people: People, searcher: Searcher, query: int | np.ndarray, question: 
         distances, places = distances[near], places[near]
     apart = people.at_once(own, places) if own is not None else np.zeros(len(places), bool)
     return [
-        Found(rank, place, distance, verdict(people, place, distance, bool(other), question.false_accept_rate))
+        Found(rank, place, distance, verdict(rule, distance, bool(other)))
         for rank, (place, distance, other) in enumerate(zip(places.tolist(), distances.tolist(), apart, strict=True), 1)
     ]
 
 
-def verdict(people: People, place: int, distance: float, at_once: bool, false_accept_rate: float | None) -> str:
-    """Return the word for a tracklet at a distance, as `Found.verdict` has it."""
+def verdict(rule: Decision | None, distance: float, at_once: bool) -> str:
+    """Return the word for a tracklet at a distance from the query, as `Found.verdict` has it."""
     if at_once:
         return "same time"
-    rule = people.rule(place, false_accept_rate)
     if rule is None:
         return ""
     return {True: "within", None: "perhaps", False: "beyond"}[rule.verdict(distance)]

@@ -17,6 +17,7 @@ from vreid_jax import inference
 from vreid_jax.errors import InputError
 from vreid_jax.inference.box import box_fingerprint
 from vreid_jax.search.address import is_address, open_place
+from vreid_jax.search.ranked import Decision
 from vreid_jax.serving.address import Address
 from vreid_jax.serving.audit import AuditLog
 from vreid_jax.serving.identities import Identities, Key, OthersLinked, files_of, open_identities
@@ -140,19 +141,20 @@ class Service:
         named = self.options.identities
         return None if named is None else (_stamp(files_of(named)), self._stamp)
 
-    def search(self, query: Key | np.ndarray, question: Question) -> tuple[People, list[Found]]:
-        """Return the people as they are on the disk now, and those of them that are nearest to a query.
+    def search(self, query: Key | np.ndarray, question: Question) -> tuple[People, Decision | None, list[Found]]:
+        """Return the people as they are on the disk now, the threshold for a query, and who is nearest to it.
 
         Args:
           query: the names of a gallery and of a tracklet in it, or the vector `[D]` of somebody else.
           question: how to search.
 
         Raises:
-          Refusal: when there is no such tracklet any more, and as `people` and `searching.find`.
+          Refusal: when there is no such tracklet any more, and as `people`, `People.rule` and `searching.find`.
         """
         people, searcher = self._current()
         asked = people.place(*query) if isinstance(query, tuple) else query
-        return people, find(people, searcher, asked, question)
+        rule = people.rule(asked if isinstance(asked, int) else None, question.false_accept_rate)
+        return people, rule, find(people, searcher, asked, question, rule)
 
     def log(self, what: str, user: User, **details: Any) -> None:
         """Write to the audit log."""
