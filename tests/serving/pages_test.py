@@ -30,6 +30,17 @@ PAGES = [
 ]  # fmt: skip
 
 
+def form_of(server, number, action, other=0):
+    """Return what the page of an identity sends to name it, or to merge it with another."""
+    text = server.page(f"/identities/{number}").text
+    (digest,) = re.findall(rf'name="action" value="{action}"><input type="hidden" name="digest" value="([^"]+)">', text)
+    return {
+        "action": action,
+        "digest": digest,
+        "other": next(iter(re.findall(f'<option value="({other} [^"]+)">', text)), ""),
+    }
+
+
 def test_people_are_browsed_by_gallery_camera_and_time(served):
     def names(**filters):
         return [
@@ -160,11 +171,11 @@ def test_identities_are_shown_named_merged_and_split(town):
     os.utime(linked, (0, 0))
     with serving(galleries, identities=str(linked)) as server:
         assert [each["identity"] for each in server.get("/api/identities").json] == [1, 2, 3, 4]
-        assert server.post("/identities/1", {"action": "name", "name": "Ann <3"}).status == 303
+        assert server.post("/identities/1", {**form_of(server, 1, "name"), "name": "Ann <3"}).status == 303
         text = server.page("/identities/1").text
         assert "<h1>Ann &lt;3</h1>" in text
         assert text.count('class="bar"') == 2  # of the timeline
-        assert server.post("/identities/1", {"action": "merge", "other": 2}).status == 303
+        assert server.post("/identities/1", form_of(server, 1, "merge", 2)).status == 303
         assert server.post("/identities/3", {"action": "split", "tracklet": ["south.parquet/track0002"]}).status == 303
         text = server.page("/identities/3").text
         assert "1 correction of this person waits for the next" in text
@@ -180,7 +191,12 @@ def test_identities_are_shown_named_merged_and_split(town):
         assert kinds == ["name", "same", "different", "different", "same"]
         assert [line["kind"] for line in server.logged if line["what"] == "correct"] == kinds
         both = ["north.parquet/track0001", "south.parquet/track0001"]
-        for wrong in ({"action": "split"}, {"action": "split", "tracklet": both}, {"action": "grow"}):
+        for wrong in (
+            {"action": "split"},
+            {"action": "split", "tracklet": both},
+            {"action": "grow"},
+            {"action": "merge", "other": "x"},
+        ):
             assert server.post("/identities/2", wrong).status == 400
         nothing = json.dumps({"kind": "same", "tracklets": [["north.parquet", "track0000"]]})
         assert server.ask("POST", "/api/corrections", nothing, **json_headers).status == 400
@@ -211,6 +227,23 @@ def test_who_is_split_off_is_who_was_ticked_also_when_the_identity_has_grown_or_
         assert noted.others == (("north.parquet", "track0000"), ("north.parquet", "track0004"))
 
 
+def test_who_is_named_or_merged_is_who_was_shown_also_when_people_are_linked_anew(town):
+    galleries, linked = town
+    with serving(galleries, identities=str(linked)) as server:
+        name, merge, third = form_of(server, 1, "name"), form_of(server, 1, "merge", 2), form_of(server, 3, "merge", 4)
+        table = read_identities(linked)
+        numbers = np.array([2, 1, 3, 4, 0] * 2)  # red and green have changed their numbers
+        write_identities(Identities({**table.columns, "identity": numbers}, table.about), linked)
+        for form in ({**name, "name": "Ann"}, merge, {**form_of(server, 1, "merge"), "other": merge["other"]}):
+            answer = server.post("/identities/1", form)
+            assert answer.status == 409
+            assert "The number is of other tracklets now than on the page: reload it" in answer.text
+        assert server.post("/identities/1", {**name, "digest": "", "name": "Ann"}).status == 409
+        assert not read_corrections(linked)
+        assert server.post("/identities/3", third).status == 303  # they are who they were
+        assert len(read_corrections(linked)) == 1
+
+
 def test_people_who_are_merged_are_one_whatever_was_split_before(town):
     galleries, linked = town
     table = read_identities(linked)
@@ -225,12 +258,12 @@ def test_people_who_are_merged_are_one_whatever_was_split_before(town):
         south = [f"south.parquet/track000{number}" for number in (0, 1)]
         assert server.post("/identities/1", {"action": "split", "tracklet": south}).status == 303
         assert link() == [[1, 1, 3], [6, 6, 3]]
-        assert server.post("/identities/1", {"action": "merge", "other": 1}).status == 400
-        assert server.post("/identities/1", {"action": "merge", "other": 6}).status == 303
+        assert server.post("/identities/1", {**form_of(server, 1, "merge"), "other": "1 x"}).status == 400
+        assert server.post("/identities/1", form_of(server, 1, "merge", 6)).status == 303
         assert link() == [[1, 1, 3], [1, 1, 3]]
         form = {"action": "split", "tracklet": "north.parquet/track0000"}
         assert server.post("/identities/1", form).status == 303
-        assert server.post("/identities/1", {"action": "merge", "other": 3}).status == 303
+        assert server.post("/identities/1", form_of(server, 1, "merge", 3)).status == 303
         assert link() == [[7, 1, 1], [1, 1, 1]]  # not who was just split off, but who is left
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,6 +128,15 @@ class Identities:
         if identity not in self.members:
             raise Refusal(404, "There is no identity of that number in the galleries that are served.")
         return self.members[identity]
+
+    def digest(self, identity: int) -> str:
+        """Return what changes when an identity gets other tracklets; `Refusal` as `tracklets`."""
+        return hashlib.sha256(repr(sorted(self.tracklets(identity))).encode()).hexdigest()[:16]
+
+    def refuse_others(self, identity: int, digest: str) -> None:
+        """Raise `Refusal` when an identity has other tracklets than when a page was made, of which this is the digest."""
+        if self.digest(identity) != digest:
+            raise Refusal(409, "The number is of other tracklets now than on the page: reload it, and correct again.")
 
     def staying(self, identity: int) -> list[Key]:
         """Return the tracklets of an identity that no waiting split takes out of it; `Refusal` as `tracklets`."""

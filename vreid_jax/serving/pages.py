@@ -187,7 +187,10 @@ def identity(request: Request, service: Serving, user: Signed, number: int) -> R
         films=films,
         timeline=draw_timeline(table, [table.place(*key) for key in keys]),
         waiting=waiting,
-        others=[(other, known.title(other)) for other in sorted(known.members) if other != number][:500],
+        digest=known.digest(number),
+        others=[(other, known.digest(other), known.title(other)) for other in sorted(known.members) if other != number][
+            :500
+        ],
     )
 
 
@@ -198,16 +201,27 @@ def correct_identity(
     number: int,
     action: Annotated[str, Form(max_length=20)],
     name: Annotated[str, Form(max_length=200)] = "",
-    other: Annotated[int | None, Optional, Form()] = None,
+    digest: Annotated[str, Form(max_length=100)] = "",
+    other: Annotated[str, Form(max_length=100)] = "",
     tracklet: Annotated[list[str] | None, Form(max_length=1000)] = None,
 ) -> Response:
-    """Name an identity, merge it with another, or split chosen tracklets off."""
+    """Name an identity, merge it with another, or split chosen tracklets off.
+
+    `digest` is of the identity as the page showed it, and `other` is another's number and digest: numbers are given anew when
+    people are linked anew.
+    """
     known = api.linked(service)
     keys = known.tracklets(number)
     if action == "name":
+        known.refuse_others(number, digest)
         api.take_correction(service, user, "name", keys, name=name)
-    elif action == "merge" and other is not None and other != number:
-        api.take_correction(service, user, "same", [*known.staying(number), *known.staying(other)])
+    elif action == "merge":
+        second, _, its_digest = other.partition(" ")
+        if not second.isdecimal() or int(second) == number:
+            raise Refusal(400, "Choose somebody else who is the same person.")
+        known.refuse_others(number, digest)
+        known.refuse_others(int(second), its_digest)
+        api.take_correction(service, user, "same", [*known.staying(number), *known.staying(int(second))])
     elif action == "split":
         chosen = list(dict.fromkeys(map(_key, tracklet or [])))
         if not set(chosen) <= set(keys):
