@@ -290,28 +290,6 @@ def test_a_server_that_blurs_shows_no_sharp_head(town):
         assert "<td>blurred</td>" in blurring.post("/export", RED).text
 
 
-def test_every_search_is_in_the_audit_log(served):
-    before = len(served.logged)
-    served.page("/person", {**RED, "camera": 2})
-    served.get("/api/search", {**RED, "k": 5})
-    lines = served.logged[before:]
-    assert [line["what"] for line in lines] == ["search", "search"]
-    assert (lines[0]["camera"], lines[0]["tracklet"], lines[1]["k"]) == (2, "track0000", 5)
-    assert lines[0]["who"]["address"] == "127.0.0.1"
-    assert oct(served.service.audit.path.stat().st_mode)[-3:] == "600"
-
-
-def test_what_cannot_be_logged_is_not_shown(town):
-    galleries, _ = town
-    with serving(galleries) as server:
-        kept, server.service.audit._file = server.service.audit._file, os.open(os.devnull, os.O_RDONLY)
-        answer = server.get("/api/search", RED)
-        assert answer.status == 503
-        assert "audit log cannot be written" in answer.json["error"]
-        os.close(server.service.audit._file)
-        server.service.audit._file = kept
-
-
 def test_who_is_forgotten_is_gone_from_the_server_at_once(town):
     galleries, linked = town
     with serving(galleries, identities=str(linked)) as server:

@@ -210,9 +210,10 @@ def picture(
     service: Serving, user: Signed, gallery: Name, tracklet: Name, size: Literal["small", "large"] = "small"
 ) -> Response:
     """Return eight frames of a tracklet side by side, each 48 x 96 or 96 x 192 pixels, as a JPEG."""
-    del user
     people = service.people()
-    return Response(service.strips.of_person(people, people.place(gallery, tracklet), size), media_type="image/jpeg")
+    place = people.place(gallery, tracklet)
+    service.log_look(user, gallery=gallery, tracklet=tracklet)
+    return Response(service.strips.of_person(people, place, size), media_type="image/jpeg")
 
 
 @router.get("/uploads/{upload}/picture", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
@@ -220,8 +221,9 @@ def picture_of_upload(
     service: Serving, user: Signed, upload: str, size: Literal["small", "large"] = "small"
 ) -> Response:
     """Return eight frames of an upload, as `/api/picture`."""
-    del user
-    return Response(service.strips.of_frames(service.uploads.get(upload).frames, size), media_type="image/jpeg")
+    query = service.uploads.get(upload)
+    service.log_look(user, sha256=query.digest)
+    return Response(service.strips.of_frames(query.frames, size), media_type="image/jpeg")
 
 
 @router.get("/compare", response_model=Comparison)

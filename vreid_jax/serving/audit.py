@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class AuditLog:
         """
         self.path = given_path(path)
         self._lock = threading.Lock()
+        self._minute, self._looks = 0.0, set[tuple]()
         try:
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         except OSError as error:
@@ -46,8 +48,8 @@ class AuditLog:
         Raises:
           Refusal: when the line cannot be written.
         """
-        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": time, "what": what, "who": who, **details}) + "\n"
+        moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": moment, "what": what, "who": who, **details}) + "\n"
         try:
             with self._lock:
                 written = os.write(self._file, line.encode())
@@ -55,6 +57,21 @@ class AuditLog:
                     raise OSError("only a part of the line")
         except OSError as error:
             raise Refusal(503, "The audit log cannot be written, so nothing is shown; its disk may be full.") from error
+
+    def write_look(self, who: dict[str, str], **details: Any) -> None:
+        """Add a line "look", as `write`, unless one of the same user and details was added in this minute.
+
+        A page has many pictures, which a browser asks for again.
+        """
+        minute, look = time.monotonic() // 60, (*who.items(), *details.items())
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._looks = minute, set()
+            if look in self._looks:
+                return
+        self.write("look", who, **details)
+        with self._lock:
+            self._looks.add(look)
 
     def close(self) -> None:
         """Close the file."""

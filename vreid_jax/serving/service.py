@@ -160,6 +160,10 @@ class Service:
         """Write to the audit log."""
         self.audit.write(what, user.who, **details)
 
+    def log_look(self, user: User, **details: Any) -> None:
+        """Write to the audit log that pictures of somebody are looked at, once a minute."""
+        self.audit.write_look(user.who, **details)
+
     @property
     def takes_uploads(self) -> bool:
         """Whether pictures and videos can be embedded here."""
