@@ -35,6 +35,17 @@ def test_a_folder_is_read_as_one_gallery_on_one_clock(made_folder, write_made_ga
         np.testing.assert_array_equal(some.columns[name], values[[1, 5, 11]])
 
 
+def test_a_folder_began_in_the_offset_of_its_files_or_in_utc_where_they_have_several(write_made_gallery, tmp_path):
+    for name, moment, began in (
+        ("winter", "2026-02-04T08:00:00+01:00", "2026-02-04T08:00:00+01:00"),
+        ("spring", "2026-03-04T08:00:00+01:00", "2026-02-04T08:00:00+01:00"),
+        ("summer", "2026-07-04T08:00:00+02:00", "2026-02-04T07:00:00+00:00"),
+        ("before", "2026-01-04T08:00:00+02:00", "2026-01-04T06:00:00+00:00"),
+    ):
+        write_made_gallery(tmp_path / "town" / f"{name}.parquet", recorded_at=moment)
+        assert read_about(tmp_path / "town")["recorded_at"] == began
+
+
 def test_the_name_of_a_tracklet_survives_that_its_file_is_moved(made_folder):
     folder = made_folder()
     before = sorted(open_gallery(folder).columns["tracklet_id"].tolist())

@@ -83,10 +83,24 @@ def test_times_are_in_the_zone_of_the_recordings_wherever_the_server_stands(tmp_
             text = html.unescape(opened.page("/", filters).text)
             assert "2026-05-04 08:00:12 UTC+02:00" in text
             assert "From (UTC+02:00)" in text
+            assert "of day, in UTC+02:00<" in opened.page("/about").text
             assert ">08:00:00 UTC+02:00</text>" in html.unescape(opened.page("/identities/1").text)
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_times_of_winter_and_summer_are_in_utc_also_in_one_folder(tmp_path):
+    folder = tmp_path / "town"
+    folder.mkdir()
+    files = [
+        write_gallery(folder, name, 1, recorded_at=moment)
+        for name, moment in (("winter", "2026-02-04T08:00:00+01:00"), ("summer", "2026-07-04T08:00:00+02:00"))
+    ]
+    for given in ([folder], files):
+        people = open_people(given)
+        begins = sorted(str(people.of(place)["begins"]) for place in (0, 5))
+        assert begins == ["2026-02-04T07:00:00+00:00", "2026-07-04T06:00:00+00:00"]
 
 
 def test_a_form_that_was_not_filled_in_restricts_nothing(served):

@@ -29,6 +29,7 @@ from vreid_jax.search.gallery_format import (
     last_part,
     table_as_gallery,
 )
+from vreid_jax.search.recording import zone_of
 
 AT_ONCE = 16  # files whose metadata are read at a time, most of which is waiting for an object store
 _OWN = re.compile(r"^.*?-[0-9a-f]{10}/", re.DOTALL)
@@ -107,7 +108,8 @@ class GalleryFiles:
       parts: its files; of a folder sorted by name.
       is_folder: whether it is a folder, whose tracklets are named with their input.
       about: metadata, as `Gallery.about` has them. Those of a folder: of its files where all agree, else None; `input` is
-        the folder itself and `recorded_at` the earliest moment, if all files have one.
+        the folder itself and `recorded_at` the earliest moment, if all files have one, in their offset from UTC, or in UTC
+        where they have several.
     """
 
     place: Place
@@ -294,9 +296,11 @@ def _joined_about(place: Place, parts: Sequence[Part]) -> dict[str, Any]:
     for name in _KEPT:
         about[name] = first.get(name) if all(part.about.get(name) == first.get(name) for part in parts) else None
     about["input"] = place.text if place.is_remote else os.path.abspath(place.path)
-    starts = [part.start for part in parts]
-    earliest = min(parts, key=lambda part: part.start or 0.0)
-    about["recorded_at"] = earliest.about["recorded_at"] if None not in starts else None
+    moments = [part.about.get("recorded_at") for part in parts]
+    about["recorded_at"] = None
+    if all(moments):
+        earliest = min(datetime.datetime.fromisoformat(moment) for moment in moments if moment)
+        about["recorded_at"] = earliest.astimezone(zone_of(moments)).isoformat()
     return about
 
 

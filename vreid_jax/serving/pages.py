@@ -13,6 +13,7 @@ from vreid_jax.serving import api
 from vreid_jax.serving.asked import Asked, Filtered, FormOf, Name, Optional, Serving, Signed, filters_in_words, shown
 from vreid_jax.serving.export import exported_page
 from vreid_jax.serving.identities import Key
+from vreid_jax.serving.people import People
 from vreid_jax.serving.refusal import Refusal
 from vreid_jax.serving.rendering import SMALLEST, address, measured_on, page, static
 from vreid_jax.serving.service import Service
@@ -301,7 +302,7 @@ def about(request: Request, service: Serving, user: Signed) -> Response:
         for path, methods in paths.items()
         for method, call in methods.items()
     ]
-    return page(request, "about.html", user, about=api.about(service, user), calls=calls, recorded=table.has_clock)
+    return page(request, "about.html", user, about=api.about(service, user), calls=calls, clock=_clock(table))
 
 
 @router.get("/sign-in")
@@ -367,10 +368,15 @@ def _choices(service: Service, request: Request) -> dict[str, Any]:
     return {
         "galleries": list(table.galleries),
         "cameras": table.cameras,
-        "clock": str(table.zone) if table.has_clock else "",
+        "clock": _clock(table),
         "chosen": chosen,
         "chosen_query": urlencode(chosen),
     }
+
+
+def _clock(table: People) -> str:
+    """Return the zone of the times that are shown; empty where these are seconds of the videos."""
+    return str(table.zone) if table.has_clock else ""
 
 
 def _turned(request: Request, offset: int) -> str:
