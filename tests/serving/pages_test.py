@@ -19,7 +19,7 @@ from vreid_jax.linking.corrections import read_corrections
 from vreid_jax.linking.identities import Identities, read_identities, write_identities
 from vreid_jax.report.page import stated_source
 from vreid_jax.search.gallery import last_part
-from vreid_jax.serving import address
+from vreid_jax.serving import address, pages
 from vreid_jax.serving.people import open_people
 
 from .conftest import RED, serving, write_gallery, write_linked
@@ -256,6 +256,28 @@ def test_who_is_named_or_merged_is_who_was_shown_also_when_people_are_linked_ane
         assert not read_corrections(linked)
         assert server.post("/identities/3", third).status == 303  # they are who they were
         assert len(read_corrections(linked)) == 1
+
+
+def test_somebody_beyond_the_end_of_the_list_is_merged_by_number(town, monkeypatch):
+    galleries, linked = town
+    monkeypatch.setattr(pages, "MOST_LISTED", 1)
+    with serving(galleries, identities=str(linked)) as server:
+        offered = r'<option value="(\d+) [0-9a-f]+"( selected)?>'
+        text = server.page("/identities/1").text
+        assert re.findall(offered, text) == [("2", "")]
+        assert "2 more people are not in this list" in text
+        text = server.page("/identities/1", {"other": 4}).text
+        assert re.findall(offered, text) == [("2", ""), ("4", " selected")]
+        assert "1 more person is not in this list" in text
+        digest, other = (
+            re.findall(r'name="digest" value="([^"]+)"', text)[0],
+            re.findall(r'"(4 [^"]+)" selected', text)[0],
+        )
+        assert server.post("/identities/1", {"action": "merge", "digest": digest, "other": other}).status == 303
+        assert {tracklet for _, tracklet in read_corrections(linked)[0].tracklets} == {"track0000", "track0003"}
+        assert server.page("/identities/1", {"other": 9}).status == 404
+        monkeypatch.undo()
+        assert "not in this list" not in server.page("/identities/1").text
 
 
 def test_people_who_are_merged_are_one_whatever_was_split_before(town):

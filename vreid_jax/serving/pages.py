@@ -22,6 +22,7 @@ from vreid_jax.serving.timeline import draw_timeline
 from vreid_jax.serving.uploads import MINUTES, MOST_BYTES
 
 PER_PAGE = 60
+MOST_LISTED = 500  # people whom somebody may be merged with
 router = APIRouter(include_in_schema=False)
 
 
@@ -168,9 +169,19 @@ def identities(request: Request, service: Serving, user: Signed, offset: Annotat
 
 
 @router.get("/identities/{number}")
-def identity(request: Request, service: Serving, user: Signed, number: int) -> Response:
-    """Show one person that was linked, on a timeline."""
+def identity(
+    request: Request,
+    service: Serving,
+    user: Signed,
+    number: int,
+    other: Annotated[int | None, Optional, Query()] = None,
+) -> Response:
+    """Show one person that was linked, on a timeline; `other`: who is to be in the list of whom it may be, however long that is."""
     table, known = service.people(), api.linked(service)
+    others = [each for each in sorted(known.members) if each != number]
+    listed = others[:MOST_LISTED]
+    if other is not None and other != number and other not in listed:
+        listed.append(other)
     service.log("look", user, identity=number)
     keys = api.here(table, known.tracklets(number))
     films = sorted(
@@ -189,9 +200,9 @@ def identity(request: Request, service: Serving, user: Signed, number: int) -> R
         timeline=draw_timeline(table, [table.place(*key) for key in keys]),
         waiting=waiting,
         digest=known.digest(number),
-        others=[(other, known.digest(other), known.title(other)) for other in sorted(known.members) if other != number][
-            :500
-        ],
+        others=[(each, known.digest(each), known.title(each)) for each in listed],
+        other=other,
+        unlisted=len(others) - len(listed),
     )
 
 
