@@ -134,8 +134,11 @@ class Identities:
         return hashlib.sha256(repr(sorted(self.tracklets(identity))).encode()).hexdigest()[:16]
 
     def refuse_others(self, identity: int, digest: str) -> None:
-        """Raise `Refusal` when an identity has other tracklets than when a page was made, of which this is the digest."""
-        if self.digest(identity) != digest:
+        """Raise `Refusal` when an identity has other tracklets than when a page was made, of which this is the digest.
+
+        An empty one, of a program that posts the form by itself, is of what the number means now.
+        """
+        if digest and self.digest(identity) != digest:
             raise Refusal(409, "The number is of other tracklets now than on the page: reload it, and correct again.")
 
     def staying(self, identity: int) -> list[Key]:
