@@ -128,6 +128,36 @@ def test_another_encoding_is_named(tmp_path, content, message):
         read_tracks(tmp_path / "t.txt")
 
 
+def of_rests(*rests):
+    """Lines of a box each that end differently."""
+    return "\n".join(f"{frame},1,0,0,9,9,{rest}" for frame, rest in enumerate(rests, 1))
+
+
+def test_boxes_of_several_classes_are_refused_with_their_counts(tmp_path):
+    (tmp_path / "t.txt").write_text(of_rests("0.9,0,1", "0.8,2,1", "1,0,1"))
+    with pytest.raises(InputError, match=r"classes 0 \(2 boxes\), 2 \(1 boxes\) in field 8: keep the lines of people"):
+        read_tracks(tmp_path / "t.txt")
+    (tmp_path / "t.txt").write_text(of_rests(*(f"1,{number}" for number in range(1, 9))))
+    with pytest.raises(InputError, match=r"5 \(1 boxes\) and 3 more in field 8"):
+        read_tracks(tmp_path / "t.txt")
+
+
+@pytest.mark.parametrize(
+    "rests",
+    [
+        ("1,2", "1,2"),  # one class
+        ("1,1,0.5", "0,3,0.5"),  # the truth of MOTChallenge: another class has confidence 0
+        ("1,-1,-1,-1", "1,-1,-1,-1"),
+        ("1,0,2,0", "1,0.25,2,0", "1,1,2,0"),  # metres
+        ("1,-2,2,0", "1,3,2,0"),
+        ("1,1", "1"),
+    ],
+)
+def test_what_field_8_is_besides_is_not_a_class(tmp_path, rests):
+    (tmp_path / "t.txt").write_text(of_rests(*rests))
+    assert len(read_tracks(tmp_path / "t.txt")) == len(rests) - ("0,3,0.5" in rests)
+
+
 def test_what_is_not_a_file_does_not_hang(video, tracks, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"the tracks .*pipe cannot be read: it is not a regular file"):
