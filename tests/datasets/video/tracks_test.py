@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from vreid_jax import datasets
-from vreid_jax.datasets.video.tracks import Box, clip_box, cut_tracklets, read_tracks
+from vreid_jax.datasets.video import track_file
+from vreid_jax.datasets.video.track_file import warn_of_absences
+from vreid_jax.datasets.video.tracks import Box, clip_box, cut_tracklets, cut_tracks, read_tracks
 from vreid_jax.errors import InputError
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 12
@@ -202,6 +204,25 @@ def test_a_video_that_is_not_one_is_named(tracks, tmp_path):
     (tmp_path / "broken.avi").write_bytes(bytes(1000))
     with pytest.raises(InputError, match=r"broken\.avi cannot be read"):
         cut_tracklets(tmp_path / "broken.avi", tracks, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("fps", "said"), [(1.0, True), (1.2, False), (0.0, False)])
+def test_tracks_that_come_back_after_long_are_counted(caplog, fps, said):
+    seen = {1: (2, 11, 1), 2: (1, 2, 10), 3: (12, 20)}
+    boxes = [Box(frame, track, 0.0, 0.0, 9.0, 9.0) for track, frames in seen.items() for frame in frames]
+    warn_of_absences(boxes, fps, "t.txt")
+    words = [
+        "1 of 3 tracks of t.txt come back after more than 8 s, and count as seen from their first to their last frame"
+    ]
+    assert [message.partition(":")[0] for message in caplog.messages] == words * said
+
+
+def test_a_cut_warns_of_tracks_that_come_back_after_long(video, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(track_file, "LONG_ABSENCE", 0.5)
+    lines = [f"{frame},1,0,0,9,9,1" for frame in (1, 2, 9, 10)]
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    assert cut_tracks(video, tmp_path / "t.txt", tmp_path / "cut", progress=False) == 1
+    assert "1 of 1 tracks of" in caplog.text
 
 
 def test_too_few_long_tracks_are_an_error(video, tracks, tmp_path):

@@ -1,8 +1,11 @@
 """Files of tracks or detections in the format of MOTChallenge, read into boxes."""
 
 import collections
+import itertools
+import logging
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from vreid_jax.datasets.video.box_linking import Box, link
@@ -15,6 +18,9 @@ _LARGEST = 2**53 - 1  # up to here every whole number is a float of its own
 _FARTHEST = 1e9  # pixels
 _CLASS = 7  # the field of it, counted from 0
 _TOLD = 5  # classes
+LONG_ABSENCE = 8.0  # seconds: `vreid track` takes nobody for the same person again who was away for longer
+
+log = logging.getLogger(__name__)
 
 
 class NobodyFound(InputError):
@@ -63,6 +69,27 @@ def _refuse_classes(path: Path, classes: collections.Counter[float]) -> None:
     told = ", ".join(f"{value:g} ({count} boxes)" for value, count in classes.most_common(_TOLD))
     more = f" and {len(classes) - _TOLD} more" if len(classes) > _TOLD else ""
     raise InputError(f"{path} has boxes of the classes {told}{more} in field {_CLASS + 1}: keep the lines of people")
+
+
+def warn_of_absences(boxes: Iterable[Box], fps: float, tracks: str | os.PathLike) -> None:
+    """Warn of tracks that are absent for longer than `LONG_ABSENCE`, with how many; not where `fps` is 0, unknown.
+
+    Whoever compares first and last frames takes such a track for somebody who was there all the time.
+    """
+    frames: dict[int, list[int]] = {}
+    for box in boxes:
+        frames.setdefault(box.track, []).append(box.frame)
+    longest = LONG_ABSENCE * fps if fps > 0 else float("inf")
+    gone = sum(any(b - a > longest for a, b in itertools.pairwise(sorted(found))) for found in frames.values())
+    if gone:
+        log.warning(
+            "%d of %d tracks of %s come back after more than %g s, and count as seen from their first to their last frame: "
+            "give them another id after such a gap",
+            gone,
+            len(frames),
+            tracks,
+            LONG_ABSENCE,
+        )
 
 
 def _text(path: Path) -> str:
