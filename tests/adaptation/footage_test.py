@@ -48,6 +48,8 @@ def test_a_track_with_a_gap_is_seen_only_in_its_frames():
     # The first is away while the second is there; the second and the third have frames 29 and 30 in common.
     assert np.argwhere(np.triu(seen_together(gaps, 3))).tolist() == [[0, 2]]
     assert np.argwhere(np.triu(seen_together(gaps, 2))).tolist() == [[0, 2], [1, 2]]
+    twice = dataclasses.replace(gaps, frames=(*frames[:2], np.repeat(frames[2], 2)))  # 29.jpg and 29.png
+    assert np.argwhere(np.triu(seen_together(twice, 3))).tolist() == [[0, 2]]
     nothing = dataclasses.replace(gaps, frames=(frames[0], np.empty(0, np.int64), frames[2]))
     assert seen_together(nothing, 3)[0].tolist() == [False, True, True]  # as far as is known
     np.testing.assert_array_equal(seen_together(gaps.chosen(np.array([1, 2])), 2), [[False, True], [True, False]])

@@ -160,7 +160,8 @@ def _frames_in_common(footage: Footage) -> Int[np.ndarray, "N N"]:
     rows = np.repeat(np.arange(len(footage)), [len(frames) for frames in footage.frames])
     numbers, columns = np.unique(np.concatenate(footage.frames), return_inverse=True)
     shape = (len(footage), len(numbers))
-    seen = sparse.csr_array((np.ones(len(rows), np.int64), (rows, columns.reshape(-1))), shape).sign()
+    seen = sparse.csr_array((np.ones(len(rows), np.int64), (rows, columns.reshape(-1))), shape)
+    seen.data[:] = 1  # a folder may hold two pictures of one number
     return (seen @ seen.T).toarray()
 
 
