@@ -1,5 +1,7 @@
 """What is known of tracks before any model looks at them, and what is refused."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,8 @@ import pytest
 from vreid_jax.adaptation import AdaptationSettings, open_footage
 from vreid_jax.adaptation.footage import Footage, seen_together, split_held_back, usable
 from vreid_jax.errors import InputError
+from vreid_jax.search import open_source
+from vreid_jax.search.gallery import make_table, pyarrow
 
 
 class Lengths:
@@ -35,6 +39,47 @@ def test_people_seen_at_the_same_time_are_two():
     # 1-10 and 8-20 have three frames in common, 8-20 and 11-30 ten, 1-10 and 11-30 none.
     assert {(int(i), int(j)) for i, j in zip(*np.nonzero(together), strict=True)} == {(0, 1), (1, 0), (1, 2), (2, 1)}
     assert not seen_together(footage([[1, 10], [8, 20]]), least_overlap=4).any()
+
+
+def test_a_track_with_a_gap_is_seen_only_in_its_frames():
+    spans = [[1, 40], [11, 30], [29, 45]]
+    frames = (np.r_[1:11, 31:41], np.arange(11, 31), np.arange(29, 46))
+    gaps = dataclasses.replace(footage(spans), frames=frames)
+    # The first is away while the second is there; the second and the third have frames 29 and 30 in common.
+    assert np.argwhere(np.triu(seen_together(gaps, 3))).tolist() == [[0, 2]]
+    assert np.argwhere(np.triu(seen_together(gaps, 2))).tolist() == [[0, 2], [1, 2]]
+    twice = dataclasses.replace(gaps, frames=(*frames[:2], np.repeat(frames[2], 2)))  # 29.jpg and 29.png
+    assert np.argwhere(np.triu(seen_together(twice, 3))).tolist() == [[0, 2]]
+    nothing = dataclasses.replace(gaps, frames=(frames[0], np.empty(0, np.int64), frames[2]))
+    assert seen_together(nothing, 3)[0].tolist() == [False, True, True]  # as far as is known
+    np.testing.assert_array_equal(seen_together(gaps.chosen(np.array([1, 2])), 2), [[False, True], [True, False]])
+
+
+def test_a_track_of_a_video_and_of_its_gallery_is_seen_only_in_its_frames(tmp_path):
+    pytest.importorskip("pyarrow")
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 6.0, (64, 48))
+    for _ in range(12):
+        writer.write(np.full((48, 64, 3), 90, np.uint8))
+    writer.release()
+    seen = {1: (1, 2, 3, 10, 11, 12), 2: (4, 5, 6, 7, 8, 9), 3: (1, 2, 3, 4, 5, 6)}
+    lines = [f"{frame},{track},{9 * track},5,10,20,1" for track, frames in seen.items() for frame in frames]
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    cut = tmp_path / "cut"
+    opened = open_footage([str(tmp_path / "v.avi")], tracks=str(tmp_path / "t.txt"), frames=str(cut))
+    expected = [[False, False, True], [False, False, True], [True, True, False]]
+    np.testing.assert_array_equal(seen_together(opened, 3), expected)
+    source = open_source(str(tmp_path / "v.avi"), tracks=str(tmp_path / "t.txt"), frames=cut)
+    times = source.times.T.tolist()
+    columns = {
+        "tracklet_id": source.tracklets.tracklet_ids.tolist(),
+        **{name: [0] * 3 for name in ("pid", "camid")},
+        **{name: [""] * 3 for name in ("split", "model")},
+        **{"num_frames": [6] * 3, "first_frame": source.first_frames, "last_frame": source.last_frames},
+        **{"start_seconds": times[0], "end_seconds": times[1], "folder": source.folders.tolist()},
+    }
+    about = {"fingerprint": "f00d", "model": "toy", "metric": "cosine", "open_set": None, "input": source.name}
+    pyarrow().parquet.write_table(make_table(np.zeros((3, 2), np.float32), columns, about), tmp_path / "g.parquet")
+    np.testing.assert_array_equal(seen_together(open_footage([str(tmp_path / "g.parquet")]), 3), expected)
 
 
 def test_other_scenes_and_unknown_times_say_nothing():

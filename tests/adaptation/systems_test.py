@@ -10,13 +10,14 @@ import pytest
 
 from vreid_jax import data, models
 from vreid_jax.adaptation import AdaptationSettings, adapt, open_footage
-from vreid_jax.adaptation.batches import training_clips
+from vreid_jax.adaptation.batches import real_batches, statistics_batches, synthetic_batches, training_clips
+from vreid_jax.adaptation.linking import Relations
 from vreid_jax.adaptation.step import make_step, new_state
 from vreid_jax.config import default, from_file
 from vreid_jax.inference import Model
 from vreid_jax.inference.loading import stream_of
 
-SYSTEMS = ("m3d", "nonlocal3d", "person_vlad", "clip_similarity", "strong_baseline")
+SYSTEMS = ("m3d", "nonlocal3d", "person_vlad", "clip_similarity", "strong_baseline", "two_stream_vgg")
 NARROW = {"osnet_x0_25": {}, "resnet50_bnneck": {"width": 4}}
 FEW = AdaptationSettings(rounds=1, steps=2, tracks_per_batch=4, least_tracks=6)
 
@@ -40,7 +41,8 @@ def model_of(name) -> Model:
     known = {"num_classes": 3} if "num_classes" in entry.fields else {}
     module = models.create(config.model.name, **fields, **known)
     length = max(stream.clip.length for stream in config.evaluation.streams.values())
-    clips = jax.ShapeDtypeStruct((1, length, config.data.height, config.data.width, 3), jnp.float32)
+    size = (config.data.height, config.data.width)
+    clips = jax.ShapeDtypeStruct((1, length, *size, models.channels_of(module)), jnp.float32)
     shapes = dict(jax.eval_shape(module.init, jax.random.key(0), clips))
     rng = np.random.default_rng(0)
 
@@ -72,9 +74,10 @@ def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
         decay=0.9,
     )
     pairs = jax.ShapeDtypeStruct((4, 4), bool)
+    channels = {stream: models.channels_of(model.module, found.apply) for stream, found in model.streams.items()}
     batch = {
         stream: {
-            "frames": jax.ShapeDtypeStruct((4, clip.length, *model.extraction().size, 3), jnp.uint8),
+            "frames": jax.ShapeDtypeStruct((4, clip.length, *model.extraction().size, channels[stream]), jnp.uint8),
             "positive": pairs,
             "negative": pairs,
         }
@@ -84,6 +87,34 @@ def test_a_step_of_every_model_can_be_traced_and_trains_its_features(name):
     after, losses = jax.eval_shape(step, 0, state, batch, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert losses["real"].shape == losses["synthetic"].shape == ()
+
+
+class Noise:
+    """Twelve tracks of eight frames of noise each."""
+
+    pids, camids = np.arange(12), np.zeros(12, np.int64)
+    num_frames = np.full(12, 8)
+    tracklet_ids = np.array([f"t{row}" for row in range(12)])
+
+    def __len__(self):
+        return 12
+
+    def read(self, row, frame_numbers):
+        return np.random.default_rng(row).integers(0, 256, (8, 32, 16, 3), np.uint8)[frame_numbers]
+
+
+@pytest.mark.parametrize(("stream", "channels"), [("spatial", 3), ("temporal", 20), ("max", 23)])
+def test_every_batch_holds_what_its_stream_reads(stream, channels):
+    model = model_of("two_stream_vgg")
+    model.config.evaluation.headline = stream
+    relations = Relations(np.arange(12), ~np.eye(12, dtype=bool), 0.5)
+    apart = np.zeros((12, 12), bool)
+    found = [
+        next(real_batches(model, Noise(), relations, apart, FEW, number=1))[stream]["frames"],
+        next(synthetic_batches(model, Noise(), FEW, number=1))[stream]["frames"],
+        statistics_batches(model, Noise(), FEW)[0][stream],
+    ]
+    assert {frames.shape[1:] for frames in found} == {(1, *model.extraction().size, channels)}
 
 
 @pytest.mark.slow

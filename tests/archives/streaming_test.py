@@ -1,5 +1,6 @@
 """Exact search in a stream of files equals that of one gallery, filters are what they say, processes share the files."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -11,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax.archives import batches
-from vreid_jax.archives.question import Filters, Queries, of_files
+from vreid_jax.archives import approximate, batches, database
+from vreid_jax.archives.question import Filters, Queries, of_files, of_part
 from vreid_jax.archives.streaming import find
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import streamed
@@ -197,3 +198,44 @@ def test_two_processes_share_the_files_and_both_know_the_answer(made_folder):
         printed, said = run.communicate(timeout=300)
         assert run.returncode == 0, said
         assert json.loads(printed[printed.index("{") :])["queries"] == json.loads(alone)["queries"]
+
+
+@pytest.mark.parametrize(
+    ("gallery", "query", "same"),
+    [
+        ({"tracks": "aa"}, {"tracks": "bb"}, False),
+        ({"tracks": "aa", "folder": "/a.frames"}, {"tracks": "aa", "folder": "/b.frames"}, True),
+        ({"folder": "/a.frames"}, {"folder": "/b.frames"}, False),
+        ({"folder": "/a.frames"}, {"folder": "/a.frames", "tracks": "aa"}, True),
+        ({}, {}, True),
+    ],
+)
+@pytest.mark.parametrize("in_database", [False, True])
+def test_only_of_the_same_tracks_are_a_query_itself_and_who_was_there_with_it(
+    write_made_gallery, tmp_path, gallery, query, same, in_database
+):
+    write_made_gallery(tmp_path / "a.parquet", **gallery)
+    files = open_files(tmp_path / "a.parquet")
+    asked = of_files(open_files(write_made_gallery(tmp_path / "b.parquet", rows=1, **query)), stated=True)
+    asked = dataclasses.replace(asked, cameras=None)
+    if in_database:
+        pytest.importorskip("lance")
+        database.push(files, tmp_path / "town.lance")
+        (matches,) = approximate.find(database.open_database(tmp_path / "town.lance"), asked, 3)
+    else:
+        (matches,) = find(files, asked, 3)
+    assert len(matches) == 3 - same
+    overlapping = dataclasses.replace(asked, times=np.array([[12.0, 13.0]]))  # when only the second was there
+    assert [overlapping.seen_at_once(0, row) for row in rows_of(files)] == [False, same, False]
+
+
+def rows_of(files):
+    return [row for batch in batches.batches_of(files, Filters()) for row in batch.to_pylist()]
+
+
+def test_a_query_of_the_archive_itself_needs_no_tracks(write_made_gallery, tmp_path):
+    write_made_gallery(tmp_path / "a.parquet", folder="/north-0001")
+    write_made_gallery(tmp_path / "b.parquet", folder="/north-0002", names=["track3", "track4", "track5"])
+    files = open_files(tmp_path)
+    queries = of_part(*files.find(files.parts[0].key("track1")), stated=True, own=True)
+    assert sum(queries.seen_at_once(0, row) for row in rows_of(files)) == 2  # itself, and one of the other part

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import types
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from vreid_jax import adaptation
 from vreid_jax.adaptation.rounds import Round
 from vreid_jax.cli import command
+from vreid_jax.errors import NonFiniteLoss
 
 
 @pytest.fixture
@@ -38,6 +40,26 @@ def test_pictures_that_were_there_before_a_refusal_are_kept(video, tmp_path):
     adaptation.open_footage(video[:1], tracks=str(tmp_path / "tracks.txt"), frames=str(tmp_path / "kept"))
     assert command.main(["adapt", *video, f"--out={out}", frames]) == 2
     assert (tmp_path / "kept" / "track0001").is_dir()
+
+
+def test_an_adaptation_that_writes_no_model_leaves_no_pictures(video, tmp_path, monkeypatch):
+    before, seen = set(tmp_path.iterdir()), []
+
+    def ends_with(outcome):
+        def adapt(*_, **__):
+            seen.append((tmp_path / "m.frames" / "track0001").is_dir())
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        return adapt
+
+    worse = types.SimpleNamespace(best=0, interrupted=False)
+    for outcome, code in ((worse, 1), (KeyboardInterrupt(), 130), (NonFiniteLoss("nan"), 1)):
+        monkeypatch.setattr(adaptation, "adapt", ends_with(outcome))
+        assert command.main(["adapt", *video, f"--out={tmp_path / 'm.safetensors'}"]) == code
+        assert set(tmp_path.iterdir()) == before
+    assert seen == [True] * 3
 
 
 def test_a_signal_ends_it_at_once_until_there_is_something_to_keep(video, tmp_path, capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """A video without tracks: it is tracked first, and the tracks are kept beside the gallery."""
 
+import json
 import shutil
 
 import cv2
@@ -56,3 +57,19 @@ def test_a_camera_that_cannot_be_is_said_before_the_video_is_tracked(vreid, walk
     assert code == 2
     assert "--camera=-1 must be the number of a camera" in said
     assert list(tmp_path.iterdir()) == [walking_block]
+
+
+def test_other_tracks_of_the_galleries_own_video_find_whom_they_show(vreid, workdir, walking_block, tmp_path):
+    def tracks(name, last):
+        lines = [f"{frame},1,{3 * frame - 1},10,12,24,1,-1,-1,-1" for frame in range(1, last + 1)]
+        (tmp_path / name).write_text("\n".join(lines))
+        return f"--tracks={tmp_path / name}"
+
+    out, model = tmp_path / "gallery.parquet", f"--model={workdir}"
+    own, other = tracks("own.txt", 10), tracks("other.txt", 9)
+    assert vreid("embed", walking_block, own, model, f"--out={out}", "--quiet")[0] == 0
+    for given, expected in ((own, []), (other, [("track0001", None)])):
+        code, printed, said = vreid("search", out, f"--query={walking_block}", given, model, "--json")
+        assert code == 0, said
+        (query,) = json.loads(printed)["queries"]
+        assert [(match["tracklet_id"], match["same_person"]) for match in query["matches"]] == expected

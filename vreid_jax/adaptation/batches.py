@@ -1,10 +1,11 @@
 """The batches of an adaptation: clips of real tracks with what is known of their pairs, and labelled drawn people."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from vreid_jax import data
+from vreid_jax import data, models
 from vreid_jax.adaptation.linking import Relations
 from vreid_jax.adaptation.pieces import Pieces, TogetherSampler, pair_masks
 from vreid_jax.adaptation.settings import AdaptationSettings
@@ -54,6 +55,8 @@ def real_batches(
 ) -> Iterator[dict[str, dict[str, np.ndarray]]]:
     """Iterate over the batches of round `number`, for each stream `frames`, `positive` and `negative`.
 
+    `frames` are uint8 [B, T, H, W, C], C channels of what the stream reads.
+
     Args:
       model: that is adapted.
       tracklets: of the N tracks to train on.
@@ -69,11 +72,10 @@ def real_batches(
         name: data.train_batches(
             pieces,
             settings.phase(clip, sampler.batch_size),
-            size=model.extraction().size,
             seed=seed,
             num_batches=settings.steps,
-            num_threads=model.config.data.num_threads,
             sampler=sampler,
+            **_reading(model, name),
         )
         for name, clip in training_clips(model).items()
     }
@@ -97,10 +99,9 @@ def synthetic_batches(
         name: data.train_batches(
             source,
             settings.phase(clip, size),
-            size=model.extraction().size,
             seed=_seed(settings.seed, 4, number),
             num_batches=settings.steps,
-            num_threads=model.config.data.num_threads,
+            **_reading(model, name),
         )
         for name, clip in training_clips(model).items()
     }
@@ -122,11 +123,10 @@ def statistics_batches(
         name: data.train_batches(
             pieces,
             settings.phase(clip, size, augmented=False),
-            size=model.extraction().size,
             seed=_seed(settings.seed, 5, 0),
             num_batches=STATISTICS_BATCHES,
-            num_threads=model.config.data.num_threads,
             sampler=sampler,
+            **_reading(model, name),
         )
         for name, clip in training_clips(model).items()
     }
@@ -134,6 +134,17 @@ def statistics_batches(
         {name: part["frames"] for name, part in zip(streams, parts, strict=True)}
         for parts in zip(*streams.values(), strict=True)
     ]
+
+
+def _reading(model: Model, stream: str) -> dict[str, Any]:
+    """Return how `data.train_batches` reads what a stream of a model takes."""
+    options = model.extraction()
+    return {
+        "size": options.size,
+        "num_threads": options.num_threads,
+        "inputs": models.inputs_of(model.module, model.streams[stream].apply),
+        "flow": options.flow,
+    }
 
 
 def _seed(seed: int, purpose: int, number: int) -> int:

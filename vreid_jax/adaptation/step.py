@@ -59,7 +59,7 @@ def make_step(
     """Build `step(seed, state, real, synthetic) -> (state, losses)`; the state is donated.
 
     Dropout is a function of (`seed`, step), and one compiled program serves all seeds, which are uint32.
-    `real` and `synthetic` hold for every stream a batch: `frames` uint8 [B, T, H, W, 3], `positive` and `negative`
+    `real` and `synthetic` hold for every stream a batch: `frames` uint8 [B, T, H, W, C], `positive` and `negative`
     [B, B]. Each is a forward pass of its own, so that a batch norm never mixes drawn people with real ones, and only
     the real ones move its running statistics. An empty `synthetic` is left out. `losses` are `real` and `synthetic`.
     """
@@ -107,7 +107,7 @@ def make_statistics(network: Network, streams: Streams) -> Callable[[Mapping[str
 
     A batch norm replaces a running value r by m·r + (1 - m)·b, of which only the module knows m. From r = 0 and r = 1
     both follow, whatever m is. Statistics that no stream uses stay as they are. A batch, of which there is at least one,
-    holds for every stream frames uint8 [B, T, H, W, 3].
+    holds for every stream frames uint8 [B, T, H, W, C].
     """
 
     @jax.jit

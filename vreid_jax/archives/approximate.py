@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vreid_jax import retrieval
-from vreid_jax.archives.database import COLUMNS, FILE_ROWS, Database, quoted, reason
+from vreid_jax.archives.database import COLUMNS, FILE_ROWS, Database, reason
 from vreid_jax.archives.question import Filters, Queries
-from vreid_jax.archives.streaming import NOT_TOLD, Hit, matches, nearest
+from vreid_jax.archives.streaming import NOT_TOLD, Hit, hidden, matches, nearest
 from vreid_jax.errors import InputError
 from vreid_jax.search.gallery_format import vectors_of
 from vreid_jax.search.ranked import Match
@@ -103,12 +103,7 @@ def find(
 
 def _candidates(database: Database, query: Queries, k: int, filters: Filters) -> list[Hit]:
     """Return the nearest of what the index finds for one query."""
-    made, moment = query.inputs[0], query.recorded_at[0]
-    same = f"input = {quoted(made)} AND tracklet_id = {quoted(query.names[0])}"
-    same += "" if moment is None else f" AND recorded_at = {quoted(moment)}"
     conditions = [each for each in (filters.sql(),) if each]
-    if query.names[0]:
-        conditions.append(f"NOT ({same})")
     if query.cameras is not None and query.cameras[0] > 0:
         conditions.append(f"camid != {int(query.cameras[0])}")
     metric = database.about["metric"]
@@ -123,6 +118,7 @@ def _candidates(database: Database, query: Queries, k: int, filters: Filters) ->
     table = database.table(
         columns=[*names, "vector", "_distance"], nearest=wanted, filter=" AND ".join(conditions) or None, prefilter=True
     )
+    table = table.filter(~hidden(query, table)[0])  # itself
     if not len(table):
         return []
     vectors = vectors_of(table.column("vector").combine_chunks())
@@ -226,4 +222,5 @@ def queries_of(rows: Sequence[dict[str, Any]]) -> Queries:
         [row["input"] for row in rows],
         [row["recorded_at"] for row in rows],
         np.array(times, float).reshape(-1, 2),
+        tracks=[row.get("tracks") for row in rows],
     )

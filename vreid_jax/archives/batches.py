@@ -19,7 +19,7 @@ _CAMERA = re.compile(r"(?:^|/)camera=(\d+)/")
 
 
 def batches_of(files: GalleryFiles, filters: Filters, parts: Sequence[Part] | None = None) -> Iterator[Any]:
-    """Yield the rows that filters leave, with the columns `input` and `recorded_at` of their file.
+    """Yield the rows that filters leave, with the columns `input`, `recorded_at` and `tracks` of their file.
 
     Files in a folder `camera=N` of another camera are not opened; within a file, row groups whose extremes the filters
     exclude are not read. A few batches of `ROWS` rows are read ahead, whatever the size of the files.
@@ -51,7 +51,7 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
 
     options = dataset.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=part.place.is_remote)
     form = dataset.ParquetFileFormat(default_fragment_scan_options=options)
-    text, moment = pa.scalar(part.about["input"], pa.string()), pa.scalar(part.about.get("recorded_at"), pa.string())
+    text, *stated = (pa.scalar(part.about.get(name), pa.string()) for name in ("input", "recorded_at", "tracks"))
     try:
         fragment = form.make_fragment(part.place.path, part.place.filesystem)
         if _is_other(part, fragment.physical_schema):
@@ -64,7 +64,7 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
             if not in_folder:  # older files state a path as it was typed
                 folders = np.array(batch.column("folder").slice(0, 1).to_pylist(), str)
                 text = pa.scalar(made_from(part.about, folders, part.place.path), pa.string())
-            for name, value in (("input", text), ("recorded_at", moment)):
+            for name, value in zip(("input", "recorded_at", "tracks"), (text, *stated), strict=True):
                 batch = batch.append_column(name, pa.repeat(value, len(batch)))
             yield batch
     except Damage as error:

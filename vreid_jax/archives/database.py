@@ -268,7 +268,11 @@ def _schema(files: GalleryFiles):
     fields = [key, ("digest", pa.string()), ("input", pa.string()), ("recorded_at", pa.string())]
     fields += [(name, pa.string()) for name in TEXTS] + [(name, pa.int64()) for name in NUMBERS]
     fields += [(name, pa.float64()) for name in (*SECONDS, "begins", "ends")]
-    fields += [("retention_days", pa.int64()), ("vector", pa.list_(pa.float32(), files.parts[0].dimensions))]
+    fields += [
+        ("retention_days", pa.int64()),
+        ("tracks", pa.string()),
+        ("vector", pa.list_(pa.float32(), files.parts[0].dimensions)),
+    ]
     about = {"format": FORMAT, **{name: files.about.get(name) for name in _ABOUT}}
     return pa.schema(fields, metadata={KEY: json.dumps(about)})
 

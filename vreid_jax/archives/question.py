@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,11 +80,14 @@ class Queries:
 
     Attributes:
       vectors: `[Q, D]` float32.
-      names: `tracklet_id`s in their own gallery; a query does not find itself, by its name and its video.
+      names: `tracklet_id`s in their own gallery; a query does not find itself, by its name, its video and its tracks.
       inputs: of each, what it was made from.
       recorded_at: of each, when that was recorded; None: not known, and whatever is of the same input may be the same video.
       times: `[Q, 2]` first and last second of its own video, NaN where unknown.
       cameras: `[Q]` cameras that each must not find again, 0 for none; None: of all cameras.
+      tracks: of each, the digest of the tracks that its video was cut along, None where it is not known.
+      folders: of each, where its pictures are: where tracks are not known on both sides, those of one video are the same if
+        the pictures of both were cut into one folder. Empty: all of one video are of the same tracks.
     """
 
     vectors: np.ndarray
@@ -92,6 +96,8 @@ class Queries:
     recorded_at: Sequence[str | None]
     times: np.ndarray
     cameras: np.ndarray | None = None
+    tracks: Sequence[str | None] = ()
+    folders: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -100,13 +106,33 @@ class Queries:
         """Return some of them."""
         cameras = None if self.cameras is None else self.cameras[rows]
         return Queries(
-            self.vectors[rows], self.names[rows], self.inputs[rows], self.recorded_at[rows], self.times[rows], cameras
+            self.vectors[rows],
+            self.names[rows],
+            self.inputs[rows],
+            self.recorded_at[rows],
+            self.times[rows],
+            cameras,
+            self.tracks[rows],
+            self.folders[rows],
         )
 
     def is_of_video(self, query: int, row: dict[str, Any]) -> bool:
-        """Return whether a row of an archive is of the video that a query is from."""
+        """Return whether a row of an archive is of the video, and of the tracks of it, that a query is from.
+
+        Other tracks of a video name its people anew, and have a person whom both found at the same time in both.
+        """
         moment = self.recorded_at[query]
-        return row["input"] == self.inputs[query] and moment in (None, row["recorded_at"])
+        return (
+            row["input"] == self.inputs[query]
+            and moment in (None, row["recorded_at"])
+            and self._is_of_tracks(query, row.get("tracks"), row["folder"])
+        )
+
+    def _is_of_tracks(self, query: int, tracks: str | None, folder: str) -> bool:
+        own = self.tracks[query] if self.tracks else None
+        if own and tracks:
+            return own == tracks
+        return not self.folders or os.path.dirname(self.folders[query]) == os.path.dirname(folder)
 
     def seen_at_once(self, query: int, row: dict[str, Any]) -> bool:
         """Return whether a row was seen at the same time as a query in the same video, and so is somebody else."""
@@ -126,14 +152,15 @@ def of_files(files: GalleryFiles, *, stated: bool) -> Queries:
     return joined([of_part(part, read_part(part), stated=stated) for part in files.parts])
 
 
-def of_part(part: Part, gallery: Gallery, *, stated: bool) -> Queries:
-    """Return some tracklets of a file as queries."""
+def of_part(part: Part, gallery: Gallery, *, stated: bool, own: bool = False) -> Queries:
+    """Return some tracklets of a file as queries; `own`: of the archive that is searched, which has each video once."""
     columns, about = gallery.columns, part.about
     made = about["input"] if stated else made_from(about, columns["folder"], part.place.text)
     count = len(gallery)
     times = np.stack([columns[name] for name in SECONDS], 1)
     names, moments = columns["tracklet_id"].tolist(), [about.get("recorded_at")] * count
-    return Queries(gallery.vectors, names, [made] * count, moments, times, columns["camid"])
+    tracks, folders = [about.get("tracks")] * count, [] if own else columns["folder"].tolist()
+    return Queries(gallery.vectors, names, [made] * count, moments, times, columns["camid"], tracks, folders)
 
 
 def joined(several: Sequence[Queries]) -> Queries:
@@ -145,4 +172,6 @@ def joined(several: Sequence[Queries]) -> Queries:
         [moment for each in several for moment in each.recorded_at],
         np.concatenate([each.times for each in several]),
         np.concatenate([np.zeros(len(each), int) if each.cameras is None else each.cameras for each in several]),
+        [tracks for each in several for tracks in each.tracks],
+        [folder for each in several for folder in each.folders],
     )

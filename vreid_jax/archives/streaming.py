@@ -98,7 +98,7 @@ def _one_pass(batches: Iterable[Any], queries: Queries, k: int, metric: str, mes
     left = 0
     for table in _blocks(batches, search.block_rows):
         vectors = vectors_of(table.column("vector").combine_chunks())
-        search.add(vectors, _hidden(queries, table))
+        search.add(vectors, hidden(queries, table))
         distances, places = search.found()
         wanted = np.unique(places[np.isfinite(distances)])
         new = wanted[wanted >= left]
@@ -133,12 +133,13 @@ def _blocks(batches: Iterable[Any], rows: int) -> Iterator[Any]:
         yield pa.Table.from_batches(waiting)
 
 
-def _hidden(queries: Queries, table) -> np.ndarray:
-    """Return `[Q, n]` booleans: the rows that each query must not find."""
-    hidden = np.zeros((len(queries), len(table)), bool)
+def hidden(queries: Queries, table) -> np.ndarray:
+    """Return `[Q, n]` booleans: the rows of an Arrow table that each query must not find."""
+    found = np.zeros((len(queries), len(table)), bool)
     if queries.cameras is not None:
         camids = table.column("camid").to_numpy()
-        hidden |= (queries.cameras[:, None] == camids[None]) & (camids[None] > 0)
+        found |= (queries.cameras[:, None] == camids[None]) & (camids[None] > 0)
+    told = table.select([name for name in ("input", "recorded_at", "tracks", "folder") if name in table.column_names])
     videos: dict[tuple[str, str | None], list[int]] = {}
     for query, video in enumerate(zip(queries.inputs, queries.recorded_at, strict=True)):
         videos.setdefault(video, []).append(query)
@@ -150,8 +151,9 @@ def _hidden(queries: Queries, table) -> np.ndarray:
         if len(rows):
             names = np.array(table.column("tracklet_id").take(rows).to_pylist(), str)
             for number in numbers:
-                hidden[number, rows[names == queries.names[number]]] = True
-    return hidden
+                for row in rows[names == queries.names[number]].tolist():
+                    found[number, row] = queries.is_of_video(number, told.slice(row, 1).to_pylist()[0])
+    return found
 
 
 def _equal(column, text: str) -> np.ndarray:
@@ -180,7 +182,7 @@ def matches(
 
 
 def _told(row: dict[str, Any], in_folder: bool) -> dict[str, Any]:
-    told = {name: value for name, value in row.items() if name not in ("input", "recorded_at")}
+    told = {name: value for name, value in row.items() if name not in ("input", "recorded_at", "tracks")}
     told |= {name: float("nan") if told[name] is None else told[name] for name in ("start_seconds", "end_seconds")}
     if in_folder:
         told["tracklet_id"] = f"{source_of(row['input'], row['recorded_at'])}/{row['tracklet_id']}"

@@ -52,10 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> dict:
     """Adapt and write; return what was done."""
-    from vreid_jax import adaptation, inference
-    from vreid_jax.model_files.model_card import card_path, write_card
+    from vreid_jax import adaptation
+    from vreid_jax.model_files.model_card import card_path
     from vreid_jax.model_files.weights_file import check_target
-    from vreid_jax.training.signals import StopRequest, stop_requests
 
     out = given_path(flags.out)
     check_target(out)
@@ -68,9 +67,18 @@ def run(flags: argparse.Namespace) -> dict:
     settings = adaptation.AdaptationSettings(seed=flags.seed, **chosen)
     model = chosen_model.load_chosen(flags.model)
     frames = given_path(flags.frames) if flags.frames else out.with_suffix(".frames") if flags.tracks else None
+    with _removed_unless_written(frames, out):
+        return _adapt(flags, model, settings, frames, out)
+
+
+def _adapt(flags: argparse.Namespace, model, settings, frames: Path | None, out: Path) -> dict:
+    """Open the footage, adapt the model to it and write `out`; return what was done."""
+    from vreid_jax import adaptation, inference
+    from vreid_jax.model_files.model_card import write_card
+    from vreid_jax.training.signals import StopRequest, stop_requests
+
     stop = StopRequest()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_removed_if_refused(frames))
         footage = adaptation.open_footage(
             flags.inputs,
             tracks=flags.tracks,
@@ -139,15 +147,15 @@ def _say(done) -> None:
 
 
 @contextlib.contextmanager
-def _removed_if_refused(frames: Path | None) -> Iterator[None]:
-    """Remove the pictures that were cut out of a video, if they were cut for a footage that is then refused."""
+def _removed_unless_written(frames: Path | None, out: Path) -> Iterator[None]:
+    """Remove the pictures that were cut out of a video, if the block ends without the model they were cut for."""
     new = [] if frames is None else [path for path in (frames, *frames.parents) if not path.exists()]
     try:
         yield
-    except InputError:
-        for path in new[:1]:
-            shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else uses a folder above it
-            for path in new[1:]:
-                path.rmdir()
-        raise
+    finally:
+        if not out.exists():
+            for path in new[:1]:
+                shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # somebody else uses a folder above it
+                for path in new[1:]:
+                    path.rmdir()

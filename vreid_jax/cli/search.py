@@ -249,7 +249,7 @@ def _of_archive(archive: GalleryFiles | Database, name: str) -> Queries | None:
 
     if isinstance(archive, GalleryFiles):
         found = archive.find(name)
-        return None if found is None else of_part(*found, stated=archive.is_folder)
+        return None if found is None else of_part(*found, stated=archive.is_folder, own=True)
     rows = archive.row(name).to_pylist()
     return queries_of(rows) if rows else None
 
@@ -300,4 +300,6 @@ def _embedded(flags: argparse.Namespace, about: Mapping[str, Any]) -> Queries:
             [None] * count,
             source.times,
             tracklets.camids,
+            [source.tracks or None] * count,
+            source.folders.tolist(),
         )

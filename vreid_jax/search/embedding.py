@@ -112,6 +112,7 @@ def about_gallery(
         "measured_on": _measured_on(model) if model.about.get("open_set") else None,
         "dataset": model.about.get("dataset"),
         "input": source.name,
+        "tracks": source.tracks or None,
         "recorded_at": recorded_at,
         "retention_days": retention_days,
     }

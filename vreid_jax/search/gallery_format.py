@@ -38,9 +38,9 @@ class Gallery:
       about: metadata: `fingerprint`, `model`, `metric`, `input`, `dataset` (which the model was trained on), `open_set`
         (the thresholds for this footage, or None) and `measured_on` (the footage on which the model's thresholds were
         measured, or None), `calibration` (the thresholds that `vreid calibrate` measured on the gallery itself, or None),
-        `recorded_at` (the moment of a video's first frame, ISO 8601 with a zone, or None) and `retention_days` (how long
+        `tracks` (the digest of the file of tracks along which a video was cut, or None), `recorded_at` (the moment of a video's first frame, ISO 8601 with a zone, or None) and `retention_days` (how long
         the gallery may be kept, or None). Older files have the model's thresholds, wherever they were measured, and lack
-        the last four.
+        the last five.
     """
 
     vectors: np.ndarray
@@ -183,6 +183,7 @@ _ABOUT = {
     "measured_on": (_is_optional_text, "text"),
     "open_set": (_is_open_set, "the thresholds of a model"),
     "calibration": (is_calibration, "thresholds measured by `vreid calibrate`"),
+    "tracks": (_is_optional_text, "text"),
     "recorded_at": (lambda value: value is None or is_moment(value), "a date and time with its zone"),
     "retention_days": (lambda value: value is None or is_retention(value), "a number of days"),
 }

@@ -87,7 +87,7 @@ class FolderTracklets:
         return len(self.frames)
 
     def read(self, row: int, frame_numbers: np.ndarray) -> np.ndarray:
-        """Decode frames: uint8 RGB `frame_numbers.shape + [H, W, 3]`, all resized to the first one's size."""
+        """Decode frames: uint8 RGB `frame_numbers.shape + [H, W, 3]`, those of several sizes at their median height and width."""
         unique, where = np.unique(frame_numbers, return_inverse=True)
         paths = [self.frames[row][number].path for number in unique]
         frames = data.decode_frames([self._read(path) for path in paths], str(paths[0].parent))

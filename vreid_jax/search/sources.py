@@ -42,6 +42,7 @@ class Source:
       folders: `[N]` folders of the pictures, empty for a built dataset.
       contents: `[N]` text that changes with the frames of a tracklet: of the names, sizes and times of modification of its
         pictures, or of the files of a built dataset.
+      tracks: digest of the file of tracks that a video was cut along, empty for anything else.
     """
 
     tracklets: data.Tracklets
@@ -52,6 +53,7 @@ class Source:
     fps: float
     folders: np.ndarray
     contents: np.ndarray
+    tracks: str = ""
 
     @property
     def times(self) -> np.ndarray:
@@ -199,7 +201,8 @@ def _from_video(
             (partial / RECORD).write_text(json.dumps(cut_from))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
-    return _from_folder(frames, os.path.realpath(video), camera, fps=read_fps(video))
+    source = _from_folder(frames, os.path.realpath(video), camera, fps=read_fps(video))
+    return dataclasses.replace(source, tracks=cut_from["tracks"][-1])
 
 
 def _stamp(file: Path, what: str) -> list:

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from vreid_jax import datasets
-from vreid_jax.datasets.video.tracks import Box, clip_box, cut_tracklets, read_tracks
+from vreid_jax.datasets.video import track_file
+from vreid_jax.datasets.video.track_file import warn_of_absences
+from vreid_jax.datasets.video.tracks import Box, clip_box, cut_tracklets, cut_tracks, read_tracks
 from vreid_jax.errors import InputError
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 12
@@ -128,6 +130,36 @@ def test_another_encoding_is_named(tmp_path, content, message):
         read_tracks(tmp_path / "t.txt")
 
 
+def of_rests(*rests):
+    """Lines of a box each that end differently."""
+    return "\n".join(f"{frame},1,0,0,9,9,{rest}" for frame, rest in enumerate(rests, 1))
+
+
+def test_boxes_of_several_classes_are_refused_with_their_counts(tmp_path):
+    (tmp_path / "t.txt").write_text(of_rests("0.9,0,1", "0.8,2,1", "1,0,1"))
+    with pytest.raises(InputError, match=r"classes 0 \(2 boxes\), 2 \(1 boxes\) in field 8: keep the lines of people"):
+        read_tracks(tmp_path / "t.txt")
+    (tmp_path / "t.txt").write_text(of_rests(*(f"1,{number}" for number in range(1, 9))))
+    with pytest.raises(InputError, match=r"5 \(1 boxes\) and 3 more in field 8"):
+        read_tracks(tmp_path / "t.txt")
+
+
+@pytest.mark.parametrize(
+    "rests",
+    [
+        ("1,2", "1,2"),  # one class
+        ("1,1,0.5", "0,3,0.5"),  # the truth of MOTChallenge: another class has confidence 0
+        ("1,-1,-1,-1", "1,-1,-1,-1"),
+        ("1,0,2,0", "1,0.25,2,0", "1,1,2,0"),  # metres
+        ("1,-2,2,0", "1,3,2,0"),
+        ("1,1", "1"),
+    ],
+)
+def test_what_field_8_is_besides_is_not_a_class(tmp_path, rests):
+    (tmp_path / "t.txt").write_text(of_rests(*rests))
+    assert len(read_tracks(tmp_path / "t.txt")) == len(rests) - ("0,3,0.5" in rests)
+
+
 def test_what_is_not_a_file_does_not_hang(video, tracks, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"the tracks .*pipe cannot be read: it is not a regular file"):
@@ -172,6 +204,25 @@ def test_a_video_that_is_not_one_is_named(tracks, tmp_path):
     (tmp_path / "broken.avi").write_bytes(bytes(1000))
     with pytest.raises(InputError, match=r"broken\.avi cannot be read"):
         cut_tracklets(tmp_path / "broken.avi", tracks, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("fps", "said"), [(1.0, True), (1.2, False), (0.0, False)])
+def test_tracks_that_come_back_after_long_are_counted(caplog, fps, said):
+    seen = {1: (2, 11, 1), 2: (1, 2, 10), 3: (12, 20)}
+    boxes = [Box(frame, track, 0.0, 0.0, 9.0, 9.0) for track, frames in seen.items() for frame in frames]
+    warn_of_absences(boxes, fps, "t.txt")
+    words = [
+        "1 of 3 tracks of t.txt come back after more than 8 s, and count as seen from their first to their last frame"
+    ]
+    assert [message.partition(":")[0] for message in caplog.messages] == words * said
+
+
+def test_a_cut_warns_of_tracks_that_come_back_after_long(video, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(track_file, "LONG_ABSENCE", 0.5)
+    lines = [f"{frame},1,0,0,9,9,1" for frame in (1, 2, 9, 10)]
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    assert cut_tracks(video, tmp_path / "t.txt", tmp_path / "cut", progress=False) == 1
+    assert "1 of 1 tracks of" in caplog.text
 
 
 def test_too_few_long_tracks_are_an_error(video, tracks, tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
-from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
+from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks, warn_of_absences
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
 
@@ -112,6 +112,7 @@ def cut_tracks(
         if begin is not None:
             begins = first_frames(boxes)
             boxes = [box for box in boxes if begins[box.track] in begin]
+        warn_of_absences(boxes, float(reader.get(cv2.CAP_PROP_FPS) or 0.0), tracks)
         crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
         if not crops:
             raise NobodyFound(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
