@@ -11,11 +11,12 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 
+from vreid_jax.datasets.video.reading import frame_rate
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable, given_path
 
-_USUAL_FPS = 25.0  # of a file that states none
-_MOST_FPS = 1000.0
+_USUAL_FPS = 25.0  # of a file that does not tell
+_MOST_LIVE_FPS = 1000.0
 _PATIENCE = 10.0  # seconds without a picture after which a camera is gone
 
 
@@ -39,7 +40,7 @@ class Stream:
     Attributes:
       name: as given.
       live: a camera or a network stream, which has no end, rather than a file.
-      fps: frames per second; of a live one as it states, 0 where it does not.
+      fps: frames per second; of a live one as it states, 0 where it does not; of a file as it states or by its timestamps.
       frames: number of frames that a file states; 0 where it does not, and of a live one.
       size: height and width of a frame, pixels.
       reader: OpenCV's.
@@ -74,21 +75,21 @@ def open_stream(name: str) -> Iterator[Stream]:
         if not path.exists():
             raise InputError(f"the video {name} does not exist")
         check_readable(path)
+    source = name if camera or address else os.fspath(given_path(name))
     with _without_log():
-        reader = (
-            cv2.VideoCapture(int(name))
-            if camera
-            else cv2.VideoCapture(name if address else os.fspath(given_path(name)))
-        )
+        reader = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
         readable, first = reader.read() if reader.isOpened() else (False, None)
     try:
         if not readable or first is None:
             raise InputError(_nothing(name, camera, address))
-        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
-        fps = fps if 0 < fps <= _MOST_FPS else 0.0
         live = camera or (address and not name.startswith("file://"))
+        if live:
+            stated = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+            fps = stated if 0 < stated <= _MOST_LIVE_FPS else 0.0
+        else:
+            fps = frame_rate(reader, source) or _USUAL_FPS
         count = 0 if live else max(int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        yield Stream(name, live, fps if live else fps or _USUAL_FPS, count, first.shape[:2], reader, first)
+        yield Stream(name, live, fps, count, first.shape[:2], reader, first)
     finally:
         reader.release()
 

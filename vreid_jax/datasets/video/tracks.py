@@ -11,13 +11,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
+from vreid_jax.datasets.video.reading import frame_rate
 from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
 
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
-_MOST_FPS = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,10 +132,9 @@ def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
 
 
 def read_fps(video: str | os.PathLike) -> float:
-    """Return the frames per second that a video states, 0 if it states none or nonsense."""
+    """Return the frames per second of a video (`reading.frame_rate`), 0 if it does not tell."""
     with _opened(video) as (reader, _):
-        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
-        return fps if 0 < fps < _MOST_FPS else 0.0
+        return frame_rate(reader, os.fspath(given_path(video)))
 
 
 @contextlib.contextmanager
