@@ -2,35 +2,24 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
 import time
 from collections.abc import Generator, Iterator
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
-from vreid_jax.datasets.video.reading import frame_rate
+from vreid_jax.datasets.video.reading import Frames, Reader, frame_count, frame_rate
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable, given_path
+
+log = logging.getLogger(__name__)
 
 _USUAL_FPS = 25.0  # of a file that does not tell
 _MOST_LIVE_FPS = 1000.0
 _PATIENCE = 10.0  # seconds without a picture after which a camera is gone
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """What this module needs of OpenCV's `VideoCapture`."""
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        """Return whether there is another frame, and the frame."""
-        ...
-
-    def grab(self) -> bool:
-        """Go one frame on."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,10 +74,10 @@ def open_stream(name: str) -> Iterator[Stream]:
         live = camera or (address and not name.startswith("file://"))
         if live:
             stated = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
-            fps = stated if 0 < stated <= _MOST_LIVE_FPS else 0.0
+            fps, count = stated if 0 < stated <= _MOST_LIVE_FPS else 0.0, 0
         else:
-            fps = frame_rate(reader, source) or _USUAL_FPS
-        count = 0 if live else max(int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+            rate = frame_rate(reader, source)
+            fps, count = rate or _USUAL_FPS, frame_count(reader, rate)
         yield Stream(name, live, fps, count, first.shape[:2], reader, first)
     finally:
         reader.release()
@@ -114,19 +103,27 @@ def shown_name(stream: Stream) -> str:
     return _without_password(stream.name) if "://" in stream.name else stream.name
 
 
-def frames_of(stream: Stream, skip: int = 0) -> Generator[np.ndarray, None, None]:
-    """Yield the frames of a file behind the first `skip`, uint8 `[H, W, 3]` RGB."""
+def frames_of(stream: Stream, skip: int = 0, *, warn: bool = False) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Yield the frames of a file behind the first `skip`, uint8 `[H, W, 3]` RGB, with their numbers, from 1.
+
+    Those that cannot be read are left out, and have a number (`Frames`). With `warn`, a sentence at the end says so.
+    """
     if not skip:
-        yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
-    for _ in range(skip - 1):
-        if not stream.reader.grab():
-            return
-    while True:
-        readable, frame = stream.reader.read()
-        if not readable or frame is None:
-            return
-        if frame.shape[:2] == stream.size:  # a damaged one may have another
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        yield 1, cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
+    frames = Frames(stream.reader, stream.frames)
+    for number in frames:
+        if number <= skip:
+            continue
+        readable, frame = stream.reader.retrieve()
+        if readable and frame is not None and frame.shape[:2] == stream.size:  # a damaged one may have another
+            yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    if warn and frames.damaged(stream.fps):
+        log.warning(
+            "%d of about %d frames of %s could be read: it is damaged or incomplete, and there are no boxes in the others",
+            frames.read,
+            stream.frames,
+            shown_name(stream),
+        )
 
 
 def newest_frames(stream: Stream, fps: float) -> Generator[tuple[int, np.ndarray], None, None]:

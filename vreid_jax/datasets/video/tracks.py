@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +13,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
-from vreid_jax.datasets.video.reading import frame_rate
+from vreid_jax.datasets.video.reading import Frames, frame_count, frame_rate
 from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
+
+log = logging.getLogger(__name__)
 
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
@@ -80,8 +84,8 @@ def cut_tracklets(
         _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         with atomic_folder(out) as partial:
-            _write(reader, first, jobs, partial, resize, progress, video, tracks)
-    return summary
+            frames = _write(reader, first, jobs, partial, resize, progress, video, tracks)
+    return dataclasses.replace(summary, frames=frames)
 
 
 def cut_tracks(
@@ -199,22 +203,38 @@ def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]
     return by_track
 
 
-def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> None:
-    last = max(jobs)
-    for number in tqdm(range(1, last + 1), desc="cutting", unit=" frames", disable=not progress):
-        if number > 1:
-            readable = reader.grab()
-            if readable and number in jobs:
+def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> int:
+    """Write the pictures and return how many, which are fewer than the jobs where frames cannot be read."""
+    last, size, written, missed = max(jobs), image.shape[:2], 0, set(jobs)
+    frames = Frames(reader, frame_count(reader, frame_rate(reader, os.fspath(given_path(video)))))
+    with tqdm(desc="cutting", total=last, unit=" frames", disable=not progress) as bar:
+        for number in itertools.chain([1], frames):
+            bar.update(min(number, last) - bar.n)
+            readable = True
+            if number > 1 and number in jobs:
                 readable, image = reader.retrieve()
-            if not readable:
-                raise InputError(
-                    f"{tracks} has boxes up to frame {last}, but the video {video} ends after {number - 1}"
-                )
-        for folder, (top, bottom, left, right) in jobs.get(number, ()):
-            crop = image[top:bottom, left:right]
-            if resize:
-                crop = cv2.resize(crop, resize[::-1], interpolation=cv2.INTER_AREA)
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            name = root / folder / f"{number:06d}.jpg"
-            if not cv2.imwrite(os.fspath(name), crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
-                raise OSError(f"cannot write {name}")
+            if readable and image.shape[:2] == size:  # a damaged one may have another
+                for folder, crop in jobs.get(number, ()):
+                    _write_crop(image, crop, root / folder / f"{number:06d}.jpg", resize)
+                    written += 1
+                missed.discard(number)
+            if number >= last:
+                break
+        else:
+            raise InputError(f"{tracks} has boxes up to frame {last}, but the video {video} ends after {frames.number}")
+    if missed:
+        log.warning(
+            "%d of the %d frames of %s with boxes cannot be read: tracks have no pictures there",
+            len(missed), len(jobs), video,
+        )  # fmt: skip
+    return written
+
+
+def _write_crop(image, crop: tuple[int, int, int, int], name: Path, resize) -> None:
+    top, bottom, left, right = crop
+    picture = image[top:bottom, left:right]
+    if resize:
+        picture = cv2.resize(picture, resize[::-1], interpolation=cv2.INTER_AREA)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(os.fspath(name), picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        raise OSError(f"cannot write {name}")
