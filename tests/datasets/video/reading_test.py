@@ -1,5 +1,6 @@
 """Videos as they are: rates that only timestamps tell, frames that cannot be read, and ends that come too early."""
 
+import json
 import os
 import signal
 import struct
@@ -11,7 +12,8 @@ import pytest
 from vreid_jax.datasets.video import reading
 from vreid_jax.datasets.video.track_file import read_tracks
 from vreid_jax.datasets.video.tracks import cut_tracks, read_fps
-from vreid_jax.errors import Interrupted
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.search import open_source
 from vreid_jax.tracking import track_video
 from vreid_jax.tracking.streams import frames_of, open_stream
 
@@ -124,7 +126,7 @@ def test_frames_that_cannot_be_read_keep_their_numbers_in_tracks_pictures_and_pr
     assert max(abs(box.left - block(box.frame)[0]) for box in boxes) <= 2
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"57 of about 60 frames of {damaged} could be read: it is damaged or incomplete")
-    assert cut_tracks(damaged, tracks, tmp_path / "out", progress=False) == 1
+    assert cut_tracks(damaged, tracks, tmp_path / "out", progress=False).tracks == 1
     pictures = sorted((tmp_path / "out" / "track0001").iterdir())
     assert [int(picture.stem) for picture in pictures] == read
     assert (
@@ -184,3 +186,44 @@ def test_the_count_that_is_guessed_of_a_changing_rate_is_no_reason_to_warn(tmp_p
         assert stream.frames > 200
         assert len(list(frames_of(stream, warn=True))) == 60
     assert not caplog.records
+
+
+def changing(path, slow):
+    """Write a video whose first 30 frames come every 33 ms and whose others come every `slow` ms; return their times."""
+    times = [33 * n for n in range(30)] + [990 + slow * n for n in range(30)]
+    write_matroska(path, pictures(60), times)
+    tracks = path.with_suffix(".txt")
+    boxes = [(1, 1), (15, 1), (60, 1), (31, 2), (40, 2)]  # frame and track
+    tracks.write_text("".join(f"{frame},{track},4,4,10,12,1,-1,-1,-1\n" for frame, track in boxes))
+    return str(tracks), np.array(times) / 1000
+
+
+def test_the_times_of_tracks_are_those_of_their_frames_where_the_rate_changes(tmp_path):
+    tracks, times = changing(tmp_path / "phone.mkv", slow=200)
+    found = open_source(str(tmp_path / "phone.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    assert (found.first_frames.tolist(), found.last_frames.tolist()) == ([1, 31], [60, 40])
+    np.testing.assert_allclose(found.times, times[[[0, 59], [30, 39]]])
+    again = open_source(str(tmp_path / "phone.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    np.testing.assert_array_equal(again.times, found.times)
+
+
+def test_times_follow_from_numbers_where_they_are_right_to_half_a_second(tmp_path):
+    tracks, _ = changing(tmp_path / "calm.mkv", slow=40)
+    found = open_source(str(tmp_path / "calm.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    np.testing.assert_array_equal(found.times, np.array([[0, 59], [30, 39]]) / found.fps)
+    assert "seconds" not in json.loads((tmp_path / "frames" / ".cut.json").read_text())
+
+
+def test_pictures_of_before_times_were_noted_stay_and_nonsense_is_refused(tmp_path):
+    tracks, _ = changing(tmp_path / "phone.mkv", slow=200)
+    video, frames = str(tmp_path / "phone.mkv"), tmp_path / "frames"
+    open_source(video, tracks=tracks, frames=frames)
+    record = json.loads((frames / ".cut.json").read_text())
+    assert list(record.pop("seconds")) == ["1", "15", "31", "40", "60"]
+    (frames / ".cut.json").write_text(json.dumps(record))
+    old = open_source(video, tracks=tracks, frames=frames)
+    np.testing.assert_array_equal(old.times, np.array([[0, 59], [30, 39]]) / old.fps)
+    for wrong in (None, [1], {"one": 2}, {"1": None}, {"1": [2]}, {"1": float("nan")}, {"1": 10**400}):
+        (frames / ".cut.json").write_text(json.dumps(record | {"seconds": wrong}))
+        with pytest.raises(InputError, match="exists already and was not cut from"):
+            open_source(video, tracks=tracks, frames=frames)

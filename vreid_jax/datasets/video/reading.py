@@ -1,6 +1,6 @@
 """How every reader goes through a video: at which rate, and what the number of a frame is where some cannot be read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -58,10 +58,30 @@ def _measured_rate(source: str) -> float:
     return rate if 0 < rate <= _MOST_FPS else 0.0
 
 
-def rising(seconds: list[float]) -> bool:
-    """Return whether timestamps of two frames or more can be those of a video: they never fall, and most of them rise."""
+def rising(seconds: Sequence[float] | np.ndarray) -> bool:
+    """Return whether timestamps, of two frames or more, can be those of a video: they never fall, and most of them rise."""
     steps = np.diff(seconds)
-    return bool(np.isfinite(steps).all() and (steps >= 0).all() and np.median(steps) > 0)
+    return bool(steps.size and np.isfinite(steps).all() and (steps >= 0).all() and np.median(steps) > 0)
+
+
+def changed_times(timestamps: Mapping[int, float], rate: float) -> dict[int, float]:
+    """Return the second of each frame since the first one where timestamps tell another than its number does.
+
+    Args:
+      timestamps: seconds by the numbers of frames, in order, from the first one of the video.
+      rate: frames per second of the video.
+
+    Returns:
+      The seconds, to milliseconds, of all these frames; of none where (number - 1) / rate is right to half a second, or the
+      timestamps cannot be.
+    """
+    numbers, seconds = np.array(list(timestamps)), np.array(list(timestamps.values()))
+    if rate <= 0 or not rising(seconds):
+        return {}
+    seconds -= seconds[0]
+    if np.abs(seconds - (numbers - 1) / rate).max() <= _FEW_SECONDS:
+        return {}
+    return dict(zip(numbers.tolist(), seconds.round(3).tolist(), strict=True))
 
 
 def frame_count(reader: Reader, rate: float) -> int:

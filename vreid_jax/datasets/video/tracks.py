@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
-from vreid_jax.datasets.video.reading import Frames, frame_count, frame_rate
+from vreid_jax.datasets.video.reading import Frames, changed_times, frame_count, frame_rate
 from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
@@ -33,6 +33,14 @@ class Summary:
     tracklets: int
     frames: int
     left_out: int  # tracks that are too short
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Number of tracks that were cut, and by their numbers the seconds of frames with pictures (`reading.changed_times`)."""
+
+    tracks: int
+    seconds: dict[int, float]
 
 
 def clip_box(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
@@ -84,7 +92,7 @@ def cut_tracklets(
         _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         with atomic_folder(out) as partial:
-            frames = _write(reader, first, jobs, partial, resize, progress, video, tracks)
+            frames, _ = _write(reader, first, jobs, partial, resize, progress, video, tracks)
     return dataclasses.replace(summary, frames=frames)
 
 
@@ -96,8 +104,8 @@ def cut_tracks(
     min_length: int = 2,
     begin: range | None = None,
     progress: bool = True,
-) -> int:
-    """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video, and return the number of tracks.
+) -> Cut:
+    """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video.
 
     Args:
       video: any video that OpenCV reads.
@@ -106,6 +114,9 @@ def cut_tracks(
       min_length: tracks with fewer boxes inside the picture are left out.
       begin: write only the tracks whose first box is in one of these frames, whole, whenever they end; None for all.
       progress: whether to show a bar.
+
+    Returns:
+      What was cut; its seconds are empty where (frame - 1) / `read_fps` is the time.
 
     Raises:
       InputError: an input cannot be used, or, `NobodyFound`, no track has `min_length` boxes inside the picture.
@@ -123,8 +134,8 @@ def cut_tracks(
         for track, found in crops.items():
             for frame, crop in found:
                 jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
-        _write(reader, first, jobs, Path(out), None, progress, video, tracks)
-    return len(crops)
+        _, seconds = _write(reader, first, jobs, Path(out), None, progress, video, tracks)
+    return Cut(len(crops), seconds)
 
 
 def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
@@ -203,14 +214,15 @@ def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]
     return by_track
 
 
-def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> int:
-    """Write the pictures and return how many, which are fewer than the jobs where frames cannot be read."""
+def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
+    """Write the pictures; return how many, fewer than the jobs where frames cannot be read, and `changed_times` of frames."""
     last, size, written, missed = max(jobs), image.shape[:2], 0, set(jobs)
-    frames = Frames(reader, frame_count(reader, frame_rate(reader, os.fspath(given_path(video)))))
+    rate = frame_rate(reader, os.fspath(given_path(video)))
+    frames, timestamps = Frames(reader, frame_count(reader, rate)), {}
     with tqdm(desc="cutting", total=last, unit=" frames", disable=not progress) as bar:
         for number in itertools.chain([1], frames):
             bar.update(min(number, last) - bar.n)
-            readable = True
+            readable, timestamps[number] = True, frames.seconds
             if number > 1 and number in jobs:
                 readable, image = reader.retrieve()
             if readable and image.shape[:2] == size:  # a damaged one may have another
@@ -227,7 +239,7 @@ def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progre
             "%d of the %d frames of %s with boxes cannot be read: tracks have no pictures there",
             len(missed), len(jobs), video,
         )  # fmt: skip
-    return written
+    return written, {number: time for number, time in changed_times(timestamps, rate).items() if number in jobs}
 
 
 def _write_crop(image, crop: tuple[int, int, int, int], name: Path, resize) -> None:
