@@ -166,6 +166,36 @@ def test_boxes_of_another_tracker_in_frames_that_cannot_be_read_have_no_pictures
     assert said == f"3 of the 21 frames of {damaged} with boxes cannot be read: tracks have no pictures there"
 
 
+class Undecodable:
+    """A reader that goes on to frame 5 and has no picture of it, and of frame 7 one of another size."""
+
+    def __init__(self, name, capture=cv2.VideoCapture):
+        self.whole, self.at = capture(name), 0
+        self.get, self.isOpened, self.release = self.whole.get, self.whole.isOpened, self.whole.release
+
+    def grab(self):
+        self.at += 1
+        return self.whole.grab()
+
+    def retrieve(self):
+        picture = self.whole.retrieve()[1]
+        return {5: (False, None), 7: (True, picture[:9])}.get(self.at, (True, picture))
+
+    def read(self):
+        return self.retrieve() if self.grab() else (False, None)
+
+
+def test_frames_that_cannot_be_decoded_are_left_out_alike(tmp_path, monkeypatch):
+    write_matroska(tmp_path / "v.mkv", pictures(12), range(0, 480, 40))
+    (tmp_path / "t.txt").write_text("".join(f"{n},1,4,4,10,12,1,-1,-1,-1\n" for n in range(1, 11) if n != 6))
+    monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
+    with open_stream(str(tmp_path / "v.mkv")) as stream:
+        assert [number for number, _ in frames_of(stream)] == [1, 2, 3, 4, 6, 8, 9, 10, 11, 12]
+    cut_tracks(tmp_path / "v.mkv", tmp_path / "t.txt", tmp_path / "out", progress=False)
+    found = sorted(int(picture.stem) for picture in (tmp_path / "out" / "track0001").iterdir())
+    assert found == [1, 2, 3, 4, 8, 9, 10]
+
+
 def test_a_video_that_ends_too_early_is_tracked_with_a_warning(tmp_path, caplog):
     path = tmp_path / "half.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (32, 24))

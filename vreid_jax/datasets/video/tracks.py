@@ -214,22 +214,22 @@ def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]
     return by_track
 
 
-def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
+def _write(reader, first, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
     """Write the pictures; return how many, fewer than the jobs where frames cannot be read, and `changed_times` of frames."""
-    last, size, written, missed = max(jobs), image.shape[:2], 0, set(jobs)
+    last, written, missed = max(jobs), 0, set(jobs)
     rate = frame_rate(reader, os.fspath(given_path(video)))
     frames, timestamps = Frames(reader, frame_count(reader, rate)), {}
     with tqdm(desc="cutting", total=last, unit=" frames", disable=not progress) as bar:
         for number in itertools.chain([1], frames):
             bar.update(min(number, last) - bar.n)
-            readable, timestamps[number] = True, frames.seconds
-            if number > 1 and number in jobs:
-                readable, image = reader.retrieve()
-            if readable and image.shape[:2] == size:  # a damaged one may have another
-                for folder, crop in jobs.get(number, ()):
-                    _write_crop(image, crop, root / folder / f"{number:06d}.jpg", resize)
-                    written += 1
-                missed.discard(number)
+            timestamps[number] = frames.seconds
+            if number in jobs:
+                readable, image = (True, first) if number == 1 else reader.retrieve()
+                if readable and image is not None and image.shape == first.shape:  # a damaged one may have another
+                    for folder, crop in jobs[number]:
+                        _write_crop(image, crop, root / folder / f"{number:06d}.jpg", resize)
+                        written += 1
+                    missed.discard(number)
             if number >= last:
                 break
         else:
