@@ -40,6 +40,9 @@ class FakeCamera:
     def grab(self):
         return self.read()[0]
 
+    def retrieve(self):
+        raise NotImplementedError
+
     def get(self, _):
         return 0.0
 
@@ -137,7 +140,7 @@ def test_tracks_and_recording_keep_time_where_a_camera_stalls(watched, tmp_path)
     assert frames == [*range(1, 31), *range(106, 151)]
     with streams.open_stream(str(record)) as stream:
         assert (stream.fps, stream.frames) == (15.0, 150)
-        left = [np.flatnonzero(frame[20, :, 0] > 128)[0] for frame in streams.frames_of(stream)]
+        left = [np.flatnonzero(frame[20, :, 0] > 128)[0] for _, frame in streams.frames_of(stream)]
     assert set(left[15:105]) == {21}, "the last picture stands while there is no other"
     assert set(left[105:120]) == {27}
 

@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vreid_jax.search.gallery_files import own_name
 from vreid_jax.search.picture_folders import UNKNOWN, FolderTracklets, describe_file, frame_number, list_tracklets
 
 RECORD = ".cut.json"  # in a folder of pictures: which video and tracks they were cut from
+SECONDS = "seconds"  # in it: times of frames that their numbers do not tell
 VIDEOS = (".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm")
 
 
@@ -43,6 +45,7 @@ class Source:
       contents: `[N]` text that changes with the frames of a tracklet: of the names, sizes and times of modification of its
         pictures, or of the files of a built dataset.
       tracks: digest of the file of tracks that a video was cut along, empty for anything else.
+      seconds: of a video whose frame rate changes, time of each frame by its number; empty for anything else.
     """
 
     tracklets: data.Tracklets
@@ -54,12 +57,16 @@ class Source:
     folders: np.ndarray
     contents: np.ndarray
     tracks: str = ""
+    seconds: Mapping[int, float] = dataclasses.field(default_factory=dict)
 
     @property
     def times(self) -> np.ndarray:
         """`[N, 2]` seconds of the video at which each tracklet begins and ends; NaN for anything but a video."""
         frames = np.stack([self.first_frames, self.last_frames], 1)
-        return np.where((frames != UNKNOWN) & (self.fps > 0), (frames - 1) / (self.fps or 1.0), np.nan)
+        times = np.where((frames != UNKNOWN) & (self.fps > 0), (frames - 1) / (self.fps or 1.0), np.nan)
+        for place, frame in np.ndenumerate(frames) if self.seconds else ():
+            times[place] = self.seconds.get(int(frame), times[place])
+        return times
 
 
 def open_source(
@@ -190,19 +197,20 @@ def _from_video(
     if begin is not None:
         cut_from["begin"] = [begin.start, begin.stop]
     if jax.process_index() == 0 and frames.exists():
-        if _read_record(frames) != cut_from:
+        record = _read_record(frames)
+        if not isinstance(record, dict) or record | {SECONDS: 0} != cut_from | {SECONDS: 0} or _seconds(record) is None:
             raise InputError(
                 f"{frames} exists already and was not cut from {video} along {tracks}, or by an earlier version that did not "
                 "note enough to tell: name another folder with --frames, or remove it"
             )
     elif jax.process_index() == 0:
         with atomic_folder(frames) as partial:
-            cut_tracks(video, tracks, partial, begin=begin, progress=progress)
-            (partial / RECORD).write_text(json.dumps(cut_from))
+            seconds = cut_tracks(video, tracks, partial, begin=begin, progress=progress).seconds
+            (partial / RECORD).write_text(json.dumps(cut_from | ({SECONDS: seconds} if seconds else {})))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("video cut")
     source = _from_folder(frames, os.path.realpath(video), camera, fps=read_fps(video))
-    return dataclasses.replace(source, tracks=cut_from["tracks"][-1])
+    return dataclasses.replace(source, tracks=cut_from["tracks"][-1], seconds=_seconds(_read_record(frames)) or {})
 
 
 def _stamp(file: Path, what: str) -> list:
@@ -221,6 +229,15 @@ def _read_record(folder: Path) -> Any:
         return json_or_none(read_regular(folder / RECORD))
     except InputError:
         return None
+
+
+def _seconds(record: Any) -> dict[int, float] | None:
+    """Return the times of frames in a record, which has them where the frame rate changes; None where they are nonsense."""
+    try:
+        seconds = {int(frame): float(time) for frame, time in record.get(SECONDS, {}).items()}
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return None
+    return seconds if all(math.isfinite(time) for time in seconds.values()) else None
 
 
 def video_of(folder: Path) -> str | None:

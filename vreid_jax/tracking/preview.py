@@ -2,6 +2,7 @@
 
 import colorsys
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,18 +32,19 @@ def write_preview(video: str, boxes: Iterable[Box], out: str | os.PathLike, *, p
     try:
         with open_stream(video) as stream, video_writer(half, stream.fps, stream.size) as writer:
             pending = _by_frame(boxes)
-            number, found = next(pending, (0, []))
-            for frame_number, frame in enumerate(
-                tqdm(
-                    frames_of(stream), desc="preview", total=stream.frames or None, unit=" frames", disable=not progress
-                ),
-                1,
-            ):
-                if frame_number == number:
-                    for box in found:
+            number, found, written, shown = 0, [], 0, None
+            with tqdm(desc="preview", total=stream.frames or None, unit=" frames", disable=not progress) as bar:
+                for frame_number, frame in frames_of(stream):
+                    while number < frame_number:
+                        number, found = next(pending, (sys.maxsize, []))
+                    for box in found if number == frame_number else ():
                         draw_box(frame, box)
-                    number, found = next(pending, (0, []))
-                write_frame(writer, frame)
+                    shown = frame if shown is None else shown
+                    for _ in range(written + 1, frame_number):  # could not be read
+                        write_frame(writer, shown)
+                    write_frame(writer, frame)
+                    bar.update(frame_number - written)
+                    written, shown = frame_number, frame
         os.replace(half, out)
     finally:
         Path(half).unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Tracked:
     """What `track_video` did.
 
     Attributes:
-      frames: that were looked at.
+      frames: that were looked at; of a file, those between them that cannot be read are counted.
       resumed: how many of them an earlier, interrupted call had looked at.
       tracks: number of tracks.
       boxes: number of boxes.
@@ -161,15 +161,16 @@ def _track(
     ended: Exception | None = None
     bar = tqdm(desc="tracking", total=total, initial=start, unit=" frames", disable=not progress, dynamic_ncols=True)
     with bar, _recorder(record, fps, stream) as recorded, stop_requests() as stop:
-        numbered = ((number, frame) for number, frame in enumerate(frames_of(stream, start), start + 1))
-        frames = newest_frames(stream, fps) if stream.live else numbered
+        frames = newest_frames(stream, fps) if stream.live else frames_of(stream, start, warn=True)
         try:
             for this, frame in frames:
-                missed, number, looked = this - number - 1, this, looked + 1
+                missed, number = this - number - 1, this
+                passed = 1 if stream.live else 1 + missed  # a run that goes on knows the number alone
+                looked += passed
                 recorded(frame, missed)
                 boxes, scores = find_people(detector, frame)
                 held.append(tracker.update(number, boxes, scores, looks.in_frame(frame) if looks else None, missed))
-                bar.update()
+                bar.update(passed)
                 bar.set_postfix(people=tracker.started, refresh=False)
                 if most_frames and looked >= most_frames:
                     break

@@ -2,34 +2,24 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
 import time
 from collections.abc import Generator, Iterator
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
+from vreid_jax.datasets.video.reading import Frames, Reader, frame_count, frame_rate
 from vreid_jax.errors import InputError
 from vreid_jax.files import check_readable, given_path
 
-_USUAL_FPS = 25.0  # of a file that states none
-_MOST_FPS = 1000.0
+log = logging.getLogger(__name__)
+
+_USUAL_FPS = 25.0  # of a file that does not tell
+_MOST_LIVE_FPS = 1000.0
 _PATIENCE = 10.0  # seconds without a picture after which a camera is gone
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """What this module needs of OpenCV's `VideoCapture`."""
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        """Return whether there is another frame, and the frame."""
-        ...
-
-    def grab(self) -> bool:
-        """Go one frame on."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +29,7 @@ class Stream:
     Attributes:
       name: as given.
       live: a camera or a network stream, which has no end, rather than a file.
-      fps: frames per second; of a live one as it states, 0 where it does not.
+      fps: frames per second; of a live one as it states, 0 where it does not; of a file as it states or by its timestamps.
       frames: number of frames that a file states; 0 where it does not, and of a live one.
       size: height and width of a frame, pixels.
       reader: OpenCV's.
@@ -74,21 +64,21 @@ def open_stream(name: str) -> Iterator[Stream]:
         if not path.exists():
             raise InputError(f"the video {name} does not exist")
         check_readable(path)
+    source = name if camera or address else os.fspath(given_path(name))
     with _without_log():
-        reader = (
-            cv2.VideoCapture(int(name))
-            if camera
-            else cv2.VideoCapture(name if address else os.fspath(given_path(name)))
-        )
+        reader = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
         readable, first = reader.read() if reader.isOpened() else (False, None)
     try:
         if not readable or first is None:
             raise InputError(_nothing(name, camera, address))
-        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
-        fps = fps if 0 < fps <= _MOST_FPS else 0.0
         live = camera or (address and not name.startswith("file://"))
-        count = 0 if live else max(int(reader.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        yield Stream(name, live, fps if live else fps or _USUAL_FPS, count, first.shape[:2], reader, first)
+        if live:
+            stated = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
+            fps, count = stated if 0 < stated <= _MOST_LIVE_FPS else 0.0, 0
+        else:
+            rate = frame_rate(reader, source)
+            fps, count = rate or _USUAL_FPS, frame_count(reader, rate)
+        yield Stream(name, live, fps, count, first.shape[:2], reader, first)
     finally:
         reader.release()
 
@@ -113,19 +103,27 @@ def shown_name(stream: Stream) -> str:
     return _without_password(stream.name) if "://" in stream.name else stream.name
 
 
-def frames_of(stream: Stream, skip: int = 0) -> Generator[np.ndarray, None, None]:
-    """Yield the frames of a file behind the first `skip`, uint8 `[H, W, 3]` RGB."""
+def frames_of(stream: Stream, skip: int = 0, *, warn: bool = False) -> Generator[tuple[int, np.ndarray], None, None]:
+    """Yield the frames of a file behind the first `skip`, uint8 `[H, W, 3]` RGB, with their numbers, from 1.
+
+    Those that cannot be read are left out, and have a number (`Frames`). With `warn`, a sentence at the end says so.
+    """
     if not skip:
-        yield cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
-    for _ in range(skip - 1):
-        if not stream.reader.grab():
-            return
-    while True:
-        readable, frame = stream.reader.read()
-        if not readable or frame is None:
-            return
-        if frame.shape[:2] == stream.size:  # a damaged one may have another
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        yield 1, cv2.cvtColor(stream.first, cv2.COLOR_BGR2RGB)
+    frames = Frames(stream.reader, stream.frames)
+    for number in frames:
+        if number <= skip:
+            continue
+        readable, frame = stream.reader.retrieve()
+        if readable and frame is not None and frame.shape[:2] == stream.size:  # a damaged one may have another
+            yield number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    if warn and frames.damaged(stream.fps):
+        log.warning(
+            "%d of about %d frames of %s could be read: it is damaged or incomplete, and there are no boxes in the others",
+            frames.read,
+            stream.frames,
+            shown_name(stream),
+        )
 
 
 def newest_frames(stream: Stream, fps: float) -> Generator[tuple[int, np.ndarray], None, None]:

@@ -221,7 +221,7 @@ def test_a_cut_warns_of_tracks_that_come_back_after_long(video, tmp_path, caplog
     monkeypatch.setattr(track_file, "LONG_ABSENCE", 0.5)
     lines = [f"{frame},1,0,0,9,9,1" for frame in (1, 2, 9, 10)]
     (tmp_path / "t.txt").write_text("\n".join(lines))
-    assert cut_tracks(video, tmp_path / "t.txt", tmp_path / "cut", progress=False) == 1
+    assert cut_tracks(video, tmp_path / "t.txt", tmp_path / "cut", progress=False).tracks == 1
     assert "1 of 1 tracks of" in caplog.text
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,13 +13,15 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from vreid_jax.datasets.video.box_linking import Box
+from vreid_jax.datasets.video.reading import Frames, changed_times, frame_count, frame_rate
 from vreid_jax.datasets.video.track_file import NobodyFound, read_tracks, warn_of_absences
 from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_folder, check_readable, given_path
 
+log = logging.getLogger(__name__)
+
 _QUALITY = 95
 _MOST_OUTSIDE = 0.1  # share of boxes that may lie outside the picture; with another video's tracks it is larger
-_MOST_FPS = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,14 @@ class Summary:
     tracklets: int
     frames: int
     left_out: int  # tracks that are too short
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Number of tracks that were cut, and by their numbers the seconds of frames with pictures (`reading.changed_times`)."""
+
+    tracks: int
+    seconds: dict[int, float]
 
 
 def clip_box(box: Box, height: int, width: int) -> tuple[int, int, int, int] | None:
@@ -80,8 +92,8 @@ def cut_tracklets(
         _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         with atomic_folder(out) as partial:
-            _write(reader, first, jobs, partial, resize, progress, video, tracks)
-    return summary
+            frames, _ = _write(reader, first, jobs, partial, resize, progress, video, tracks)
+    return dataclasses.replace(summary, frames=frames)
 
 
 def cut_tracks(
@@ -92,8 +104,8 @@ def cut_tracks(
     min_length: int = 2,
     begin: range | None = None,
     progress: bool = True,
-) -> int:
-    """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video, and return the number of tracks.
+) -> Cut:
+    """Write every track uncut, `out/track<id>/<frame>.jpg`, at its size in the video.
 
     Args:
       video: any video that OpenCV reads.
@@ -102,6 +114,9 @@ def cut_tracks(
       min_length: tracks with fewer boxes inside the picture are left out.
       begin: write only the tracks whose first box is in one of these frames, whole, whenever they end; None for all.
       progress: whether to show a bar.
+
+    Returns:
+      What was cut; its seconds are empty where (frame - 1) / `read_fps` is the time.
 
     Raises:
       InputError: an input cannot be used, or, `NobodyFound`, no track has `min_length` boxes inside the picture.
@@ -120,8 +135,8 @@ def cut_tracks(
         for track, found in crops.items():
             for frame, crop in found:
                 jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
-        _write(reader, first, jobs, Path(out), None, progress, video, tracks)
-    return len(crops)
+        _, seconds = _write(reader, first, jobs, Path(out), None, progress, video, tracks)
+    return Cut(len(crops), seconds)
 
 
 def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
@@ -133,10 +148,9 @@ def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
 
 
 def read_fps(video: str | os.PathLike) -> float:
-    """Return the frames per second that a video states, 0 if it states none or nonsense."""
+    """Return the frames per second of a video (`reading.frame_rate`), 0 if it does not tell."""
     with _opened(video) as (reader, _):
-        fps = float(reader.get(cv2.CAP_PROP_FPS) or 0.0)
-        return fps if 0 < fps < _MOST_FPS else 0.0
+        return frame_rate(reader, os.fspath(given_path(video)))
 
 
 @contextlib.contextmanager
@@ -201,22 +215,39 @@ def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]
     return by_track
 
 
-def _write(reader, image, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks) -> None:
-    last = max(jobs)
-    for number in tqdm(range(1, last + 1), desc="cutting", unit=" frames", disable=not progress):
-        if number > 1:
-            readable = reader.grab()
-            if readable and number in jobs:
-                readable, image = reader.retrieve()
-            if not readable:
-                raise InputError(
-                    f"{tracks} has boxes up to frame {last}, but the video {video} ends after {number - 1}"
-                )
-        for folder, (top, bottom, left, right) in jobs.get(number, ()):
-            crop = image[top:bottom, left:right]
-            if resize:
-                crop = cv2.resize(crop, resize[::-1], interpolation=cv2.INTER_AREA)
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            name = root / folder / f"{number:06d}.jpg"
-            if not cv2.imwrite(os.fspath(name), crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
-                raise OSError(f"cannot write {name}")
+def _write(reader, first, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
+    """Write the pictures; return how many, fewer than the jobs where frames cannot be read, and `changed_times` of frames."""
+    last, written, missed = max(jobs), 0, set(jobs)
+    rate = frame_rate(reader, os.fspath(given_path(video)))
+    frames, timestamps = Frames(reader, frame_count(reader, rate)), {}
+    with tqdm(desc="cutting", total=last, unit=" frames", disable=not progress) as bar:
+        for number in itertools.chain([1], frames):
+            bar.update(min(number, last) - bar.n)
+            timestamps[number] = frames.seconds
+            if number in jobs:
+                readable, image = (True, first) if number == 1 else reader.retrieve()
+                if readable and image is not None and image.shape == first.shape:  # a damaged one may have another
+                    for folder, crop in jobs[number]:
+                        _write_crop(image, crop, root / folder / f"{number:06d}.jpg", resize)
+                        written += 1
+                    missed.discard(number)
+            if number >= last:
+                break
+        else:
+            raise InputError(f"{tracks} has boxes up to frame {last}, but the video {video} ends after {frames.number}")
+    if missed:
+        log.warning(
+            "%d of the %d frames of %s with boxes cannot be read: tracks have no pictures there",
+            len(missed), len(jobs), video,
+        )  # fmt: skip
+    return written, {number: time for number, time in changed_times(timestamps, rate).items() if number in jobs}
+
+
+def _write_crop(image, crop: tuple[int, int, int, int], name: Path, resize) -> None:
+    top, bottom, left, right = crop
+    picture = image[top:bottom, left:right]
+    if resize:
+        picture = cv2.resize(picture, resize[::-1], interpolation=cv2.INTER_AREA)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(os.fspath(name), picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+        raise OSError(f"cannot write {name}")

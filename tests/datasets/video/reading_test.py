@@ -1,0 +1,259 @@
+"""Videos as they are: rates that only timestamps tell, frames that cannot be read, and ends that come too early."""
+
+import json
+import os
+import signal
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from vreid_jax.datasets.video import reading
+from vreid_jax.datasets.video.track_file import read_tracks
+from vreid_jax.datasets.video.tracks import cut_tracks, read_fps
+from vreid_jax.errors import InputError, Interrupted
+from vreid_jax.search import open_source
+from vreid_jax.tracking import track_video
+from vreid_jax.tracking.streams import frames_of, open_stream
+
+
+def write_matroska(path, pictures, milliseconds, duration=None):
+    """Write pictures, uint8 `[H, W, 3]`, with a time for each, and no rate; without a duration as a browser's recorder."""
+    height, width = pictures[0].shape[:2]
+    video = _element("E0", _element("B0", _number(width)) + _element("BA", _number(height)))
+    about = _element("D7", b"\1") + _element("73C5", b"\1") + _element("83", b"\1") + _element("86", b"V_MJPEG")
+    clusters = b"".join(
+        _element("1F43B675", _element("E7", _number(time)) + _element("A3", b"\x81\0\0\x80" + _jpeg(picture)))
+        for picture, time in zip(pictures, milliseconds, strict=True)
+    )
+    clock = _element("2AD7B1", _number(1_000_000))  # nanoseconds a tick
+    if duration:
+        clock += _element("4489", struct.pack(">d", duration))
+    information = _element("1549A966", clock)
+    tracks = _element("1654AE6B", _element("AE", about + video))
+    head = _element("1A45DFA3", _element("4282", b"matroska"))
+    path.write_bytes(head + _element("18538067", information + tracks + clusters))
+
+
+def _jpeg(picture):
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+def _number(value):
+    return value.to_bytes(4, "big")
+
+
+def _element(identifier, content):
+    """Return an element of EBML with its length in eight bytes."""
+    return bytes.fromhex(identifier) + (1 << 56 | len(content)).to_bytes(8, "big") + content
+
+
+def pictures(count):
+    return [np.full((24, 32, 3), 4 * n, np.uint8) for n in range(count)]
+
+
+def both_rates(path):
+    with open_stream(str(path)) as stream:
+        frame = cv2.cvtColor(stream.reader.read()[1], cv2.COLOR_BGR2RGB)
+        assert abs(frame.mean() - 4) < 3  # the second one: measuring moves nothing on
+        return stream.fps, read_fps(path)
+
+
+def test_a_recording_of_a_browser_has_the_rate_of_its_timestamps(tmp_path):
+    times = [33 * n + (0, 0, 1, 5, 12)[n % 5] for n in range(61)]
+    write_matroska(tmp_path / "call.webm", pictures(61), times)
+    assert cv2.VideoCapture(str(tmp_path / "call.webm")).get(cv2.CAP_PROP_FPS) == 1000
+    assert both_rates(tmp_path / "call.webm") == pytest.approx((30.3, 30.3), abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.5, 29.97, 240.0, 480.0])
+def test_a_rate_that_is_stated_holds_also_where_it_is_high(tmp_path, rate):
+    writer = cv2.VideoWriter(str(tmp_path / "v.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, (32, 24))
+    for picture in pictures(12):
+        writer.write(picture)
+    writer.release()
+    assert both_rates(tmp_path / "v.mp4") == pytest.approx((rate, rate), rel=1e-3)
+
+
+def test_timestamps_that_stand_still_or_fall_tell_no_rate(tmp_path):
+    write_matroska(tmp_path / "still.webm", pictures(12), [0] * 12)
+    assert both_rates(tmp_path / "still.webm") == (25.0, 0.0)
+    assert not reading.rising([0.0, 0.1, 0.2, 0.1, 0.3])
+    assert not reading.rising([0.0, 0.0, 0.0, 9.0])
+    assert reading.rising([0.0, 0.04, 0.04, 0.08, 0.12])
+
+
+WIDTH = 160
+LOST = range(24, 27)  # frames whose data the fixture zeroes
+
+
+def block(number):
+    return 2 * number + 10, 10, 12, 30
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """An MP4 of 60 frames with a walking block, in which some in the middle cannot be decoded."""
+    path = tmp_path / "damaged.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (WIDTH, 48))
+    rng = np.random.default_rng(0)
+    for number in range(1, 61):
+        picture = rng.integers(0, 60, (48, WIDTH, 3), np.uint8)
+        writer.write(cv2.rectangle(picture, block(number), (255,) * 3, cv2.FILLED))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    starts = [place for place in range(len(content) - 4) if content[place : place + 4] == b"\0\0\1\xb6"]
+    assert len(starts) == 60  # of MPEG-4's pictures
+    for number in LOST:
+        first, end = starts[number - 1], starts[number]
+        content[first:end] = bytes(end - first)
+    path.write_bytes(content)
+    return path
+
+
+def bright(frame):
+    found = cv2.boundingRect(np.uint8(cv2.blur(frame[..., 0], (3, 3)) > 150))
+    return np.array([found]), np.array([0.9])
+
+
+def test_frames_that_cannot_be_read_keep_their_numbers_in_tracks_pictures_and_preview(damaged, tmp_path, caplog):
+    tracks, preview = tmp_path / "tracks.txt", tmp_path / "preview.avi"
+    done = track_video(str(damaged), tracks, detector=bright, preview=preview)
+    read = [number for number in range(1, 61) if number not in LOST]
+    boxes = read_tracks(tracks)
+    assert (done.frames, done.tracks, [box.frame for box in boxes]) == (60, 1, read)
+    assert max(abs(box.left - block(box.frame)[0]) for box in boxes) <= 2
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"57 of about 60 frames of {damaged} could be read: it is damaged or incomplete")
+    assert cut_tracks(damaged, tracks, tmp_path / "out", progress=False).tracks == 1
+    pictures = sorted((tmp_path / "out" / "track0001").iterdir())
+    assert [int(picture.stem) for picture in pictures] == read
+    assert (
+        min(cv2.imread(str(picture))[5:-5, 2:-2].mean() for picture in pictures) > 200
+    )  # the block is where its box is
+    with open_stream(str(preview)) as stream:
+        drawn = dict(frames_of(stream))
+    assert list(drawn) == list(range(1, 61))
+    for number in read:
+        assert np.ptp(drawn[number].astype(int), axis=2).max() > 60, number  # a coloured box
+
+
+def test_a_run_that_goes_on_behind_frames_that_cannot_be_read_gives_the_same_tracks(damaged, tmp_path):
+    track_video(str(damaged), tmp_path / "whole.txt", detector=bright)
+    calls = []
+
+    def interrupted(frame):
+        calls.append(1)
+        if len(calls) == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return bright(frame)
+
+    interrupted.__qualname__ = bright.__qualname__
+    with pytest.raises(Interrupted, match="interrupted after frame 43"):
+        track_video(str(damaged), tmp_path / "tracks.txt", detector=interrupted)
+    done = track_video(str(damaged), tmp_path / "tracks.txt", detector=bright)
+    assert (done.resumed, done.frames) == (43, 60)
+    assert (tmp_path / "tracks.txt").read_text() == (tmp_path / "whole.txt").read_text()
+
+
+def test_boxes_of_another_tracker_in_frames_that_cannot_be_read_have_no_pictures(damaged, tmp_path, caplog):
+    tracks = tmp_path / "tracks.txt"
+    tracks.write_text("".join(f"{n},1,{block(n)[0]},10,12,30,1,-1,-1,-1\n" for n in range(20, 41)))
+    cut_tracks(damaged, tracks, tmp_path / "out", progress=False)
+    assert len(list((tmp_path / "out" / "track0001").iterdir())) == 18
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == f"3 of the 21 frames of {damaged} with boxes cannot be read: tracks have no pictures there"
+
+
+class Undecodable:
+    """A reader that goes on to frame 5 and has no picture of it, and of frame 7 one of another size."""
+
+    def __init__(self, name, capture=cv2.VideoCapture):
+        self.whole, self.at = capture(name), 0
+        self.get, self.isOpened, self.release = self.whole.get, self.whole.isOpened, self.whole.release
+
+    def grab(self):
+        self.at += 1
+        return self.whole.grab()
+
+    def retrieve(self):
+        picture = self.whole.retrieve()[1]
+        return {5: (False, None), 7: (True, picture[:9])}.get(self.at, (True, picture))
+
+    def read(self):
+        return self.retrieve() if self.grab() else (False, None)
+
+
+def test_frames_that_cannot_be_decoded_are_left_out_alike(tmp_path, monkeypatch):
+    write_matroska(tmp_path / "v.mkv", pictures(12), range(0, 480, 40))
+    (tmp_path / "t.txt").write_text("".join(f"{n},1,4,4,10,12,1,-1,-1,-1\n" for n in range(1, 11) if n != 6))
+    monkeypatch.setattr(cv2, "VideoCapture", Undecodable)
+    with open_stream(str(tmp_path / "v.mkv")) as stream:
+        assert [number for number, _ in frames_of(stream)] == [1, 2, 3, 4, 6, 8, 9, 10, 11, 12]
+    cut_tracks(tmp_path / "v.mkv", tmp_path / "t.txt", tmp_path / "out", progress=False)
+    found = sorted(int(picture.stem) for picture in (tmp_path / "out" / "track0001").iterdir())
+    assert found == [1, 2, 3, 4, 8, 9, 10]
+
+
+def test_a_video_that_ends_too_early_is_tracked_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "half.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (32, 24))
+    for picture in pictures(60):
+        writer.write(picture)
+    writer.release()
+    os.truncate(path, path.stat().st_size // 2)
+    with open_stream(str(path)) as stream:
+        count = len(list(frames_of(stream, warn=True)))
+    assert 10 < count < 40
+    assert f"{count} of about 60 frames of {path} could be read" in caplog.text
+
+
+def test_the_count_that_is_guessed_of_a_changing_rate_is_no_reason_to_warn(tmp_path, caplog):
+    times = [33 * n for n in range(30)] + [1000 + 200 * n for n in range(30)]
+    write_matroska(tmp_path / "v.webm", pictures(60), times, duration=7000)
+    with open_stream(str(tmp_path / "v.webm")) as stream:
+        assert stream.frames > 200
+        assert len(list(frames_of(stream, warn=True))) == 60
+    assert not caplog.records
+
+
+def changing(path, slow):
+    """Write a video whose first 30 frames come every 33 ms and whose others come every `slow` ms; return their times."""
+    times = [33 * n for n in range(30)] + [990 + slow * n for n in range(30)]
+    write_matroska(path, pictures(60), times)
+    tracks = path.with_suffix(".txt")
+    boxes = [(1, 1), (15, 1), (60, 1), (31, 2), (40, 2)]  # frame and track
+    tracks.write_text("".join(f"{frame},{track},4,4,10,12,1,-1,-1,-1\n" for frame, track in boxes))
+    return str(tracks), np.array(times) / 1000
+
+
+def test_the_times_of_tracks_are_those_of_their_frames_where_the_rate_changes(tmp_path):
+    tracks, times = changing(tmp_path / "phone.mkv", slow=200)
+    found = open_source(str(tmp_path / "phone.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    assert (found.first_frames.tolist(), found.last_frames.tolist()) == ([1, 31], [60, 40])
+    np.testing.assert_allclose(found.times, times[[[0, 59], [30, 39]]])
+    again = open_source(str(tmp_path / "phone.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    np.testing.assert_array_equal(again.times, found.times)
+
+
+def test_times_follow_from_numbers_where_they_are_right_to_half_a_second(tmp_path):
+    tracks, _ = changing(tmp_path / "calm.mkv", slow=40)
+    found = open_source(str(tmp_path / "calm.mkv"), tracks=tracks, frames=tmp_path / "frames")
+    np.testing.assert_array_equal(found.times, np.array([[0, 59], [30, 39]]) / found.fps)
+    assert "seconds" not in json.loads((tmp_path / "frames" / ".cut.json").read_text())
+
+
+def test_pictures_of_before_times_were_noted_stay_and_nonsense_is_refused(tmp_path):
+    tracks, _ = changing(tmp_path / "phone.mkv", slow=200)
+    video, frames = str(tmp_path / "phone.mkv"), tmp_path / "frames"
+    open_source(video, tracks=tracks, frames=frames)
+    record = json.loads((frames / ".cut.json").read_text())
+    assert list(record.pop("seconds")) == ["1", "15", "31", "40", "60"]
+    (frames / ".cut.json").write_text(json.dumps(record))
+    old = open_source(video, tracks=tracks, frames=frames)
+    np.testing.assert_array_equal(old.times, np.array([[0, 59], [30, 39]]) / old.fps)
+    for wrong in (None, [1], {"one": 2}, {"1": None}, {"1": [2]}, {"1": float("nan")}, {"1": 10**400}):
+        (frames / ".cut.json").write_text(json.dumps(record | {"seconds": wrong}))
+        with pytest.raises(InputError, match="exists already and was not cut from"):
+            open_source(video, tracks=tracks, frames=frames)
