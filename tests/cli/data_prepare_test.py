@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vreid_jax.cli import command
+from vreid_jax.data import flow_building
 from vreid_jax.datasets import load_builder, loading, tracklet_builder
 from vreid_jax.errors import InputError
 
@@ -135,6 +136,22 @@ def test_a_rebuild_takes_the_place_of_what_was_built_only_when_it_succeeds(ilids
     (ilids / "train-test people splits/train_test_splits_ilidsvid.mat").unlink()
     loading.prepare(name, ilids, built, progress=False, rebuild=True)
     assert load_builder(name, built).info.metadata["split_source"].startswith("seeded")
+    assert not list(built.rglob("*incomplete*"))
+
+
+def test_a_rebuild_keeps_the_optical_flow_also_when_it_is_killed_while_removing_what_it_replaced(ilids, tmp_path):
+    name, built = "ilids_vid/split_0", tmp_path / "built"
+    folder = Path(loading.prepare(name, ilids, built, progress=False).data_dir)
+    flow = folder / flow_building.FOLDER / "train-dis-0123456789abcdef/00000.flow"
+    flow.parent.mkdir(parents=True)
+    flow.write_bytes(b"fields")
+    loading.prepare(name, ilids, built, progress=False, rebuild=True)
+    assert flow.read_bytes() == b"fields"
+    aside = folder.with_name("incomplete.before_1.0.0")
+    aside.mkdir()
+    (folder / flow_building.FOLDER).rename(aside / flow_building.FOLDER)
+    loading.prepare(name, tmp_path / "nowhere", built, progress=False)
+    assert flow.read_bytes() == b"fields"
     assert not list(built.rglob("*incomplete*"))
 
 

@@ -24,6 +24,8 @@ from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 
+_FLOW = "flow"  # where `data.flow_building` keeps the optical flow of a dataset, hours of work, in its folder
+
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -138,7 +140,8 @@ def prepare(
         return builder
 
     builder = make()
-    return builder if _is_prepared(builder) and not rebuild else _build(make, root, progress, work, rebuild)
+    done = _is_prepared(builder) and not rebuild and not _aside(Path(builder.data_dir)).exists()
+    return builder if done else _build(make, root, progress, work, rebuild)
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
@@ -232,9 +235,21 @@ def _aside(final: Path) -> Path:
 
 
 def _restore(final: Path) -> None:
-    """Bring back the dataset that a killed rebuild had set aside; call it under the lock."""
-    if _aside(final).exists() and not final.exists():
+    """Bring back the dataset that a killed rebuild had set aside, or remove it if replaced; call it under the lock."""
+    if not _aside(final).exists():
+        return
+    if final.exists():
+        _remove_former(final)
+    else:
         _aside(final).rename(final)
+
+
+def _remove_former(final: Path) -> None:
+    """Remove the dataset that a rebuild has replaced, but for its optical flow, which says what records it is of."""
+    aside = _aside(final)
+    if (aside / _FLOW).exists() and not (final / _FLOW).exists():
+        (aside / _FLOW).rename(final / _FLOW)
+    shutil.rmtree(aside)
 
 
 def _sweep(final: Path, keep: bool) -> None:
@@ -259,7 +274,7 @@ def _set_aside(final: Path) -> Iterator[None]:
             aside.rename(final)
         raise
     if there:
-        shutil.rmtree(aside)
+        _remove_former(final)
 
 
 registration.import_builders()
