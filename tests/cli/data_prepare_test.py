@@ -34,9 +34,11 @@ def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
     assert "published numbers differ" in out
     assert f"train 3, query 3, gallery 6 tracklets, split official, in {built / 'mars_video' / '1.0.0'}" in out
     assert "left as it was" not in out
+    assert out.splitlines()[-1].startswith("not as published: train tracklets 3 in place of 8,298; ")
     assert len(load_builder("mars_video", built).as_data_source("gallery")) == 6
     assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
-    assert "1.0.0 (built before and left as it was; --rebuild builds it anew)" in capsys.readouterr().out
+    assert "1.0.0 (built before and left as it was; --rebuild builds it anew)\n" in (out := capsys.readouterr().out)
+    assert "not as published" not in out  # the counts are just above
     assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={mars / 'built'}"]) == 2
     assert f"lies in --manual_dir={mars}, which is only read: give another --data_dir" in capsys.readouterr().err
     assert _snapshot(mars) == before
@@ -45,7 +47,7 @@ def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
 def test_check_only_opens_every_picture_and_builds_nothing(mars, tmp_path, capsys):
     flags = ["mars", f"--manual_dir={mars}", f"--data_dir={tmp_path / 'built'}", "--check-only"]
     assert prepare(flags) == 0
-    assert "every picture is whole" in capsys.readouterr().out
+    assert "every picture is whole\nnot as published: train tracklets" in capsys.readouterr().out
     assert prepare([*flags, "--json"]) == 0
     printed = capsys.readouterr()
     outcome = json.loads(printed.out)

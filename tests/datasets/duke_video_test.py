@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import loading
 from vreid_jax.datasets.duke_video import layout
@@ -32,6 +33,20 @@ def test_both_name_styles_and_a_tracklet_that_starts_at_its_second_frame(duke, t
         "query": {"query/0003/0001": (3, 1, [10, 20])},
         "gallery": {"gallery/0003/0005": (3, 2, [90, 100, 110]), "gallery/0040/0006": (40, 3, [10])},
     }
+
+
+def test_what_is_not_as_published_is_a_warning_where_tfds_builds_it_and_can_be_left_to_the_caller(
+    duke, tmp_path, caplog
+):
+    builder = tfds.builder("duke_video", data_dir=tmp_path / "built")
+    config = tfds.download.DownloadConfig(manual_dir=duke)
+    builder.download_and_prepare(download_config=config, download_dir=tmp_path)
+    said = [record.message for record in caplog.records if record.name == "vreid_jax.datasets.manual.builder"]
+    assert said[0].startswith("duke_video/1.0.0: train tracklets 3 DIFFERS: published is 2,196 (")
+    assert not any("as published" in message for message in said)
+    caplog.clear()
+    loading.prepare("duke_video", duke, tmp_path / "again", progress=False, warn=False)
+    assert not [record for record in caplog.records if record.name.startswith("vreid_jax")]
 
 
 def test_counts(duke):

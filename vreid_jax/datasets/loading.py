@@ -115,6 +115,7 @@ def prepare(
     progress: bool = True,
     rebuild: bool = False,
     work: Work | None = None,
+    warn: bool = True,
 ) -> tfds.core.DatasetBuilder:
     """Build a dataset from the user's copy of its data, completely or not at all; one that is built is left alone.
 
@@ -125,6 +126,7 @@ def prepare(
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
       work: who reads and checks its pictures; the default is one process a core.
+      warn: whether to log the numbers that differ from the published ones.
 
     Returns:
       The prepared builder.
@@ -136,7 +138,7 @@ def prepare(
 
     def make() -> ManualBuilder:
         builder = manual_builder(name, root)
-        builder.manual_dir = manual_dir
+        builder.manual_dir, builder.warns = manual_dir, warn
         return builder
 
     builder = make()
