@@ -63,8 +63,11 @@ def test_check_only_opens_every_picture_and_builds_nothing(mars, tmp_path, capsy
 
 def test_one_split_or_all_of_them(ilids, tmp_path, capsys):
     flags = ["ilids_vid", f"--manual_dir={ilids}", f"--data_dir={tmp_path / 'built'}"]
+    (ilids / "other.tar.gz").write_bytes(b"a")
     assert prepare([*flags, "--split=3"]) == 0
-    assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count(f"left out: {ilids}/other.tar.gz does not allow random access") == 1
+    assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in out
     assert [path.name for path in (tmp_path / "built/ilids_vid").iterdir() if path.name[0] != "."] == ["split_3"]
     assert prepare(flags) == 0
     out = capsys.readouterr().out

@@ -66,6 +66,17 @@ def test_a_zip_file_alone_will_do(duke, zip_folder):
 TOP = "DukeMTMC-VideoReID"
 
 
+def test_an_archive_that_cannot_be_read_is_named_with_what_is_missing_or_left_out_of_the_build(duke, tmp_path, caplog):
+    (duke / "other.zip").write_bytes(b"half")
+    loading.prepare("duke_video", duke, tmp_path / "built", progress=False)
+    assert f"duke_video/1.0.0: left out: {duke}/other.zip is not a readable zip archive" in caplog.messages[-1]
+    (duke / TOP / "query").rename(tmp_path / "query")
+    with pytest.raises(
+        InputError, match=r"no folders train, query, .* file; .*other.zip is not a readable zip archive"
+    ):
+        _list(duke)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

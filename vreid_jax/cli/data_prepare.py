@@ -55,6 +55,8 @@ def run(flags: argparse.Namespace) -> dict:
             _report(builder, listing, said)
             print(f"{name}: split is {listing.split_source}", flush=True)
             distinct |= {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
+        for reason in files.left_out:
+            print(f"left out: {reason}", flush=True)
         if flags.check_only:
             _open_every_picture(flags.manual_dir, list(distinct.values()), flags.processes)
     built = [] if flags.check_only else [_build(name, flags) for name in names]

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class ManualBuilder(TrackletBuilder, skip_registration=True):
     """A builder that reads `manual_dir`; a subclass knows its layout.
 
-    A build logs a warning for every number that differs from the published one.
+    A build logs a warning for every number that differs from the published one, and for every archive left out.
 
     Attributes:
       PREPARE_COMMAND: what the user runs to build the dataset.
@@ -46,9 +46,10 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
         root = dl_manager.manual_dir if self.manual_dir is None else self.manual_dir
         with ManualFiles(root) as files:
             listing = self.list_tracklets(files)
-        for finding in compare(listing, self.published()) if self.warns else ():
-            if finding.differs:
-                log.warning("%s: %s", self.info.full_name, " ".join(str(finding).split()))
+        if self.warns:
+            differing = [" ".join(str(each).split()) for each in compare(listing, self.published()) if each.differs]
+            for words in (*differing, *(f"left out: {reason}" for reason in files.left_out)):
+                log.warning("%s: %s", self.info.full_name, words)
         self.describe(split_source=listing.split_source)
         return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}
 
