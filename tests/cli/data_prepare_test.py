@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vreid_jax.cli import command
+from vreid_jax.data import flow_building
 from vreid_jax.datasets import load_builder, loading, tracklet_builder
 from vreid_jax.errors import InputError
 
@@ -33,9 +34,11 @@ def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
     assert "published numbers differ" in out
     assert f"train 3, query 3, gallery 6 tracklets, split official, in {built / 'mars_video' / '1.0.0'}" in out
     assert "left as it was" not in out
+    assert out.splitlines()[-1].startswith("not as published: train tracklets 3 in place of 8,298; ")
     assert len(load_builder("mars_video", built).as_data_source("gallery")) == 6
     assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={built}"]) == 0
-    assert "1.0.0 (built before and left as it was; --rebuild builds it anew)" in capsys.readouterr().out
+    assert "1.0.0 (built before and left as it was; --rebuild builds it anew)\n" in (out := capsys.readouterr().out)
+    assert "not as published" not in out  # the counts are just above
     assert prepare(["mars", f"--manual_dir={mars}", f"--data_dir={mars / 'built'}"]) == 2
     assert f"lies in --manual_dir={mars}, which is only read: give another --data_dir" in capsys.readouterr().err
     assert _snapshot(mars) == before
@@ -44,7 +47,7 @@ def test_it_reports_builds_and_says_where(mars, tmp_path, capsys):
 def test_check_only_opens_every_picture_and_builds_nothing(mars, tmp_path, capsys):
     flags = ["mars", f"--manual_dir={mars}", f"--data_dir={tmp_path / 'built'}", "--check-only"]
     assert prepare(flags) == 0
-    assert "every picture is whole" in capsys.readouterr().out
+    assert "every picture is whole\nnot as published: train tracklets" in capsys.readouterr().out
     assert prepare([*flags, "--json"]) == 0
     printed = capsys.readouterr()
     outcome = json.loads(printed.out)
@@ -60,8 +63,11 @@ def test_check_only_opens_every_picture_and_builds_nothing(mars, tmp_path, capsy
 
 def test_one_split_or_all_of_them(ilids, tmp_path, capsys):
     flags = ["ilids_vid", f"--manual_dir={ilids}", f"--data_dir={tmp_path / 'built'}"]
+    (ilids / "other.tar.gz").write_bytes(b"a")
     assert prepare([*flags, "--split=3"]) == 0
-    assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.count(f"left out: {ilids}/other.tar.gz does not allow random access") == 1
+    assert "ilids_vid/split_3: train 6, query 3, gallery 3 tracklets, split official" in out
     assert [path.name for path in (tmp_path / "built/ilids_vid").iterdir() if path.name[0] != "."] == ["split_3"]
     assert prepare(flags) == 0
     out = capsys.readouterr().out
@@ -135,6 +141,22 @@ def test_a_rebuild_takes_the_place_of_what_was_built_only_when_it_succeeds(ilids
     (ilids / "train-test people splits/train_test_splits_ilidsvid.mat").unlink()
     loading.prepare(name, ilids, built, progress=False, rebuild=True)
     assert load_builder(name, built).info.metadata["split_source"].startswith("seeded")
+    assert not list(built.rglob("*incomplete*"))
+
+
+def test_a_rebuild_keeps_the_optical_flow_also_when_it_is_killed_while_removing_what_it_replaced(ilids, tmp_path):
+    name, built = "ilids_vid/split_0", tmp_path / "built"
+    folder = Path(loading.prepare(name, ilids, built, progress=False).data_dir)
+    flow = folder / flow_building.FOLDER / "train-dis-0123456789abcdef/00000.flow"
+    flow.parent.mkdir(parents=True)
+    flow.write_bytes(b"fields")
+    loading.prepare(name, ilids, built, progress=False, rebuild=True)
+    assert flow.read_bytes() == b"fields"
+    aside = folder.with_name("incomplete.before_1.0.0")
+    aside.mkdir()
+    (folder / flow_building.FOLDER).rename(aside / flow_building.FOLDER)
+    loading.prepare(name, tmp_path / "nowhere", built, progress=False)
+    assert flow.read_bytes() == b"fields"
     assert not list(built.rglob("*incomplete*"))
 
 

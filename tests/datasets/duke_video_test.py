@@ -1,6 +1,7 @@
 import shutil
 
 import pytest
+import tensorflow_datasets as tfds
 
 from vreid_jax.datasets import loading
 from vreid_jax.datasets.duke_video import layout
@@ -34,6 +35,20 @@ def test_both_name_styles_and_a_tracklet_that_starts_at_its_second_frame(duke, t
     }
 
 
+def test_what_is_not_as_published_is_a_warning_where_tfds_builds_it_and_can_be_left_to_the_caller(
+    duke, tmp_path, caplog
+):
+    builder = tfds.builder("duke_video", data_dir=tmp_path / "built")
+    config = tfds.download.DownloadConfig(manual_dir=duke)
+    builder.download_and_prepare(download_config=config, download_dir=tmp_path)
+    said = [record.message for record in caplog.records if record.name == "vreid_jax.datasets.manual.builder"]
+    assert said[0].startswith("duke_video/1.0.0: train tracklets 3 DIFFERS: published is 2,196 (")
+    assert not any("as published" in message for message in said)
+    caplog.clear()
+    loading.prepare("duke_video", duke, tmp_path / "again", progress=False, warn=False)
+    assert not [record for record in caplog.records if record.name.startswith("vreid_jax")]
+
+
 def test_counts(duke):
     numbers = count(_list(duke))
     assert numbers["queried identities in gallery"] == 1
@@ -49,6 +64,17 @@ def test_a_zip_file_alone_will_do(duke, zip_folder):
 
 
 TOP = "DukeMTMC-VideoReID"
+
+
+def test_an_archive_that_cannot_be_read_is_named_with_what_is_missing_or_left_out_of_the_build(duke, tmp_path, caplog):
+    (duke / "other.zip").write_bytes(b"half")
+    loading.prepare("duke_video", duke, tmp_path / "built", progress=False)
+    assert f"duke_video/1.0.0: left out: {duke}/other.zip is not a readable zip archive" in caplog.messages[-1]
+    (duke / TOP / "query").rename(tmp_path / "query")
+    with pytest.raises(
+        InputError, match=r"no folders train, query, .* file; .*other.zip is not a readable zip archive"
+    ):
+        _list(duke)
 
 
 @pytest.mark.parametrize(

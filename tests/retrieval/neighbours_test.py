@@ -42,6 +42,23 @@ def test_ties_go_to_the_smaller_index_across_blocks_and_devices(max_bytes, sprea
     np.testing.assert_array_equal(indices, [np.arange(7)] * 2)
 
 
+@pytest.mark.parametrize("max_bytes", [500, 2**28])
+@pytest.mark.parametrize("spread", [False, True])
+def test_what_is_hidden_is_not_found_and_the_rest_is_as_if_more_had_been_asked_for(max_bytes, spread):
+    gallery = np.repeat(np.arange(10, dtype=np.float32), 3)[:, None]  # ties in threes
+    hidden = np.random.default_rng(0).random((7, 30)) < 0.6
+    mesh = mesh_of_four() if spread else None
+    found = neighbours.nearest_rows(
+        gallery[:7], gallery, 20, mesh=mesh, max_bytes=max_bytes, hidden=lambda queries, rows: hidden[queries, rows]
+    )
+    distances, order = retrieval.top_k(gallery[:7], gallery, 30, mesh=mesh, max_bytes=max_bytes)
+    for query in range(7):
+        kept = ~hidden[query, order[query]]
+        real = np.isfinite(found.distances[query])
+        np.testing.assert_array_equal(found.indices[query, real], order[query, kept][:20])
+        np.testing.assert_array_equal(found.distances[query, real], distances[query, kept][:20])
+
+
 @pytest.mark.parametrize("max_bytes", [2000, 2**28])
 def test_the_farthest_distance_is_found_and_padding_is_not(max_bytes):
     query, gallery = example()

@@ -1,5 +1,6 @@
 """What is found in a gallery and decided of it: order, thresholds, who is hidden and who cannot be the same person."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -28,6 +29,43 @@ def test_the_nearest_are_those_of_the_whole_matrix_and_the_query_is_not_among_th
     for query, matches in enumerate(find(gallery, gallery.vectors[:4], 100, leave_out=hidden)):
         assert len(matches) == (cameras != cameras[query]).sum()
         assert cameras[query] not in [match.row["camid"] for match in matches]
+
+
+def test_masks_that_are_asked_for_a_block_at_a_time_find_what_whole_ones_find_and_no_row_of_them_is_made(gallery_file):
+    gallery = open_gallery(gallery_file)
+    count = len(gallery)
+    seconds = {"start_seconds": np.arange(count) * 1.0, "end_seconds": np.arange(count) + 5.0}
+    vectors = gallery.vectors[np.arange(count) // 3]  # ties in threes
+    gallery = dataclasses.replace(gallery, vectors=vectors, columns={**gallery.columns, **seconds})
+    names, cameras = gallery.columns["tracklet_id"].tolist(), gallery.columns["camid"]
+    times = np.stack(list(seconds.values()), 1)
+    whole = find(
+        gallery,
+        gallery.vectors,
+        4,
+        leave_out=(hidden := ranked.left_out(gallery, names, cameras)),
+        apart=ranked.at_once(gallery, times),
+    )
+    asked = []
+
+    def apart(part, rows):
+        asked.append(len(rows))
+        return ranked.at_once(gallery, times[part], rows=rows)
+
+    found = find(
+        gallery,
+        gallery.vectors,
+        4,
+        leave_out=lambda part, rows: ranked.left_out(gallery, names[part], cameras[part], rows),
+        apart=apart,
+    )
+    assert found == whole
+    assert asked == [4] * count
+    distances, order = retrieval.top_k(vectors, vectors, count, gallery.about["metric"])
+    for query, matches in enumerate(found):
+        kept = ~hidden[query, order[query]]
+        assert [match.row["tracklet_id"] for match in matches] == [names[row] for row in order[query, kept][:4]]
+        assert [match.distance for match in matches] == distances[query, kept][:4].tolist()
 
 
 OPEN_SET = {

@@ -55,6 +55,8 @@ def run(flags: argparse.Namespace) -> dict:
             _report(builder, listing, said)
             print(f"{name}: split is {listing.split_source}", flush=True)
             distinct |= {tracklet.tracklet_id: tracklet for split in listing.splits().values() for tracklet in split}
+        for reason in files.left_out:
+            print(f"left out: {reason}", flush=True)
         if flags.check_only:
             _open_every_picture(flags.manual_dir, list(distinct.values()), flags.processes)
     built = [] if flags.check_only else [_build(name, flags) for name in names]
@@ -62,13 +64,23 @@ def run(flags: argparse.Namespace) -> dict:
 
 
 def text(outcome: dict) -> str:
-    """Return what was built, a line each."""
+    """Return what was built, a line each, and once more, unless it was said just now, what is not as published."""
     lines = []
     for built in outcome["built"]:
         counts = ", ".join(f"{split} {count:,}" for split, count in built["tracklets"].items())
         before = " (built before and left as it was; --rebuild builds it anew)" if built["before"] else ""
         lines.append(f"{built['name']}: {counts} tracklets, split {built['split']}, in {built['path']}{before}")
-    return "\n".join(lines) or "every picture is whole"
+    lines = lines or ["every picture is whole"]
+    differing = [_in_place_of(count) for count in outcome["counts"] if count["differs"]]
+    worked = not outcome["built"] or any(not built["before"] for built in outcome["built"])
+    if differing and worked:
+        lines.append(f"not as published: {'; '.join(differing)}")
+    return "\n".join(lines)
+
+
+def _in_place_of(count: dict) -> str:
+    published = " or ".join(f"{value:,}" for value in count["published"])
+    return f"{count['what']} {count['found']:,} in place of {published}"
 
 
 def _build(name: str, flags: argparse.Namespace) -> dict:
@@ -76,7 +88,7 @@ def _build(name: str, flags: argparse.Namespace) -> dict:
 
     before = loading.is_prepared(name, flags.data_dir) and not flags.rebuild
     built = loading.prepare(
-        name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild, work=build_work.chosen(flags)
+        name, flags.manual_dir, flags.data_dir, rebuild=flags.rebuild, work=build_work.chosen(flags), warn=False
     )
     about = built.info.metadata
     assert about is not None  # `ManualBuilder` describes every dataset that it builds

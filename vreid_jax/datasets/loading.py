@@ -24,6 +24,8 @@ from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
 from vreid_jax.files import given_path
 
+_FLOW = "flow"  # where `data.flow_building` keeps the optical flow of a dataset, hours of work, in its folder
+
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -113,6 +115,7 @@ def prepare(
     progress: bool = True,
     rebuild: bool = False,
     work: Work | None = None,
+    warn: bool = True,
 ) -> tfds.core.DatasetBuilder:
     """Build a dataset from the user's copy of its data, completely or not at all; one that is built is left alone.
 
@@ -123,6 +126,7 @@ def prepare(
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
       work: who reads and checks its pictures; the default is one process a core.
+      warn: whether to log the numbers that differ from the published ones, and the archives that are left out.
 
     Returns:
       The prepared builder.
@@ -134,11 +138,12 @@ def prepare(
 
     def make() -> ManualBuilder:
         builder = manual_builder(name, root)
-        builder.manual_dir = manual_dir
+        builder.manual_dir, builder.warns = manual_dir, warn
         return builder
 
     builder = make()
-    return builder if _is_prepared(builder) and not rebuild else _build(make, root, progress, work, rebuild)
+    done = _is_prepared(builder) and not rebuild and not _aside(Path(builder.data_dir)).exists()
+    return builder if done else _build(make, root, progress, work, rebuild)
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
@@ -232,9 +237,21 @@ def _aside(final: Path) -> Path:
 
 
 def _restore(final: Path) -> None:
-    """Bring back the dataset that a killed rebuild had set aside; call it under the lock."""
-    if _aside(final).exists() and not final.exists():
+    """Bring back the dataset that a killed rebuild had set aside, or remove it if replaced; call it under the lock."""
+    if not _aside(final).exists():
+        return
+    if final.exists():
+        _remove_former(final)
+    else:
         _aside(final).rename(final)
+
+
+def _remove_former(final: Path) -> None:
+    """Remove the dataset that a rebuild has replaced, but for its optical flow, which says what records it is of."""
+    aside = _aside(final)
+    if (aside / _FLOW).exists() and not (final / _FLOW).exists():
+        (aside / _FLOW).rename(final / _FLOW)
+    shutil.rmtree(aside)
 
 
 def _sweep(final: Path, keep: bool) -> None:
@@ -259,7 +276,7 @@ def _set_aside(final: Path) -> Iterator[None]:
             aside.rename(final)
         raise
     if there:
-        shutil.rmtree(aside)
+        _remove_former(final)
 
 
 registration.import_builders()

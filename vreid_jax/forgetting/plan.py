@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -78,13 +79,13 @@ class Plan:
         """The gallery, and the links to it: what belongs to it may lie beside each."""
         return (self.gallery, *self.links)
 
-    @property
+    @functools.cached_property  # it is asked for again for every row of a file
     def called(self) -> list[tuple[Path, set[str]]]:
         """The names by which other files know the tracklets, with the gallery that these name beside them."""
         own = [(self.gallery, self.names)]
         return own if self.root is None else [*own, (self.root, {f"{self.source}/{name}" for name in self.names})]
 
-    @property
+    @functools.cached_property
     def names(self) -> set[str]:
         """The `tracklet_id`s."""
         return {each.name for each in self.tracklets}
@@ -110,6 +111,7 @@ def make_plan(
     if os.path.isdir(made_from(gallery.about, columns["folder"], path)):  # its pictures were not cut out of a video
         folders = [""] * len(folders)
     meant = np.isin(columns["tracklet_id"], names)
+    kept = {folder for folder, goes in zip(folders, meant.tolist(), strict=True) if not goes}
     tracklets = []
     for row in np.flatnonzero(meant).tolist():
         data = gallery.vectors[row].tobytes()
@@ -120,7 +122,7 @@ def make_plan(
             hashlib.sha256(data).hexdigest(),
             data[: 4 * PREFIX].hex(),
         )
-        _check_folder(one, {folder for folder, goes in zip(folders, meant.tolist(), strict=True) if not goes})
+        _check_folder(one, kept)
         tracklets.append(one)
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})

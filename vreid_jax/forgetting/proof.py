@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+
+import numpy as np
 
 from vreid_jax.forgetting.plan import Plan, pictures_in
 from vreid_jax.forgetting.removal import copies_of, is_dangling, named_and_real, pages_of, tracks_of, without_tracks
@@ -12,6 +14,8 @@ from vreid_jax.forgetting.selection import is_stored_as, stored_name
 from vreid_jax.linking.corrections import corrections_path, read_corrections
 from vreid_jax.linking.identities import read_identities
 from vreid_jax.search.gallery import open_gallery
+
+_BLOCK = 1 << 22  # bytes of a file that are looked at together
 
 
 def prove(plan: Plan) -> list[str]:
@@ -96,7 +100,24 @@ def _names_one(plan: Plan, file: Path, keys: Iterable[tuple[str, str]]) -> bool:
 
 def _no_bytes(plan: Plan, file: Path) -> None:
     """Check that a file does not contain the bytes of a vector, wherever in it they might stand."""
-    content = file.read_bytes()
-    for tracklet in plan.tracklets:
-        if tracklet.digest not in plan.shared:
-            _expect(bytes.fromhex(tracklet.prefix) not in content, f"{file} holds bytes of a vector of {tracklet.name}")
+    shared = set(plan.shared)
+    names = {bytes.fromhex(each.prefix): each.name for each in plan.tracklets if each.digest not in shared}
+    found = _first_in(file.read_bytes(), names)
+    _expect(found is None, f"{file} holds bytes of a vector of {names.get(found or b'')}")
+
+
+def _first_in(content: bytes, wanted: Collection[bytes]) -> bytes | None:
+    """Return the first of some texts of one length, at least three bytes, that stands in `content`, in one pass for all."""
+    if not wanted:
+        return None
+    length = len(next(iter(wanted)))
+    begins = np.zeros(1 << 24, np.bool_)  # by the first three bytes: where nothing begins no text is looked up
+    begins[[int.from_bytes(each[:3], "little") for each in wanted]] = True
+    whole = np.frombuffer(content, np.uint8)
+    for start in range(0, len(content) - length + 1, _BLOCK):
+        first, second, third = (whole[start + at : start + at + _BLOCK].astype(np.int32) for at in range(3))
+        few = len(third)
+        for place in np.flatnonzero(begins[first[:few] | second[:few] << 8 | third << 16]).tolist():
+            if (text := content[start + place : start + place + length]) in wanted:
+                return text
+    return None

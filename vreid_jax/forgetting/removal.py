@@ -73,17 +73,15 @@ def remove(plan: Plan) -> Removed:
 
 
 def _remove_pictures(plan: Plan, removed: Removed) -> None:
-    for tracklet in plan.tracklets:
-        folder = Path(tracklet.folder)
-        if not tracklet.folder or not folder.is_dir():
-            continue
+    folders = [Path(tracklet.folder) for tracklet in plan.tracklets if tracklet.folder]
+    for folder in filter(Path.is_dir, folders):
         for file in pictures_in(folder):
             file.unlink()
             removed.pictures += 1
         with contextlib.suppress(OSError):  # something else lies in it
             folder.rmdir()
-        parent = folder.parent
-        left = sorted(parent.iterdir())
+    for parent in dict.fromkeys(folder.parent for folder in folders):  # a killed call may have left it alone
+        left = sorted(parent.iterdir()) if parent.is_dir() else []
         if parent / RECORD in left and all(file.name == RECORD or file.name.startswith(OWNER) for file in left):
             for file in left:  # the record, by which a repeated call knows such a folder, comes last by its name
                 file.unlink()

@@ -22,6 +22,7 @@ from vreid_jax.search.ranked import (
     OWN_THRESHOLD,
     Decision,
     Match,
+    Rows,
     at_once,
     check_cameras,
     decision,
@@ -117,18 +118,23 @@ def _search(
 ) -> list[tuple[int, list[Match]]]:
     """Return each query's row with its nearest tracklets, itself left out."""
     columns = gallery.columns
-    names, cameras = columns["tracklet_id"][rows].tolist(), columns["camid"][rows]
+    names, cameras = columns["tracklet_id"][rows].tolist(), columns["camid"][rows] if other_cameras else None
+    times = np.stack([columns[key][rows] for key in ("start_seconds", "end_seconds")], 1)
+    inputs = columns["input"][rows] if "input" in columns else None
+
+    def hidden(part: slice, of: Rows) -> np.ndarray:
+        return left_out(gallery, names[part], None if cameras is None else cameras[part], of)
+
+    def apart(part: slice, of: Rows) -> np.ndarray:
+        return at_once(gallery, times[part], None if inputs is None else inputs[part], of)
+
     found = find(
         gallery,
         gallery.vectors[rows],
         DEPTH,
         false_accept_rate=false_accept_rate,
-        leave_out=left_out(gallery, names, cameras if other_cameras else None),
-        apart=at_once(
-            gallery,
-            np.stack([columns[key][rows] for key in ("start_seconds", "end_seconds")], 1),
-            columns["input"][rows] if "input" in columns else None,
-        ),
+        leave_out=hidden,
+        apart=apart,
     )
     return list(zip(rows.tolist(), found, strict=True))
 

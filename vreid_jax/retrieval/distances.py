@@ -127,7 +127,7 @@ class DistanceBlocks:
             yield distance_block(queries, place(block, self._mesh, "data"), self._metric)
 
 
-def place(array: np.ndarray, mesh: Mesh | None, *axes: str) -> jax.Array:
+def place(array: np.ndarray, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     """Put an array that every process holds on the device, or on a mesh, sharded by its first dimensions as `axes` say."""
     if mesh is None:
         return jax.device_put(array)

@@ -4,7 +4,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import functools
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,9 @@ from vreid_jax.retrieval.distances import (
 
 Found: TypeAlias = tuple[jax.Array, jax.Array, jax.Array]
 """Distances [Q, k], indices [Q, k] and the largest distance [Q], on the device."""
+
+Mask: TypeAlias = Callable[[slice, Any], np.ndarray]
+"""Of a slice of q queries and a slice, or an array, of b gallery rows: booleans [q, b]."""
 
 
 class Nearest(NamedTuple):
@@ -81,8 +85,13 @@ def nearest_rows(
     *,
     mesh: Mesh | None = None,
     max_bytes: int | None = None,
+    hidden: Mask | None = None,
 ) -> Nearest:
-    """Find what `top_k` finds, and the largest distance of each query to any gallery row."""
+    """Find what `top_k` finds, and the largest distance of each query to any gallery row.
+
+    What is `hidden` from a query, which is asked a block at a time, is not found: it is at an infinite distance, as is what
+    fills the list where fewer than `k` may be found.
+    """
     check_metric(metric)
     squares = metric != "cosine"
     queries = arrays.features("query", query, require_finite_squares=squares)
@@ -110,7 +119,13 @@ def nearest_rows(
             if not top:
                 arrays.check_finite("gallery", block, left, squares)
             on_devices = place(pad_rows(prepare(block, metric), gallery_length), mesh, "data")
-            best = merge_block(on_device, on_devices, best, left, num_gallery, metric, mesh)
+            mask = None
+            if hidden is not None:
+                mask = np.zeros((query_length, gallery_length), np.bool_)
+                ends = top + len(rows), left + len(block)
+                mask[: len(rows), : len(block)] = hidden(slice(top, ends[0]), slice(left, ends[1]))
+                mask = place(mask, mesh, None, "data")
+            best = merge_block(on_device, on_devices, best, left, num_gallery, metric, mesh, mask)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
     distances, indices, farthest = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Nearest(distances, indices.astype(np.int64), farthest)

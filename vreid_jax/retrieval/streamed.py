@@ -3,9 +3,8 @@
 # Types that JAX leaves unknown: of `device` in its signatures, and of what a jitted function returns.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
@@ -88,7 +87,7 @@ class StreamedNearest:
             self._added + self.block_rows,  # what only fills the block is hidden
             self._metric,
             self._mesh,
-            _place_columns(mask, self._mesh),
+            place(mask, self._mesh, None, "data"),
         )
         self._added += len(block)
 
@@ -98,10 +97,3 @@ class StreamedNearest:
         Ties come in the order of addition. Where fewer than `k` rows may be found the rest is at an infinite distance.
         """
         return np.asarray(self._best[0]), np.asarray(self._best[1]).astype(np.int64)
-
-
-def _place_columns(mask: np.ndarray, mesh: Mesh | None) -> jax.Array:
-    if mesh is None:
-        return jax.device_put(mask)
-    sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
-    return jax.make_array_from_callback(mask.shape, sharding, lambda index: mask[index])

@@ -2,18 +2,21 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from vreid_jax import retrieval
 from vreid_jax.errors import InputError
+from vreid_jax.retrieval.neighbours import Mask, nearest_rows
 from vreid_jax.search.calibration import read_calibration
 from vreid_jax.search.gallery import Gallery
 
 OWN_THRESHOLD = "A threshold has to be measured on footage of the same cameras."
 CALIBRATE = "`vreid calibrate` measures one where several people are seen at the same time."
 OWN_FOOTAGE = "own footage"  # as the protocol of a calibrated gallery
+
+Rows: TypeAlias = slice | np.ndarray
+EVERY_ROW = slice(None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,24 +138,29 @@ def undecided(about: Mapping[str, Any]) -> str:
     return f"the model's threshold was measured on {elsewhere} and does not hold for other footage"
 
 
-def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None) -> np.ndarray:
-    """Return `[Q, N]` booleans: the gallery rows that each query must not find.
+def left_out(gallery: Gallery, names: list[str], cameras: np.ndarray | None, rows: Rows = EVERY_ROW) -> np.ndarray:
+    """Return `[Q, n]` booleans: which of some gallery rows each query must not find.
 
     Args:
       gallery: N tracklets.
       names: Q `tracklet_id`s; a query does not find itself.
       cameras: `[Q]` cameras, for queries that must not find their own camera. Camera 0 is unknown, so it is never left
         out.
+      rows: n of the gallery's; default: all.
     """
-    hidden = np.asarray(names)[:, None] == gallery.columns["tracklet_id"][None]
+    both = np.concatenate([np.asarray(names), gallery.columns["tracklet_id"][rows]])
+    numbers = np.unique(both, return_inverse=True)[1]  # comparing Q times n texts takes far longer
+    hidden = numbers[: len(names), None] == numbers[None, len(names) :]
     if cameras is None:
         return hidden
-    camids = gallery.columns["camid"]
+    camids = gallery.columns["camid"][rows]
     return hidden | ((cameras[:, None] == camids[None]) & (camids[None] > 0))
 
 
-def at_once(gallery: Gallery, times: np.ndarray, inputs: np.ndarray | None = None) -> np.ndarray:
-    """Return `[Q, N]` booleans: the gallery rows seen at the same time as each query.
+def at_once(
+    gallery: Gallery, times: np.ndarray, inputs: np.ndarray | None = None, rows: Rows = EVERY_ROW
+) -> np.ndarray:
+    """Return `[Q, n]` booleans: which of some gallery rows were seen at the same time as each query.
 
     One camera never sees a person in two places, so for queries from the gallery's own video these are other people.
 
@@ -160,12 +168,13 @@ def at_once(gallery: Gallery, times: np.ndarray, inputs: np.ndarray | None = Non
       gallery: N tracklets.
       times: `[Q, 2]` first and last second of each query; NaN, for anything but a video, matches nothing.
       inputs: `[Q]` texts, for a gallery of several: what each query was made from. Only tracklets of the same one match.
+      rows: n of the gallery's; default: all.
     """
-    start, end = gallery.columns["start_seconds"], gallery.columns["end_seconds"]
+    start, end = gallery.columns["start_seconds"][rows], gallery.columns["end_seconds"][rows]
     together = (times[:, :1] <= end[None]) & (start[None] <= times[:, 1:])
     if inputs is None or "input" not in gallery.columns:
         return together
-    return together & (inputs[:, None] == gallery.columns["input"][None])
+    return together & (inputs[:, None] == gallery.columns["input"][rows][None])
 
 
 def check_cameras(camids: np.ndarray, path) -> None:
@@ -180,8 +189,8 @@ def find(
     k: int = 10,
     *,
     false_accept_rate: float | int = 0.01,
-    leave_out: np.ndarray | None = None,
-    apart: np.ndarray | None = None,
+    leave_out: np.ndarray | Mask | None = None,
+    apart: np.ndarray | Mask | None = None,
 ) -> list[list[Match]]:
     """Find the `k` nearest gallery tracklets of each query, exactly, on the device.
 
@@ -191,7 +200,9 @@ def find(
       k: how many to find; fewer are returned when the gallery is too small.
       false_accept_rate: rate of the threshold that decides, in (0, 1].
       leave_out: `[Q, N]` booleans: gallery rows that a query must not find, such as itself or its own camera.
-      apart: `[Q, N]` booleans: gallery rows that are a different person at any distance.
+      apart: `[Q, N]` booleans: gallery rows that are a different person at any distance. For many queries of a large
+        gallery either may be a function instead, of a slice of q queries and of n rows, a slice or an array, to `[q, n]`
+        booleans: then nothing of Q times N is in memory.
 
     Returns:
       The matches of each query, nearest first.
@@ -202,20 +213,22 @@ def find(
     if k < 1:
         raise InputError(f"k is {k}; it must be at least 1")
     rule = decision(gallery.about, false_accept_rate)
-    hidden = np.zeros(len(vectors), int) if leave_out is None else leave_out.sum(1)
-    depth = min(len(gallery), k + int(hidden.max(initial=0)))
-    distances, rows = retrieval.top_k(vectors, gallery.vectors, depth, gallery.about["metric"])
+    nearest = nearest_rows(
+        vectors, gallery.vectors, min(k, len(gallery)), gallery.about["metric"], hidden=_mask(leave_out)
+    )
+    elsewhere = _mask(apart)
     found = []
-    for query in range(len(vectors)):
-        kept = [
-            (float(distance), int(row))
-            for distance, row in zip(distances[query], rows[query], strict=True)
-            if leave_out is None or not leave_out[query, row]
-        ]
+    for query, (some, where) in enumerate(zip(nearest.distances, nearest.indices, strict=True)):
+        real = np.isfinite(some)  # what is left out is at an infinite distance
+        distances, rows = some[real].tolist(), where[real]
+        others = np.zeros(len(rows), bool) if elsewhere is None else elsewhere(slice(query, query + 1), rows)[0]
         matches = []
-        for rank, (distance, row) in enumerate(kept[:k], 1):
-            elsewhere = apart is not None and bool(apart[query, row])
-            same = False if elsewhere else None if rule is None else rule.verdict(distance)
+        for rank, (distance, row, other) in enumerate(zip(distances, rows.tolist(), others.tolist(), strict=True), 1):
+            same = False if other else None if rule is None else rule.verdict(distance)
             matches.append(Match(rank, distance, same, gallery.row(row)))
         found.append(matches)
     return found
+
+
+def _mask(given: np.ndarray | Mask | None) -> Mask | None:
+    return given if given is None or callable(given) else lambda queries, rows: np.asarray(given)[queries, rows]

@@ -72,10 +72,21 @@ def _cut(path):
         (lambda r: None, "nowhere", "nowhere does not exist"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_opened_is_said(tree, spoil, form, message):
+def test_what_cannot_be_opened_is_said_with_what_is_not_found(tree, spoil, form, message):
     spoil(tree)
-    with pytest.raises(InputError, match=message):
-        ManualFiles(tree / form)
+    with pytest.raises(InputError, match=message), ManualFiles(tree / form) as files:
+        files.read("set/person/f9.jpg")
+
+
+def test_an_archive_of_another_dataset_beside_it_does_not_matter(tree, tiny_jpeg):
+    _cut(tree / "zip/a.zip")
+    (tree / "zip/a.zip").rename(tree / "folder/other.zip")
+    (tree / "folder/another.tar.gz").write_bytes(b"a")
+    with ManualFiles(tree / "folder") as files:
+        assert files.read("set/person/f9.jpg") == tiny_jpeg + b"9"
+        assert len(files.left_out) == 2
+    with pytest.raises(InputError, match=r"^\S*other.zip is not a readable zip archive"):
+        ManualFiles(tree / "folder/other.zip")
 
 
 def test_a_damaged_file_in_a_zip_is_named(tree):
@@ -138,7 +149,7 @@ def test_a_tar_whose_sizes_cannot_be_is_refused(tmp_path, tiny_jpeg, size):
             archive.addfile(info, io.BytesIO(tiny_jpeg))
     _with_size(tmp_path / "a.tar", size)
     with pytest.raises(InputError, match=r"a.tar is not a readable, uncompressed tar archive \(.*\); fetch it again"):
-        ManualFiles(tmp_path)
+        ManualFiles(tmp_path / "a.tar")
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):

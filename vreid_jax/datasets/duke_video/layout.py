@@ -29,7 +29,7 @@ def list_tracklets(files: ManualFiles) -> Listing:
     """
     top = files.find_folder(lambda names: set(SPLITS) <= names)
     if top is None:
-        raise InputError(f"{files.root} has no folders {', '.join(SPLITS)}, unpacked or as .zip or .tar file")
+        raise files.absent(f"{files.root} has no folders {', '.join(SPLITS)}, unpacked or as .zip or .tar file")
     train, query, gallery = (_split(files, join(top, split), split) for split in SPLITS)
     alone = unmatched(query, gallery)
     if alone:

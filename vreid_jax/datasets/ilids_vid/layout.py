@@ -32,12 +32,12 @@ def list_tracklets(files: ManualFiles, number: int) -> Listing:
     top = files.find_folder(lambda names: "sequences" in names)
     top = join(top, "sequences") if top is not None else files.find_folder(lambda names: {"cam1", "cam2"} <= names)
     if top is None:
-        raise InputError(f"{files.root} has no folder sequences with cam1 and cam2, unpacked or as .zip or .tar file")
+        raise files.absent(f"{files.root} has no folder sequences with cam1 and cam2, unpacked or as .zip or .tar file")
     cameras = {camid: _camera(files, join(top, f"cam{camid}"), camid) for camid in (1, 2)}
     for here, there in ((1, 2), (2, 1)):
         missing = sorted(cameras[here].keys() - cameras[there].keys())
         if missing:
-            raise InputError(
+            raise files.absent(
                 f"{files.where(join(top, f'cam{there}'))} has no {missing[0]}, which cam{here} has: every person is in "
                 "both cameras"
             )

@@ -1,27 +1,34 @@
 """The base of builders whose data a user must ask for: tracklets are listed by name, frames checked and copied."""
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from typing import ClassVar
 
 from vreid_jax.datasets.manual.files import ManualFiles
-from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet
+from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet, compare
 from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
+
+log = logging.getLogger(__name__)
 
 
 class ManualBuilder(TrackletBuilder, skip_registration=True):
     """A builder that reads `manual_dir`; a subclass knows its layout.
 
+    A build logs a warning for every number that differs from the published one, and for every archive left out.
+
     Attributes:
       PREPARE_COMMAND: what the user runs to build the dataset.
       manual_dir: folder or archive with the data; None is the folder that TFDS was given.
+      warns: whether to log these warnings; a caller that has told the numbers itself sets it to False.
     """
 
     PREPARE_COMMAND: ClassVar[str]
     fewest = FEWEST_READ
     manual_dir: str | os.PathLike | None = None
+    warns: bool = True
 
     def list_tracklets(self, files: ManualFiles) -> Listing:
         """List the tracklets of the three splits, from names and tables alone; no picture is opened.
@@ -39,6 +46,10 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
         root = dl_manager.manual_dir if self.manual_dir is None else self.manual_dir
         with ManualFiles(root) as files:
             listing = self.list_tracklets(files)
+        if self.warns:
+            differing = [" ".join(str(each).split()) for each in compare(listing, self.published()) if each.differs]
+            for words in (*differing, *(f"left out: {reason}" for reason in files.left_out)):
+                log.warning("%s: %s", self.info.full_name, words)
         self.describe(split_source=listing.split_source)
         return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}
 

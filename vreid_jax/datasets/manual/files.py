@@ -35,13 +35,16 @@ class ManualFiles:
     """A folder with a dataset as it was distributed: folders, `.zip` and `.tar` files, or one such archive alone.
 
     Paths are relative and use `/`; archives appear unpacked in the folder that holds them. Names are sorted, litter is
-    left out.
+    left out, and so are archives in the folder that cannot be read, which may be of another dataset.
 
     Args:
       root: the folder or archive.
 
+    Attributes:
+      left_out: a sentence for each archive that cannot be read, with the reason.
+
     Raises:
-      InputError: `root` does not exist, or an archive in it cannot be read.
+      InputError: `root` does not exist, or is an archive that cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike):
@@ -53,17 +56,23 @@ class ManualFiles:
         folders = [self.root] if self.root.is_dir() else []
         archives = sorted(self.root.iterdir()) if folders else [self.root]
         self._sources: list[_Folder | _Zip | _Tar] = [_Folder(folder) for folder in folders]
+        self.left_out: list[str] = []
         for path in archives:
             if is_litter(path.name) or not path.is_file():
                 continue
-            if path.suffix.lower() == ".zip":
-                self._sources.append(_Zip(path))
-            elif path.suffix.lower() == ".tar":
-                self._sources.append(_Tar(path))
-            elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")):
-                raise InputError(f"{path} does not allow random access; unpack it, or repack it as .zip or .tar")
-            elif not folders:
-                raise InputError(f"manual_dir {path} is neither a folder nor a .zip or .tar file")
+            try:
+                if path.suffix.lower() == ".zip":
+                    self._sources.append(_Zip(path))
+                elif path.suffix.lower() == ".tar":
+                    self._sources.append(_Tar(path))
+                elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")):
+                    raise InputError(f"{path} does not allow random access; unpack it, or repack it as .zip or .tar")
+                elif not folders:
+                    raise InputError(f"manual_dir {path} is neither a folder nor a .zip or .tar file")
+            except InputError as error:
+                if not folders:
+                    raise
+                self.left_out.append(str(error))
 
     def __enter__(self) -> "ManualFiles":
         return self
@@ -123,7 +132,7 @@ class ManualFiles:
         """
         source = self._source(path)
         if source is None:
-            raise InputError(f"{self.where(path)} is missing")
+            raise self.absent(f"{self.where(path)} is missing")
         try:
             size = source.size(path)
             if size > _LARGEST:
@@ -156,6 +165,10 @@ class ManualFiles:
             if name in folders or name in files:
                 return source.where(path)
         return os.path.normpath(self.root / path)
+
+    def absent(self, words: str) -> InputError:
+        """Return the error that something is not there, with the archives that were left out: it may lie in one of them."""
+        return InputError("; ".join([words, *self.left_out]))
 
     def _source(self, path: str):
         folder, _, name = path.rpartition("/")

@@ -42,12 +42,14 @@ def list_tracklets(files: ManualFiles) -> Listing:
     """
     top = files.find_folder(lambda names: {"bbox_train", "bbox_test"} <= names)
     if top is None:
-        raise InputError(f"{files.root} has no folders bbox_train and bbox_test, unpacked or as .zip or .tar files")
+        raise files.absent(f"{files.root} has no folders bbox_train and bbox_test, unpacked or as .zip or .tar files")
     info: dict[str, str] = {}
     for name in _INFO:
         path = files.find_file(name)
         if path is None:
-            raise InputError(f"{files.root} has no {name}: the folder info of MARS-evaluation holds {', '.join(_INFO)}")
+            raise files.absent(
+                f"{files.root} has no {name}: the folder info of MARS-evaluation holds {', '.join(_INFO)}"
+            )
         info[name] = path
     train = _rows(files, join(top, "bbox_train"), info["train_name.txt"], info["tracks_train_info.mat"], "train")
     test = _rows(files, join(top, "bbox_test"), info["test_name.txt"], info["tracks_test_info.mat"], "test")
@@ -118,7 +120,7 @@ def _rows(files: ManualFiles, boxes: str, names_path: str, table_path: str, spli
             if there[0] != folder:
                 there = (folder, frozenset(files.files(folder)))
             if name not in there[1]:
-                raise InputError(
+                raise files.absent(
                     f"{files.where(f'{folder}/{name}')} is missing, though {files.where(names_path)} names it"
                 )
             frames.append((int(match[4]), f"{folder}/{name}"))

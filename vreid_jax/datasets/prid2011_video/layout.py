@@ -35,7 +35,7 @@ def list_tracklets(files: ManualFiles, number: int) -> Listing:
     top = files.find_folder(lambda names: "multi_shot" in names)
     top = join(top, "multi_shot") if top is not None else files.find_folder(lambda names: {"cam_a", "cam_b"} <= names)
     if top is None:
-        raise InputError(
+        raise files.absent(
             f"{files.root} has no folder multi_shot with cam_a and cam_b, unpacked or as .zip or .tar file"
         )
     cameras = {camid: _camera(files, join(top, name), camid) for camid, name in _CAMERAS.items()}
