@@ -211,10 +211,12 @@ def test_splits_that_were_not_trained_are_not_evaluated_and_nothing_is_written(c
     assert not (tmp_path / "run").exists()
 
 
-def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(config, tmp_path):
+@pytest.mark.parametrize("mode", ["evaluate", "train_and_evaluate"])
+def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(mode, config, tmp_path):
     open_workdir(tmp_path, config)
     for number in (0, 1):
         (tmp_path / f"split_{number}" / "checkpoints").mkdir(parents=True)
+        (tmp_path / f"split_{number}" / "results.json").write_text("{}")
     before = (tmp_path / "config.json").read_bytes()
 
     def refuse(*_):
@@ -222,7 +224,7 @@ def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(config, tmp
 
     config.evaluation.metric = "cosine"
     with pytest.raises(InputError, match="refused"):
-        all_splits.run_all_splits(config, tmp_path, "evaluate", refuse)
+        all_splits.run_all_splits(config, tmp_path, mode, refuse)
     assert (tmp_path / "config.json").read_bytes() == before
 
 
