@@ -16,6 +16,7 @@ from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import setup as setups
 from vreid_jax.experiment import sources
 from vreid_jax.experiment import splits as all_splits
+from vreid_jax.experiment.preflight import check_evaluation
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.training import loop
@@ -135,6 +136,19 @@ def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config,
     ):
         experiment.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_people_that_are_held_out_are_sought_from_the_first_camera_in_the_second(config, tmp_path):
+    with config.ignore_type():
+        config.split = 0
+    config.data.validation = 0.5
+    setup = make_setup(config, tmp_path)
+    check_evaluation(setup)
+    query, gallery = setup.test.query, setup.test.gallery
+    assert (len(setup.train_source), setup.num_identities) == (4, 2)
+    assert (query.camids.tolist(), gallery.camids.tolist()) == ([1, 1], [2, 2])
+    assert set(query.pids) == set(gallery.pids)
+    assert not set(query.pids) & set(setup.train_source.pids)
 
 
 def test_models_of_all_splits_are_not_scored_on_one_split(config, tmp_path):
