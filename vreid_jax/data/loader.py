@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ def _end_with_the_trainer(worker: int, workers: int) -> None:
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
+def _signals_held() -> Generator[None, None, None]:
     """Let signals wait until the block ends, in processes that begin in it for ever: they inherit what is blocked."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
