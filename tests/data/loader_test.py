@@ -1,4 +1,10 @@
 import dataclasses
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +135,57 @@ def test_two_worker_processes_give_the_batches_of_none(train):
     whole = list(batches(train))
     for first, second in zip(whole[1:], list(batches(train, start=1, num_workers=2)), strict=True):
         assert_same(first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_trainer(train, number):
+    iterator = batches(train, num_batches=200, num_workers=2)
+    next(iterator)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, number)
+    assert len([next(iterator) for _ in range(150)]) == 150
+    iterator.close()
+    assert not any(worker.is_alive() for worker in workers)
+
+
+def test_workers_end_with_a_trainer_that_is_killed():
+    script = """
+import multiprocessing, time
+from vreid_jax.data import loader
+
+def work(end):
+    loader._end_with_the_trainer(0, 1)
+    end.send("reads")
+    time.sleep(60)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=work, args=(theirs,), daemon=True)
+    worker.start()
+    ours.recv()
+    print(worker.pid, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as trainer:
+        worker = int(trainer.stdout.readline())
+        os.kill(worker, signal.SIGTERM)
+        trainer.kill()
+        deadline = time.monotonic() + 10
+        while _runs(worker):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("sampler", ["identity", "shuffle", "frames"])

@@ -94,9 +94,11 @@ def test_a_finished_run_is_evaluated_again_without_training(finished, tmp_path, 
     assert experiment.train_and_evaluate(config, workdir, "evaluate").protocols == found.protocols
 
 
-@pytest.mark.parametrize("failing", ["baseline", "results"])
+@pytest.mark.parametrize(
+    ("failing", "mode"), [("baseline", "evaluate"), ("results", "evaluate"), ("baseline", "train_and_evaluate")]
+)
 def test_an_evaluation_that_fails_midway_leaves_what_the_one_before_has_written(
-    failing, finished, toy, tmp_path, monkeypatch, tree
+    failing, mode, finished, toy, tmp_path, monkeypatch, tree
 ):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
     toy.evaluation.metric, toy.evaluation.streams.temporal.clip.stride = (
@@ -111,7 +113,7 @@ def test_an_evaluation_that_fails_midway_leaves_what_the_one_before_has_written(
     where = (scoring, "color_histogram") if failing == "baseline" else (scoring.Results, "write")
     monkeypatch.setattr(*where, fail)
     with pytest.raises(InputError, match="the disk is full"):
-        experiment.train_and_evaluate(toy, workdir, "evaluate")
+        experiment.train_and_evaluate(toy, workdir, mode)
     assert tree(workdir) == before
 
 
@@ -120,7 +122,7 @@ def test_the_control_with_shuffled_frames_leaves_the_ordinary_evaluation_as_it_i
     before = tree(workdir)
     toy.evaluation.shuffle_frames = True
     toy.evaluation.baselines = ("color_histogram",)
-    found = experiment.train_and_evaluate(toy, workdir, "evaluate")
+    found = experiment.train_and_evaluate(toy, workdir)
     after = tree(workdir)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {

@@ -16,6 +16,7 @@ from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment import setup as setups
 from vreid_jax.experiment import sources
 from vreid_jax.experiment import splits as all_splits
+from vreid_jax.experiment.preflight import check_evaluation
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import open_workdir
 from vreid_jax.training import loop
@@ -137,6 +138,19 @@ def test_a_split_that_is_not_prepared_is_said_before_anything_is_trained(config,
     assert not (tmp_path / "run").exists()
 
 
+def test_people_that_are_held_out_are_sought_from_the_first_camera_in_the_second(config, tmp_path):
+    with config.ignore_type():
+        config.split = 0
+    config.data.validation = 0.5
+    setup = make_setup(config, tmp_path)
+    check_evaluation(setup)
+    query, gallery = setup.test.query, setup.test.gallery
+    assert (len(setup.train_source), setup.num_identities) == (4, 2)
+    assert (query.camids.tolist(), gallery.camids.tolist()) == ([1, 1], [2, 2])
+    assert set(query.pids) == set(gallery.pids)
+    assert not set(query.pids) & set(setup.train_source.pids)
+
+
 def test_models_of_all_splits_are_not_scored_on_one_split(config, tmp_path):
     for name in ("ilids_vid/split_1", "prid2011_video"):
         config.evaluation.dataset = name
@@ -211,10 +225,12 @@ def test_splits_that_were_not_trained_are_not_evaluated_and_nothing_is_written(c
     assert not (tmp_path / "run").exists()
 
 
-def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(config, tmp_path):
+@pytest.mark.parametrize("mode", ["evaluate", "train_and_evaluate"])
+def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(mode, config, tmp_path):
     open_workdir(tmp_path, config)
     for number in (0, 1):
         (tmp_path / f"split_{number}" / "checkpoints").mkdir(parents=True)
+        (tmp_path / f"split_{number}" / "results.json").write_text("{}")
     before = (tmp_path / "config.json").read_bytes()
 
     def refuse(*_):
@@ -222,7 +238,7 @@ def test_an_evaluation_of_splits_that_fails_leaves_the_configuration(config, tmp
 
     config.evaluation.metric = "cosine"
     with pytest.raises(InputError, match="refused"):
-        all_splits.run_all_splits(config, tmp_path, "evaluate", refuse)
+        all_splits.run_all_splits(config, tmp_path, mode, refuse)
     assert (tmp_path / "config.json").read_bytes() == before
 
 

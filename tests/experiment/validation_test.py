@@ -44,6 +44,8 @@ def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path, capsys):
     assert f"toy on walkers/tiny, split 0, {note}, seed 0" in results.table()
     assert 8 < next(iter(found["protocols"].values()))["num_queries"] < 40
     assert "validation" in json.loads((tmp_path / "run" / "results.json").read_text())
+    assert "twins" not in found  # of the test split, of which nobody is scored
+    assert "twins" not in results.table()
     page = report.write_report(tmp_path / "run", num_queries=2).read_text()
     assert "stored features" not in page  # the lists are those of the scores
     assert f"run: split 0, {note}, seed 0" in page
@@ -52,12 +54,17 @@ def test_a_run_with_validation_scores_it_and_says_so(toy, tmp_path, capsys):
     assert f"## Scores on walkers/tiny, {note}\n" in card.read_text()
     assert command.main(["convert", str(file)]) == 0
     assert f"walkers, {note}: rank-1" in capsys.readouterr().out
+    toy.evaluation.dataset = "walkers/tiny"
+    other = experiment.train_and_evaluate(toy, tmp_path / "run", "evaluate")
+    assert other.content()["validation"] == 0.5
+    assert f"split 0, trained on walkers/tiny, {note}, seed 0" in other.table()
+    assert "twins, system" in other.table()
     # A table of its own, as of another dataset.
     official = shutil.copytree(tmp_path / "run", tmp_path / "official")
     (official / "results.json").write_text(json.dumps({**found, "validation": 0.0}))
     page = report.write_comparison([tmp_path / "run", official], tmp_path / "both.html").read_text()
-    assert f"walkers, split 0, {note}, protocol walkers" in page
-    assert "walkers, split 0, protocol walkers" in page
+    assert f"walkers/tiny, split 0, {note}, protocol walkers" in page
+    assert "walkers/tiny, split 0, protocol walkers" in page
 
 
 def test_another_dataset_is_scored_by_its_own_test_split(toy, tmp_path):

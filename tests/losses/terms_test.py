@@ -77,6 +77,27 @@ def test_a_memory_stays_with_its_term_and_goes_with_it():
     assert isinstance(begun["oim"], OIMMemory)
     after = remembered(begun, oim, {"feature": FEATURES}, BATCH)
     assert float(jnp.abs(after["oim"].table).min()) > 0
-    assert memories(oim, 3, 2, False, after)["oim"] is after["oim"]
+    assert memories(oim, 3, 2, False, after)["oim"].table is after["oim"].table
     assert memories(softmax, 3, 2, False, after).keys() == {"own"}
     assert remembered({"own": after["own"]}, softmax, {"feature": FEATURES}, BATCH)["own"] is after["own"]
+
+
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_a_memory_goes_on_with_the_settings_of_its_phase_and_begins_anew_at_another_size(unlabelled):
+    def oim(**fields):
+        return terms(softmax={"weight": 0.0}, oim={"weight": 1.0, "queue": 2, "momentum": 0.1, **fields})
+
+    old = memories(oim(), 3, 2, unlabelled, {})["oim"]
+    before = {"oim": old.after(FEATURES, jnp.array([0, 1, 0, 1]))}
+    assert float(jnp.abs(before["oim"].table).min()) > 0
+    kept = memories(oim(momentum=0.4), 3, 2, unlabelled, before)["oim"]
+    assert kept.momentum == 0.4
+    assert kept.table is before["oim"].table
+    wider = memories(oim(), 5, 2, unlabelled, before)["oim"]
+    np.testing.assert_array_equal(wider.table, np.zeros((2, 5)))
+    longer = memories(oim(queue=7), 3, 2, unlabelled, before)["oim"]
+    if unlabelled:
+        assert longer.queue.shape == (7, 3)
+        np.testing.assert_array_equal(longer.table, np.zeros((2, 3)))
+    else:
+        assert longer.table is before["oim"].table

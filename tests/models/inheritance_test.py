@@ -83,6 +83,21 @@ def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, part):
         check_run(file, kept, {}, phase_order=order, init_from="runs/it" if kept else "")
 
 
+def test_scores_are_not_taken_of_a_classifier_that_nothing_trains():
+    """It begins anew for another number of people, while the rest of its network comes trained."""
+    config = {"source": {}, "phase_order": ("temporal",)}
+    with pytest.raises(InputError, match=r"would take the classifier of the network 'spatial', which no phase trains"):
+        check_run("two_stream_vgg", BOTH, **config)
+    with pytest.raises(InputError, match=r"would take the classifier of the network 'spatial'"):
+        check_run("two_stream_vgg", (), **config, init_from="vgg16.pth")  # whose classifier is of ImageNet
+    check_run("two_stream_vgg", (*BOTH, "params/spatial/classifier/kernel"), **config)
+    alone = {"phases.spatial.train": ("spatial/classifier/.*",), "phase_order": ("spatial", "temporal")}
+    check_run("two_stream_vgg", BOTH, {}, **alone)
+    with pytest.raises(InputError, match=r"would take the classifier of the network 'spatial'"):
+        check_run("two_stream_vgg", BOTH, {}, **{**alone, "phases.spatial.train": ("spatial/conv.*",)})
+    check_run("two_stream_vgg:walkers,fusion=vlad", BOTH, {}, phase_order=("vlad",))
+
+
 @pytest.mark.parametrize(
     ("order", "kept", "init_from"),
     [(("temporal",), BOTH[:1], "runs/2d"), (("temporal",), (), "resnet50.pth"), (("spatial", "temporal"), (), "")],

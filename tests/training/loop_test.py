@@ -50,7 +50,7 @@ def step(bad_from=10**9):
 def train(folder, total, train_step=None, batches=None, log_every=2, save_every=3, save_minutes=0, stop=None):
     state = TrainState(jnp.int32(0), {}, {}, (), {"seen": jnp.int32(0)})
     checkpoints = Checkpoints(folder, keep=10)
-    writer = MetricsWriter(folder, 0, tensorboard=False)
+    writer = MetricsWriter(folder, None, tensorboard=False)
     position = Position("only", 0, 100, 0.0)
     try:
         with DeferredMetrics(writer, position, total, every_steps=log_every, progress=False) as metrics:

@@ -1,10 +1,11 @@
 import json
 
 from vreid_jax.training.metrics import MetricsWriter, read_metrics
+from vreid_jax.training.position import Position
 
 
 def write(workdir, steps, first_step=0):
-    writer = MetricsWriter(workdir, first_step, tensorboard=False)
+    writer = MetricsWriter(workdir, Position("spatial", first_step, 0, 0.0) if first_step else None, tensorboard=False)
     for step in steps:
         writer.write(step, {"phase": "spatial", "loss": 1 / step})
     writer.close()
@@ -23,7 +24,7 @@ def test_a_line_is_one_object(tmp_path):
 
 
 def test_a_number_that_is_not_finite_is_null_and_left_out_by_the_reader(tmp_path):
-    writer = MetricsWriter(tmp_path, 0, tensorboard=False)
+    writer = MetricsWriter(tmp_path, None, tensorboard=False)
     writer.write(1, {"loss": float("nan"), "gradient_norm": float("inf"), "accuracy": 0.5})
     writer.close()
 
@@ -39,6 +40,23 @@ def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
     write(tmp_path, [1, 2, 3, 4, 5])
     write(tmp_path, [4], first_step=3)
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_phase_that_begins_again_reports_again(tmp_path):
+    """What `prepare` reports stands at the last step of the phase before, and at 0 in the first phase."""
+    report = {"phase": "temporal", "cells_used": 0.5}
+    for position, steps in ((None, [1, 2]), (Position("spatial", 2, 0, 0.0), [])):
+        writer = MetricsWriter(tmp_path, position, tensorboard=False)
+        for step in steps:
+            writer.write(step, {"phase": "spatial"})
+        writer.write(2, report)
+        writer.close()
+    assert lines(tmp_path) == [{"step": 1, "phase": "spatial"}, {"step": 2, "phase": "spatial"}, {"step": 2, **report}]
+    for _ in range(2):
+        writer = MetricsWriter(tmp_path, None, tensorboard=False)
+        writer.write(0, report)
+        writer.close()
+    assert lines(tmp_path) == [{"step": 0, **report}]
 
 
 def test_the_half_line_of_a_killed_run_is_dropped(tmp_path):
@@ -72,7 +90,7 @@ def test_what_is_damaged_in_the_middle_is_left_out(tmp_path):
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):
-    writer = MetricsWriter(tmp_path, 0, tensorboard=True)
+    writer = MetricsWriter(tmp_path, None, tensorboard=True)
     writer.write(1, {"phase": "spatial", "loss": 2.0})
     writer.close()
     (events,) = (tmp_path / "tensorboard").iterdir()

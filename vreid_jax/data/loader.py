@@ -4,10 +4,15 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,7 @@ from vreid_jax.data.samplers import IdentitySampler, Sampler, ShuffleSampler
 from vreid_jax.data.source import Tracklets
 from vreid_jax.errors import InputError
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 FRAMES_PER_ITEM = 256  # longer tracklets are evaluated in pieces of about this many frames
 
 
@@ -125,18 +131,50 @@ def train_batches(
     if num_workers:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain reads flags of its own, of a program that may not know of flags
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
-    return _first(batches, count)
+        reading = grain.multiprocessing.MultiprocessingOptions(num_workers=num_workers)
+        batches = batches.mp_prefetch(reading, _end_with_the_trainer)
+    return _first(batches, count, num_workers)
 
 
-def _first(batches: Any, count: int) -> Iterator[dict[str, Any]]:
-    """Yield so many batches, and let go of the processes that read them."""
-    iterator: Any = iter(batches)
+def _end_with_the_trainer(worker: int, workers: int) -> None:
+    """Let a process that reads outlive signals to the whole group, which its trainer answers, but not its trainer."""
+    del worker, workers
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+
+    def wait() -> None:
+        trainer.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Generator[None, None, None]:
+    """Let signals wait until the block ends, in processes that begin in it for ever: they inherit what is blocked."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
-        yield from itertools.islice(iterator, count)
+        yield
     finally:
-        if hasattr(iterator, "close"):  # not in older versions of Grain
-            iterator.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _first(batches: Any, count: int, num_workers: int) -> Iterator[dict[str, Any]]:
+    """Yield so many batches, and let go of the processes that read them."""
+    with contextlib.ExitStack() as stack:
+        # Before `_end_with_the_trainer` runs in a worker, which takes it a second or more, a signal would end it.
+        with _signals_held() if num_workers else contextlib.nullcontext():
+            iterator: Any = iter(batches)
+            if hasattr(iterator, "close"):  # not in older versions of Grain
+                stack.callback(iterator.close)
+            first = list(itertools.islice(iterator, min(count, 1)))
+        yield from first
+        yield from itertools.islice(iterator, count - len(first))
 
 
 @dataclasses.dataclass(frozen=True)

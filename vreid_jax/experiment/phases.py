@@ -231,7 +231,7 @@ def train(
     """
     settings = setup.settings
     state, position = reached or (None, None)
-    writer = MetricsWriter(setup.workdir, position.step if position else 0, settings.logging.tensorboard)
+    writer = MetricsWriter(setup.workdir, position, settings.logging.tensorboard)
     order = list(plans)
     try:
         for name in order[order.index(position.phase) if position else 0 :]:

@@ -72,7 +72,9 @@ def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
         # Opening is a collective operation, so every process does it, whatever the folder holds by now.
         with contextlib.closing(Checkpoints(workdir, setup.settings.checkpoint.keep, clean=True)) as checkpoints:
             reached = restore(setup, plans, checkpoints)
-            open_workdir(workdir, config)
+            last = list(plans.values())[-1]
+            if not reached or (reached[1].phase, reached[1].phase_step) != (last.name, last.total_steps):
+                open_workdir(workdir, config)  # that of a finished run changes together with its results
             checkpoints.tidy_up()
             state, position = train(setup, plans, checkpoints, reached, stop)
         _leave_if_stopped(stop)

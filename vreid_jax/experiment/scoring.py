@@ -73,8 +73,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
                 results.reranked = evaluation.score(test, distances, setup.protocols, rerank=True)
         else:
             results.streams[name] = scores
-        if twins:
-            results.twins[name] = evaluation.twin_scores(test, distances, twins)
+        if (between := evaluation.twin_scores(test, distances, twins))["num_pairs"]:  # 0 where twins are not held out
+            results.twins[name] = between
     for name in settings.baselines:
         untrained = setup.new_variables() if name == "untrained" else None
         distances = _distances(setup, f"{name}-", untrained, files, only_system=True)
@@ -86,7 +86,7 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
         results.extra["trained_on"] = dataset_name(setup.config)
     if folder := folder_of_results(setup.config):
         results.extra["path"] = folder
-    if setup.settings.data.validation and not settings.dataset:
+    if setup.settings.data.validation:
         results.extra["validation"] = setup.settings.data.validation
     if source := setup.test_metadata.get("split_source"):
         results.extra["split_source"] = source

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from vreid_jax import data, evaluation, models
+from vreid_jax import data, evaluation, models, retrieval
 from vreid_jax.config import NUM_SPLITS, dataset_of, default_protocols
 from vreid_jax.config.run import RunSettings, parse_run
 from vreid_jax.errors import InputError
@@ -187,16 +187,21 @@ def own_test_splits(config: ConfigDict) -> list[data.TrackletSource]:
       InputError: for a dataset that is not there, and as `held_out`.
     """
     if share := config.data.get("validation", 0.0):
-        return list(held_out(training_split(config), share, config.seed)[1:])
+        names = config.evaluation.get("protocols", ()) or default_protocols(config.dataset)
+        two_cameras = any(retrieval.protocols.get(name).two_cameras for name in names)
+        return list(held_out(training_split(config), share, config.seed, two_cameras)[1:])
     builder = dataset_builder(config)
     return [data.TrackletSource(builder, split, config.logging.progress) for split in ("query", "gallery")]
 
 
-def held_out(source: data.TrackletSource, share: float, seed: int) -> tuple[data.TrackletSource, ...]:
+def held_out(
+    source: data.TrackletSource, share: float, seed: int, two_cameras: bool = False
+) -> tuple[data.TrackletSource, ...]:
     """Divide a training split: what is left to train on, and query and gallery of the people that are held out.
 
     Of the people seen by two cameras at least, `share` are drawn, rounded; the first tracklet of each in each camera is
-    a query, and all of theirs are the gallery.
+    a query, and all of theirs are the gallery. With `two_cameras`, for protocols that are so, the queries are of the first
+    camera and the gallery of the others.
 
     Raises:
       InputError: where that would leave nobody on one of the sides.
@@ -213,8 +218,12 @@ def held_out(source: data.TrackletSource, share: float, seed: int) -> tuple[data
     inside = np.isin(source.pids, drawn)
     rows = np.flatnonzero(inside)
     _, first = np.unique(np.stack([source.pids[rows], source.camids[rows]]), axis=1, return_index=True)
+    query, gallery = rows[np.sort(first)], rows
+    if two_cameras:
+        camera = source.camids[rows].min()
+        query, gallery = query[source.camids[query] == camera], gallery[source.camids[gallery] != camera]
     return (
         source.part(np.flatnonzero(~inside), "train"),
-        source.part(rows[np.sort(first)], "validation query"),
-        source.part(rows, "validation gallery"),
+        source.part(query, "validation query"),
+        source.part(gallery, "validation gallery"),
     )

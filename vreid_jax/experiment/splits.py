@@ -1,5 +1,6 @@
 """`split=all`: a data set's splits one after the other, each in a folder of its own, and the mean over them."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from vreid_jax.config.run import Evaluation
 from vreid_jax.datasets import load_builder
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.results import Results, read_results
-from vreid_jax.experiment.workdir import check_checkpoints, check_results, check_workdir, open_workdir
+from vreid_jax.experiment.workdir import check_checkpoints, check_results, check_workdir, open_workdir, opened_workdir
 from vreid_jax.json_files import read_json
 from vreid_jax.retrieval.splits import mean_std_over_splits
 
@@ -52,7 +53,8 @@ def run_all_splits(
         check_checkpoints(workdir / f"split_{own.split}")
     for place in (workdir, *(workdir / f"split_{own.split}" for own in configs)):
         check_results(place, config)
-    if mode == "evaluate":
+    scored = all((workdir / f"split_{own.split}" / "results.json").exists() for own in configs)
+    if scored or mode == "evaluate":  # it changes together with the results
         check_workdir(workdir, config)
     else:
         open_workdir(workdir, config)
@@ -69,9 +71,9 @@ def run_all_splits(
         return None
     results = gather(contents)
     if jax.process_index() == 0:
-        if mode == "evaluate" and not suffix:  # a control, or another dataset, leaves the run as it is
-            open_workdir(workdir, config)
-        results.save(workdir / name)
+        # A control, or another dataset, leaves the run as it is.
+        with contextlib.nullcontext() if suffix else opened_workdir(workdir, config):
+            results.save(workdir / name)
         print(results.table(), flush=True)
     return results
 

@@ -18,20 +18,22 @@ from vreid_jax.training.position import Position
 class MetricsWriter:
     """Writes scalars to `metrics.jsonl`, one object a line, and to TensorBoard; only process 0 writes.
 
-    A resumed run drops the lines behind its checkpoint, since it is about to write them again.
+    A resumed run drops the lines behind its checkpoint, since it is about to write them again: also what a later phase
+    has reported before its first step.
     """
 
-    def __init__(self, workdir: Path, first_step: int, tensorboard: bool):
+    def __init__(self, workdir: Path, position: Position | None, tensorboard: bool):
+        """Go on behind `position`, that of the checkpoint; without one, begin anew."""
         self._file = self._board = None
         if jax.process_index():
             return
         path = workdir / "metrics.jsonl"
-        _keep_until(path, first_step)
+        _keep_until(path, position)
         self._file = path.open("a")
         if tensorboard:
             from tensorboardX import SummaryWriter
 
-            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+            self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=position.step + 1 if position else 0)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """Add one line: `step` and the values; a number that is not finite, which JSON does not know, is null there."""
@@ -81,10 +83,16 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def _keep_until(path: Path, step: int) -> None:
+def _keep_until(path: Path, position: Position | None) -> None:
+    def is_kept(values: dict[str, Any]) -> bool:
+        if position is None:
+            return False
+        step, phase = values["step"], values.get("phase", position.phase)
+        return step < position.step or (step, phase) == (position.step, position.phase)
+
     if path.exists():
         with atomic_file(path) as half:
-            half.write_text("".join(f"{line}\n" for line, values in _whole_lines(path) if values["step"] <= step))
+            half.write_text("".join(f"{line}\n" for line, values in _whole_lines(path) if is_kept(values)))
 
 
 class DeferredMetrics:

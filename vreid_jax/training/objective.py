@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 from vreid_jax.errors import InputError
 from vreid_jax.losses import TERMS, Term
 
@@ -31,14 +33,23 @@ def memories(
 ) -> dict[str, Any]:
     """Return the `extra` of a phase that begins with `before`: for each of its terms what it remembers.
 
-    What a term remembers from an earlier phase stays; what a term that the phase does not use remembered goes; the rest
-    of `before` belongs to the system and stays. `unlabelled` says whether the training split has tracklets of pid -1.
+    The arrays that a term remembers from an earlier phase stay, with the settings of this one, unless this phase's have
+    other shapes; what a term that the phase does not use remembered goes; the rest of `before` belongs to the system
+    and stays. `unlabelled` says whether the training split has tracklets of pid -1.
     """
     kept = {name: value for name, value in before.items() if name not in TERMS or name in terms}
     for name, term in terms.items():
-        if term.remembers and name not in kept:
-            kept[name] = term.new_memory(feature_size, num_identities, unlabelled)
+        if term.remembers:
+            new = term.new_memory(feature_size, num_identities, unlabelled)
+            kept[name] = _continued(new, before.get(name))
     return kept
+
+
+def _continued(new: Any, old: Any) -> Any:
+    """Return a term's new memory with the arrays of the old one where they have the same shapes, else as it is."""
+    leaves = jax.tree.leaves(old)
+    same = [leaf.shape for leaf in leaves] == [leaf.shape for leaf in jax.tree.leaves(new)]
+    return jax.tree.unflatten(jax.tree.structure(new), leaves) if same else new
 
 
 def remembered(extra: dict[str, Any], terms: Mapping[str, Term], outputs, batch) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from vreid_jax.config.fields import matching
 from vreid_jax.config.inputs import CHANNELS, RGB_CHANNELS
 from vreid_jax.errors import InputError
 from vreid_jax.models import registry
@@ -156,9 +157,22 @@ class TwoStreamVGG(nn.Module):
 
     @nn.nowrap
     def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
-        """Raise `InputError` for an `alpha` without effect, and networks that come from a run which never trained them."""
+        """Raise `InputError` for an `alpha` without effect, and networks or classifiers that nothing has trained."""
         check_streams(settings, kept, source, self._parts)
         check_alpha(self.alpha, kept, source)
+        if not any(stream.apply.get("stream") == "scores" for stream in settings.evaluation.streams.values()):
+            return
+        for name in SINGLE:
+            kernel = f"{name}/classifier/kernel"
+            streams = (
+                phase.apply.get("stream") for phase in settings.phases.values() if matching([kernel], phase.train)
+            )
+            if f"params/{kernel}" not in kept and not any(s != "vlad" and name in self._parts(s) for s in streams):
+                raise InputError(
+                    f"the stream scores would take the classifier of the network {name!r}, which no phase trains and "
+                    f"init_from does not bring for so many people: train it in a phase {name!r}, alone with "
+                    f"phases.{name}.train=('{name}/classifier/.*',), or take the stream out of evaluation.streams"
+                )
 
     @staticmethod
     def _parts(stream: str | None) -> tuple[str, ...]:
