@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -124,11 +125,23 @@ def without_classifier(model: Model) -> Model:
     """Return a model without the parameters that only training needs: those that it has no use for without classes.
 
     It gives the same vectors. Its fingerprint is another one, so a gallery belongs to one of the two.
+
+    Raises:
+      InputError: for a model whose vectors are made of its classifier's scores.
     """
     needed = _made_shapes(dataclasses.replace(model, variables={"params": {}}))  # no classifier there: no classes
     own: dict[str, Any] = flatten_dict(dict(model.variables), sep="/")
     kept = {name: value for name, value in own.items() if name in needed}
-    return dataclasses.replace(model, variables=unflatten_dict(kept, sep="/"))
+    lean = dataclasses.replace(model, variables=unflatten_dict(kept, sep="/"))
+    height, width = lean.config.data.height, lean.config.data.width
+    for stream in lean.streams.values():
+        channels = models.channels_of(lean.module, stream.apply)
+        clips = jax.ShapeDtypeStruct((1, stream.clip.length, height, width, channels), jnp.float32)
+        try:
+            jax.eval_shape(functools.partial(lean.module.apply, train=False, **stream.apply), lean.variables, clips)
+        except InputError as error:
+            raise InputError(f"the model cannot embed without its classifier: {error}") from error
+    return lean
 
 
 def _from_box(path: Path) -> Model:
