@@ -1,5 +1,6 @@
 """Exports, ONNX too: read back without the network, equal to the model at several batch sizes, refused where not."""
 
+import dataclasses
 import importlib.util
 import json
 import runpy
@@ -16,6 +17,7 @@ from vreid_jax.config import from_file
 from vreid_jax.errors import InputError
 from vreid_jax.export import writing
 from vreid_jax.export.parts import Part, check, model_parts
+from vreid_jax.model_files.weights_file import read_metadata
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,14 @@ def test_the_metadata_say_what_goes_in_and_comes_out(model, folder):
     assert sorted(path.name for path in folder.iterdir()) == [
         "metadata.json", "spatial.jax_export", "temporal.jax_export",
     ]  # fmt: skip
+
+
+def test_an_export_of_a_run_states_the_licence_of_a_file_of_it(model, tmp_path):
+    run = dataclasses.replace(model, about={"dataset": "walkers"})
+    inference.save(run, tmp_path / "toy.safetensors")
+    stated = writing._describe(run, ("cpu",))["licence"]
+    assert stated == "trained on walkers, whose terms apply to what is made of it"
+    assert read_metadata(tmp_path / "toy.safetensors")["licence"] == stated
 
 
 def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch):

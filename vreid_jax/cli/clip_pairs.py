@@ -58,8 +58,14 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     stream = parse_streams(model.config.evaluation)["clips"]
     kind = model.config.evaluation.similarity.get("kind", "learned")
     if stream.average or kind != "learned":
-        how = "the means of their clips (evaluation.streams.clips.average)" if stream.average else f"similarity.kind={kind}"
-        raise InputError(f"{workdir} compares tracklets by {how}: only the learned similarity has weights of pairs to draw")
+        how = (
+            "the means of their clips (evaluation.streams.clips.average)"
+            if stream.average
+            else f"similarity.kind={kind}"
+        )
+        raise InputError(
+            f"{workdir} compares tracklets by {how}: only the learned similarity has weights of pairs to draw"
+        )
     test = evaluation.make_test_set(*own_test_splits(model.config))
     apply = functools.partial(model.module.apply, model.variables)
     with np.load(features) as table:

@@ -127,7 +127,7 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "fields": dict(model.fields),
         "dtype": _dtype(model),
         "fingerprint": model.fingerprint,
-        "licence": model.about.get("licence", ""),
+        "licence": model.licence,
         "dataset": model.about.get("dataset", ""),
         "platforms": list(platforms),
         "checked_on": jax_export.default_export_platform(),

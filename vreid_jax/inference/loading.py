@@ -97,8 +97,6 @@ def save(model: Model, path: str | Path, licence: str = "", *, half: bool = Fals
         variables["params"] = jax.tree.map(_to_half, variables["params"])
         rounded = jax.tree.map(lambda value: value.astype(np.float32), variables)
         model = dataclasses.replace(model, variables=rounded)
-    dataset = model.about.get("dataset")
-    stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
     own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
     own["preprocessing"] = preprocessing(
         model.config.data.height,
@@ -108,7 +106,7 @@ def save(model: Model, path: str | Path, licence: str = "", *, half: bool = Fals
         {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
     own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
-    save_weights(path, variables, model.name, dict(model.fields), stated, **own)
+    save_weights(path, variables, model.name, dict(model.fields), licence or model.licence, **own)
 
 
 def _to_half(values) -> np.ndarray:
