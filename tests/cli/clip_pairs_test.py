@@ -10,8 +10,14 @@ from vreid_jax.config import from_file
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        ("evaluation.similarity.kind=top_t", "compares tracklets by similarity.kind=top_t: only the learned similarity"),
-        ("evaluation.streams.clips.average=True", "compares tracklets by the means of their clips (evaluation.streams."),
+        (
+            "evaluation.similarity.kind=top_t",
+            "compares tracklets by similarity.kind=top_t: only the learned similarity",
+        ),
+        (
+            "evaluation.streams.clips.average=True",
+            "compares tracklets by the means of their clips (evaluation.streams.",
+        ),
     ],
 )
 def test_a_run_that_does_not_weigh_pairs_of_clips_is_one_sentence(tmp_path, monkeypatch, capsys, field, words):

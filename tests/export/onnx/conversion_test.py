@@ -270,5 +270,5 @@ def test_a_recurrent_layer_is_refused_and_not_stumbled_over():
     cell = nn.RNN(nn.OptimizedLSTMCell(3))
     shapes = jax.eval_shape(cell.init, jax.random.key(0), jnp.zeros((1, 2, 4)))
     variables = jax.tree.map(lambda each: np.zeros(each.shape, each.dtype), shapes)
-    with pytest.raises(InputError, match="a value repeated along an open dimension, which .* export without --onnx"):
+    with pytest.raises(InputError, match=r"a value repeated along an open dimension, which .* export without --onnx"):
         converted(lambda x: cell.apply(variables, x), ("b", 2, 4))
