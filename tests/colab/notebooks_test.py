@@ -161,6 +161,21 @@ def test_a_notebook_imports_what_exists_and_defines_next_to_nothing(name):
                 assert len(ast.unparse(node).splitlines()) <= 4, "what is longer belongs into the library"
 
 
+def test_a_gallery_lies_in_the_folder_of_its_people(tmp_path, monkeypatch):
+    """That folder belongs to one video and its tracks, which `open_source` checks."""
+    monkeypatch.chdir(tmp_path)
+    cell = next(source for source in sources(read("search_your_video")) if "embed_gallery" in source)
+    search = types.SimpleNamespace(
+        embed_gallery=lambda model, source, path, progress: path.write_text(source),
+        open_gallery=lambda path: types.SimpleNamespace(vectors=np.zeros((1, 2))),
+    )
+    model = types.SimpleNamespace(fingerprint="0123")
+    for video in ("a", "b"):
+        (tmp_path / video).mkdir()
+        exec(cell, {"Path": Path, "search": search, "model": model, "source": video, "NAME": video})
+    assert {path.parent.name: path.read_text() for path in tmp_path.rglob("*.parquet")} == {"a": "a", "b": "b"}
+
+
 def test_a_picture_of_a_notebook_is_the_array():
     sheet = np.random.default_rng(0).integers(0, 255, (5, 7, 3), np.uint8)
     found = cv2.imdecode(np.frombuffer(as_png(sheet), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -277,7 +292,7 @@ def test_search_your_video_runs_from_top_to_bottom(colab, data_dir, walkers_vide
     # Twelve tracks are shown at most, and of the query those four that are not there at the same time.
     assert [sheet.shape[0] for sheet in pictures] == [8 * (96 + 18), 5 * (96 + 18)]
     assert all(sheet.std() > 20 for sheet in pictures)
-    assert len(list(tmp_path.glob("gallery-*.parquet"))) == 1
+    assert len(list((tmp_path / "people").glob("gallery-*.parquet"))) == 1
 
 
 @pytest.mark.slow

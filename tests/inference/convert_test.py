@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from vreid_jax import inference
 from vreid_jax.cli import command
+from vreid_jax.config import from_file
 from vreid_jax.errors import InputError
 from vreid_jax.files import only_process
 from vreid_jax.inference.loading import described
@@ -153,3 +154,12 @@ def test_flags_that_would_do_nothing_are_refused(arguments, said, monkeypatch, t
     assert command.main(["convert", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_that_vectors_are_made_of_is_not_left_out(untrained, tmp_path, capsys):
+    model = untrained(from_file("two_stream_vgg:walkers,fusion=scores,model.width=2,model.hidden_size=8"))
+    inference.save(model, tmp_path / "whole.safetensors")
+    lean = tmp_path / "lean.safetensors"
+    assert command.main(["convert", str(tmp_path / "whole.safetensors"), f"--out={lean}", "--without-classifier"]) == 2
+    assert "the model cannot embed without its classifier: stream scores needs the" in capsys.readouterr().err
+    assert not lean.exists()

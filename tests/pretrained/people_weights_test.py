@@ -16,6 +16,7 @@ golden = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(golden)
 
 NARROW = {"width": 4, "stage_sizes": (1, 1, 1, 1)}
+CEIL = {**NARROW, "stem_pool": "ceil"}
 CHANNELS = 32 * 4
 
 
@@ -76,11 +77,11 @@ def test_a_checkpoint_of_torchreid_or_boxmot_is_unwrapped_and_every_tensor_lands
 def test_a_classifier_of_another_size_is_left_out_and_an_absent_one_keeps_its_initialisation(caplog):
     state = bnneck_state("backbone", "heads.bottleneck.0", "heads")
     with caplog.at_level("INFO", logger="absl"):
-        other = pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **NARROW)
+        other = pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **CEIL)
     assert "heads.weight" in caplog.text
     assert other["params"]["head"]["classifier"]["kernel"].shape == (CHANNELS, 5)
     del state["heads.weight"]
-    same(pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **NARROW), other)
+    same(pretrained.from_torch("resnet50_bnneck", state, num_classes=5, **CEIL), other)
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_osnet_in_another_width_or_of_another_family_is_refused():
 
 
 def test_a_neck_loads_under_the_names_of_fastreid_and_of_the_strong_baseline():
-    fields = {**NARROW, "num_classes": 6}
+    fields = {**CEIL, "num_classes": 6}
     fastreid = bnneck_state("backbone", "heads.bottleneck.0", "heads")
     means = {"pixel_mean": np.full((1, 3, 1, 1), 120.0), "pixel_std": np.full((1, 3, 1, 1), 58.0)}
     expected = pretrained.from_torch("resnet50_bnneck", {"model": fastreid | means, "iteration": 9}, **fields)
@@ -103,14 +104,25 @@ def test_a_neck_loads_under_the_names_of_fastreid_and_of_the_strong_baseline():
     head = expected["params"]["head"]
     np.testing.assert_array_equal(head["classifier"]["kernel"], fastreid["heads.weight"].T)
     np.testing.assert_array_equal(head["bn"]["scale"], fastreid["heads.bottleneck.0.weight"])
-    assert "classifier" not in pretrained.from_torch("resnet50_bnneck", fastreid, **NARROW)["params"]["head"]
+    assert "classifier" not in pretrained.from_torch("resnet50_bnneck", fastreid, **CEIL)["params"]["head"]
 
 
 def test_what_another_head_or_backbone_of_fastreid_has_is_refused():
     state = bnneck_state("backbone", "heads.bottleneck.0", "heads")
     for name in ("heads.pool_layer.p", "backbone.layer1.0.bn1.IN.weight", "backbone.NL_2.0.theta.weight"):
         with pytest.raises(InputError, match=f"without a place: {name}"):
-            pretrained.from_torch("resnet50_bnneck", state | {name: np.ones(1, np.float32)}, **NARROW)
+            pretrained.from_torch("resnet50_bnneck", state | {name: np.ones(1, np.float32)}, **CEIL)
+
+
+def test_fastreid_needs_a_word_about_its_pool():
+    state = bnneck_state("backbone", "heads.bottleneck.0", "heads")
+    with pytest.raises(InputError, match=r"Since August 2020, in all of 1.x, .* give stem_pool=ceil for the former"):
+        pretrained.from_torch("resnet50_bnneck", state, **NARROW)
+    x = jax.ShapeDtypeStruct((1, 1, 30, 14, 3), jnp.float32)
+    for pool, size in (("padded", (8, 4)), ("ceil", (7, 3))):  # of a stem map of 15x7
+        variables = pretrained.from_torch("resnet50_bnneck", state, stem_pool=pool, **NARROW)
+        module = models.create("resnet50_bnneck", stem_pool=pool, **NARROW)
+        assert jax.eval_shape(module.apply, variables, x)["res2"].shape[2:4] == size
 
 
 def test_the_strong_baseline_needs_a_word_about_its_stem(xla_as_users_have_it):

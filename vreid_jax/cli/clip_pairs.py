@@ -39,7 +39,8 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     """Return the sheet of one query and one gallery tracklet of a finished run, uint8 `[H, W, 3]` RGB.
 
     Raises:
-      InputError: for a workdir without such a run, or a tracklet that is not in its test set.
+      InputError: for a workdir without such a run, one that does not compare tracklets by weighted pairs of clips, or a
+        tracklet that is not in its test set.
     """
     import numpy as np
 
@@ -54,6 +55,17 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
     if not features.is_file():
         raise InputError(f"{workdir} holds no evaluated run of clip_similarity: there is no features/clips.npz")
     model = inference.load(workdir)
+    stream = parse_streams(model.config.evaluation)["clips"]
+    kind = model.config.evaluation.similarity.get("kind", "learned")
+    if stream.average or kind != "learned":
+        how = (
+            "the means of their clips (evaluation.streams.clips.average)"
+            if stream.average
+            else f"similarity.kind={kind}"
+        )
+        raise InputError(
+            f"{workdir} compares tracklets by {how}: only the learned similarity has weights of pairs to draw"
+        )
     test = evaluation.make_test_set(*own_test_splits(model.config))
     apply = functools.partial(model.module.apply, model.variables)
     with np.load(features) as table:
@@ -70,7 +82,7 @@ def picture(workdir: Path, query: str | None, gallery: str | None, shown: int):
         g = int(np.argmax(np.where(camids != camids[q], np.asarray(similarity), -np.inf)))
     alpha = np.asarray(apply(clips[q : q + 1], clips[g : g + 1], method="importance"))[0, 0]
     units = [clips[row] / np.maximum(np.linalg.norm(clips[row], axis=1, keepdims=True), 1e-12) for row in (q, g)]
-    clip = parse_streams(model.config.evaluation)["clips"].clip
+    clip = stream.clip
     left, right = (clips_as_evaluated(test.tracklets, row, clip, model.config.seed) for row in (q, g))
     rows = pair_rows(left, right, alpha, units[0] @ units[1].T, shown)
     same = "the same person" if pids[q] == pids[g] else "another person"

@@ -1,6 +1,7 @@
 """Draw a trained network's part maps, or its responses layer by layer, over frames."""
 
 import argparse
+from collections.abc import Iterable
 
 from vreid_jax.cli.model_picture import add_model_arguments, draw_tracklets, text
 from vreid_jax.errors import InputError
@@ -22,6 +23,12 @@ def run(flags: argparse.Namespace) -> dict:
     return draw_tracklets(flags, _artist, cell_height=128)
 
 
+def layers(outputs: Iterable[str]) -> list[str]:
+    """Return those of a network's outputs that are maps of a layer, from the first one to the last."""
+    found = (name for name in outputs if name.lower().startswith(("stem", "conv", "res", "mixed")))
+    return sorted(found, key=lambda name: (name != "stem", name))
+
+
 def _artist(model, flags):
     import functools
 
@@ -36,8 +43,10 @@ def _artist(model, flags):
     def draw(label, frames):
         outputs = jax.device_get(apply(model.variables, frames[None]))
         if flags.layers:
-            layers = {name: outputs[name][0] for name in sorted(outputs) if name.startswith(("conv", "res", "stem"))}
-            return response_rows(label, frames, layers)
+            names = layers(outputs)
+            if not names:
+                raise InputError(f"the run's model {model.name!r} names no layers that could be drawn")
+            return response_rows(label, frames, {name: outputs[name][0] for name in names})
         if "part_maps" not in outputs:
             raise InputError(f"the run's model {model.name!r} has no part maps; --layers draws its layers")
         return part_map_rows(label, frames, outputs["part_maps"][0])

@@ -69,7 +69,7 @@ class Part:
 
 
 def model_parts(model: Model, dtype: str) -> dict[str, Part]:
-    """Return the parts of a model that computes in `dtype`, by the stem of their files.
+    """Return the parts of a model that computes in `dtype`, by the stem of their files: of the streams of its vectors.
 
     Raises:
       InputError: for a stream that takes a whole tracklet as one clip, which cannot be exported.
@@ -78,7 +78,10 @@ def model_parts(model: Model, dtype: str) -> dict[str, Part]:
     variables = jax.tree.map(jnp.asarray, dict(model.variables))
     height, width = model.config.data.height, model.config.data.width
     parts: dict[str, Part] = {}
-    for name, stream in model.config.evaluation.streams.items():
+    for name in model.streams:
+        stream = model.config.evaluation.streams[
+            name
+        ]  # as the run compares it; `model.streams` are as vectors are made
         if stream.clip.kind == "single_all":
             raise InputError(f"stream {name} takes a tracklet as one clip of any length, which cannot be exported")
         apply = stream.apply.to_dict()

@@ -36,7 +36,7 @@ def export_model(
 ) -> dict[str, Any]:
     """Export a model to a folder, check the exported functions against it, and return the content of `metadata.json`.
 
-    Each stream becomes `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
+    Each stream, or the headline alone where there is one, becomes `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
     features [b, D] for any b, with weights and normalisation included. A system with its own similarity also gets
     `similarity.jax_export`: clip features [q, M, D] and [g, M, D] to [q, g]. Functions compute in float32, unless the
     run's `dtype` is bfloat16.
@@ -127,7 +127,7 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "fields": dict(model.fields),
         "dtype": _dtype(model),
         "fingerprint": model.fingerprint,
-        "licence": model.about.get("licence", ""),
+        "licence": model.licence,
         "dataset": model.about.get("dataset", ""),
         "platforms": list(platforms),
         "checked_on": jax_export.default_export_platform(),
@@ -142,6 +142,6 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "seed": model.config.seed,
         "flow": model.config.data.get("flow", FLOW_METHODS[0]),
         "headline": model.config.evaluation.get("headline", ""),
-        "streams": {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
+        "streams": {name: model.config.evaluation.streams[name].clip.to_dict() for name in model.streams},
         "functions": {},
     }

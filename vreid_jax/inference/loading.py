@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -96,8 +97,6 @@ def save(model: Model, path: str | Path, licence: str = "", *, half: bool = Fals
         variables["params"] = jax.tree.map(_to_half, variables["params"])
         rounded = jax.tree.map(lambda value: value.astype(np.float32), variables)
         model = dataclasses.replace(model, variables=rounded)
-    dataset = model.about.get("dataset")
-    stated = licence or model.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
     own = {key: model.about[key] for key in METADATA_KEYS if model.about.get(key) is not None}
     own["preprocessing"] = preprocessing(
         model.config.data.height,
@@ -107,7 +106,7 @@ def save(model: Model, path: str | Path, licence: str = "", *, half: bool = Fals
         {name: stream.clip.to_dict() for name, stream in model.config.evaluation.streams.items()},
     )
     own |= {"config": json.loads(model.config.to_json()), "fingerprint": model.fingerprint}
-    save_weights(path, variables, model.name, dict(model.fields), stated, **own)
+    save_weights(path, variables, model.name, dict(model.fields), licence or model.licence, **own)
 
 
 def _to_half(values) -> np.ndarray:
@@ -124,11 +123,23 @@ def without_classifier(model: Model) -> Model:
     """Return a model without the parameters that only training needs: those that it has no use for without classes.
 
     It gives the same vectors. Its fingerprint is another one, so a gallery belongs to one of the two.
+
+    Raises:
+      InputError: for a model whose vectors are made of its classifier's scores.
     """
     needed = _made_shapes(dataclasses.replace(model, variables={"params": {}}))  # no classifier there: no classes
     own: dict[str, Any] = flatten_dict(dict(model.variables), sep="/")
     kept = {name: value for name, value in own.items() if name in needed}
-    return dataclasses.replace(model, variables=unflatten_dict(kept, sep="/"))
+    lean = dataclasses.replace(model, variables=unflatten_dict(kept, sep="/"))
+    height, width = lean.config.data.height, lean.config.data.width
+    for stream in lean.streams.values():
+        channels = models.channels_of(lean.module, stream.apply)
+        clips = jax.ShapeDtypeStruct((1, stream.clip.length, height, width, channels), jnp.float32)
+        try:
+            jax.eval_shape(functools.partial(lean.module.apply, train=False, **stream.apply), lean.variables, clips)
+        except InputError as error:
+            raise InputError(f"the model cannot embed without its classifier: {error}") from error
+    return lean
 
 
 def _from_box(path: Path) -> Model:

@@ -57,6 +57,12 @@ class Model:
         metric = self.config.evaluation.metric
         return metric if metric in METRICS else METRICS[0]
 
+    @property
+    def licence(self) -> str:
+        """Under what terms its weights may be used: what its file states, else the terms of the dataset of its training."""
+        dataset = self.about.get("dataset")
+        return self.about.get("licence") or f"trained on {dataset}, whose terms apply to what is made of it"
+
     @functools.cached_property
     def module(self) -> nn.Module:
         """The network, computing in the dtype that suits the device."""

@@ -47,12 +47,8 @@ def from_torch(
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
     tensors = read_state_dict(state_dict)
-    if model_name == "resnet50_bnneck" and "stem_relu" not in fields and any(n.startswith("base.") for n in tensors):
-        raise InputError(
-            "the state dict has tensors base.…, as reid-strong-baseline and projects made from it name them. Some of their "
-            "networks have no ReLU behind the first batch norm, and the tensors do not say which: give stem_relu=False "
-            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False), or stem_relu=True"
-        )
+    if model_name == "resnet50_bnneck":
+        _check_stem(tensors, fields)
     found, left_out = fit_torch(model_name, tensors, target, inflation)
     check_fit(found, f"the weights do not fit {model_name!r}", "the state dict")
     left_out += found.left_out
@@ -104,6 +100,22 @@ def check_fit(found: Fit, what: str, where: str) -> None:
         raise InputError(
             f"{what}; in {where} without a place: {_listed(found.unexplained)}; "
             f"in the model without a value: {_listed(['/'.join(path) for path in found.missing])}"
+        )
+
+
+def _check_stem(tensors: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Raise an `InputError` where networks of these names have different stems, and the field that tells them is missing."""
+    if "stem_relu" not in fields and any(name.startswith("base.") for name in tensors):
+        raise InputError(
+            "the state dict has tensors base.…, as reid-strong-baseline and projects made from it name them. Some of their "
+            "networks have no ReLU behind the first batch norm, and the tensors do not say which: give stem_relu=False "
+            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False), or stem_relu=True"
+        )
+    if "stem_pool" not in fields and any(name.startswith("backbone.") for name in tensors):
+        raise InputError(
+            "the state dict has tensors backbone.…, as FastReID names them. Since August 2020, in all of 1.x, its networks "
+            "pool the stem without padding, before that with a padding of 1, and the tensors do not say which: give "
+            "stem_pool=ceil for the former (vreid convert … --field=stem_pool=ceil), or stem_pool=padded"
         )
 
 

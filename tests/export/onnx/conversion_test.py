@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import export as jax_export
 from jax import lax
 
@@ -262,3 +263,12 @@ def test_what_onnxruntime_does_not_load_is_one_sentence(capfd):
         converted(padded, IMAGES)
     assert len(str(raised.value).splitlines()) == 1
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_recurrent_layer_is_refused_and_not_stumbled_over():
+    """It makes random keys for a state of zeros."""
+    cell = nn.RNN(nn.OptimizedLSTMCell(3))
+    shapes = jax.eval_shape(cell.init, jax.random.key(0), jnp.zeros((1, 2, 4)))
+    variables = jax.tree.map(lambda each: np.zeros(each.shape, each.dtype), shapes)
+    with pytest.raises(InputError, match=r"a value repeated along an open dimension, which .* export without --onnx"):
+        converted(lambda x: cell.apply(variables, x), ("b", 2, 4))

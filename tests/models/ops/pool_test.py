@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from vreid_jax.models.ops.pool import max_pool, max_pool_3_in_time, max_pool_3x3_stride2
+from vreid_jax.models.ops.pool import max_pool, max_pool_3_in_time, max_pool_3x3_stride2, max_pool_3x3_stride2_ceil
 
 # Machine code that is not optimised compiles several times faster; the sums are the same.
 QUICK = {"xla_backend_optimization_level": 0}
@@ -26,6 +26,16 @@ def test_max_pool_is_the_padded_window_maximum(size):
         for f in (max_pool_3x3_stride2, reference)
     )
     np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "pooled"), [((6, 4), (3, 2)), ((5, 7), (2, 3)), ((8, 3), (4, 1)), ((2, 1), (1, 1))])
+def test_max_pool_that_rounds_sizes_up_begins_at_the_first_position(size, pooled):
+    x = np.random.default_rng(1).standard_normal((2, 1, *size, 3)).astype(np.float32)
+    found = max_pool_3x3_stride2_ceil(jnp.asarray(x))
+    assert found.shape == (2, 1, *pooled, 3)
+    for row, column in np.ndindex(pooled):
+        window = x[:, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+        np.testing.assert_array_equal(found[:, :, row, column], window.max((2, 3)))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from jax.extend.core import Literal
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from vreid_jax.errors import InputError
 from vreid_jax.export.onnx.graph import Graph, Tensor, Value, require
@@ -38,10 +39,13 @@ def convert(
       InputError: if the function has an operation without a rule, or onnxruntime cannot load the model.
     """
     closed = jax.make_jaxpr(function)(*specs)
-    (result,) = closed.jaxpr.outvars
+    used, _ = dce_jaxpr(
+        closed.jaxpr, [True], instantiate=True
+    )  # a recurrent layer makes random keys that it never uses
+    (result,) = used.outvars
     graph = Graph()
     given = [Tensor(name, tuple(spec.shape)) for name, spec in zip(inputs, specs, strict=True)]
-    (found,) = _inline(graph, closed, given)
+    (found,) = _inline(graph, closed.replace(jaxpr=used), given)
     signature = [(tensor, spec.dtype) for tensor, spec in zip(given, specs, strict=True)]
     model = graph.model(signature, output, graph.expand(found, result.aval.shape), result.aval.dtype)
     _check(model)

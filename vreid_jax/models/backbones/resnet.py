@@ -17,12 +17,13 @@ from vreid_jax.models.layers.m3d import M3D, mean_of_pairs, num_scales
 from vreid_jax.models.layers.non_local import NonLocal
 from vreid_jax.models.layers.residual_attention import ResidualAttention, check_branches
 from vreid_jax.models.layers.space_time import KINDS, space_time
-from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2
+from vreid_jax.models.ops.pool import max_pool_3_in_time, max_pool_3x3_stride2, max_pool_3x3_stride2_ceil
 from vreid_jax.models.registry import Dtype, Size, Stages, StemLength, register
 from vreid_jax.settings import Rule, check, one_of
 
 LastStride = Annotated[int, Rule(lambda x: x in (1, 2), "it is 1 or 2")]
 M3DBlocks = Annotated[str, one_of(("first", "all"))]
+StemPool = Annotated[str, one_of(("padded", "ceil"))]
 MERGES = ("mean", "subsample")
 STRIDED_STAGES = (1, 1, 1, 2, 2, 2)
 """`temporal_strides` of stem, pool and the four stages."""
@@ -44,6 +45,8 @@ class ResNet(nn.Module):
       stage_sizes: bottlenecks of each stage.
       last_stride: spatial stride of stage 4, 1 or 2.
       stem_relu: a ReLU behind the stem's batch norm; the networks of reid-strong-baseline have none.
+      stem_pool: the pool behind the stem, 3x3 at stride 2: "padded" by 1 as torchvision's, or "ceil", as FastReID's, whose
+        windows begin at the first position and may stick out at the last one.
       stem_length: frames of an inflated stem's kernel, odd.
       temporal_strides: of the stem, the pool and the four stages, each 1 or 2, for kinds other than "2d" and "m3d".
       temporal_shortcut: what shortcuts do, and "separable" kernels at the start, where time is strided: "mean" of the
@@ -73,6 +76,7 @@ class ResNet(nn.Module):
     stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
+    stem_pool: StemPool = "padded"
     stem_length: StemLength = 1
     temporal_strides: tuple[int, ...] = (1, 1, 1, 1, 1, 1)
     temporal_shortcut: str = "subsample"
@@ -128,7 +132,7 @@ class ResNet(nn.Module):
                 name="m3d",
             )(x, train)
         outputs = {"stem": x}
-        x = max_pool_3x3_stride2(x)
+        x = max_pool_3x3_stride2(x) if self.stem_pool == "padded" else max_pool_3x3_stride2_ceil(x)
         x = self._pool_in_time(x, strides[1])
         length = -(-length // strides[1])
         block_class = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
@@ -198,6 +202,7 @@ class ResNet(nn.Module):
             raise InputError(f"kind of ResNet is {self.kind!r}, expected one of {', '.join(KINDS)}")
         check(self.m3d_blocks, M3DBlocks, "m3d_blocks")
         check(self.last_stride, LastStride, "last_stride")
+        check(self.stem_pool, StemPool, "stem_pool")
         if self.temporal_shortcut not in MERGES:
             raise InputError(f"temporal_shortcut is {self.temporal_shortcut!r}, expected one of {', '.join(MERGES)}")
         if len(self.temporal_strides) != 6 or set(self.temporal_strides) - {1, 2}:

@@ -7,7 +7,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from vreid_jax.models.backbones.resnet import ResNet
+from vreid_jax.models.backbones.resnet import ResNet, StemPool
 from vreid_jax.models.layers.dense import Dense
 from vreid_jax.models.layers.norm import BatchNorm
 from vreid_jax.models.registry import Classes, Dtype, Size, Stages, register
@@ -37,6 +37,7 @@ class ResNetBNNeck(nn.Module):
       stage_sizes: likewise.
       last_stride: likewise.
       stem_relu: likewise; False for the weights of reid-strong-baseline.
+      stem_pool: likewise; "ceil" for the weights of FastReID since August 2020.
       dtype: of the computation; the neck and the classifier are float32, and so are all parameters.
       remat: recompute each bottleneck in the backward pass.
     """
@@ -46,6 +47,7 @@ class ResNetBNNeck(nn.Module):
     stage_sizes: Stages = (3, 4, 6, 3)
     last_stride: int = 1
     stem_relu: bool = True
+    stem_pool: StemPool = "padded"
     dtype: Dtype = "float32"
     remat: bool = False
 
@@ -61,6 +63,7 @@ class ResNetBNNeck(nn.Module):
             stage_sizes=self.stage_sizes,
             last_stride=self.last_stride,
             stem_relu=self.stem_relu,
+            stem_pool=self.stem_pool,
             dtype=self.dtype,
             remat=self.remat,
             name="backbone",
@@ -73,7 +76,7 @@ class ResNetBNNeck(nn.Module):
 register(
     "resnet50_bnneck",
     ResNetBNNeck,
-    ("num_classes", "width", "stage_sizes", "last_stride", "stem_relu", "dtype", "remat"),
+    ("num_classes", "width", "stage_sizes", "last_stride", "stem_relu", "stem_pool", "dtype", "remat"),
     {},
     clip_length=1,
     metric="cosine",

@@ -48,6 +48,12 @@ def max_pool_3x3_stride2(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w 
     return max_pool(x, (1, 3, 3), (1, 2, 2), ((0, 0), (1, 1), (1, 1)))
 
 
+def max_pool_3x3_stride2_ceil(x: Float[Array, "B T H W C"]) -> Float[Array, "B T h w C"]:
+    """Max-pool frames over 3x3 at stride 2 without padding; a last window may stick out by one (PyTorch's `ceil_mode`)."""
+    height, width = (2 * max(extent // 2, 1) + 1 - extent for extent in x.shape[2:4])
+    return max_pool(x, (1, 3, 3), (1, 2, 2), ((0, 0), (0, height), (0, width)))
+
+
 def max_pool_3_in_time(x: Float[Array, "B T H W C"], stride: int) -> Float[Array, "B t H W C"]:
     """Max-pool over three frames with padding 1; t = ceil(T / stride)."""
     return max_pool(x, (3, 1, 1), (stride, 1, 1), ((1, 1), (0, 0), (0, 0)))
