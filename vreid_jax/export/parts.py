@@ -79,9 +79,8 @@ def model_parts(model: Model, dtype: str) -> dict[str, Part]:
     height, width = model.config.data.height, model.config.data.width
     parts: dict[str, Part] = {}
     for name in model.streams:
-        stream = model.config.evaluation.streams[
-            name
-        ]  # as the run compares it; `model.streams` are as vectors are made
+        # As the run compares it: `model.streams` are as vectors are made.
+        stream = model.config.evaluation.streams[name]
         if stream.clip.kind == "single_all":
             raise InputError(f"stream {name} takes a tracklet as one clip of any length, which cannot be exported")
         apply = stream.apply.to_dict()

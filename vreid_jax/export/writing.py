@@ -36,10 +36,10 @@ def export_model(
 ) -> dict[str, Any]:
     """Export a model to a folder, check the exported functions against it, and return the content of `metadata.json`.
 
-    Each stream, or the headline alone where there is one, becomes `STREAM.jax_export`, which `jax.export.deserialize` reads: uint8 frames [b, T, H, W, 3] to
-    features [b, D] for any b, with weights and normalisation included. A system with its own similarity also gets
-    `similarity.jax_export`: clip features [q, M, D] and [g, M, D] to [q, g]. Functions compute in float32, unless the
-    run's `dtype` is bfloat16.
+    Each stream, or the headline alone where there is one, becomes `STREAM.jax_export`, which `jax.export.deserialize`
+    reads: uint8 frames [b, T, H, W, 3] to features [b, D] for any b, with weights and normalisation included. A system with
+    its own similarity also gets `similarity.jax_export`: clip features [q, M, D] and [g, M, D] to [q, g]. Functions compute
+    in float32, unless the run's `dtype` is bfloat16.
 
     Args:
       model: the model.
