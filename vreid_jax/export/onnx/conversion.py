@@ -39,8 +39,8 @@ def convert(
       InputError: if the function has an operation without a rule, or onnxruntime cannot load the model.
     """
     closed = jax.make_jaxpr(function)(*specs)
-    # A recurrent layer makes random keys that it never uses.
-    used, _ = dce_jaxpr(closed.jaxpr, [True], instantiate=True)
+    # Recurrent layers make random keys that they never use.
+    used: Any = dce_jaxpr(closed.jaxpr, [True], instantiate=True)[0]
     (result,) = used.outvars
     graph = Graph()
     given = [Tensor(name, tuple(spec.shape)) for name, spec in zip(inputs, specs, strict=True)]
