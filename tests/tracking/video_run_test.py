@@ -1,8 +1,6 @@
 """A whole video from frames to tracks: what is written, what an interruption leaves, and every wrong input."""
 
 import json
-import os
-import signal
 
 import cv2
 import numpy as np
@@ -57,20 +55,11 @@ def test_tracks_are_the_people_of_the_video(video, tmp_path):
     assert np.ptp(frames[5].reshape(-1, 3).astype(int), axis=1).max() > 100  # colours, in a grey video
 
 
-def test_an_interrupted_run_goes_on_to_the_same_tracks(video, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_tracks(video, tmp_path, stopped_at):
     track_video(video, tmp_path / "whole.txt", detector=bright)
-    calls = []
-
-    def interrupted(frame):
-        calls.append(1)
-        if len(calls) == 13:
-            os.kill(os.getpid(), signal.SIGINT)
-        return bright(frame)
-
-    interrupted.__qualname__ = bright.__qualname__
     out = tmp_path / "tracks.txt"
     with pytest.raises(Interrupted, match="interrupted after frame 13; run the same command again"):
-        track_video(video, out, detector=interrupted)
+        track_video(video, out, detector=stopped_at(bright, 13))
     assert not out.exists()
     with (tmp_path / "tracks.txt.parts" / "rows.txt").open("a") as rows:
         rows.write("14,1,what a killed process had appended")

@@ -88,11 +88,11 @@ def cut_tracklets(
     if min_length < 2:
         raise InputError(f"min_length={min_length} must be at least 2: a track is cut into two halves")
     boxes = read_tracks(tracks, min_iou, max_gap)
-    with _opened(video) as (reader, first):
+    with _opened(video) as (reader, first, rate):
         _check_inside(boxes, first.shape[:2], video, tracks)
         jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         with atomic_folder(out) as partial:
-            frames, _ = _write(reader, first, jobs, partial, resize, progress, video, tracks)
+            frames, _ = _write(reader, first, rate, jobs, partial, resize, progress, video, tracks)
     return dataclasses.replace(summary, frames=frames)
 
 
@@ -122,12 +122,12 @@ def cut_tracks(
       InputError: an input cannot be used, or, `NobodyFound`, no track has `min_length` boxes inside the picture.
     """
     boxes = read_tracks(tracks)
-    with _opened(video) as (reader, first):
+    with _opened(video) as (reader, first, rate):
         _check_inside(boxes, first.shape[:2], video, tracks)
         if begin is not None:
             begins = first_frames(boxes)
             boxes = [box for box in boxes if begins[box.track] in begin]
-        warn_of_absences(boxes, float(reader.get(cv2.CAP_PROP_FPS) or 0.0), tracks)
+        warn_of_absences(boxes, rate, tracks)
         crops = {track: found for track, found in _crops(boxes, first.shape[:2]).items() if len(found) >= min_length}
         if not crops:
             raise NobodyFound(f"{tracks} has no track with at least {min_length} boxes inside the picture of {video}")
@@ -135,7 +135,7 @@ def cut_tracks(
         for track, found in crops.items():
             for frame, crop in found:
                 jobs.setdefault(frame, []).append((f"track{track:04d}", crop))
-        _, seconds = _write(reader, first, jobs, Path(out), None, progress, video, tracks)
+        _, seconds = _write(reader, first, rate, jobs, Path(out), None, progress, video, tracks)
     return Cut(len(crops), seconds)
 
 
@@ -149,13 +149,13 @@ def first_frames(boxes: Iterable[Box]) -> dict[int, int]:
 
 def read_fps(video: str | os.PathLike) -> float:
     """Return the frames per second of a video (`reading.frame_rate`), 0 if it does not tell."""
-    with _opened(video) as (reader, _):
-        return frame_rate(reader, os.fspath(given_path(video)))
+    with _opened(video) as (_, _, rate):
+        return rate
 
 
 @contextlib.contextmanager
-def _opened(video: str | os.PathLike) -> Iterator[tuple[cv2.VideoCapture, np.ndarray]]:
-    """Yield a video's reader and its first frame, which is read already."""
+def _opened(video: str | os.PathLike) -> Iterator[tuple[cv2.VideoCapture, np.ndarray, float]]:
+    """Yield a video's reader, its first frame, which is read already, and its `frame_rate`."""
     video = given_path(video)
     if not video.exists():
         raise InputError(f"the video {video} does not exist")
@@ -165,7 +165,7 @@ def _opened(video: str | os.PathLike) -> Iterator[tuple[cv2.VideoCapture, np.nda
         readable, first = reader.read() if reader.isOpened() else (False, None)
         if not readable or first is None:
             raise InputError(f"the video {video} cannot be read: OpenCV finds no frame in it")
-        yield reader, first
+        yield reader, first, frame_rate(reader, os.fspath(video))
     finally:
         reader.release()
 
@@ -215,10 +215,9 @@ def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]
     return by_track
 
 
-def _write(reader, first, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
+def _write(reader, first, rate: float, jobs: dict[int, list[Job]], root: Path, resize, progress, video, tracks):
     """Write the pictures; return how many, fewer than the jobs where frames cannot be read, and `changed_times` of frames."""
     last, written, missed = max(jobs), 0, set(jobs)
-    rate = frame_rate(reader, os.fspath(given_path(video)))
     frames, timestamps = Frames(reader, frame_count(reader, rate)), {}
     with tqdm(desc="cutting", total=last, unit=" frames", disable=not progress) as bar:
         for number in itertools.chain([1], frames):
