@@ -78,7 +78,7 @@ def nearest(
     """Return the `k` nearest rows of each query, ties in the order of the stream.
 
     Args:
-      batches: begins a stream of Arrow batches with the columns of a gallery, `input` and `recorded_at`.
+      batches: begins a stream of Arrow batches with the columns of a gallery, `input`, `recorded_at` and `tracks`.
       queries: what to search for.
       k: how many, at least 1.
       metric: of the distances.

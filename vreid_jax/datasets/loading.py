@@ -181,7 +181,7 @@ def _maker(name: str, root: Path, fields: dict[str, Any]) -> Callable[[], Any]:
     if dataset.fields:  # the configuration is made of the fields
         required = dataset.fields[0]
         if config or not fields.get(required):
-            raise InputError(f"dataset {base!r} needs the field {required}, a folder with train, query and gallery")
+            raise InputError(f"dataset {base!r} needs the field {required}, a folder with {module.layout.NEEDED}")
         return functools.partial(module.Builder, config=module.folder_config(**fields), data_dir=root)
     if config and config not in module.Builder.builder_configs:
         raise InputError(_unknown(name, [f"{base}/{known}" for known in module.Builder.builder_configs] or [base]))

@@ -244,8 +244,8 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
         "pages, identities and galleries in other folders, models adapted to this footage, backups, and blocks that the disk has freed"
     )
     said.append(
-        "audit logs keep the names of tracklets that were searched for, and the names that people were given in corrections, "
-        "without pictures or vectors"
+        "audit logs keep the names of tracklets that were searched for, compared, corrected or looked at, and the names that "
+        "people were given in corrections, without pictures or vectors"
     )
     return said
 

@@ -57,7 +57,7 @@ class Builder(TrackletBuilder):
     def _split_generators(self, dl_manager):
         config = self.builder_config
         if not isinstance(config, FolderConfig):
-            raise InputError("dataset 'folder' needs the field path, a folder with train, query and gallery")
+            raise InputError(f"dataset 'folder' needs the field path, a folder with {layout.NEEDED}")
         root, splits, skipped = Path(config.path), {}, 0
         for split in layout.splits_of(root):
             listed = layout.list_split(root, split)

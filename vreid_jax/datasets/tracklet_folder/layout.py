@@ -19,6 +19,7 @@ from vreid_jax.files import given_path, read_regular
 __all__ = [
     "BAD_FRAMES",
     "LARGEST",
+    "NEEDED",
     "OTHER_PICTURES",
     "SPLITS",
     "FolderTracklet",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 SPLITS = ("train", "query", "gallery")
+NEEDED = "query and gallery, and train if it is to be trained on"
 LARGEST = 2**63 - 1  # an int64, which is how pid and camid are stored
 OTHER_PICTURES = (".bmp", ".gif", ".tif", ".tiff", ".webp")
 _CAMERA = re.compile(r"c(\d+)(?:_.*)?")
@@ -74,7 +76,7 @@ def list_split(root: Path, split: str) -> list[FolderTracklet]:
     """
     folder = root / split
     if not folder.is_dir():
-        raise InputError(f"{folder} is missing: a tracklet folder has the subfolders {', '.join(SPLITS)}")
+        raise InputError(f"{folder} is missing: a tracklet folder has the subfolders {NEEDED}")
     tracklets = []
     for person in _entries(folder):
         pid = _pid(person, split)
@@ -168,7 +170,7 @@ def find(path: str | os.PathLike) -> Path:
     """
     root = given_path(path)
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder: path must name one with the subfolders {', '.join(SPLITS)}")
+        raise InputError(f"{root} is not a folder: path must name one with the subfolders {NEEDED}")
     return root.resolve()
 
 
