@@ -31,7 +31,8 @@ class Lengths:
 def footage(spans, scenes=None, lengths=None):
     spans = np.array(spans)
     scenes = np.zeros(len(spans), np.int64) if scenes is None else np.array(scenes)
-    return Footage(Lengths(lengths or [20] * len(spans)), scenes, spans, ("video.avi",))
+    frames = tuple(np.empty(0, np.int64) for _ in spans)
+    return Footage(Lengths(lengths or [20] * len(spans)), scenes, spans, ("video.avi",), frames)
 
 
 def test_people_seen_at_the_same_time_are_two():

@@ -151,13 +151,25 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_trainer(train, nu
     assert not any(worker.is_alive() for worker in workers)
 
 
+def test_signals_stay_held_when_the_first_process_begins():
+    script = """
+import multiprocessing, signal
+from vreid_jax.data import loader
+with loader._signals_held():
+    multiprocessing.get_context("spawn").Event()
+    print(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+"""
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "2\n"
+
+
 def test_workers_end_with_a_trainer_that_is_killed():
     script = """
-import multiprocessing, time
+import multiprocessing, signal, time
 from vreid_jax.data import loader
 
 def work(end):
     loader._end_with_the_trainer(0, 1)
+    signal.raise_signal(signal.SIGTERM)  # which it outlives
     end.send("reads")
     time.sleep(60)
 
@@ -166,13 +178,13 @@ if __name__ == "__main__":
     ours, theirs = context.Pipe()
     worker = context.Process(target=work, args=(theirs,), daemon=True)
     worker.start()
+    theirs.close()
     ours.recv()
     print(worker.pid, flush=True)
     time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as trainer:
         worker = int(trainer.stdout.readline())
-        os.kill(worker, signal.SIGTERM)
         trainer.kill()
         deadline = time.monotonic() + 10
         while _runs(worker):

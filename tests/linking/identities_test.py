@@ -95,7 +95,7 @@ def test_a_recording_of_a_folder_has_other_names_if_its_start_alone_was_correcte
         )
 
     def renamed():
-        return sorted(place[name.split("/")[0]] for name in known.renamed("town", open_gallery(town).columns))
+        return sorted(place[name.split("/")[0]] for name in known.new_names("town", open_gallery(town).columns))
 
     town = tmp_path / "town"
     town.mkdir()

@@ -142,14 +142,27 @@ def test_runs_are_compared_in_tables_of_one_dataset_and_protocol(workdir, tmp_pa
     assert len(elements.all("table")) == 1
     head = re.findall(r'<th scope="col">(.*?)</th>', text)
     assert (head[:2], head[-3:]) == (["run", "rank-1"], ["system", "seed", "step"])
-    for change in (
-        {"dataset_config": "walkers/small"},
-        {"dataset_config": "folder", "path": "/my/people"},
-        {"split": 1},
-    ):
+    for change in ({"dataset_config": "walkers/small"}, {"split": 1}):
         (other / "results.json").write_text(json.dumps(results | change))
         text = report.write_comparison([workdir, other], tmp_path / "both.html").read_text()
         assert len(Elements(text).all("table")) == 2
+
+
+def test_runs_on_two_folders_are_in_two_tables(workdir, tmp_path):
+    runs = []
+    for name, people in (("one", "north"), ("again", "north"), ("other", "south")):
+        runs.append(shutil.copytree(workdir, tmp_path / name))
+        for file, change in (
+            ("results.json", {"dataset": "folder", "dataset_config": "folder"}),
+            ("config.json", {"dataset": "folder"}),
+        ):
+            content = json.loads((runs[-1] / file).read_text()) | change
+            if file == "config.json":
+                content["data"] |= {"name": "folder", "path": str(tmp_path / people)}
+            (runs[-1] / file).write_text(json.dumps(content))
+    text = report.write_comparison(runs, tmp_path / "all.html").read_text()
+    assert len(Elements(text).all("table")) == 2
+    assert f"{tmp_path / 'south'}, split 0" in text
 
 
 def test_what_cannot_be_reported_is_one_sentence(capsys, workdir, tmp_path):

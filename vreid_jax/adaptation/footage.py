@@ -29,14 +29,14 @@ class Footage:
       scenes: [N] tracks of one scene, a camera in one recording, share a clock.
       spans: [N, 2] numbers of the first and the last frame, -1 where the time is not known.
       names: what was opened.
-      frames: of each track the numbers of its frames, or nothing where only the first and last are known; empty: of none.
+      frames: of each track the numbers of its frames, or nothing where only the first and last are known.
     """
 
     tracklets: data.Tracklets
     scenes: Int[np.ndarray, " N"]
     spans: Int[np.ndarray, "N 2"]
     names: tuple[str, ...]
-    frames: tuple[np.ndarray, ...] = ()
+    frames: tuple[np.ndarray, ...]
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -44,7 +44,7 @@ class Footage:
     def chosen(self, rows: Int[np.ndarray, " M"]) -> "Footage":
         """Return some of the tracks."""
         tracklets = data.JoinedSource([self.tracklets], rows)
-        frames = tuple(self.frames[row] for row in rows.tolist()) if self.frames else ()
+        frames = tuple(self.frames[row] for row in rows.tolist())
         return Footage(tracklets, self.scenes[rows], self.spans[rows], self.names, frames)
 
 

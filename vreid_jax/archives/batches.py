@@ -51,7 +51,7 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
 
     options = dataset.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=part.place.is_remote)
     form = dataset.ParquetFileFormat(default_fragment_scan_options=options)
-    text, *stated = (pa.scalar(part.about.get(name), pa.string()) for name in ("input", "recorded_at", "tracks"))
+    stated = {name: pa.scalar(part.about.get(name), pa.string()) for name in ("input", "recorded_at", "tracks")}
     try:
         fragment = form.make_fragment(part.place.path, part.place.filesystem)
         if _is_other(part, fragment.physical_schema):
@@ -63,8 +63,8 @@ def _read(part: Part, condition: Any, in_folder: bool) -> Iterator[Any]:
             _check(batch)
             if not in_folder:  # older files state a path as it was typed
                 folders = np.array(batch.column("folder").slice(0, 1).to_pylist(), str)
-                text = pa.scalar(made_from(part.about, folders, part.place.path), pa.string())
-            for name, value in zip(("input", "recorded_at", "tracks"), (text, *stated), strict=True):
+                stated["input"] = pa.scalar(made_from(part.about, folders, part.place.path), pa.string())
+            for name, value in stated.items():
                 batch = batch.append_column(name, pa.repeat(value, len(batch)))
             yield batch
     except Damage as error:

@@ -116,8 +116,9 @@ def embed_archive(
     whole = {part.source for part in plan} - {done.part.source for done in failed}
     current = {part.content for part in plan}
     with_rows = found.rows.keys() | {done.part.content for done in made if done.state in ("finished", "found")}
+    kept = current & with_rows
     for source, content, folder in sorted(pictures):
-        if source in whole and content not in current & with_rows:
+        if source in whole and content not in kept:
             remove_pictures(folder, store)
     return Archived(
         videos=len(videos),

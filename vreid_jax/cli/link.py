@@ -48,11 +48,11 @@ def run(flags: argparse.Namespace) -> dict:
     """Link; return what was written and what was found."""
     from vreid_jax import linking
     from vreid_jax.linking.corrections import (
-        called,
         corrections_path,
         moved,
         rename_tracklets,
         set_aside,
+        with_names,
         without_tracklets,
         write_corrections,
     )
@@ -81,9 +81,9 @@ def run(flags: argparse.Namespace) -> dict:
     known, renamed, replaced = len(corrections), {}, []
     if earlier is not None:
         renamed = renamed_tracklets(sightings, folder, earlier)
-        earlier = earlier.called(renamed)
+        earlier = earlier.with_names(renamed)
         replaced = replaced_tracklets(sightings, folder, earlier)
-    corrections = without_tracklets([called(each, renamed) for each in corrections], replaced)
+    corrections = without_tracklets([with_names(each, renamed) for each in corrections], replaced)
     walks = linking.read_walks(flags.cameras) if flags.cameras else ()
     check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
@@ -109,7 +109,7 @@ def run(flags: argparse.Namespace) -> dict:
             if replaced and (kept := set_aside(out, replaced)):
                 log.warning("corrections of tracklets of another recording do not hold any more: they are in %s", kept)
         linking.write_identities(found, out)
-    there = set(found.keys())
+    there = set(found.tracklets())
     applied = sum(each.says_of(there) for each in corrections)
     written = None
     if page:

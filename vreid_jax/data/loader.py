@@ -157,6 +157,9 @@ def _signals_held() -> Generator[None, None, None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    from multiprocessing import resource_tracker  # here: Windows has no use for it
+
+    resource_tracker.ensure_running()  # else the first process starts it, which lets these signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         yield

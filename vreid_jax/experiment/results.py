@@ -16,7 +16,6 @@ SHAPE = {
     "system": str,
     "dataset": str,
     "dataset_config?": str,
-    "path?": str,
     "split": (int, str),
     "seed": int,
     "step": int,

@@ -54,7 +54,7 @@ def run_all_splits(
     for place in (workdir, *(workdir / f"split_{own.split}" for own in configs)):
         check_results(place, config)
     scored = all((workdir / f"split_{own.split}" / "results.json").exists() for own in configs)
-    if scored or mode == "evaluate":  # it changes together with the results
+    if mode == "evaluate" or (scored and mode == "train_and_evaluate"):  # it changes together with the results
         check_workdir(workdir, config)
     else:
         open_workdir(workdir, config)

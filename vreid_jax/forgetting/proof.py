@@ -81,8 +81,7 @@ def _not_in_identities(plan: Plan, file: Path, checked: list[str]) -> None:
     if not file.exists():
         return
     table = read_identities(file)
-    pairs = zip(table.columns["gallery"].tolist(), table.columns["tracklet_id"].tolist(), strict=True)
-    _expect(not _names_one(plan, file, pairs), f"{file} names one of them")
+    _expect(not _names_one(plan, file, table.tracklets()), f"{file} names one of them")
     is_gone = not plan.gallery.exists()
     _expect(not (is_gone and stored_name(plan.gallery, file, table)), f"{file} lists {plan.gallery.name}")
     for place in named_and_real(file):

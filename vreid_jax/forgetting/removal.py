@@ -210,10 +210,7 @@ def _remove_names(plan: Plan, file: Path, gallery: Path, meant: set[str], remove
     if stored is None:
         return
     columns = table.columns
-    goes = [
-        place == stored and name in meant
-        for place, name in zip(columns["gallery"].tolist(), columns["tracklet_id"].tolist(), strict=True)
-    ]
+    goes = [place == stored and name in meant for place, name in table.tracklets()]
     if is_emptied := _is_emptied(plan, gallery):  # also of tracklets that it had when it was linked
         goes = [place == stored for place in columns["gallery"].tolist()]
     keeps = [not each for each in goes]

@@ -186,12 +186,12 @@ def rename_tracklets(identities: str | Path, names: Mapping[Key, Key]) -> None:
     if not names or not path.exists():
         return
     with only_process(path.with_name(f".{path.name}.lock"), f"another process is just writing {path}: try again"):
-        changed = [called(each, names) for each in read_corrections(identities)]
+        changed = [with_names(each, names) for each in read_corrections(identities)]
         with atomic_file(path) as half:
             half.write_text(_text(changed), encoding="utf-8")
 
 
-def called(correction: Correction, names: Mapping[Key, Key]) -> Correction:
+def with_names(correction: Correction, names: Mapping[Key, Key]) -> Correction:
     """Return a correction with other names of some tracklets."""
     tracklets, others = (
         tuple(names.get(key, key) for key in keys) for keys in (correction.tracklets, correction.others)

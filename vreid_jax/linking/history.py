@@ -101,7 +101,8 @@ def told_by_people(
 
 def _holders(rows: list[int], leavers: Mapping[int, set[int]]) -> list[int]:
     """Return those of the rows that a name was given to that keep it: who was split off from the others does not."""
-    left = [row for row in rows if not leavers.get(row, set()) & set(rows)]
+    named = set(rows)
+    left = [row for row in rows if named.isdisjoint(leavers.get(row, ()))]
     return [row for row in left if row not in leavers] or left
 
 
@@ -109,7 +110,7 @@ def _take_over(
     rows: Mapping[Key, int], earlier: Identities, people: "_People", leavers: Container[int], labels: np.ndarray
 ) -> dict[int, tuple[int, float]]:
     """Join the rows of every earlier identity but those that a correction separates from it; return the rivals of rows."""
-    keys = earlier.keys()
+    keys = earlier.tracklets()
     for number, members in earlier.members().items():
         found = [rows[keys[member]] for member in members if keys[member] in rows]
         staying: list[int] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -66,7 +65,7 @@ class Identities:
         """Return every column of one tracklet, as plain Python values."""
         return {name: values[number].item() for name, values in self.columns.items()}
 
-    def keys(self) -> list[Key]:
+    def tracklets(self) -> list[Key]:
         """Return N tracklets, each the path of its gallery and its name."""
         return list(zip(self.columns["gallery"].tolist(), self.columns["tracklet_id"].tolist(), strict=True))
 
@@ -80,7 +79,7 @@ class Identities:
 
     def without(self, keys: Collection[tuple[str, str]]) -> Identities:
         """Return the identities without the rows of some tracklets, each the path of its gallery and its name."""
-        stays = np.array([key not in keys for key in self.keys()], bool)
+        stays = np.array([key not in keys for key in self.tracklets()], bool)
         return Identities({name: values[stays] for name, values in self.columns.items()}, self.about)
 
     def moved(self, source: Path, target: Path) -> Identities:
@@ -92,12 +91,12 @@ class Identities:
         galleries = [{**each, "path": paths[each["path"]]} for each in self.about["galleries"]]
         return Identities({**self.columns, "gallery": gallery}, {**self.about, "galleries": galleries})
 
-    def called(self, names: Mapping[Key, Key]) -> Identities:
+    def with_names(self, names: Mapping[Key, Key]) -> Identities:
         """Return the identities with other names of some tracklets, each with the path of its gallery, which stays."""
-        called = np.array([names.get(key, key)[1] for key in self.keys()], str)
-        return Identities({**self.columns, "tracklet_id": called}, self.about)
+        changed = np.array([names.get(key, key)[1] for key in self.tracklets()], str)
+        return Identities({**self.columns, "tracklet_id": changed}, self.about)
 
-    def renamed(self, gallery: str, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+    def new_names(self, gallery: str, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
         """Return the new names of the tracklets of a folder whose names were changed, by the old ones.
 
         In a folder a name begins with the file and a digest of it and of its moment, so a corrected start, or a file that was
@@ -111,9 +110,13 @@ class Identities:
         here = np.flatnonzero(self.columns["gallery"] == gallery)
         before = _by_recording(self.columns["tracklet_id"][here].tolist())
         now = _by_recording(columns["tracklet_id"].tolist())
+        new: dict[str, list[str]] = {}
+        for recording in now.keys() - before.keys():
+            new.setdefault(source_name(recording), []).append(recording)
+        gone = [(one, other) for one in before.keys() - now.keys() for other in new.get(source_name(one), ())]
         found = []
-        for one, other in itertools.product(before.keys() - now.keys(), now.keys() - before.keys()):
-            if source_name(one) == source_name(other) and (shared := before[one].keys() & now[other].keys()):
+        for one, other in gone:
+            if shared := before[one].keys() & now[other].keys():
                 rows, places = here[[before[one][name] for name in shared]], [now[other][name] for name in shared]
                 then, times = (
                     np.stack([each[name][at] for name in SECONDS], 1)
@@ -162,17 +165,17 @@ class Identities:
         return [name for name, recording in zip(linked, recordings, strict=True) if recording in others]
 
     def refuse_replaced(
-        self, file: Path, called: Path | str, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]
+        self, file: Path, shown: Path | str, gallery: str, columns: Mapping[str, np.ndarray], about: Mapping[str, Any]
     ) -> None:
-        """Raise `InputError` when `replaced` or `renamed` return any tracklets; `file`: of the identities, `called`: the gallery."""
-        if renamed := self.renamed(gallery, columns):
+        """Raise `InputError` when `replaced` or `new_names` return any tracklets; `file`: of the identities, `shown`: the gallery."""
+        if renamed := self.new_names(gallery, columns):
             raise InputError(
-                f"{called} has other names for {len(renamed)} tracklets that were linked, as after their --start was corrected: "
+                f"{shown} has other names for {len(renamed)} tracklets that were linked, as after their --start was corrected: "
                 f"link it again with --into={file}"
             )
         if others := self.replaced(gallery, columns, about):
             raise InputError(
-                f"{called} is another recording than the one that was linked, by the cameras and times of the tracklets, of "
+                f"{shown} is another recording than the one that was linked, by the cameras and times of the tracklets, of "
                 f"which {len(others)} were linked: link it again with --into={file}"
             )
 

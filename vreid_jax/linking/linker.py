@@ -12,7 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.linking.agglomeration import Centres, agglomerate
 from vreid_jax.linking.band import Band
 from vreid_jax.linking.constraints import OUTSIDE, Partition, clockwork
-from vreid_jax.linking.corrections import Correction, Key, called, relative_to, without_tracklets
+from vreid_jax.linking.corrections import Correction, Key, relative_to, with_names, without_tracklets
 from vreid_jax.linking.decisions import Near, confidence, leave_open, look_again, settle
 from vreid_jax.linking.distances import from_squared, to_squared
 from vreid_jax.linking.history import History, told_by_people
@@ -137,7 +137,7 @@ def renamed_tracklets(sightings: Sightings, folder: Path, earlier: Identities) -
     return {
         (name, one): (name, other)
         for number, name in enumerate(gallery_names(sightings, folder))
-        for one, other in earlier.renamed(name, sightings.columns_of(number)).items()
+        for one, other in earlier.new_names(name, sightings.columns_of(number)).items()
     }
 
 
@@ -159,7 +159,7 @@ def _remembered(
     if earlier is None:
         return told_by_people(rows, corrections)
     renamed = renamed_tracklets(sightings, folder, earlier)
-    earlier, corrections = earlier.called(renamed), [called(each, renamed) for each in corrections]
+    earlier, corrections = earlier.with_names(renamed), [with_names(each, renamed) for each in corrections]
     replaced = set(replaced_tracklets(sightings, folder, earlier))
     for path, name in zip(sightings.paths, names, strict=True):
         if count := sum(key[0] == name for key in replaced & rows.keys()):
@@ -168,7 +168,7 @@ def _remembered(
                 path,
                 count,
             )
-    if gone := sorted(set(earlier.keys()) - rows.keys() - replaced):
+    if gone := sorted(set(earlier.tracklets()) - rows.keys() - replaced):
         log.warning(
             "%s no longer has %s, as %d of the tracklets that were linked are gone: these leave the identities",
             *gone[0],

@@ -1,5 +1,6 @@
 """The page that puts several runs side by side."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def write_comparison(workdirs: Sequence[str | Path], out: str | Path) -> Path:
     for name, run in runs.items():
         for protocol, scores in run.results["protocols"].items():
             people = f"split {run.results['split']}{validation_note(run.results.get('validation'))}"
-            data = run.results.get("path") or run.results.get("dataset_config") or run.results["dataset"]
+            data = run.results.get("dataset_config") or run.results["dataset"]
+            if data == "folder":
+                data = os.path.realpath(given_path(run.config.data.path))
             key = f"{data}, {people}, protocol {protocol}"
             twins = run.results.get("twins", {}).get("system", {}).get("rank1")
             row = [name, *(percent(scores.get(score)) for score in SCORES), percent(twins), *counts(scores)]

@@ -198,7 +198,8 @@ def _from_video(
         cut_from["begin"] = [begin.start, begin.stop]
     if jax.process_index() == 0 and frames.exists():
         record = _read_record(frames)
-        if not isinstance(record, dict) or record | {SECONDS: 0} != cut_from | {SECONDS: 0} or _seconds(record) is None:
+        noted = {key: value for key, value in record.items() if key != SECONDS} if isinstance(record, dict) else None
+        if noted != cut_from or _seconds(record) is None:
             raise InputError(
                 f"{frames} exists already and was not cut from {video} along {tracks}, or by an earlier version that did not "
                 "note enough to tell: name another folder with --frames, or remove it"

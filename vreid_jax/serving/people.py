@@ -171,7 +171,8 @@ class People:
           Refusal: when the rate that was asked for is below all that were measured.
         """
         rules = [_rule(about, false_accept_rate) for about in self._abouts(place)]
-        return None if None in rules else min(filter(None, rules), key=lambda rule: rule.threshold)
+        known = [rule for rule in rules if rule is not None]
+        return min(known, key=lambda rule: rule.threshold) if len(known) == len(rules) else None
 
     def undecided(self, place: int | None = None) -> str:
         """Return why nothing is decided for a query, as in `rule`; empty where something is."""

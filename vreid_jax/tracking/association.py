@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vreid_jax.datasets.video.box_linking import iou
+from vreid_jax.datasets.video.track_file import LONG_ABSENCE
 from vreid_jax.errors import InputError
 from vreid_jax.tracking import motion
 
@@ -43,7 +44,7 @@ class TrackSettings:
     overlap: float = 0.2
     overlap_uncertain: float = 0.5
     lost_seconds: float = 1.5
-    remember_seconds: float = 8.0
+    remember_seconds: float = LONG_ABSENCE
     appearance: float = 0.2
     margin: float = 0.05
     fill_seconds: float = 0.5

@@ -212,7 +212,7 @@ def test_tracks_that_come_back_after_long_are_counted(caplog, fps, said):
     boxes = [Box(frame, track, 0.0, 0.0, 9.0, 9.0) for track, frames in seen.items() for frame in frames]
     warn_of_absences(boxes, fps, "t.txt")
     words = [
-        "1 of 3 tracks of t.txt come back after more than 8 s, and count as seen from their first to their last frame"
+        "1 of 3 tracks of t.txt come back after more than 8 s: searching and linking take them for seen all the time between"
     ]
     assert [message.partition(":")[0] for message in caplog.messages] == words * said
 

@@ -83,8 +83,8 @@ def warn_of_absences(boxes: Iterable[Box], fps: float, tracks: str | os.PathLike
     gone = sum(any(b - a > longest for a, b in itertools.pairwise(sorted(found))) for found in frames.values())
     if gone:
         log.warning(
-            "%d of %d tracks of %s come back after more than %g s, and count as seen from their first to their last frame: "
-            "give them another id after such a gap",
+            "%d of %d tracks of %s come back after more than %g s: searching and linking take them for seen all the time "
+            "between; give them another id after such a gap",
             gone,
             len(frames),
             tracks,

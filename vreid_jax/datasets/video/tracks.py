@@ -90,10 +90,10 @@ def cut_tracklets(
     boxes = read_tracks(tracks, min_iou, max_gap)
     with _opened(video) as (reader, first, rate):
         _check_inside(boxes, first.shape[:2], video, tracks)
-        jobs, summary = _plan(boxes, first.shape[:2], min_length, seed, tracks)
+        jobs, train, test, left_out = _plan(boxes, first.shape[:2], min_length, seed, tracks)
         with atomic_folder(out) as partial:
-            frames, _ = _write(reader, first, rate, jobs, partial, resize, progress, video, tracks)
-    return dataclasses.replace(summary, frames=frames)
+            written, _ = _write(reader, first, rate, jobs, partial, resize, progress, video, tracks)
+    return Summary(train, test, 2 * (train + test), written, left_out)
 
 
 def cut_tracks(
@@ -183,8 +183,8 @@ def _check_inside(boxes, shape, video, tracks) -> None:
 Job = tuple[str, tuple[int, int, int, int]]  # folder of the tracklet below OUT, and the crop
 
 
-def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]], Summary]:
-    """Decide which crops of which frame go where."""
+def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]], int, int, int]:
+    """Return which crops of which frame go where, and how many tracks train, test, and are left out."""
     by_track = _crops(boxes, shape)
     ids = sorted(track for track, crops in by_track.items() if len(crops) >= min_length)
     if len(ids) < 2:
@@ -200,9 +200,8 @@ def _plan(boxes, shape, min_length, seed, tracks) -> tuple[dict[int, list[Job]],
             camid = 1 if i < len(crops) // 2 else 2
             split = "train" if track in training else ("query", "gallery")[camid - 1]
             jobs.setdefault(frame, []).append((f"{split}/{track:04d}/c{camid}_track{track}", crop))
-    frames = sum(len(j) for j in jobs.values())
     left_out = len({box.track for box in boxes}) - len(ids)
-    return jobs, Summary(len(training), len(ids) - len(training), 2 * len(ids), frames, left_out)
+    return jobs, len(training), len(ids) - len(training), left_out
 
 
 def _crops(boxes, shape) -> dict[int, list[tuple[int, tuple[int, int, int, int]]]]:
