@@ -214,7 +214,7 @@ def test_tracks_that_come_back_after_long_are_counted(caplog, fps, said):
     words = [
         "1 of 3 tracks of t.txt come back after more than 8 s: searching and linking take them for seen all the time between"
     ]
-    assert [message.partition(":")[0] for message in caplog.messages] == words * said
+    assert [message.partition(";")[0] for message in caplog.messages] == words * said
 
 
 def test_a_cut_warns_of_tracks_that_come_back_after_long(video, tmp_path, caplog, monkeypatch):
