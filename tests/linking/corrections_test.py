@@ -1,6 +1,7 @@
 """What a person corrects: one small file, one reader, and the later word holds."""
 
 import contextlib
+import itertools
 import json
 import threading
 
@@ -89,6 +90,10 @@ def test_the_later_of_two_that_contradict_each_other_holds():
     # Also where the contradiction goes through a third tracklet.
     found = told_by_people(ROWS, [Correction("same", (A, B)), split, Correction("same", (B, C))])
     assert {group for group, _ in found.groups} == {(1, 2)}
+    # Who is split off leaves the others of a merge together, wherever the merge names it.
+    for order in itertools.permutations((A, B, C)):
+        found = told_by_people(ROWS, [Correction("same", order), Correction("different", (A,), others=(B, C))])
+        assert {group for group, _ in found.groups} == {(1, 2)}
 
 
 def test_tracklets_that_are_gone_are_passed_over_and_the_last_name_holds():

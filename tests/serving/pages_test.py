@@ -269,10 +269,8 @@ def test_somebody_beyond_the_end_of_the_list_is_merged_by_number(town, monkeypat
         text = server.page("/identities/1", {"other": 4}).text
         assert re.findall(offered, text) == [("2", ""), ("4", " selected")]
         assert "1 more person is not in this list" in text
-        digest, other = (
-            re.findall(r'name="digest" value="([^"]+)"', text)[0],
-            re.findall(r'"(4 [^"]+)" selected', text)[0],
-        )
+        digest = re.findall(r'name="digest" value="([^"]+)"', text)[0]
+        other = re.findall(r'"(4 [^"]+)" selected', text)[0]
         assert server.post("/identities/1", {"action": "merge", "digest": digest, "other": other}).status == 303
         assert {tracklet for _, tracklet in read_corrections(linked)[0].tracklets} == {"track0000", "track0003"}
         assert server.page("/identities/1", {"other": 9}).status == 404
@@ -291,16 +289,19 @@ def test_people_who_are_merged_are_one_whatever_was_split_before(town):
         return read_identities(linked).columns["identity"].reshape(2, 5)[:, :3].tolist()
 
     with serving(galleries, identities=str(linked)) as server:
+        form = {"action": "split"}
         south = [f"south.parquet/track000{number}" for number in (0, 1)]
-        assert server.post("/identities/1", {"action": "split", "tracklet": south}).status == 303
+        assert server.post("/identities/1", {**form, "tracklet": south}).status == 303
         assert link() == [[1, 1, 3], [6, 6, 3]]
         assert server.post("/identities/1", {**form_of(server, 1, "merge"), "other": "1 x"}).status == 400
         assert server.post("/identities/1", form_of(server, 1, "merge", 6)).status == 303
         assert link() == [[1, 1, 3], [1, 1, 3]]
-        form = {"action": "split", "tracklet": "north.parquet/track0000"}
-        assert server.post("/identities/1", form).status == 303
+        assert server.post("/identities/1", {**form, "tracklet": "north.parquet/track0000"}).status == 303
         assert server.post("/identities/1", form_of(server, 1, "merge", 3)).status == 303
         assert link() == [[7, 1, 1], [1, 1, 1]]  # not who was just split off, but who is left
+        assert server.post("/identities/1", form_of(server, 1, "merge", 7)).status == 303
+        assert server.post("/identities/1", {**form, "tracklet": "north.parquet/track0001"}).status == 303
+        assert link() == [[1, 8, 1], [1, 1, 1]]  # a merge that waits loses only who is split off
 
 
 def test_an_export_is_one_file_without_addresses_and_with_blurred_heads(served):

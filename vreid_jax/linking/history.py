@@ -64,8 +64,12 @@ def told_by_people(
         if correction.kind == "name":
             named.append((here, correction.name))
         elif correction.kind == "same":
-            for row in here[1:]:
-                people.join(here[0], row)
+            firsts: list[
+                int
+            ] = []  # of those whom a later split keeps apart; whoever is left is one person all the same
+            for row in here:
+                if not any(people.join(first, row) for first in firsts):
+                    firsts.append(row)
         else:
             for one, other in product(here, others):
                 if people.separate(one, other):

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -146,6 +146,17 @@ class Identities:
         keys = self.tracklets(identity)
         leaving = {key for each in self.waiting if set(each.others) & set(keys) for key in each.tracklets}
         return [key for key in keys if key not in leaving] or keys
+
+    def merged_with(self, keys: Sequence[Key], without: Collection[Key]) -> list[Key]:
+        """Return some tracklets and whoever waiting merges make one person with them, if some are left out of the merges."""
+        grown, size = dict.fromkeys(keys), 0
+        merges = [[key for key in each.tracklets if key not in without] for each in self.waiting if each.kind == "same"]
+        while size < len(grown):  # a merge may reach another one
+            size = len(grown)
+            for merge in merges:
+                if any(key in grown for key in merge):
+                    grown.update(dict.fromkeys(merge))
+        return list(grown)
 
     def correction(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key], name: str) -> Correction:
         """Return a correction as `add` takes it; the arguments are those of `linking.Correction`.
