@@ -1,6 +1,6 @@
 """Measure the learned similarity in clip pairs per second at the paper's size, and project the time for MARS.
 
-    python benchmarks/clip_pairs.py [--pairs-at-once=8192] [--width=1024] [--dtype=float32] [--memory]
+    python benchmarks/clip_pairs.py [--pairs-at-once=1024] [--width=1024] [--dtype=float32] [--memory]
     python benchmarks/clip_pairs.py --exact=WORKDIR|box [--top=1,10,50]
 
 Beside the library's form it times one that shares the products of the first layer: W (r - c) = W r - W c, where W r moves

@@ -12,7 +12,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.runtime import command_process
 from vreid_jax.runtime.exit_codes import exit_codes, leave
 
-HELP = """usage: PROGRAM --config=FILE[:DATASET[,key=value…]] [--workdir=DIR] [--mode=MODE] [--config.field=value …]
+HELP = """usage: PROGRAM FILE[:DATASET[,key=value…]] [--workdir=DIR] [--mode=MODE] [--config.field=value …]
 
 Train a configuration in a workdir, or resume it, and evaluate it at the end.
 
@@ -80,7 +80,7 @@ def _program(name: str) -> str:
 
 def _help(name: str) -> str:
     forwarded = name.startswith("vreid ")
-    text = HELP.replace("PROGRAM", name if forwarded else "python -m vreid_jax.main")
+    text = HELP.replace("PROGRAM FILE", f"{name} FILE" if forwarded else "python -m vreid_jax.main --config=FILE")
     example = f"{name} m3d:walkers" if forwarded else "python -m vreid_jax.main --config=m3d:walkers"
     text = text.replace("EXAMPLE", example).replace("SHIPPED", ", ".join(shipped_configs()))
     return text.replace("DATASETS", ", ".join(DATASETS))

@@ -16,7 +16,7 @@ from vreid_jax.evaluation.features import fuse
 from vreid_jax.experiment import phases, run, scoring
 from vreid_jax.experiment.phases import phase_seed
 from vreid_jax.experiment.setup import make_setup
-from vreid_jax.experiment.workdir import check_results
+from vreid_jax.experiment.workdir import check_results, open_workdir
 from vreid_jax.training.checkpoints import load_variables
 from vreid_jax.training.network import normalisation
 
@@ -344,7 +344,10 @@ def test_an_evaluation_says_what_it_changes_of_the_run(finished, toy, tmp_path, 
     toy.evaluation.shuffle_frames, toy.evaluation.metric = False, "cosine"
     experiment.train_and_evaluate(toy, workdir, "evaluate")
     assert json.loads((workdir / "config.json").read_text())["evaluation"]["metric"] == "cosine"
-    assert "evaluated, embedded and searched by cosine from now on (before: euclidean)" in capsys.readouterr().out
+    assert "evaluated by cosine, and searched by cosine from now on (before: euclidean)" in capsys.readouterr().out
+    toy.evaluation.metric = "xqda"  # learned for scoring: it compares no vectors of a gallery
+    open_workdir(workdir, toy)
+    assert "evaluated by xqda, and searched by euclidean from now on (before: cosine)" in capsys.readouterr().out
 
 
 def test_an_evaluation_that_fails_leaves_configuration_and_results(finished, toy, tmp_path, monkeypatch):

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("input", help="a built dataset (walkers/small), a folder of tracklet folders, or a video")
     parser.add_argument("--model", help=chosen_model.HELP)
-    parser.add_argument("--out", required=True, help="file to write, .parquet; finished parts of it are gone on with")
+    parser.add_argument(
+        "--out", required=True, help="file to write, .parquet; an interrupted command goes on after its finished parts"
+    )
     parser.add_argument(
         "--tracks", help="of a video: lines frame,id,x,y,w,h,confidence,-1,-1,-1, frames from 1; default: it is tracked"
     )
