@@ -156,6 +156,26 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
     assert "<b>Ann</b>, person 3" in html.unescape(text)
 
 
+def test_what_is_known_of_the_cameras_stays_known(crowd, vreid, tmp_path):
+    for camera, name in enumerate(("north", "south"), 1):
+        crowd(name, camera, pictures=False, recorded_at="2026-05-04T08:00:00Z")
+    out, cameras = tmp_path / "i.parquet", tmp_path / "cameras.toml"
+    flags = ("--threshold=4", "--quiet")
+    cameras.write_text("[[walk]]\nbetween = [2, 1]\nmin_seconds = 86400\n")
+    both = (tmp_path / "north.parquet", tmp_path / "south.parquet")
+    assert vreid("link", *both, f"--out={tmp_path / 'free.parquet'}", *flags)[0] == 0
+    assert read_identities(tmp_path / "free.parquet").summary()["across_cameras"] == 10
+    assert vreid("link", both[0], f"--out={out}", f"--cameras={cameras}", *flags)[0] == 2  # camera 2 is not there yet
+    assert vreid("link", *both, f"--out={out}", f"--cameras={cameras}", *flags)[0] == 0
+    for _ in range(2):
+        assert read_identities(out).about["walks"] == [{"between": [1, 2], "min_seconds": 86400.0}]
+        assert read_identities(out).summary()["across_cameras"] == 0
+        assert vreid("link", f"--into={out}", *flags)[0] == 0
+    cameras.write_text("[[walk]]\nbetween = [2, 1]\nmin_seconds = 0\n")
+    assert vreid("link", f"--into={out}", f"--cameras={cameras}", *flags)[0] == 0
+    assert read_identities(out).about["walks"] == [{"between": [1, 2], "min_seconds": 0.0}]
+
+
 def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd, vreid, tmp_path):
     north, out = crowd("north", 1, pictures=False), tmp_path / "i.parquet"
     assert vreid("link", north, f"--out={out}", "--threshold=4", "--quiet")[0] == 0

@@ -8,7 +8,7 @@ import pytest
 from vreid_jax.errors import InputError
 from vreid_jax.linking import Walk, read_walks
 from vreid_jax.linking.constraints import clockwork
-from vreid_jax.linking.walking import check_cameras_of
+from vreid_jax.linking.walking import check_cameras_of, tables_of, walks_of
 
 TIMES = [(0, 10), (10, 20), (11, 20), (15, 16), (40, 50), (math.nan, math.nan)]
 CAMERAS = [1, 1, 1, 2, 2, 1]
@@ -53,7 +53,9 @@ def test_walks_are_read_from_a_file(tmp_path):
     file.write_text("[[walk]]\nbetween = [2, 1]\nmin_seconds = 20\nmax_seconds = 120.5\n[[walk]]\nbetween = [2, 3]\n")
     assert read_walks(file) == (Walk((1, 2), 20.0, 120.5), Walk((2, 3)))
     file.write_text("[[walk]]\nbetween = [1, 2]\nmin_seconds = 0\n[[walk]]\nbetween = [2, 3]\nmax_seconds = 9\n")
-    assert read_walks(file) == (Walk((1, 2), 0.0, math.inf), Walk((2, 3), -math.inf, 9.0))
+    walks = read_walks(file)
+    assert walks == (Walk((1, 2), 0.0, math.inf), Walk((2, 3), -math.inf, 9.0))
+    assert walks_of(tables_of(walks), "") == walks
 
 
 @pytest.mark.parametrize(

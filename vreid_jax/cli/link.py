@@ -57,7 +57,7 @@ def run(flags: argparse.Namespace) -> dict:
         write_corrections,
     )
     from vreid_jax.linking.linker import renamed_tracklets, replaced_tracklets
-    from vreid_jax.linking.walking import check_cameras_of
+    from vreid_jax.linking.walking import check_cameras_of, walks_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
     out, page = _checked(flags)
@@ -84,8 +84,11 @@ def run(flags: argparse.Namespace) -> dict:
         earlier = earlier.with_names(renamed)
         replaced = replaced_tracklets(sightings, folder, earlier)
     corrections = without_tracklets([with_names(each, renamed) for each in corrections], replaced)
-    walks = linking.read_walks(flags.cameras) if flags.cameras else ()
-    check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras or "")
+    if flags.cameras:
+        walks = linking.read_walks(flags.cameras)
+        check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras)
+    else:
+        walks = walks_of(earlier.about.get("walks", []), flags.into) if earlier is not None else ()
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
     band = linking.given_band(flags.threshold) if flags.threshold is not None else None
     band = band or linking.find_band(sightings, flags.false_accept_rate, no_overlap=no_overlap)

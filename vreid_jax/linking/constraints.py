@@ -57,7 +57,7 @@ def clockwork(sightings: Sightings, *, no_overlap: bool = False, walks: Sequence
     Args:
       sightings: N tracklets.
       no_overlap: whether nobody can be in two cameras at once.
-      walks: what is known of the ways between cameras.
+      walks: what is known of the ways between cameras; those to a camera that is not there say nothing.
     """
     cameras = sightings.cameras
     count = int(cameras.max()) + 1
@@ -66,6 +66,8 @@ def clockwork(sightings: Sightings, *, no_overlap: bool = False, walks: Sequence
     most = np.full((count, count), math.inf)
     number = {int(camid): int(camera) for camid, camera in zip(sightings.camids, cameras, strict=True) if camid > 0}
     for walk in walks:
+        if not number.keys() >= set(walk.cameras):
+            continue
         a, b = (number[camid] for camid in walk.cameras)
         if walk.min_seconds != ANYTHING:
             least[a, b] = least[b, a] = walk.min_seconds

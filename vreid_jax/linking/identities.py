@@ -16,6 +16,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file, check_readable, given_path
 from vreid_jax.json_files import parse_json
 from vreid_jax.linking.corrections import Key, relative_to
+from vreid_jax.linking.walking import walks_of
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.search.address import stated_gallery
 from vreid_jax.search.gallery import KEY, SECONDS, pyarrow
@@ -42,7 +43,8 @@ _ABOUT = {
     "threshold_from": str,
     "no_overlap": bool,
     "next_identity": int,
-    "corrections?": int,  # earlier versions did not write it
+    "walks?": [object],  # earlier versions wrote neither this
+    "corrections?": int,  # nor this
 }
 
 
@@ -282,6 +284,7 @@ def _checked(table, about: bytes, path: Path) -> Identities:
         if column.null_count and name not in OPTIONAL:
             raise InputError(f"{path} is damaged: it has a row without {name}; link its galleries again")
         columns[name] = np.array(column.to_pylist(), str) if name in TEXTS else column.to_numpy()
+    walks_of(parsed.get("walks", []), f"{path} is damaged")
     paths = [each["path"] for each in parsed["galleries"]]
     confidence = columns["confidence"]
     sound = (

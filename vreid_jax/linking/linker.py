@@ -19,7 +19,7 @@ from vreid_jax.linking.history import History, told_by_people
 from vreid_jax.linking.identities import UNKNOWN, Identities
 from vreid_jax.linking.neighbourhood import Neighbours, pairs_within
 from vreid_jax.linking.sightings import Sightings
-from vreid_jax.linking.walking import Walk
+from vreid_jax.linking.walking import Walk, tables_of
 
 log = logging.getLogger(__name__)
 
@@ -239,5 +239,6 @@ def _about(
         "perhaps": band.perhaps,
         "threshold_from": band.origin,
         "no_overlap": settings.no_overlap,
+        "walks": tables_of(settings.walks),
         "next_identity": next_identity,
     }

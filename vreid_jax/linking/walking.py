@@ -1,4 +1,4 @@
-"""How fast people walk between cameras: a small TOML file that a person writes."""
+"""How fast people walk between cameras: a small TOML file that a person writes, and what a file of identities keeps of it."""
 
 import dataclasses
 import math
@@ -47,12 +47,29 @@ def read_walks(path: str | Path) -> tuple[Walk, ...]:
     tables = content.get("walk")
     if set(content) != {"walk"} or not isinstance(tables, list) or not tables:
         raise InputError(f"{path} has to consist of tables [[walk]], each with between = [CAMERA, CAMERA]")
-    walks = tuple(_walk(table, f"{path}: [[walk]] number {number}") for number, table in enumerate(tables, 1))
+    return walks_of(tables, f"{path}")
+
+
+def walks_of(tables: Sequence[object], where: str) -> tuple[Walk, ...]:
+    """Return what tables `[[walk]]` say; `InputError`, which begins with `where`, for a table that says anything else."""
+    walks = tuple(_walk(table, f"{where}: [[walk]] number {number}") for number, table in enumerate(tables, 1))
     pairs = [walk.cameras for walk in walks]
     for pair in pairs:
         if pairs.count(pair) > 1:
-            raise InputError(f"{path} has the way between the cameras {pair[0]} and {pair[1]} twice: keep one of them")
+            raise InputError(f"{where} has the way between the cameras {pair[0]} and {pair[1]} twice: keep one of them")
     return walks
+
+
+def tables_of(walks: Sequence[Walk]) -> list[dict[str, list[int] | float]]:
+    """Return the tables that `walks_of` reads."""
+    return [
+        {
+            "between": list(walk.cameras),
+            **({"min_seconds": walk.min_seconds} if walk.min_seconds > -math.inf else {}),
+            **({"max_seconds": walk.max_seconds} if walk.max_seconds < math.inf else {}),
+        }
+        for walk in walks
+    ]
 
 
 def _walk(table: object, where: str) -> Walk:
