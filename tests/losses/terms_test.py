@@ -82,6 +82,20 @@ def test_a_memory_stays_with_its_term_and_goes_with_it():
     assert remembered({"own": after["own"]}, softmax, {"feature": FEATURES}, BATCH)["own"] is after["own"]
 
 
+def test_oim_compares_directions_whatever_the_length_of_a_feature():
+    oim = terms(softmax={"weight": 0.0}, oim={"weight": 1.0, "momentum": 0.5})
+    state = memories(oim, 3, 2, True, {})
+    found = []
+    for length in (1.0, 30.0):
+        once = remembered(state, oim, {"feature": length * FEATURES}, BATCH)
+        twice = remembered(once, oim, {"feature": length * FEATURES[::-1]}, BATCH)["oim"]
+        loss = oim["oim"]({"feature": length * FEATURES}, BATCH, twice, None)
+        found.append((loss, twice.table, twice.queue))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jnp.linalg.norm(found[1][1], axis=1), 1.0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_a_memory_goes_on_with_the_settings_of_its_phase_and_begins_anew_at_another_size(unlabelled):
     def oim(**fields):

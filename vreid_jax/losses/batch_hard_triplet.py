@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vreid_jax.errors import InputError
+from vreid_jax.losses.cosines import cosines
 
 # Added under the square root so that the gradient stays finite where two features coincide; too small to change
 # distances from 1e-3 on.
@@ -91,9 +92,7 @@ def _distances(features: Float[ArrayLike, "N D"], metric: str) -> Float[Array, "
     if metric not in METRICS:
         raise InputError(f"batch_hard_triplet: distance must be one of {METRICS}, not {metric!r}.")
     if metric == "cosine":
-        norm = jnp.sqrt(jnp.square(features).sum(axis=1, keepdims=True) + EPSILON)
-        unit = features / norm
-        return 1.0 - jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
+        return 1.0 - cosines(features)
     # Differences rather than |a|² + |b|² - 2ab, which cancels for near features, the ones that matter to this loss.
     squared = jnp.square(features[:, None, :] - features[None, :, :]).sum(axis=2)
     return squared if metric == "sqeuclidean" else jnp.sqrt(squared + EPSILON)

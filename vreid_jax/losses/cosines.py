@@ -14,9 +14,14 @@ EPSILON = 1e-12  # under the root: a vector that is zero stays zero, and its gra
 
 def cosines(features: Float[ArrayLike, "N D"]) -> Float[Array, "N N"]:
     """Return the cosines of all pairs, float32; those of a zero vector are 0."""
-    features = jnp.asarray(features, jnp.float32)
-    unit = features / jnp.sqrt(jnp.square(features).sum(axis=1, keepdims=True) + EPSILON)
+    unit = unit_rows(features)
     return jnp.matmul(unit, unit.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def unit_rows(features: Float[ArrayLike, "N D"]) -> Float[Array, "N D"]:
+    """Return the vectors at length 1, float32; a zero vector stays zero."""
+    features = jnp.asarray(features, jnp.float32)
+    return features / jnp.sqrt(jnp.square(features).sum(axis=1, keepdims=True) + EPSILON)
 
 
 def pairs(

@@ -14,9 +14,9 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from vreid_jax.errors import InputError
+from vreid_jax.losses.cosines import EPSILON, unit_rows
 
 ArrayLike = Array | np.ndarray
-EPSILON = 1e-12
 
 
 @struct.dataclass
@@ -25,7 +25,7 @@ class OIMMemory:
 
     Attributes:
       table: [N, D] float32, a unit vector for each identity, zero until the identity is first seen.
-      queue: [Q, D] float32, the latest vectors without an identity; None for Q = 0, since a checkpoint cannot hold an
+      queue: [Q, D] float32, the latest unit vectors without an identity; None for Q = 0, since a checkpoint cannot hold an
         empty array.
       pointer: int32, the oldest row of the queue.
       momentum: the weight of an identity's old vector in an update.
@@ -45,7 +45,7 @@ class OIMMemory:
         return cls(*start, momentum)
 
     def after(self, features: Float[ArrayLike, "B D"], labels: Int[ArrayLike, " B"]) -> "OIMMemory":
-        """Return the memory after a batch, whose rows update it sequentially.
+        """Return the memory after a batch, whose rows, at length 1, update it sequentially.
 
         A labelled row replaces its identity's vector by the normalised `momentum · old + (1 - momentum) · new`; an
         unlabelled one (-1) replaces the oldest row of the queue.
@@ -64,7 +64,7 @@ class OIMMemory:
                 pointer = jnp.where(labelled, pointer, (pointer + 1) % len(queue))
             return (table, queue, pointer), None
 
-        rows = (jax.lax.stop_gradient(jnp.asarray(features, jnp.float32)), jnp.asarray(labels))
+        rows = (jax.lax.stop_gradient(unit_rows(features)), jnp.asarray(labels))
         (table, queue, pointer), _ = jax.lax.scan(add, (self.table, self.queue, self.pointer), rows)
         return dataclasses.replace(self, table=table, queue=queue, pointer=pointer)
 

@@ -13,6 +13,7 @@ from vreid_jax.losses.batch_hard_triplet import (
 )
 from vreid_jax.losses.center import CenterMemory, center
 from vreid_jax.losses.circle import circle
+from vreid_jax.losses.cosines import unit_rows
 from vreid_jax.losses.oim import OIMMemory, oim
 from vreid_jax.losses.softmax_cross_entropy import softmax_cross_entropy
 from vreid_jax.losses.supervised_contrastive import supervised_contrastive
@@ -146,7 +147,7 @@ class ClipTriplet(Term):
 @register("oim")
 @dataclasses.dataclass(frozen=True)
 class OIM(Term):
-    """Online instance matching against a table of the identities and a queue of tracklets without one.
+    """Online instance matching of the features at length 1 against a table of the identities and a queue of those without.
 
     The queue has a length only where the training split has tracklets of pid -1.
     """
@@ -161,7 +162,7 @@ class OIM(Term):
     def __call__(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], memory: Any, key: Any) -> Any:
         """Return the loss; see `Term`."""
         return oim(
-            outputs["feature"],
+            unit_rows(outputs["feature"]),
             batch["label"],
             memory.table,
             memory.queue,
