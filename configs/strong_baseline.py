@@ -12,7 +12,7 @@ it has not been run:
 Its variants are fields:
 
     --config.model.pooling=attention                        over time; also rnn
-    --config.phases.clips.losses.center.weight=0.0005       the centre loss of the paper
+    --config.phases.clips.losses.center.weight=0.001        the centre loss, at the weight of the paper's code
     --config.phases.clips.losses.circle.weight=1.0          also contrastive
     --config=configs/strong_baseline.py:mars,model.backbone=NAME    any network of models/backbones/frames.py
 

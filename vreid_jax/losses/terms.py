@@ -216,7 +216,7 @@ class Circle(Term):
 @register("center")
 @dataclasses.dataclass(frozen=True)
 class Center(Term):
-    """Squared distance of the features to the centres of their identities; rows of pid -1 are left out."""
+    """Half the squared distance of the features to the centres of their identities; rows of pid -1 are left out."""
 
     takes_unlabelled = True
     remembers = True
