@@ -156,7 +156,7 @@ def test_link_into_adds_a_gallery_and_respects_corrections(crowd, vreid, tmp_pat
     assert "<b>Ann</b>, person 3" in html.unescape(text)
 
 
-def test_what_is_known_of_the_cameras_stays_known(crowd, vreid, tmp_path):
+def test_what_is_known_of_the_cameras_stays_known(crowd, vreid, tmp_path, caplog):
     for camera, name in enumerate(("north", "south"), 1):
         crowd(name, camera, pictures=False, recorded_at="2026-05-04T08:00:00Z")
     out, cameras = tmp_path / "i.parquet", tmp_path / "cameras.toml"
@@ -174,6 +174,10 @@ def test_what_is_known_of_the_cameras_stays_known(crowd, vreid, tmp_path):
     cameras.write_text("[[walk]]\nbetween = [2, 1]\nmin_seconds = 0\n")
     assert vreid("link", f"--into={out}", f"--cameras={cameras}", *flags)[0] == 0
     assert read_identities(out).about["walks"] == [{"between": [1, 2], "min_seconds": 0.0}]
+    assert not caplog.text
+    crowd("south", 3, pictures=False, recorded_at="2026-05-04T08:00:00Z")
+    assert vreid("link", f"--into={out}", *flags)[0] == 0
+    assert "no gallery has camera 2 any more, of which --cameras once said something" in caplog.text
 
 
 def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd, vreid, tmp_path):

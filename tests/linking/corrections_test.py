@@ -83,7 +83,7 @@ def test_the_later_of_two_that_contradict_each_other_holds():
     merge, split = Correction("same", (A, B, C)), Correction("different", (A,), others=(C,))
     found = told_by_people(ROWS, [merge, split])
     assert found.apart == ((0, 2),)
-    assert {group for group, _ in found.groups} == {(0, 1)}
+    assert {group for group, _ in found.groups} == {(1, 2)}  # A is who was split off
     found = told_by_people(ROWS, [split, merge])
     assert found.apart == ()
     assert {group for group, _ in found.groups} == {(0, 1, 2)}
@@ -94,6 +94,13 @@ def test_the_later_of_two_that_contradict_each_other_holds():
     for order in itertools.permutations((A, B, C)):
         found = told_by_people(ROWS, [Correction("same", order), Correction("different", (A,), others=(B, C))])
         assert {group for group, _ in found.groups} == {(1, 2)}
+    # Two who leave one after the other are not each other's person, nor does the other half go with who leaves one of them.
+    ab, cd = (A, B), (C, D)
+    leave = Correction("different", (A,), others=(B,)), Correction("different", (C,), others=(D,))
+    found = told_by_people(ROWS, [Correction("same", ab + cd), *leave])
+    assert {group for group, _ in found.groups} == {(1, 3)}
+    found = told_by_people(ROWS, [Correction("same", ab + cd), leave[0]])
+    assert {group for group, _ in found.groups} == {(1, 2, 3)}
 
 
 def test_tracklets_that_are_gone_are_passed_over_and_the_last_name_holds():

@@ -54,6 +54,15 @@ def test_a_file_that_does_not_say_what_it_took_in_has_what_was_noted_before_it(k
     assert (served.names, [each.kind for each in served.waiting]) == ({}, ["same"])
 
 
+def test_what_is_corrected_after_earlier_corrections_were_lost_holds(known):
+    linked, write = known
+    write(corrections=3)  # of which none is left
+    append_correction(linked, Correction("name", (A,), name="Ann"))
+    append_correction(linked, Correction("same", (A, B)))
+    served = open_identities(linked, open_people([linked.with_name("north.parquet")]))
+    assert (served.names, [each.kind for each in served.waiting]) == ({1: "Ann"}, ["same"])
+
+
 def test_identities_of_another_recording_at_the_same_path_are_refused(known, town):
     linked, _ = known
     table = read_identities(linked)

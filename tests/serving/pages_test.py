@@ -227,13 +227,14 @@ def test_who_is_split_off_is_who_was_ticked_also_when_the_identity_has_grown_or_
     galleries, linked = town
     with serving(galleries, identities=str(linked)) as server:
         boxes = re.findall(r'type="checkbox" name="tracklet" value="([^"]+)"', server.page("/identities/1").text)
-        form = {"action": "split", "tracklet": boxes[1]}
+        form, shown = {"action": "split", "tracklet": boxes[1]}, form_of(server, 1, "split")
         table = read_identities(linked)
         for row, identity in ((4, 1), (5, 2)):  # the last of the north, who was unknown; the first of the south
             numbers = table.columns["identity"].copy()
             numbers[row] = identity
             write_identities(Identities({**table.columns, "identity": numbers}, table.about), linked)
-            answer = server.post("/identities/1", form)
+            assert "reload" in server.post("/identities/1", {**shown, "tracklet": boxes[1]}).json["error"]
+            answer = server.post("/identities/1", form)  # of a program
             assert answer.status == (303 if row == 4 else 409)
         assert "not of this identity any more" in answer.text
         (noted,) = read_corrections(linked)

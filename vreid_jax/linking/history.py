@@ -64,12 +64,9 @@ def told_by_people(
         if correction.kind == "name":
             named.append((here, correction.name))
         elif correction.kind == "same":
-            firsts: list[
-                int
-            ] = []  # of those whom a later split keeps apart; whoever is left is one person all the same
-            for row in here:
-                if not any(people.join(first, row) for first in firsts):
-                    firsts.append(row)
+            here.sort(key=leavers.__contains__)  # who is split off later is merged with nobody in place of the others
+            for row in here[1:]:
+                people.join(here[0], row)
         else:
             for one, other in product(here, others):
                 if people.separate(one, other):

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from vreid_jax.errors import InputError
@@ -147,17 +147,6 @@ class Identities:
         leaving = {key for each in self.waiting if set(each.others) & set(keys) for key in each.tracklets}
         return [key for key in keys if key not in leaving] or keys
 
-    def merged_with(self, keys: Sequence[Key], without: Collection[Key]) -> list[Key]:
-        """Return some tracklets and whoever waiting merges make one person with them, if some are left out of the merges."""
-        grown, size = dict.fromkeys(keys), 0
-        merges = [[key for key in each.tracklets if key not in without] for each in self.waiting if each.kind == "same"]
-        while size < len(grown):  # a merge may reach another one
-            size = len(grown)
-            for merge in merges:
-                if any(key in grown for key in merge):
-                    grown.update(dict.fromkeys(merge))
-        return list(grown)
-
     def correction(self, kind: str, tracklets: Sequence[Key], others: Sequence[Key], name: str) -> Correction:
         """Return a correction as `add` takes it; the arguments are those of `linking.Correction`.
 
@@ -214,9 +203,11 @@ def files_of(path: str | Path) -> tuple[Path, Path]:
 
 def _later(corrections: Sequence[Correction], taken: int | None, path: Path) -> Sequence[Correction]:
     """Return the corrections that a file of identities does not have in it; `taken`: how many it has."""
-    if taken is not None:
+    if taken is not None and taken <= len(corrections):
         return corrections[taken:]
-    written = int(path.stat().st_mtime)  # an earlier version wrote it, as far as is known with all that was there
+    written = int(
+        path.stat().st_mtime
+    )  # an earlier version wrote it, or corrections were lost: as far as is known, with all
     return [each for each in corrections if _seconds(each.at) >= written]
 
 

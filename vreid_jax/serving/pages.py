@@ -241,7 +241,8 @@ def correct_identity(
         rest = [key for key in keys if key not in chosen]
         if not chosen or not rest:
             raise Refusal(400, "Choose some of the tracklets, but not all: those chosen are somebody else.")
-        api.take_correction(service, user, "different", chosen, known.merged_with(rest, without=chosen))
+        known.refuse_others(number, digest)
+        api.take_correction(service, user, "different", chosen, rest)
     else:
         raise Refusal(400, "Choose what to correct: the name, a merge, or a split.")
     return RedirectResponse(f"/identities/{number}", 303)
