@@ -22,7 +22,7 @@ from vreid_jax.datasets import progress as bars
 from vreid_jax.datasets.beam import pipeline_options
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
+from vreid_jax.files import given_path, is_address
 
 _FLOW = "flow"  # where `data.flow_building` keeps the optical flow of a dataset, hours of work, in its folder
 
@@ -147,7 +147,12 @@ def prepare(
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
-    return given_path(data_dir if data_dir is not None else constants.DATA_DIR)
+    given = data_dir if data_dir is not None else constants.DATA_DIR
+    if is_address(os.fspath(given)):
+        raise InputError(
+            f"datasets are built in a local folder, and {given} is an address: name a folder with data_dir or $TFDS_DATA_DIR"
+        )
+    return given_path(given)
 
 
 def _build(

@@ -78,6 +78,11 @@ def test_what_cannot_be_opened_is_said_with_what_is_not_found(tree, spoil, form,
         files.read("set/person/f9.jpg")
 
 
+def test_data_at_an_address_are_not_looked_for_here():
+    with pytest.raises(InputError, match="manual_dir gs://bucket/mars is an address: copy the data into a folder"):
+        ManualFiles("gs://bucket/mars")
+
+
 def test_an_archive_of_another_dataset_beside_it_does_not_matter(tree, tiny_jpeg):
     _cut(tree / "zip/a.zip")
     (tree / "zip/a.zip").rename(tree / "folder/other.zip")

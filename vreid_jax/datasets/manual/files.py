@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vreid_jax.datasets import pictures
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path, read_regular
+from vreid_jax.files import given_path, is_address, read_regular
 
 _LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX")
 _DEPTH = 5  # folders that an archive may have above the dataset
@@ -44,10 +44,12 @@ class ManualFiles:
       left_out: a sentence for each archive that cannot be read, with the reason.
 
     Raises:
-      InputError: `root` does not exist, or is an archive that cannot be read.
+      InputError: `root` does not exist, is an address such as `gs://bucket/folder`, or an archive that cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike):
+        if is_address(os.fspath(root)):
+            raise InputError(f"manual_dir {root} is an address: copy the data into a folder of this machine, and name that")
         self.root = given_path(root)
         if not self.root.exists():
             raise InputError(
