@@ -126,7 +126,8 @@ def prepare(
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
       work: who reads and checks its pictures; the default is one process a core.
-      warn: whether to log the numbers that differ from the published ones, and the archives that are left out.
+      warn: whether to log the numbers that differ from the published ones, halves that are not the official ones, and the
+        archives that are left out.
 
     Returns:
       The prepared builder.
