@@ -63,7 +63,7 @@ def load_builder(
     interrupted leaves nothing behind that looks like a dataset.
 
     Args:
-      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
+      name: "walkers/tiny", "walkers/demo", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
         "walkers/mars_scale", "walkers/wild", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
       data_dir: folder of the datasets; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
