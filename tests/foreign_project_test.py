@@ -99,6 +99,7 @@ def test_with_pips_network_load_builds_and_reads_with_tensorflow(with_tensorflow
     code = textwrap.dedent("""
         import cv2
         import numpy as np
+        import tensorflow as tf
         import tensorflow_datasets as tfds
 
         import vreid_jax.datasets
@@ -121,6 +122,11 @@ def test_with_pips_network_load_builds_and_reads_with_tensorflow(with_tensorflow
         shuffled = tfds.load("walkers/tiny", split="gallery", shuffle_files=True, read_config=config)
         shuffled = [each["tracklet_id"] for each in shuffled.as_numpy_iterator()]
         assert shuffled != ids and sorted(shuffled) == sorted(ids)
+        workers = [
+            tfds.load("walkers/tiny", split="gallery", read_config=tfds.ReadConfig(input_context=context))
+            for context in (tf.distribute.InputContext(2, worker) for worker in range(2))
+        ]
+        assert [[each["tracklet_id"] for each in part.as_numpy_iterator()] for part in workers] == [ids[::2], ids[1::2]]
         undecoded = tfds.load("walkers/tiny", split="gallery", decoders={"frames": tfds.decode.SkipDecoding()})
         for first, second in zip(undecoded.as_numpy_iterator(), source, strict=True):
             decoded = [cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR_RGB) for frame in first["frames"]]

@@ -7,6 +7,7 @@ from what another still writes by a lock, and can be removed.
 import contextlib
 import glob
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -27,6 +28,8 @@ except ImportError:  # Windows
 TOKEN = 4  # bytes, by which the names of unfinished files differ
 YOUNG = 1.0  # seconds in which an unfinished file may not be locked yet
 UNFINISHED = ".partial"  # how files end that a killed process may leave; their names begin with a dot
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @contextlib.contextmanager
@@ -184,6 +187,11 @@ def read_regular(path: str | os.PathLike) -> bytes:
             return opened.read()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def is_address(text: str | os.PathLike) -> bool:
+    """Return whether a text is an address such as `s3://bucket/folder` rather than a path."""
+    return isinstance(text, str) and bool(_SCHEME.match(text))
 
 
 def given_path(text: str | os.PathLike) -> Path:

@@ -1,12 +1,14 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from vreid_jax import config, retrieval
-from vreid_jax.datasets import catalog
+from vreid_jax.datasets import catalog, load_builder
 from vreid_jax.datasets.manual.builder import ManualBuilder
+from vreid_jax.datasets.walkers.walkers_dataset_builder import Builder
 from vreid_jax.errors import InputError
 
 
@@ -33,6 +35,18 @@ def test_what_the_rows_say():
     assert config.NUM_SPLITS == {"ilids_vid": 10, "prid2011": 10}
     assert catalog.default_protocols("mars") == ("mars", "mars_query_free")
     assert catalog.default_protocols("walkers") == ("walkers",)
+
+
+def test_every_size_of_walkers_is_named_where_people_look_for_it():
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    for name, size in Builder.builder_configs.items():
+        assert f'"walkers/{name}"' in load_builder.__doc__
+        assert f"`walkers/{name}`" in page
+        assert size.description
+    wild = Builder.builder_configs["wild"]
+    people = f"{wild.size.train_identities + wild.size.test_identities:,} people"
+    assert people in wild.description
+    assert f"128x64, {people}" in page
 
 
 def test_a_builders_name_leads_to_its_dataset():

@@ -50,6 +50,19 @@ def test_without_the_file_the_split_is_seeded_and_says_so(ilids):
         assert halves[0] | halves[1] == set(PERSONS)
 
 
+def test_seeded_halves_are_a_warning_where_tfds_builds_them_and_can_be_left_to_the_caller(ilids, tmp_path, caplog):
+    loading.prepare("ilids_vid/split_4", ilids, tmp_path / "official", progress=False)
+    assert "split is" not in caplog.text
+    (ilids / SPLITS).unlink()
+    loading.prepare("ilids_vid/split_4", ilids, tmp_path / "seeded", progress=False)
+    assert (
+        "ilids_vid/split_4/1.0.0: split is seeded: train_test_splits_ilidsvid.mat is missing, so these" in caplog.text
+    )
+    caplog.clear()
+    loading.prepare("ilids_vid/split_4", ilids, tmp_path / "said", progress=False, warn=False)
+    assert not caplog.text
+
+
 def test_counts_beside_the_published_ones(ilids):
     findings = {finding.what: finding for finding in compare(_list(ilids), layout.PUBLISHED)}
     assert findings["train tracklets"].found == 6

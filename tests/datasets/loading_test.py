@@ -139,6 +139,16 @@ def test_what_cannot_be_loaded_is_said_in_one_sentence(tmp_path, name, fields, m
     assert not list(tmp_path.iterdir())
 
 
+def test_an_address_is_not_taken_for_a_local_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="built in a local folder, and gs://bucket/tfds is an address: name a folder"):
+        datasets.load_builder("walkers/tiny", data_dir="gs://bucket/tfds", progress=False)
+    monkeypatch.setattr(loading.constants, "DATA_DIR", "s3://bucket/tfds")
+    with pytest.raises(InputError, match="s3://bucket/tfds is an address"):
+        datasets.load_builder("walkers/tiny", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
 def _picture(path, level):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((12, 6, 3), level, np.uint8))

@@ -108,3 +108,13 @@ def test_a_decoder_that_was_killed_is_started_again():
     os.kill(decoder._process.pid, 9)
     decoder._process.wait()
     assert strict_decoder.damage(JPEG) is None
+
+
+def test_a_decoder_takes_packages_from_where_this_process_does_and_blames_no_picture_if_it_cannot_start(
+    tmp_path, monkeypatch, capfd
+):
+    (tmp_path / "cv2.py").write_text("raise SystemExit('this one is of no use')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="the decoder of pictures cannot be started: it ended with status 1"):
+        strict_decoder._Decoder().damage(JPEG)
+    assert capfd.readouterr().err == "this one is of no use\n"

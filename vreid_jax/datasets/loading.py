@@ -22,7 +22,7 @@ from vreid_jax.datasets import progress as bars
 from vreid_jax.datasets.beam import pipeline_options
 from vreid_jax.datasets.manual.builder import ManualBuilder
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
+from vreid_jax.files import given_path, is_address
 
 _FLOW = "flow"  # where `data.flow_building` keeps the optical flow of a dataset, hours of work, in its folder
 
@@ -63,7 +63,7 @@ def load_builder(
     interrupted leaves nothing behind that looks like a dataset.
 
     Args:
-      name: "walkers/tiny", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
+      name: "walkers/tiny", "walkers/demo", "walkers/small" ("walkers"), "walkers/gaits", "walkers/jitter", "walkers/bench",
         "walkers/mars_scale", "walkers/wild", "folder", or a dataset that `vreid data prepare` built, such as "mars_video".
       data_dir: folder of the datasets; None is `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       progress: whether to show a bar while building.
@@ -126,7 +126,8 @@ def prepare(
       progress: whether to show a bar.
       rebuild: whether to build again what is built.
       work: who reads and checks its pictures; the default is one process a core.
-      warn: whether to log the numbers that differ from the published ones, and the archives that are left out.
+      warn: whether to log the numbers that differ from the published ones, halves that are not the official ones, and the
+        archives that are left out.
 
     Returns:
       The prepared builder.
@@ -147,7 +148,12 @@ def prepare(
 
 
 def _root(data_dir: str | os.PathLike | None) -> Path:
-    return given_path(data_dir if data_dir is not None else constants.DATA_DIR)
+    given = data_dir if data_dir is not None else constants.DATA_DIR
+    if is_address(os.fspath(given)):
+        raise InputError(
+            f"datasets are built in a local folder, and {given} is an address: name a folder with data_dir or $TFDS_DATA_DIR"
+        )
+    return given_path(given)
 
 
 def _build(

@@ -42,12 +42,11 @@ def in_order(
     if processes < 2 or not sys.executable:
         yield from map(function, items)
         return
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command, pipe = [sys.executable, "-P", "-c", _WORK], subprocess.PIPE
     with contextlib.ExitStack() as stack:
         workers = []
         for _ in range(processes):
-            worker = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment))
+            worker = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment()))
             stack.callback(worker.kill)  # before it is waited for
             workers.append(worker)
         for first, worker in enumerate(workers):
@@ -81,6 +80,11 @@ def work() -> None:
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         os._exit(1)  # the caller is gone
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that finds its packages where this one does, `sys.path` being what it is now."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def cores() -> int:

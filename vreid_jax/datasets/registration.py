@@ -8,6 +8,7 @@ builders all the same.
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -33,20 +34,28 @@ def import_builders() -> None:
 
 
 class _TfdsFinder(MetaPathFinder):
-    """Imports the builders right after TFDS, once."""
+    """Imports the builders right after TFDS; until then, TFDS may be asked for without an import."""
+
+    def __init__(self):
+        self._asking = threading.local()
 
     def find_spec(
         self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _TFDS:
+        if fullname != _TFDS or getattr(self._asking, "others", False):
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(_TFDS)
+        self._asking.others = True
+        try:
+            spec = importlib.util.find_spec(_TFDS)
+        finally:
+            self._asking.others = False
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 # An inner module that imports TFDS itself is not ready for the builders; `loading` registers them then.
                 if not _any_inner_module_is_being_imported():
                     import_builders()

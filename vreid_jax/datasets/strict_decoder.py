@@ -2,7 +2,7 @@
 
 OpenCV decodes a JPEG whose data are damaged, as far as that goes, and libjpeg prints to the process's standard error what
 was wrong. Processes of their own decode here, so that what they print is about one picture and from nobody else, on
-however many threads pictures are read. This file is also their program, which is why it imports nothing of the package.
+however many threads pictures are read. This file is also their program, which is why importing it imports nothing of the package.
 """
 
 import atexit
@@ -31,7 +31,7 @@ def damage(picture: bytes) -> str | None:
     """Return what is wrong with an encoded picture, or None: a sentence, or the first words of libjpeg about its data.
 
     Raises:
-      RuntimeError: when no decoder can be started.
+      RuntimeError: when no decoder can be started; one that ended early has written the reason to stderr.
     """
     decoder = _idle.get()
     try:
@@ -59,32 +59,43 @@ class _Decoder:
         return FAILED  # the decoder dies of it
 
     def _ask(self, picture: bytes) -> str | None:
-        process = self._running()
-        assert process.stdin
-        assert process.stdout
-        _write(process.stdin, picture)
-        answer = _read(process.stdout)
-        if answer is None:
-            raise EOFError
-        return answer.decode() or None
-
-    def _running(self) -> subprocess.Popen:
         if self._process is None or self._owner != os.getpid():  # a fork must not write into its parent's pipe
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-                )
-            except OSError as error:
-                raise RuntimeError(f"the decoder of pictures cannot be started: {error.strerror}") from error
-            self._owner = os.getpid()
-            atexit.register(self._stop)
-        return self._process
+            self._start()
+        return _answer(self._process, picture) or None
+
+    def _start(self) -> None:
+        from vreid_jax.datasets.processes import environment
+
+        command, pipe = [sys.executable, "-P", __file__], subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment())
+        except OSError as error:
+            raise RuntimeError(f"the decoder of pictures cannot be started: {error.strerror}") from error
+        self._owner = os.getpid()
+        atexit.register(self._stop)
+        try:
+            _answer(self._process, b"")  # if it dies of this, no picture is to blame
+        except (BrokenPipeError, EOFError):
+            status = self._process.wait()
+            raise RuntimeError(f"the decoder of pictures cannot be started: it ended with status {status}") from None
 
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None and self._owner == os.getpid():
             process.kill()
             process.communicate()
+
+
+def _answer(process: subprocess.Popen | None, picture: bytes) -> str:
+    """Return what a decoder says of a picture; `BrokenPipeError` or `EOFError` when it ends instead."""
+    assert process
+    assert process.stdin
+    assert process.stdout
+    _write(process.stdin, picture)
+    answer = _read(process.stdout)
+    if answer is None:
+        raise EOFError
+    return answer.decode()
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

@@ -108,9 +108,17 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         """Return the `tf.data.Dataset` of `tfds.load`: TFDS itself reads array records as a data source only.
 
-        Records are read by index, so `shuffle_files` shuffles tracklets rather than files.
+        Records are read by index, so `shuffle_files` shuffles tracklets rather than files, `repeat_filenames` repeats them,
+        and each of the workers of an `input_context` reads tracklets of its own.
+
+        Raises:
+          InputError: for `add_tfds_id`, a name that TFDS makes of the file and the place in it.
         """
         read_config = read_config or tfds.ReadConfig()
+        if read_config.add_tfds_id:
+            raise InputError(
+                f"add_tfds_id is True; {self.name} has no such ids: its examples have a tracklet_id, use that"
+            )
         features: tfds.features.FeatureConnector = self._features
         if isinstance(decoders, tfds.decode.PartialDecoding):
             features, decoders = decoders.extract_features(features), decoders.decoders
@@ -124,9 +132,13 @@ class TrackletBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             return features.decode_example(parser.parse_example(tf.ensure_shape(record, ())), decoders=decoders)
 
         indices = tf.data.Dataset.range(len(records))
+        if context := read_config.input_context:
+            indices = indices.shard(context.num_input_pipelines, context.input_pipeline_id)
         if shuffle_files:
             again = read_config.shuffle_reshuffle_each_iteration
             indices = indices.shuffle(len(records), read_config.shuffle_seed, True if again is None else again)
+        if read_config.repeat_filenames:
+            indices = indices.repeat()
         dataset = indices.map(read, num_parallel_calls=read_config.num_parallel_calls_for_decode)
         return dataset.with_options(read_config.options or tf.data.Options())
 

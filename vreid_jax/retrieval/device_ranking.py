@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vreid_jax.retrieval import arrays, matching
 from vreid_jax.retrieval.arrays import ArrayLike
 from vreid_jax.retrieval.block_size import block_bytes, rows_bytes
-from vreid_jax.retrieval.distances import DistanceBlocks, check_metric, place
+from vreid_jax.retrieval.distances import DistanceBlocks, check_metric, keep_up, place
 from vreid_jax.retrieval.ranking import Ranking, check_max_rank, ranking
 
 KEPT = 4  # times `max_bytes`: blocks of distances that are kept for counting rather than computed again
@@ -137,6 +137,7 @@ def _good_ranks(
             _padded(values, longest) for values in (pairs.query[chosen] - part.start, pairs.row[chosen] - columns.start)
         )
         taken.append((chosen, _take(block, query, row, mesh=mesh)))
+        keep_up(taken[-2:-1], mesh)
         if keep:
             kept.append(block)
     for chosen, values in taken:
@@ -156,6 +157,7 @@ def _good_ranks(
     for columns, block in zip(blocks.columns, kept or blocks.of_rows(part), strict=True):
         valid = _padded(counted[columns], blocks.gallery_length)
         counts.append(_nearer(block, place(valid, mesh, "data"), columns.start, query, nearest, row, mesh=mesh))
+        keep_up(counts[-2:-1], mesh)
     for count in counts:
         total += np.asarray(count).reshape(-1)
     ignored = np.cumsum(~pairs.good)  # before each pair, those of earlier queries included

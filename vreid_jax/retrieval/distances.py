@@ -5,6 +5,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +135,16 @@ def place(array: np.ndarray, mesh: Mesh | None, *axes: str | None) -> jax.Array:
     return jax.make_array_from_callback(
         array.shape, NamedSharding(mesh, PartitionSpec(*axes)), lambda index: array[index]
     )
+
+
+def keep_up(before: Any, mesh: Mesh | None) -> None:
+    """Wait until a mesh has done the block before the one that was just given to it.
+
+    Two blocks under way keep its devices busy. With many, the virtual devices of a CPU, which has fewer threads than these
+    ask for, wait for each other for ever.
+    """
+    if mesh is not None:
+        jax.block_until_ready(before)
 
 
 def _slices(count: int, length: int) -> list[slice]:

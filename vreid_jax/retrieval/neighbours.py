@@ -20,6 +20,7 @@ from vreid_jax.retrieval.distances import (
     block_length,
     check_metric,
     distance_block,
+    keep_up,
     pad_rows,
     place,
     prepare,
@@ -125,7 +126,8 @@ def nearest_rows(
                 ends = top + len(rows), left + len(block)
                 mask[: len(rows), : len(block)] = hidden(slice(top, ends[0]), slice(left, ends[1]))
                 mask = place(mask, mesh, None, "data")
-            best = merge_block(on_device, on_devices, best, left, num_gallery, metric, mesh, mask)
+            before, best = best, merge_block(on_device, on_devices, best, left, num_gallery, metric, mesh, mask)
+            keep_up(before, mesh)
         parts.append([np.asarray(value)[: len(rows)] for value in best])
     distances, indices, farthest = (np.concatenate(values) for values in zip(*parts, strict=True))
     return Nearest(distances, indices.astype(np.int64), farthest)

@@ -10,7 +10,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.retrieval import arrays
 from vreid_jax.retrieval.arrays import ArrayLike
 from vreid_jax.retrieval.block_size import block_bytes
-from vreid_jax.retrieval.distances import check_metric, pad_rows, place, prepare
+from vreid_jax.retrieval.distances import check_metric, keep_up, pad_rows, place, prepare
 from vreid_jax.retrieval.neighbours import Found, merge_block, none_found
 
 MOST_ROWS = 1 << 16  # of a block: a larger one is not faster
@@ -79,16 +79,20 @@ class StreamedNearest:
         mask = np.ones((count, self.block_rows), np.bool_)
         mask[:, : len(block)] = False if hidden is None else hidden
         rows = pad_rows(prepare(block, self._metric), self.block_rows)
-        self._best = merge_block(
-            self._queries,
-            place(rows, self._mesh, "data"),
+        before, self._best = (
             self._best,
-            self._added,
-            self._added + self.block_rows,  # what only fills the block is hidden
-            self._metric,
-            self._mesh,
-            place(mask, self._mesh, None, "data"),
+            merge_block(
+                self._queries,
+                place(rows, self._mesh, "data"),
+                self._best,
+                self._added,
+                self._added + self.block_rows,  # what only fills the block is hidden
+                self._metric,
+                self._mesh,
+                place(mask, self._mesh, None, "data"),
+            ),
         )
+        keep_up(before, self._mesh)
         self._added += len(block)
 
     def found(self) -> tuple[np.ndarray, np.ndarray]:

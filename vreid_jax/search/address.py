@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path
+from vreid_jax.files import given_path, is_address
 
 STORES = ("s3", "gs")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _APART = (".parts", ".frames", ".lance", ".index")  # of folders beside galleries, or in them, that hold other things
 
 
@@ -104,11 +102,6 @@ def _refuse(error: OSError) -> None:
 
 def _is_apart(name: str) -> bool:
     return name.startswith((".", "_")) or name.endswith(_APART)
-
-
-def is_address(text: str | os.PathLike) -> bool:
-    """Return whether a text is an address such as `s3://bucket/folder` rather than a path."""
-    return isinstance(text, str) and bool(_SCHEME.match(text))
 
 
 def check_address(text: str) -> str:

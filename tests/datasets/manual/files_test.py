@@ -78,6 +78,11 @@ def test_what_cannot_be_opened_is_said_with_what_is_not_found(tree, spoil, form,
         files.read("set/person/f9.jpg")
 
 
+def test_data_at_an_address_are_not_looked_for_here():
+    with pytest.raises(InputError, match="manual_dir gs://bucket/mars is an address: copy the data into a folder"):
+        ManualFiles("gs://bucket/mars")
+
+
 def test_an_archive_of_another_dataset_beside_it_does_not_matter(tree, tiny_jpeg):
     _cut(tree / "zip/a.zip")
     (tree / "zip/a.zip").rename(tree / "folder/other.zip")
@@ -150,6 +155,56 @@ def test_a_tar_whose_sizes_cannot_be_is_refused(tmp_path, tiny_jpeg, size):
     _with_size(tmp_path / "a.tar", size)
     with pytest.raises(InputError, match=r"a.tar is not a readable, uncompressed tar archive \(.*\); fetch it again"):
         ManualFiles(tmp_path / "a.tar")
+
+
+def _tar_of(tree, *links):
+    """Pack the three pictures again, with links (name, type, target) behind them."""
+    with tarfile.open(tree / "tar/a.tar", "w") as archive:
+        archive.add(tree / "folder/set", "./set")
+        for name, kind, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            archive.addfile(info)
+    return tree / "tar"
+
+
+def test_a_hard_link_in_a_tar_is_the_file_that_it_leads_to(tree, tiny_jpeg):
+    os.link(tree / "folder/set/person/f9.jpg", tree / "folder/set/person/f11.jpg")
+    root = _tar_of(tree, ("set/other/f1.jpg", tarfile.LNKTYPE, "./set/person/f11.jpg"),
+        ("set/._f1.jpg", tarfile.SYMTYPE, "gone"), ("__MACOSX/f1.jpg", tarfile.LNKTYPE, "gone"),
+    )  # fmt: skip
+    with ManualFiles(root) as files:
+        assert [name.rpartition("/")[2] for name in files.frames("set/person")] == [
+            "f9.jpg",
+            "f10.jpg",
+            "f11.jpg",
+            "f100.jpg",
+        ]
+        for name in ("set/person/f9.jpg", "set/person/f11.jpg", "set/other/f1.jpg"):
+            assert files.read(name) == tiny_jpeg + b"9"
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        (
+            ("set/person/f11.jpg", tarfile.SYMTYPE, "f9.jpg"),
+            "a.tar has set/person/f11.jpg as a symbolic link only; pack",
+        ),
+        (
+            ("set/person/f11.jpg", tarfile.LNKTYPE, "set/f9.jpg"),
+            r"a.tar is not .*a link leads to 'set/f9.jpg', which is not",
+        ),
+        (
+            ("set/person/f11.jpg", tarfile.LNKTYPE, "where/f9.jpg"),
+            "a link leads to 'where/f9.jpg', which is not packed",
+        ),
+        (("set/person/f11.jpg", tarfile.LNKTYPE, "set"), "a link leads to 'set', which is not packed before it"),
+    ],
+)
+def test_a_link_in_a_tar_to_what_is_not_there_is_not_passed_over(tree, link, message):
+    with pytest.raises(InputError, match=message):
+        ManualFiles(_tar_of(tree, link) / "a.tar")
 
 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):

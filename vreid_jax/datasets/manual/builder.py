@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from vreid_jax.datasets.manual.files import ManualFiles
-from vreid_jax.datasets.manual.listing import Listing, Published, Tracklet, compare
+from vreid_jax.datasets.manual.listing import SEEDED, Listing, Published, Tracklet, compare
 from vreid_jax.datasets.processes import FEWEST_READ
 from vreid_jax.datasets.tracklet_builder import TrackletBuilder
 
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class ManualBuilder(TrackletBuilder, skip_registration=True):
     """A builder that reads `manual_dir`; a subclass knows its layout.
 
-    A build logs a warning for every number that differs from the published one, and for every archive left out.
+    A build logs a warning for every number that differs from the published one, for halves that were drawn because the
+    file of the official ones is missing, and for every archive left out.
 
     Attributes:
       PREPARE_COMMAND: what the user runs to build the dataset.
@@ -48,7 +49,8 @@ class ManualBuilder(TrackletBuilder, skip_registration=True):
             listing = self.list_tracklets(files)
         if self.warns:
             differing = [" ".join(str(each).split()) for each in compare(listing, self.published()) if each.differs]
-            for words in (*differing, *(f"left out: {reason}" for reason in files.left_out)):
+            seeded = [f"split is {listing.split_source}"] if listing.split_source.startswith(SEEDED) else []
+            for words in (*differing, *seeded, *(f"left out: {reason}" for reason in files.left_out)):
                 log.warning("%s: %s", self.info.full_name, words)
         self.describe(split_source=listing.split_source)
         return {name: self._generate_examples(root, name, split) for name, split in listing.splits().items()}

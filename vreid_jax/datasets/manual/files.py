@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vreid_jax.datasets import pictures
 from vreid_jax.errors import InputError
-from vreid_jax.files import given_path, read_regular
+from vreid_jax.files import given_path, is_address, read_regular
 
 _LITTER = ("Thumbs.db", "desktop.ini", "__MACOSX")
 _DEPTH = 5  # folders that an archive may have above the dataset
@@ -44,10 +44,14 @@ class ManualFiles:
       left_out: a sentence for each archive that cannot be read, with the reason.
 
     Raises:
-      InputError: `root` does not exist, or is an archive that cannot be read.
+      InputError: `root` does not exist, is an address such as `gs://bucket/folder`, or an archive that cannot be read.
     """
 
     def __init__(self, root: str | os.PathLike):
+        if is_address(os.fspath(root)):
+            raise InputError(
+                f"manual_dir {root} is an address: copy the data into a folder of this machine, and name that"
+            )
         self.root = given_path(root)
         if not self.root.exists():
             raise InputError(
@@ -243,6 +247,12 @@ class _Folder:
         pass
 
 
+def _parts(path: str) -> list[str]:
+    """Return the names that a path in an archive consists of; none if it is of litter."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return [] if any(map(is_litter, parts)) else parts
+
+
 class _Archive:
     """An archive's table of contents: folder → names of its folders, and names of its files with their entries."""
 
@@ -251,8 +261,8 @@ class _Archive:
         self._table: dict[str, tuple[set[str], dict]] = {".": (set(), {})}
 
     def add(self, path: str, entry) -> None:
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if not parts or any(is_litter(part) for part in parts):
+        parts = _parts(path)
+        if not parts:
             return
         above = "/".join(parts[:-1]) or "."
         if above not in self._table:
@@ -298,6 +308,7 @@ class _Tar(_Archive):
     def __init__(self, path: Path):
         super().__init__(path)
         try:
+            link = ""
             end, after = path.stat().st_size, -1
             with tarfile.open(path, "r:") as tar:
                 while (member := tar.next()) is not None:
@@ -306,12 +317,29 @@ class _Tar(_Archive):
                     after = member.offset_data  # or a negative size would lead back, without end
                     if member.isfile():
                         self.add(member.name, (member.offset_data, member.size))
+                    elif not _parts(member.name):
+                        pass
+                    elif member.islnk():  # a second name of a file that was packed before it
+                        self.add(member.name, self._linked(member.linkname))
+                    elif member.issym():
+                        link = link or member.name
                     tar.members = []  # pyright: ignore[reportAttributeAccessIssue] # or tarfile would keep every member
             self._file = path.open("rb")
         except _UNREADABLE as error:
             raise InputError(
                 f"{path} is not a readable, uncompressed tar archive ({_said(error)}); fetch it again"
             ) from error
+        if link:
+            self.close()
+            raise InputError(
+                f"{path} has {link} as a symbolic link only; pack the files themselves with tar --dereference"
+            )
+
+    def _linked(self, name: str) -> tuple[int, int]:
+        try:
+            return self.entry("/".join(_parts(name)))
+        except KeyError:
+            raise tarfile.ReadError(f"a link leads to {name!r}, which is not packed before it") from None
 
     def size(self, path: str) -> int:
         return self.entry(path)[1]

@@ -8,6 +8,8 @@ import numpy as np
 
 from vreid_jax.errors import InputError
 
+SEEDED = "seeded"  # how the source of a division begins whose halves are drawn here
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tracklet:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from vreid_jax.datasets.manual.files import ManualFiles
-from vreid_jax.datasets.manual.listing import Listing, Tracklet
+from vreid_jax.datasets.manual.listing import SEEDED, Listing, Tracklet
 from vreid_jax.datasets.manual.matlab import read_table
 from vreid_jax.errors import InputError
 
@@ -52,7 +52,7 @@ def seeded(persons: Sequence[str], number: int, missing: str) -> Division:
     return Division(
         tuple(person for i, person in enumerate(persons) if i not in test),
         tuple(person for i, person in enumerate(persons) if i in test),
-        f"seeded: {missing} is missing, so these halves are not those of published results",
+        f"{SEEDED}: {missing} is missing, so these halves are not those of published results",
     )
 
 

@@ -117,7 +117,7 @@ class Builder(TrackletBuilder):
     ] + [
         WildConfig(
             name="wild",
-            description="For models that must meet real people: 128x64, 3,000 people, a background for every frame.",
+            description="For models that must meet real people: 128x64, 3,200 people, a background for every frame.",
         )
     ]
 
