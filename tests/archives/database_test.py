@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from vreid_jax.archives import approximate, beside
-from vreid_jax.archives.database import is_database, open_database, push
+from vreid_jax.archives import approximate, beside, database
+from vreid_jax.archives.database import Database, is_database, open_database, push
 from vreid_jax.archives.question import Filters, of_files
 from vreid_jax.archives.streaming import find as find_exactly
 from vreid_jax.errors import InputError
@@ -38,6 +38,57 @@ def test_a_database_is_told_by_its_name():
     assert not is_database("town")
     with pytest.raises(InputError, match=r"the name of a database ends in \.lance"):
         open_database("town")
+
+
+class Held(Database):
+    """A database whose rows are in memory, which needs no Lance."""
+
+    def __init__(self, folder):
+        pa = pytest.importorskip("pyarrow")
+        files = open_files(folder)
+        self.rows = pa.concat_tables([table for _, table in database._tables(files, database._schema(files))])
+        super().__init__("town.lance", self)
+
+    schema = property(lambda self: self.rows.schema)
+
+    def describe_indices(self):
+        return []
+
+    def config(self):
+        return {}
+
+    def batches(self, filters):
+        yield from self.rows.to_batches()
+
+    def row(self, key):
+        return self.rows.filter(np.array(self.rows.column("key").to_pylist()) == key)
+
+    def count(self, condition):
+        assert condition == "camid > 0"
+        return sum(camera > 0 for camera in self.rows.column("camid").to_pylist())
+
+
+def test_a_tracklet_of_it_is_searched_for_in_other_cameras(made_folder, vreid, monkeypatch):
+    held = Held(made_folder())
+    monkeypatch.setattr(database, "open_database", lambda address: held)
+    first = held.rows.slice(0, 1).to_pylist()[0]
+    assert first["camid"] == 1
+    for flags, cameras in (([], {1, 2}), (["--other-cameras"], {2})):
+        code, out, error = vreid("search", "town.lance", f"--query={first['key']}", "--k=20", "--json", *flags)
+        assert code == 0, error
+        (query,) = json.loads(out)["queries"]
+        assert {match["camid"] for match in query["matches"]} == cameras
+        assert len(query["matches"]) == (6 if flags else 11)
+
+
+@pytest.mark.parametrize("flag", ["--other-cameras", "--camera=1"])
+def test_where_every_camera_is_unknown_other_cameras_are_refused(
+    write_made_gallery, vreid, tmp_path, monkeypatch, flag
+):
+    held = Held(write_made_gallery(tmp_path / "a.parquet", camera=0))
+    monkeypatch.setattr(database, "open_database", lambda address: held)
+    code, _, error = vreid("search", "town.lance", "--query=track0", flag)
+    assert (code, "every camera of town.lance is unknown: name the camera with --camera" in error) == (2, True)
 
 
 def test_the_same_rows_are_pushed_once_whatever_file_they_are_in(lance, made_folder, tmp_path):

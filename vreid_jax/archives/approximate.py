@@ -200,7 +200,7 @@ def measure(database: Database) -> Recall:
     if known is not None and abs(rows - known.rows) <= rows // NEW:
         return known
     places = np.sort(np.random.default_rng(rows).choice(rows, min(SAMPLE, rows), replace=False))
-    queries = queries_of(database.dataset.take(places.tolist()).to_pylist())
+    queries = dataclasses.replace(queries_of(database.dataset.take(places.tolist()).to_pylist()), cameras=None)
     true = nearest(lambda: database.batches(Filters()), queries, _DEPTH, database.about["metric"])
     found = [_candidates(database, queries.part(slice(one, one + 1)), _DEPTH, Filters()) for one in range(len(queries))]
     shares = [len(_names(some) & _names(best)) / len(best) for some, best in zip(found, true, strict=True) if best]
@@ -214,7 +214,7 @@ def _names(hits: Sequence[Hit]) -> set[tuple]:
 
 
 def queries_of(rows: Sequence[dict[str, Any]]) -> Queries:
-    """Return rows of a database as queries."""
+    """Return rows of a database as queries, each for what other cameras saw."""
     times = [[row["start_seconds"], row["end_seconds"]] for row in rows]
     return Queries(
         np.array([row["vector"] for row in rows], np.float32),
@@ -222,5 +222,6 @@ def queries_of(rows: Sequence[dict[str, Any]]) -> Queries:
         [row["input"] for row in rows],
         [row["recorded_at"] for row in rows],
         np.array(times, float).reshape(-1, 2),
+        np.array([row["camid"] for row in rows], int),
         tracks=[row.get("tracks") for row in rows],
     )

@@ -128,8 +128,13 @@ def _filters(flags: argparse.Namespace, archive: GalleryFiles | Database) -> Fil
             f"{flags.gallery} does not say when it was recorded, so --from and --to find nothing: embed the video again "
             f"with --start=DATETIME{'' if isinstance(archive, GalleryFiles) else ', and push it'}"
         )
-    if isinstance(archive, GalleryFiles) and (flags.other_cameras or flags.camera):
-        ranked.check_cameras(archive.read_column("camid"), flags.gallery)
+    if flags.other_cameras or flags.camera:
+        if isinstance(archive, GalleryFiles):
+            ranked.check_cameras(archive.read_column("camid"), flags.gallery)
+        elif not archive.count("camid > 0"):
+            raise InputError(
+                f"every camera of {flags.gallery} is unknown: name the camera with --camera when you embed, and push again"
+            )
     return filters
 
 

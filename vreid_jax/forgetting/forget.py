@@ -228,12 +228,24 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
         source = read_about(path)["input"]
     except InputError:
         source = "its input"
-    if any(not tracklet.folder for plan in plans for tracklet in plan.tracklets):
+    tracklets = [tracklet for plan in plans for tracklet in plan.tracklets]
+    if any(not tracklet.folder and not tracklet.stated for tracklet in tracklets):
         said.append(
             f"the pictures lie in {source}, which is not changed: remove them there"
             if os.path.isdir(source)
             else f"the pictures lie in the dataset {source}, which is not changed: build it again without them"
         )
+    found = {tracklet.folder for tracklet in tracklets}  # of a call that was killed: what it has removed is gone
+    lost = [each.stated for each in tracklets if not each.folder and each.stated and each.stated not in found]
+    said += [
+        f"the pictures were in {folder}, which is gone: if they were moved, remove them there"
+        for folder in sorted({source if Path(source) in Path(each).parents else os.path.dirname(each) for each in lost})
+    ]
+    said += [
+        f"{folder}, which the gallery names, has pictures too, beside another gallery of that name: if this one is a copy of it, "
+        "forget them there as well"
+        for folder in _parents([each.stated for each in tracklets if each.folder and os.path.isdir(each.stated)])
+    ]
     said.append(f"{source}, from which the gallery was made, is not changed: embedded again, they are back")
     said += [
         f"{folder} has other pictures that were cut out of {source}, by `vreid adapt` or for another gallery: remove those of "
@@ -250,9 +262,15 @@ def _not_covered(path: Path, plans: Sequence[Plan]) -> list[str]:
     return said
 
 
+def _parents(folders: Sequence[str]) -> list[str]:
+    """Return the folders that some folders lie in."""
+    return sorted(set(map(os.path.dirname, folders)))
+
+
 def _other_pictures(plans: Sequence[Plan], source: str) -> list[Path]:
     """Return the folders beside a gallery, or in its folder, of other pictures that were cut out of its video."""
-    own = {os.path.realpath(Path(each.folder).parent) for plan in plans for each in plan.tracklets if each.folder}
+    named = [folder for plan in plans for each in plan.tracklets for folder in (each.folder, each.stated) if folder]
+    own = set(map(os.path.realpath, _parents(named)))
     beside = {place.parent for plan in plans for place in plan.places}
     beside |= {folder for plan in plans if plan.root is not None for folder in (plan.root, plan.root.parent)}
     found = {os.path.realpath(file.parent): file.parent for folder in beside for file in folder.glob(f"*/{RECORD}")}

@@ -7,7 +7,9 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.files import atomic_file
 from vreid_jax.json_files import read_json
 from vreid_jax.search.gallery import Gallery, made_from
+from vreid_jax.search.sources import is_cut_for
 
 FORMAT = "vreid_jax-forget-2"
 SUFFIX = ".forget.json"
@@ -24,7 +27,7 @@ PREFIX = 16  # numbers of a vector that are looked for in the bytes of files
 
 _SHAPE = {
     "format": str,
-    "tracklets": [{"name": str, "folder": str, "frames": int, "digest": str, "prefix": str}],
+    "tracklets": [{"name": str, "folder": str, "frames": int, "digest": str, "prefix": str, "stated?": str}],
     "shared": [str],
     "identities": [str],
     "root": str,
@@ -39,10 +42,12 @@ class Doomed:
 
     Attributes:
       name: `tracklet_id`.
-      folder: of its pictures, empty where they are of the input itself, a dataset or a folder: they stay.
+      folder: of its pictures, empty where they are of the input itself, a dataset or a folder: they stay; and where they were
+        not found.
       frames: how many they were.
       digest: of the bytes of its vector.
       prefix: the first bytes of its vector, in hexadecimal.
+      stated: where the gallery says that its pictures are, if those that belong to it are elsewhere, or were not found.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Doomed:
     frames: int
     digest: str
     prefix: str
+    stated: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +113,12 @@ def make_plan(
         not clear whose pictures would be removed.
     """
     columns = gallery.columns
-    folders = columns["folder"].tolist()
+    stated = columns["folder"].tolist()
     if os.path.isdir(made_from(gallery.about, columns["folder"], path)):  # its pictures were not cut out of a video
-        folders = [""] * len(folders)
+        stated = [""] * len(stated)
+    parents = {os.path.dirname(folder) for folder in stated if folder}
+    cut = {parent: _pictures_for(gallery.about, Path(parent), [path, *links]) for parent in parents}
+    folders = [_moved(folder, cut[os.path.dirname(folder)]) if folder else "" for folder in stated]
     meant = np.isin(columns["tracklet_id"], names)
     kept = {folder for folder, goes in zip(folders, meant.tolist(), strict=True) if not goes}
     tracklets = []
@@ -121,12 +130,34 @@ def make_plan(
             columns["num_frames"][row].item(),
             hashlib.sha256(data).hexdigest(),
             data[: 4 * PREFIX].hex(),
+            stated[row] if folders[row] != stated[row] else "",
         )
         _check_folder(one, kept)
         tracklets.append(one)
     staying = {hashlib.sha256(vector.tobytes()).hexdigest() for vector in gallery.vectors[~meant]}
     shared = sorted(staying & {each.digest for each in tracklets})
     return Plan(path, tuple(tracklets), tuple(shared), tuple(identities), root, source, links)
+
+
+def _pictures_for(about: Mapping[str, Any], cut: Path, places: Sequence[Path]) -> Path | None:
+    """Return the folder into which the pictures of a gallery were cut, which it says is `cut`; None where there is none.
+
+    Where that is gone, or beside another gallery of the same name, of which this one is a copy, it is the folder of the same
+    name beside the gallery, or beside a link to it, if it was cut out of the same video.
+    """
+    is_there = cut.is_absolute() and os.path.isdir(cut)
+    beside = [place.parent / cut.name for place in places]
+    is_copy = os.path.exists(cut.parent / places[0].name) and os.path.realpath(cut) not in map(os.path.realpath, beside)
+    if is_there and not is_copy:
+        return cut
+    return next((folder for folder in beside if is_cut_for(folder, about)), cut if is_there else None)
+
+
+def _moved(folder: str, parent: Path | None) -> str:
+    """Return where the pictures of a tracklet are, whose `folder` lies in `parent` now; empty where that is None."""
+    if parent is None or parent == Path(folder).parent:
+        return folder if parent else ""
+    return os.path.abspath(parent / os.path.basename(folder))
 
 
 def _check_folder(tracklet: Doomed, staying: set[str]) -> None:

@@ -91,32 +91,39 @@ def _remove_pictures(plan: Plan, removed: Removed) -> None:
 def pages_of(plan: Plan) -> list[Path]:
     """Return the pages of this library that show people of a gallery.
 
-    They are looked for in its folder, beside the folder of galleries that it is a file of, and in the folders of identities
-    that link it, which need not exist any longer; where one of these is a link, beside that too.
+    They are looked for in its folder, in and beside the folder of galleries that it is a file of, and in the folders of
+    identities that link it, which need not exist any longer; where one of these is a link, beside that too.
 
     Returns:
       The pages; among them those of identities whose own list of galleries names this one.
     """
     sources = [*plan.places, *([] if plan.root is None else [plan.root]), *plan.identities]
     folders = {Path(os.path.realpath(source)).parent for source in sources} | {source.parent for source in sources}
+    holding = _holding(plan)
+    folders |= {folder for folder in holding if plan.root in (folder, *folder.parents)}
     found = {}
     for folder in sorted(folders):
         for file in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if file.suffix.lower() in _PAGES and file.is_file() and _shows(file, plan, sources):
+            if file.suffix.lower() in _PAGES and file.is_file() and _shows(file, plan, sources, holding):
                 found.setdefault(os.path.realpath(file), file)
     return list(found.values())
 
 
-def _shows(page: Path, plan: Plan, sources: Sequence[Path]) -> bool:
-    """Return whether a page was made of one of the sources, or of identities that were linked from the gallery."""
+def _shows(page: Path, plan: Plan, sources: Sequence[Path], holding: Sequence[Path]) -> bool:
+    """Return whether a page was made of one of the sources, of a folder that holds the gallery, or of identities that link it."""
     with page.open(encoding="utf-8", errors="replace") as opened:
         text = opened.read(1 << 16)
         source = stated_source(text)
         if source is None:
             return False
         kind, _, places = source.partition(" ")
+        if kind not in ("gallery", "search", "identities"):  # of a run, whose folder may hold galleries
+            return False
         called = {place.name for place in plan.places}
         names = set(called)
+        if kind == "search":  # it names galleries as the server does, a folder of them by its own name
+            names |= {folder.name for folder in holding}
+        sources = [*sources, *holding]
         for whole in (os.path.realpath, os.path.abspath):  # the latter: both were moved, and links took their places
             names |= {os.path.relpath(whole(each), os.path.dirname(whole(page))) for each in sources}
         if any(re.search(rf"(^|, ){re.escape(name)}(, |$)", places) for name in names):
@@ -136,12 +143,22 @@ def copies_of(plan: Plan) -> list[Path]:
     beside += [place.with_name(f"{place.name}.parts") for place in plan.places]
     if plan.root is not None:
         beside.append(index_path(plan.root))
-    folders = [folder for place in plan.places for folder in Path(os.path.realpath(place.parent), place.name).parents]
-    beside += [file for folder in folders if folder.name and is_index(file := index_path(folder))]
+    beside += [file for folder in _holding(plan) if is_index(file := index_path(folder))]
     found: dict[str, Path] = {}
     for file in filter(Path.exists, beside):
         found.setdefault(os.path.realpath(file), file)
     return list(found.values())
+
+
+def _holding(plan: Plan) -> list[Path]:
+    """Return the folders that a gallery or a link to it lies in, whether they were named or not: any may be served as one."""
+    inside = [Path(os.path.realpath(place.parent), place.name) for place in plan.places]
+    named = [] if plan.root is None else [plan.root]
+    return [
+        folder
+        for folder in dict.fromkeys([*named, *(each for place in inside for each in place.parents)])
+        if folder.name
+    ]
 
 
 def _remove_beside(plan: Plan, removed: Removed) -> None:

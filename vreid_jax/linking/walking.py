@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def _is_camera(value: object) -> bool:
 
 def _seconds(table: dict, name: str, where: str) -> float:
     value = table[name]
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= sys.float_info.max:
         raise InputError(f"{where} has {name}={value!r}; it must be a number of seconds, from 0")
     return float(value)
 

@@ -243,9 +243,19 @@ def _seconds(record: Any) -> dict[int, float] | None:
 
 def video_of(folder: Path) -> str | None:
     """Return the name of the video that the pictures of a folder were cut out of; None where that is not known."""
-    record = _read_record(folder)
-    stamp = record.get("video") if isinstance(record, dict) else None
-    return str(stamp[0]) if isinstance(stamp, list) and stamp else None
+    stamp = _stamp_in(_read_record(folder), "video")
+    return str(stamp[0]) if stamp else None
+
+
+def is_cut_for(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Return whether a folder of pictures was cut out of the video of a gallery, along its tracks where it states them."""
+    tracks, along = about.get("tracks"), _stamp_in(_read_record(folder), "tracks")
+    return video_of(folder) == os.path.basename(about["input"]) and (not tracks or along[-1:] == [tracks])
+
+
+def _stamp_in(record: Any, name: str) -> list:
+    stamp = record.get(name) if isinstance(record, dict) else None
+    return stamp if isinstance(stamp, list) else []
 
 
 def _source(
