@@ -37,8 +37,8 @@ def initial_variables(
     """Return `variables` with those of `init_from` that `patterns` name in their place.
 
     Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
-    trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out
-    is logged in one line.
+    trained already, and what a system does before a phase is not to change it (`keep`). Of weights of another project,
+    also converted, a system's own parts are random. With `tell`, what is left out is logged in one line.
 
     Anything that does not fit is an error that lists both sides, except that temporal kernels, attention and blocks
     which the source lacks stay as they are, and so do classifiers for another number of identities and heads that a
@@ -62,26 +62,27 @@ def initial_variables(
     if not wanted:
         raise InputError(f"init_patterns {tuple(patterns)} match no parameter of this model")
     start = hub.local_path(init_from)
-    same_system = True
+    trained = True
     if not os.path.exists(start):
         raise InputError(f"init_from {init_from} is not there: give a run's workdir, or a file of weights")
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
     elif (metadata := read_metadata(start)) is None:
         found, left_out = fit_torch(model, start, target, inflation)
-        same_system = False
+        trained = False
     elif metadata["model"] == model:
         found, left_out = _fit_whole(load_weights(start), wanted, patterns, inflation)
+        trained = "system" in metadata  # which weights of another project lack, and what is made of them
     else:
         source = _named(flatten_dict(load_weights(start)))
         found, left_out = fit(source, target, MOUNTS.get(model, ((),)), inflation), []
-        same_system = False
+        trained = False
     check_fit(found, f"init_from {init_from} is of another model", "it")
     left_out = left_out + found.left_out
     if left_out and tell:
         log.warning("init_from: left out %s", ", ".join(left_out))
     taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
-    return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []
+    return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if trained else []
 
 
 def source_of(init_from: str) -> dict[str, Any]:
