@@ -13,6 +13,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.json_files import read_json
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
+from vreid_jax.models.inheritance import begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
@@ -88,7 +89,8 @@ def initial_variables(
 def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
-    `model` holds the fields of the module. The `phase_order` of a run that was stopped ends with the phase in which it was.
+    `model` holds the fields of the module. The `phase_order` of a run that was stopped, or of its file, ends
+    with the phase in which it was.
 
     Raises:
       InputError: when the `config.json` of a run, or the file, is damaged.
@@ -98,13 +100,11 @@ def source_of(init_from: str) -> dict[str, Any]:
     start = hub.local_path(init_from)
     if is_weights_path(start):
         metadata = read_metadata(start) or {}
-        return {**metadata.get("config", {}), "model": metadata.get("fields", {})}
+        told = {**metadata.get("config", {}), "model": metadata.get("fields", {})}
+        return begun(told, metadata.get("phase", ""))
     file = start / "config.json"
     told = read_json(file, _TOLD) if file.is_file() else {}
-    order = list(told.get("phase_order", ()))
-    if order and (reached := newest_phase(start)) in order:
-        told["phase_order"] = order[: order.index(reached) + 1]
-    return told
+    return begun(told, newest_phase(start)) if told.get("phase_order") else told
 
 
 def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:

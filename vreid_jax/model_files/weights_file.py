@@ -41,8 +41,8 @@ def save_weights(
       model_name: one of `models.names()`.
       fields: of `models.create`.
       licence: a sentence.
-      **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `scores`,
-        `open_set`, `adapted` and `fingerprint`. The library's version is added.
+      **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `phase`,
+        `scores`, `open_set`, `adapted` and `fingerprint`. The library's version is added.
 
     Raises:
       InputError: if the file cannot be written.

@@ -20,6 +20,28 @@ def never_trained(source: Mapping[str, Any], phase: str, names: Sequence[str]) -
     return order is not None and phase not in order and not inherited
 
 
+def begun(source: Mapping[str, Any], phase: str) -> dict[str, Any]:
+    """Return the configuration of a run that came to `phase`, with the later ones left out of its `phase_order`."""
+    order = list(source.get("phase_order", ()))
+    return {**source, "phase_order": order[: order.index(phase) + 1]} if phase in order else dict(source)
+
+
+def untrained(source: Mapping[str, Any], parts: Mapping[str, str], names: Collection[str]) -> list[str]:
+    """Return the parts of a network that its run, as far as it is known, never trained.
+
+    Args:
+      source: the configuration of the run.
+      parts: of the network, each with the phase that trains it: see `registry.trained_parts`.
+      names: of its variables.
+    """
+    own = {part: _of(part, names) for part in parts}
+    return [part for part, phase in parts.items() if own[part] and never_trained(source, phase, own[part])]
+
+
+def _of(part: str, names: Collection[str]) -> list[str]:
+    return [name for name in names if name.startswith((f"params/{part}/", f"params/{part}_"))]
+
+
 def check_streams(
     settings: Any,
     kept: Sequence[str],
@@ -40,7 +62,7 @@ def check_streams(
     scored = {part for stream in settings.evaluation.streams.values() for part in parts(stream.apply.get("stream"))}
     trained = {part for phase in settings.phases.values() for part in parts(phase.apply.get("stream"))}
     for part in sorted(scored | trained):
-        brought = [name for name in kept if name.startswith((f"params/{part}/", f"params/{part}_"))]
+        brought = _of(part, kept)
         if brought and never_trained(source, part, brought):
             raise InputError(
                 f"init_from {settings.init_from} brings {brought[0]} and others of its kind, which its run never trained: "
