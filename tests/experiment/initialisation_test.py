@@ -1,11 +1,17 @@
-"""What a run starts from: which of it counts as trained."""
+"""What a run starts from: which of it counts as trained, and what else than its tensors it was trained with."""
+
+import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from vreid_jax import inference
-from vreid_jax.experiment.initialisation import initial_variables
-from vreid_jax.model_files.weights_file import save_weights
+from vreid_jax import inference, models
+from vreid_jax.errors import InputError
+from vreid_jax.experiment.initialisation import check_source, initial_variables, source_of
+from vreid_jax.model_files.weights_file import preprocessing, save_weights
+from vreid_jax.models.registry import IMAGENET_MEAN, IMAGENET_STD
+from vreid_jax.training.network import Network
 
 CENTRES = {"params": {"vlad": {"centres": np.ones((2, 3), np.float32)}}}
 
@@ -23,3 +29,81 @@ def test_nor_does_a_file_made_of_converted_weights(toy, untrained, tmp_path):
     converted, file = untrained(toy), tmp_path / "it.safetensors"  # it does not know a run
     inference.save(converted, file, half=True)
     assert initial_variables(str(file), converted.variables, model="toy")[1] == []
+
+
+def compared(file, name, mean=IMAGENET_MEAN, std=IMAGENET_STD, **fields):
+    """Compare what `file` says of itself with a network of these fields, as before a run."""
+    check_source(str(file), source_of(str(file)), Network(models.create(name, **fields), mean, std))
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("resnet50_bnneck", {"num_classes": 5}),
+        ("strong_baseline", {"backbone_fields": {"last_stride": 2}}),
+        ("two_stream_m3d", {}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({"stem_relu": False}, "with model.stem_relu = False, and this run has True"),
+        ({"stem_pool": "ceil"}, "with model.stem_pool = 'ceil', and this run has 'padded'"),
+    ],
+)
+def test_weights_of_another_stem_are_refused(tmp_path, name, fields, stated, words):
+    file = tmp_path / "it.safetensors"
+    save_weights(file, {"params": {}}, "resnet50_bnneck", stated, "of nobody")
+    with pytest.raises(InputError, match=f"it.safetensors was trained {words}"):
+        compared(file, name, **fields)
+
+
+KINETICS = {"network": "inflated", "temporal_shortcut": "subsample", "temporal_pool": True}
+
+
+@pytest.mark.parametrize(
+    ("source", "fields", "differ"),
+    [
+        (("resnet3d_50", {}), {"network": "inflated"}, ["model.temporal_pool = True, not False", "temporal_shortcut"]),
+        (("resnet3d_50", {}), KINETICS, []),
+        (("nonlocal3d", KINETICS), {"network": "inflated"}, ["temporal_pool", "temporal_shortcut = 'subsample', not"]),
+        (("nonlocal3d", KINETICS), {"network": "average"}, []),  # which reads neither
+        (("nonlocal3d", {"network": "average"}), KINETICS, []),
+        (("nonlocal3d", {"non_local_scale": 0.5}), {}, ["model.non_local_scale = 0.5, not 1.0"]),
+        (("nonlocal3d", {"non_local_scale": 0.5, "non_local": False}), {}, []),
+        (("resnet50_bnneck", {"last_stride": 1}), {"last_stride": 2}, []),
+        (("resnet50", {"a_field_of_another_version": 1}), {}, []),
+        (("a_model_that_is_not_registered", {}), {}, []),
+    ],
+)
+@pytest.mark.parametrize("normalised", ["as it was", "otherwise"])
+def test_other_fields_than_the_weights_were_trained_with_are_told(tmp_path, caplog, source, fields, differ, normalised):
+    file, (name, stated) = tmp_path / "it.safetensors", source
+    known = name in models.names() and "a_field_of_another_version" not in stated
+    seen = preprocessing(16, 8, (0.45, 0.42, 0.39), (1 / 255,) * 3, {})
+    save_weights(file, {"params": {}}, name, stated, "of nobody", preprocessing=seen)
+    if normalised == "as it was":
+        compared(file, "nonlocal3d", (0.4501, 0.4199, 0.39), (0.00392,) * 3, **fields)
+    else:
+        compared(file, "nonlocal3d", **fields)
+        differ = [*differ, "data.mean = (0.45, 0.42, 0.39), not (0.485,", "data.std"] if known else []
+    assert len(caplog.records) == bool(differ)
+    assert all(words in caplog.text for words in differ)
+    assert caplog.text.count(" = ") == len(differ)
+
+
+def test_a_run_says_its_normalisation_too(tmp_path, caplog):
+    (tmp_path / "config.json").write_text(json.dumps({"model": {"name": "c3d"}, "data": {"mean": [0.1, 0.2, 0.3]}}))
+    compared(tmp_path, "c3d", mean=(0.1, 0.2, 0.3), std=models.entry("c3d").std)
+    assert not caplog.records
+    compared(tmp_path, "c3d", mean=(0.1, 0.2, 0.4), std=models.entry("c3d").std)
+    assert "was trained with data.mean = (0.1, 0.2, 0.3), not (0.1, 0.2, 0.4); unless you mean" in caplog.text
+
+
+def test_a_state_dict_that_does_not_say_its_stem_is_refused_in_a_run_too(tmp_path):
+    weights = tmp_path / "it.safetensors"
+    save_file({"base.conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, weights)
+    with pytest.raises(InputError, match="give stem_relu=False for reid-strong-baseline itself"):
+        initial_variables(str(weights), CENTRES, model="resnet50_bnneck")
+    with pytest.raises(InputError, match="is of another model"):  # it goes on to the tensors
+        initial_variables(str(weights), CENTRES, model="resnet50_bnneck", fields={"stem_relu": False})

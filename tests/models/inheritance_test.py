@@ -116,7 +116,11 @@ def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):
     file = tmp_path / "it.safetensors"
     save_weights(file, {"params": {"x": np.zeros(2)}}, "m3d", {"width": 4}, "of nobody", config=config)
     found = source_of(str(file))
-    assert (found["phase_order"], found["init_from"], found["model"]) == (["spatial"], "resnet50.pth", {"width": 4})
+    assert (found["phase_order"], found["init_from"], found["model"]) == (
+        ["spatial"],
+        "resnet50.pth",
+        {"name": "m3d", "width": 4},
+    )
     whole = config | {"phase_order": ["spatial", "temporal"]}
     save_weights(file, {"params": {}}, "m3d", {}, "of nobody", config=whole, phase="spatial")
     assert source_of(str(file))["phase_order"] == ["spatial"]

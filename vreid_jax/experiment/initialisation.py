@@ -2,12 +2,15 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
 
+from vreid_jax import models
 from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.json_files import read_json
@@ -18,12 +21,13 @@ from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.training.checkpoints import load_variables, newest_phase
+from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
 # What systems read of the configuration of a run, of an earlier version's, too.
-_TOLD = {"model?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
+_TOLD = {"model?": {}, "data?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
 
 
 def initial_variables(
@@ -31,6 +35,7 @@ def initial_variables(
     variables,
     *,
     model: str,
+    fields: Mapping[str, Any] | None = None,
     patterns: Sequence[str] = (".*",),
     inflation: str = "mean",
     tell: bool = True,
@@ -50,6 +55,8 @@ def initial_variables(
         state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`).
       variables: of the new network, or their shapes.
       model: name of the new network.
+      fields: of the new network that are given; without those that tell networks of the same names apart, a state dict
+        of these names is refused.
       patterns: which of its parameters are taken.
       inflation: how kernels of a 2-D network enter a 3-D one, "mean" or "center".
       tell: whether to log.
@@ -69,7 +76,7 @@ def initial_variables(
     if not is_weights_path(start):
         found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
     elif (metadata := read_metadata(start)) is None:
-        found, left_out = fit_torch(model, start, target, inflation)
+        found, left_out = fit_torch(model, start, target, inflation, fields or {})
         trained = False
     elif metadata["model"] == model:
         found, left_out = _fit_whole(load_weights(start), wanted, patterns, inflation)
@@ -89,7 +96,7 @@ def initial_variables(
 def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
-    `model` holds the fields of the module. The `phase_order` of a run that was stopped, or of its file, ends
+    `model` holds the name and the fields of the module, and `data` its normalisation. The `phase_order` of a run that was stopped, or of its file, ends
     with the phase in which it was.
 
     Raises:
@@ -99,12 +106,59 @@ def source_of(init_from: str) -> dict[str, Any]:
         return {}
     start = hub.local_path(init_from)
     if is_weights_path(start):
-        metadata = read_metadata(start) or {}
-        told = {**metadata.get("config", {}), "model": metadata.get("fields", {})}
-        return begun(told, metadata.get("phase", ""))
+        if (metadata := read_metadata(start)) is None:
+            return {}
+        config, seen = metadata.get("config", {}), metadata.get("preprocessing", {})
+        told = {"model": {**metadata["fields"], "name": metadata["model"]}, "data": {**config.get("data", {}), **seen}}
+        return begun({**config, **told}, metadata.get("phase", ""))
     file = start / "config.json"
     told = read_json(file, _TOLD) if file.is_file() else {}
     return begun(told, newest_phase(start)) if told.get("phase_order") else told
+
+
+def check_source(init_from: str, source: Mapping[str, Any], network: Network) -> None:
+    """Compare by what a network computes beside its tensors with what those that it starts from were trained for.
+
+    A difference that can be meant, as another normalisation, is a warning.
+
+    Args:
+      init_from: what it starts from.
+      source: its configuration: see `source_of`.
+      network: the new one.
+
+    Raises:
+      InputError: for another stem, for which there is no reason.
+    """
+    fields = dict(source.get("model", {}))
+    name = fields.pop("name", "")
+    if name not in models.names():
+        return
+    try:
+        module = models.create(name, **fields)
+    except InputError:  # it has fields of another version, of which nothing is known
+        return
+    there = Network(module, **normalisation(ConfigDict(source.get("data", {})), models.entry(name)))
+    told, own = models.unshaped(there.module), models.unshaped(network.module)
+    other = {
+        f"model.{field}": (told[field], own[field]) for field in told if told[field] != own.get(field, told[field])
+    }
+    for field, (trained, given) in other.items():
+        if field.startswith("model.stem_"):
+            raise InputError(
+                f"init_from {init_from} was trained with {field} = {trained!r}, and this run has {given!r}: its weights "
+                f"would be those of another network; set {field} to {trained!r}, in a model that has the field "
+                "(resnet50_bnneck)"
+            )
+    for field in ("mean", "std"):
+        trained, given = getattr(there, field), getattr(network, field)
+        if not np.allclose(trained, given, rtol=0.01):
+            other[f"data.{field}"] = (trained, given)
+    if other:
+        log.warning(
+            "init_from %s was trained with %s; unless you mean to change that, set the fields to what they were",
+            init_from,
+            ", ".join(f"{field} = {trained!r}, not {given!r}" for field, (trained, given) in other.items()),
+        )
 
 
 def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:

@@ -18,6 +18,7 @@ from vreid_jax.models.registry import (
     names,
     size_of,
     trained_parts,
+    unshaped,
 )
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
@@ -38,4 +39,5 @@ __all__ = [
     "names",
     "size_of",
     "trained_parts",
+    "unshaped",
 ]

@@ -177,6 +177,16 @@ def trained_parts(module: nn.Module, apply: Mapping[str, Any] | ConfigDict) -> M
     return parts(**apply) if parts else {}
 
 
+def unshaped(module: nn.Module) -> Mapping[str, Any]:
+    """Return the fields that a module computes by and no tensor shows, as far as it reads them.
+
+    Weights mean what they were trained for only where these are the same. A module that has such fields says so in a
+    method `unshaped()`.
+    """
+    told = getattr(module, "unshaped", None)
+    return told() if told else {}
+
+
 def check_channels(clips: Any, inputs: str, what: str) -> None:
     """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
     if clips.shape[-1] != CHANNELS[inputs]:

@@ -173,6 +173,11 @@ class TwoStreamM3D(nn.Module):
         """Return the networks of a stream, each with the phase that trains it."""
         return {name: name for name in ((stream,) if stream else STREAMS)}
 
+    @nn.nowrap
+    def unshaped(self) -> Mapping[str, Any]:
+        """Return the fields by which its spatial backbone computes, of those that no tensor shows."""
+        return registry.unshaped(registry.create("resnet50"))
+
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""
         common = {field: getattr(self, field) for field in ("width", "stage_sizes", "dtype", "remat")}
