@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -107,3 +108,20 @@ def test_a_state_dict_that_does_not_say_its_stem_is_refused_in_a_run_too(tmp_pat
         initial_variables(str(weights), CENTRES, model="resnet50_bnneck")
     with pytest.raises(InputError, match="is of another model"):  # it goes on to the tensors
         initial_variables(str(weights), CENTRES, model="resnet50_bnneck", fields={"stem_relu": False})
+
+
+@pytest.mark.parametrize("lacks", ["classifier", "bn", "feature"])
+def test_a_file_without_a_classifier_starts_a_run(tmp_path, lacks):
+    """Such a file lacks the batch norm before the classifier, too, which begins anew; nothing explains what else is not there."""
+    head = {"feature": {"kernel": np.ones(2)}, "bn": {"scale": np.ones(2)}, "classifier": {"kernel": np.ones(2)}}
+    whole = {"params": {"spatial": {"head": head}}, "batch_stats": {"spatial": {"head": {"bn": {"mean": np.ones(2)}}}}}
+    zeros, file = jax.tree.map(np.zeros_like, whole), tmp_path / "it.safetensors"
+    lean = {name: part for name, part in head.items() if name not in (lacks, "bn")}
+    save_weights(file, {"params": {"spatial": {"head": lean}}}, "two_stream_m3d", {}, "of nobody", system="m3d")
+    if lacks == "classifier":
+        found, kept = initial_variables(str(file), zeros, model="two_stream_m3d")
+        assert kept == ["params/spatial/head/feature/kernel"]
+        assert (jax.tree.reduce(np.add, found) == 1).all()
+    else:
+        with pytest.raises(InputError, match=r"in the model without a value: .*params/spatial/head/bn/scale"):
+            initial_variables(str(file), zeros, model="two_stream_m3d")
