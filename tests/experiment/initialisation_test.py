@@ -125,3 +125,19 @@ def test_a_file_without_a_classifier_starts_a_run(tmp_path, lacks):
     else:
         with pytest.raises(InputError, match=r"in the model without a value: .*params/spatial/head/bn/scale"):
             initial_variables(str(file), zeros, model="two_stream_m3d")
+
+
+@pytest.mark.parametrize("of", ["osnet_x0_25", "resnet50_bnneck"])
+def test_converted_networks_of_people_start_other_systems(tmp_path, caplog, of):
+    """Their backbone is taken out of them; what lies beside it has no place, and is told."""
+    file, ones = tmp_path / "it.safetensors", np.ones(2)
+    own = {"backbone": {"conv1": {"kernel": ones}}, "head": {"bn": {"scale": ones}}}
+    target = {"params": {"frames": {"conv1": {"kernel": 0 * ones}}, "neck": {"bn": {"scale": 0 * ones}}}}
+    save_weights(file, {"params": own}, of, {}, "of nobody")
+    found, kept = initial_variables(str(file), target, model="strong_baseline")
+    assert (found["params"]["frames"]["conv1"]["kernel"] == 1).all()
+    assert (found["params"]["neck"]["bn"]["scale"] == 0).all()
+    assert (kept, caplog.messages) == ([], ["init_from: left out params/head/bn/scale"])
+    save_weights(file, {"params": own}, of, {}, "of nobody", system="a run of it")
+    with pytest.raises(InputError, match="is of another model; in it without a place: params/backbone/conv1/kernel"):
+        initial_variables(str(file), target, model="strong_baseline")

@@ -18,7 +18,7 @@ from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
 from vreid_jax.models.inheritance import begun
 from vreid_jax.models.layers.inflation import check_inflation
-from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
+from vreid_jax.pretrained.fitting import MOUNTS, Names, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.training.checkpoints import load_variables, newest_phase
 from vreid_jax.training.network import Network, normalisation
@@ -82,8 +82,10 @@ def initial_variables(
         found, left_out = _fit_whole(load_weights(start), wanted, patterns, inflation)
         trained = "system" in metadata  # which weights of another project lack, and what is made of them
     else:
-        source = _named(flatten_dict(load_weights(start)))
-        found, left_out = fit(source, target, MOUNTS.get(model, ((),)), inflation), []
+        # Whole runs of another system are refused, as their workdirs are; of converted weights the backbone is taken.
+        mount = () if "system" in metadata else MOUNTS.get(metadata["model"], ((),))[0]
+        source, left_out = _below(mount, _named(flatten_dict(load_weights(start))))
+        found = fit(source, target, MOUNTS.get(model, ((),)), inflation)
         trained = False
     check_fit(found, f"init_from {init_from} is of another model", "it")
     left_out = left_out + found.left_out
@@ -179,6 +181,13 @@ def _fit_whole(source, wanted, patterns: Sequence[str], inflation: str):
 
 def _named(flat) -> dict[tuple[str, ...], Tensor]:
     return {path: Tensor("/".join(path), value.shape, value) for path, value in flat.items()}
+
+
+def _below(mount: Names, source: Mapping[Names, Tensor]) -> tuple[dict[Names, Tensor], list[str]]:
+    """Return the tensors below a path, named from there, and the names of the others."""
+    inside = {path: path[1 : 1 + len(mount)] == mount for path in source}
+    found = {(path[0], *path[1 + len(mount) :]): source[path] for path in source if inside[path]}
+    return found, [source[path].name for path in source if not inside[path]]
 
 
 def _chosen(flat, patterns) -> dict:
