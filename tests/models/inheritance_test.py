@@ -72,18 +72,20 @@ def test_other_runs_are_taken_over(file, kept, source):
 
 
 @pytest.mark.parametrize(
-    ("file", "order", "kept", "part"),
+    ("file", "order", "kept", "init_from", "part"),
     [
-        ("m3d", ("spatial",), (), "temporal"),
-        ("m3d", ("temporal",), (), "spatial"),
-        ("m3d", ("temporal",), BOTH[1:], "spatial"),
-        ("two_stream_vgg", ("spatial",), (), "temporal"),
-        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "vlad"),
+        ("m3d", ("spatial",), (), "", "temporal"),
+        ("m3d", ("temporal",), (), "", "spatial"),
+        ("m3d", ("temporal",), BOTH[1:], "runs/it", "spatial"),
+        ("m3d", ("temporal",), (), "resnet50.pth", "spatial"),  # which brings its backbone and not its feature
+        ("two_stream_vgg", ("spatial",), (), "", "temporal"),
+        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "", "vlad"),
+        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "vgg16.pth", "vlad"),
     ],
 )
-def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, part):
+def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, init_from, part):
     with pytest.raises(InputError, match=f"would score the part '{part}' of the network untrained"):
-        check_run(file, kept, {}, phase_order=order, init_from="runs/it" if kept else "")
+        check_run(file, kept, {}, phase_order=order, init_from=init_from)
 
 
 def test_scores_are_not_taken_of_a_classifier_that_nothing_trains():
@@ -102,11 +104,16 @@ def test_scores_are_not_taken_of_a_classifier_that_nothing_trains():
 
 
 @pytest.mark.parametrize(
-    ("order", "kept", "init_from"),
-    [(("temporal",), BOTH[:1], "runs/2d"), (("temporal",), (), "resnet50.pth"), (("spatial", "temporal"), (), "")],
+    ("file", "order", "kept", "init_from"),
+    [
+        ("m3d", ("temporal",), BOTH[:1], "runs/2d"),
+        ("m3d:walkers,streams=temporal", ("temporal",), (), "resnet50.pth"),
+        ("m3d", ("spatial", "temporal"), (), ""),
+        ("two_stream_vgg:walkers,fusion=vlad", ("temporal", "vlad"), (), "vgg16.pth"),  # fc7 is its feature
+    ],
 )
-def test_a_part_that_is_trained_here_or_elsewhere_is_scored(order, kept, init_from):
-    check_run("m3d", kept, {}, phase_order=order, init_from=init_from)
+def test_a_part_that_is_trained_here_or_elsewhere_is_scored(file, order, kept, init_from):
+    check_run(file, kept, {}, phase_order=order, init_from=init_from)
 
 
 def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):

@@ -47,6 +47,7 @@ def check_streams(
     kept: Sequence[str],
     source: Mapping[str, Any],
     parts: Callable[[str | None], Collection[str]],
+    foreign: Collection[str] = (),
 ) -> None:
     """Refuse networks that nothing trains: from a run that never did where the new one uses them, and scored as they begin.
 
@@ -55,6 +56,7 @@ def check_streams(
       kept: names of the variables that come trained: see `registry.check_run`.
       source: the configuration of the run that they come from.
       parts: returns the networks of a stream, or of None, each named after the phase that trains it.
+      foreign: those of them whose feature weights of another project bring, too.
 
     Raises:
       InputError: in which the network is named.
@@ -69,7 +71,7 @@ def check_streams(
                 f"the phase {part!r} is not in its phase_order, or it was stopped before; set init_patterns to what it "
                 f"trained, as {tuple(f'{name}/.*' for name in source['phase_order'])}"
             )
-        from_elsewhere = brought or (settings.init_from and not kept)  # whose names are not those of this module
+        from_elsewhere = brought or (settings.init_from and not kept and part in foreign)
         if part in scored and part in settings.phase_names and part not in settings.phases and not from_elsewhere:
             raise InputError(
                 f"the evaluation would score the part {part!r} of the network untrained, for phase_order lacks the phase "

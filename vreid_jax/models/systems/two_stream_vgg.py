@@ -158,7 +158,7 @@ class TwoStreamVGG(nn.Module):
     @nn.nowrap
     def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
         """Raise `InputError` for an `alpha` without effect, and networks or classifiers that nothing has trained."""
-        check_streams(settings, kept, source, self.trained_parts)
+        check_streams(settings, kept, source, self.trained_parts, foreign=SINGLE)
         check_alpha(self.alpha, kept, source)
         if not any(stream.apply.get("stream") == "scores" for stream in settings.evaluation.streams.values()):
             return
