@@ -141,3 +141,12 @@ def test_converted_networks_of_people_start_other_systems(tmp_path, caplog, of):
     save_weights(file, {"params": own}, of, {}, "of nobody", system="a run of it")
     with pytest.raises(InputError, match="is of another model; in it without a place: params/backbone/conv1/kernel"):
         initial_variables(str(file), target, model="strong_baseline")
+
+
+def test_a_file_of_another_suffix_is_not_taken_for_a_run(tmp_path):
+    weights = tmp_path / "model.pth.tar-60"  # as torchreid calls its own
+    weights.write_bytes(b"PK")
+    with pytest.raises(
+        InputError, match=r"model\.pth\.tar-60 ends in '\.tar-60', expected \.pt, \.pth or \.safetensors"
+    ):
+        initial_variables(str(weights), CENTRES, model="osnet_x1_0")

@@ -15,7 +15,7 @@ from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.json_files import read_json
 from vreid_jax.model_files import hub
-from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
+from vreid_jax.model_files.weights_file import load_weights, read_metadata
 from vreid_jax.models.inheritance import begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Names, Tensor, fit
@@ -73,7 +73,7 @@ def initial_variables(
     trained = True
     if not os.path.exists(start):
         raise InputError(f"init_from {init_from} is not there: give a run's workdir, or a file of weights")
-    if not is_weights_path(start):
+    if os.path.isdir(start):
         found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
     elif (metadata := read_metadata(start)) is None:
         found, left_out = fit_torch(model, start, target, inflation, fields or {})
@@ -107,7 +107,7 @@ def source_of(init_from: str) -> dict[str, Any]:
     if not init_from:
         return {}
     start = hub.local_path(init_from)
-    if is_weights_path(start):
+    if not os.path.isdir(start):
         if (metadata := read_metadata(start)) is None:
             return {}
         config, seen = metadata.get("config", {}), metadata.get("preprocessing", {})
