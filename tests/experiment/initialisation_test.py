@@ -112,7 +112,7 @@ def test_a_state_dict_that_does_not_say_its_stem_is_refused_in_a_run_too(tmp_pat
 
 @pytest.mark.parametrize("lacks", ["classifier", "bn", "feature"])
 def test_a_file_without_a_classifier_starts_a_run(tmp_path, lacks):
-    """Such a file lacks the batch norm before the classifier, too, which begins anew; nothing explains what else is not there."""
+    """Such a file lacks the batch norm before the classifier, too, which begins anew; nothing explains other gaps."""
     head = {"feature": {"kernel": np.ones(2)}, "bn": {"scale": np.ones(2)}, "classifier": {"kernel": np.ones(2)}}
     whole = {"params": {"spatial": {"head": head}}, "batch_stats": {"spatial": {"head": {"bn": {"mean": np.ones(2)}}}}}
     zeros, file = jax.tree.map(np.zeros_like, whole), tmp_path / "it.safetensors"

@@ -3,12 +3,12 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from ml_collections import ConfigDict
 
 from vreid_jax import models
 from vreid_jax.config.fields import matching
@@ -98,8 +98,8 @@ def initial_variables(
 def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
-    `model` holds the name and the fields of the module, and `data` its normalisation. The `phase_order` of a run that was stopped, or of its file, ends
-    with the phase in which it was.
+    `model` holds the name and the fields of the module, and `data` its normalisation. The `phase_order` of a run that was
+    stopped, or of its file, ends with the phase in which it was.
 
     Raises:
       InputError: when the `config.json` of a run, or the file, is damaged.
@@ -119,7 +119,7 @@ def source_of(init_from: str) -> dict[str, Any]:
 
 
 def check_source(init_from: str, source: Mapping[str, Any], network: Network) -> None:
-    """Compare by what a network computes beside its tensors with what those that it starts from were trained for.
+    """Compare what a network computes by, beside its tensors, with what those that it starts from were trained with.
 
     A difference that can be meant, as another normalisation, is a warning.
 
@@ -139,7 +139,8 @@ def check_source(init_from: str, source: Mapping[str, Any], network: Network) ->
         module = models.create(name, **fields)
     except InputError:  # it has fields of another version, of which nothing is known
         return
-    there = Network(module, **normalisation(ConfigDict(source.get("data", {})), models.entry(name)))
+    seen = {key: value for key, value in source.get("data", {}).items() if key in ("mean", "std")}
+    there = Network(module, **normalisation(SimpleNamespace(**seen), models.entry(name)))
     told, own = models.unshaped(there.module), models.unshaped(network.module)
     other = {
         f"model.{field}": (told[field], own[field]) for field in told if told[field] != own.get(field, told[field])
