@@ -15,6 +15,7 @@ from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
 from vreid_jax.experiment.initialisation import source_of
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
+from vreid_jax.experiment.scoring import newest_position
 from vreid_jax.experiment.setup import Setup
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.runtime.mesh import abstract_on
@@ -23,10 +24,11 @@ from vreid_jax.settings import check_arguments
 _NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
 
 
-def check_evaluation(setup: Setup, answerable: bool = True) -> None:
+def check_evaluation(setup: Setup, scores: bool = True) -> None:
     """Raise `InputError` for anything in the evaluation that cannot be done.
 
-    With `answerable` also where a protocol leaves no query that could be answered.
+    With `scores`, of a run that is scored now, also where a protocol leaves no query that could be answered, and for a
+    similarity that nothing has trained.
     """
     settings = setup.settings.evaluation
     if setup.settings.data.validation and setup.reads_flow:
@@ -38,7 +40,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         if settings.rerank:
             sides = setup.test.query.tracklet_ids[query], setup.test.gallery.tracklet_ids[gallery]
             retrieval.protocols.query_index(*sides)
-        if answerable:
+        if scores:
             evaluation.check_answerable(setup.test, name)
     for name in settings.selections:
         evaluation.parse_selection(name)
@@ -54,6 +56,8 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         check_arguments(
             setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery")
         )
+        if scores:
+            _check_scored(setup)
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
@@ -64,6 +68,18 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         if not stream.average:
             tracklet = (1, stream.clip.num_clips, outputs["feature"].shape[-1])
             check_similarity(module, variables, tracklet, settings, setup.system.similarity)
+
+
+def _check_scored(setup: Setup) -> None:
+    """Raise `InputError` for a similarity of a part that neither this run trains nor the one that it starts from did."""
+    settings, position, source = setup.settings, newest_position(setup), {}
+    if position is not None:
+        kept = position.inherited
+    else:
+        kept = setup.inherited_variables(setup.abstract_variables, tell=False)[1] if settings.init_from else ()
+    with contextlib.suppress(InputError):  # what it started from may be gone by now
+        source = source_of(settings.init_from) if kept else {}
+    models.check_scored(setup.network.module, settings, kept, source)
 
 
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:

@@ -57,7 +57,7 @@ def _run(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
 def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     setup = make_setup(config, workdir, trains=True)
     plans = plan_phases(setup)
-    check_evaluation(setup, answerable=scores)
+    check_evaluation(setup, scores)
     check_training(setup, plans)
     give_flow(setup)
     if setup.mesh.size < jax.device_count() and jax.process_index() == 0:

@@ -168,6 +168,16 @@ def check_run(module: nn.Module, settings: Any, kept: Sequence[str], source: Map
         check(settings, kept, source)
 
 
+def check_scored(module: nn.Module, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Raise `InputError` where the similarity of a run's evaluation is that of a part that nothing has trained.
+
+    A module that has such parts refuses them in a method `check_scored(settings, kept, source)`; the arguments are those of
+    `check_run`, also of a run that is there.
+    """
+    if check := getattr(module, "check_scored", None):
+        check(settings, kept, source)
+
+
 def check_channels(clips: Any, inputs: str, what: str) -> None:
     """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
     if clips.shape[-1] != CHANNELS[inputs]:
