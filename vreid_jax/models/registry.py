@@ -71,7 +71,10 @@ def register(name: str, module: type[nn.Module], fields: tuple[str, ...], fixed:
       ValueError: for a name that is already taken, or a field that the class does not have.
     """
     if name in _ENTRIES:
-        raise ValueError(f"model {name!r} is registered twice")
+        raise ValueError(
+            f"model {name!r} is registered twice: a configuration file, which may be run more than once, does so only if "
+            f"{name!r} is not in vreid_jax.models.names()"
+        )
     known = {field.name for field in dataclasses.fields(module)}
     unknown = (set(fields) | set(fixed)) - known
     if unknown:
