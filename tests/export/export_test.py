@@ -73,9 +73,17 @@ def test_the_metadata_say_what_goes_in_and_comes_out(model, folder):
 def test_an_export_of_a_run_states_the_licence_of_a_file_of_it(model, tmp_path):
     run = dataclasses.replace(model, about={"dataset": "walkers"})
     inference.save(run, tmp_path / "toy.safetensors")
-    stated = writing._describe(run, ("cpu",))["licence"]
+    about = writing._describe(run, ("cpu",))
+    stated = about["licence"]
+    assert "adapted" not in about
     assert stated == "trained on walkers, whose terms apply to what is made of it"
     assert read_metadata(tmp_path / "toy.safetensors")["licence"] == stated
+
+
+def test_an_export_of_an_adapted_model_says_so(model):
+    adapted = inference.adapted(dataclasses.replace(model, about={"dataset": "walkers"}), {"footage": ["a.mp4"]})
+    about = writing._describe(adapted, ("cpu",))
+    assert (about["dataset"], about["adapted"]) == ("walkers", {"footage": ["a.mp4"]})
 
 
 def test_something_else_than_the_model_is_not_kept(model, tmp_path, monkeypatch):

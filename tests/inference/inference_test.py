@@ -159,6 +159,7 @@ def test_a_file_says_of_which_comparison_its_scores_are(finished, tmp_path, caps
     card = convert(workdir, tmp_path / "learned.safetensors").read_text()
     assert "by the comparison `xqda`. This file does not give it: " in card
     loaded = inference.load(tmp_path / "learned.safetensors")
+    assert loaded.about["phase"] == "temporal"
     assert (loaded.about["scores_by"], loaded.about["open_set"]["metric"]) == ("xqda", "euclidean")
     assert command.main(["convert", str(tmp_path / "learned.safetensors")]) == 0
     assert re.search(r"walkers: rank-1 .*, mAP .* by xqda\n", capsys.readouterr().out)
@@ -181,7 +182,7 @@ def test_damaged_results_do_not_keep_a_run_from_being_loaded(finished, tmp_path,
         (workdir / "results.json").write_text(content)
         model = inference.load(workdir)
         assert model.fingerprint == whole.fingerprint
-        assert model.about == {"system": "toy", "dataset": "walkers", "step": 8}
+        assert model.about == {"system": "toy", "dataset": "walkers", "step": 8, "phase": "temporal"}
         assert "results.json" in caplog.text
         assert f"the model has no scores and thresholds; `vreid evaluate {workdir}` measures them" in caplog.text
         assert len(caplog.records) == 1

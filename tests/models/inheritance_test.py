@@ -1,6 +1,7 @@
 """Streams that a run takes over from another one, which may never have trained them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from vreid_jax.config import from_file, set_field
 from vreid_jax.config.run import parse_run
 from vreid_jax.errors import InputError
 from vreid_jax.experiment.initialisation import source_of
+from vreid_jax.inference import loading
+from vreid_jax.inference.model import Model
 from vreid_jax.model_files.weights_file import save_weights
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.position import Position
@@ -69,18 +72,20 @@ def test_other_runs_are_taken_over(file, kept, source):
 
 
 @pytest.mark.parametrize(
-    ("file", "order", "kept", "part"),
+    ("file", "order", "kept", "init_from", "part"),
     [
-        ("m3d", ("spatial",), (), "temporal"),
-        ("m3d", ("temporal",), (), "spatial"),
-        ("m3d", ("temporal",), BOTH[1:], "spatial"),
-        ("two_stream_vgg", ("spatial",), (), "temporal"),
-        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "vlad"),
+        ("m3d", ("spatial",), (), "", "temporal"),
+        ("m3d", ("temporal",), (), "", "spatial"),
+        ("m3d", ("temporal",), BOTH[1:], "runs/it", "spatial"),
+        ("m3d", ("temporal",), (), "resnet50.pth", "spatial"),  # which brings its backbone and not its feature
+        ("two_stream_vgg", ("spatial",), (), "", "temporal"),
+        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "", "vlad"),
+        ("two_stream_vgg:walkers,fusion=vlad", ("spatial", "temporal"), (), "vgg16.pth", "vlad"),
     ],
 )
-def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, part):
+def test_a_part_that_nothing_trains_is_not_scored(file, order, kept, init_from, part):
     with pytest.raises(InputError, match=f"would score the part '{part}' of the network untrained"):
-        check_run(file, kept, {}, phase_order=order, init_from="runs/it" if kept else "")
+        check_run(file, kept, {}, phase_order=order, init_from=init_from)
 
 
 def test_scores_are_not_taken_of_a_classifier_that_nothing_trains():
@@ -99,11 +104,16 @@ def test_scores_are_not_taken_of_a_classifier_that_nothing_trains():
 
 
 @pytest.mark.parametrize(
-    ("order", "kept", "init_from"),
-    [(("temporal",), BOTH[:1], "runs/2d"), (("temporal",), (), "resnet50.pth"), (("spatial", "temporal"), (), "")],
+    ("file", "order", "kept", "init_from"),
+    [
+        ("m3d", ("temporal",), BOTH[:1], "runs/2d"),
+        ("m3d:walkers,streams=temporal", ("temporal",), (), "resnet50.pth"),
+        ("m3d", ("spatial", "temporal"), (), ""),
+        ("two_stream_vgg:walkers,fusion=vlad", ("temporal", "vlad"), (), "vgg16.pth"),  # fc7 is its feature
+    ],
 )
-def test_a_part_that_is_trained_here_or_elsewhere_is_scored(order, kept, init_from):
-    check_run("m3d", kept, {}, phase_order=order, init_from=init_from)
+def test_a_part_that_is_trained_here_or_elsewhere_is_scored(file, order, kept, init_from):
+    check_run(file, kept, {}, phase_order=order, init_from=init_from)
 
 
 def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):
@@ -113,7 +123,14 @@ def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):
     file = tmp_path / "it.safetensors"
     save_weights(file, {"params": {"x": np.zeros(2)}}, "m3d", {"width": 4}, "of nobody", config=config)
     found = source_of(str(file))
-    assert (found["phase_order"], found["init_from"], found["model"]) == (["spatial"], "resnet50.pth", {"width": 4})
+    assert (found["phase_order"], found["init_from"], found["model"]) == (
+        ["spatial"],
+        "resnet50.pth",
+        {"name": "m3d", "width": 4},
+    )
+    whole = config | {"phase_order": ["spatial", "temporal"]}
+    save_weights(file, {"params": {}}, "m3d", {}, "of nobody", config=whole, phase="spatial")
+    assert source_of(str(file))["phase_order"] == ["spatial"]
     save_weights(file, {"params": {}}, "m3d", {}, "of nobody", config=config | {"phase_order": [3]})
     with pytest.raises(InputError, match=r"it\.safetensors is damaged: config\.phase_order"):
         source_of(str(file))
@@ -126,3 +143,31 @@ def test_a_run_that_was_stopped_has_only_the_phases_that_it_began(tmp_path):
         checkpoints.save(step, {"params": {"x": np.zeros(2)}}, Position(phase, 3, step - 3, 1.0))
         checkpoints.close()
         assert source_of(str(tmp_path))["phase_order"] == ["spatial", "temporal", "vlad"][:begun]
+
+
+@pytest.mark.parametrize(
+    ("file", "stopped", "missing"),
+    [
+        ("m3d", "spatial", "'temporal'"),
+        ("m3d", "temporal", ""),
+        ("m3d", "", ""),  # a file of before it was told
+        ("m3d:walkers,streams=spatial", "spatial", ""),
+        ("two_stream_vgg:walkers,fusion=vlad", "spatial", "'temporal' and 'vlad'"),
+        ("person_vlad", "backbone", "'vlad'"),
+        ("person_vlad", "joint", ""),
+        ("nonlocal3d", "main", ""),
+    ],
+)
+def test_vectors_of_a_part_that_was_never_trained_are_warned_of(file, stopped, missing, caplog):
+    """The run was stopped before the phase of that part, and its workdir or file is loaded."""
+    config = from_file(file)
+    fields = {key: value for key, value in config.model.to_dict().items() if key != "name"}
+    names = ("spatial/conv", "temporal/conv", "vlad_spatial/centres", "vlad/centres")
+    params = {name.split("/")[0]: {name.split("/")[1]: np.zeros(2)} for name in names}
+    about = {"phase": stopped} if stopped else {}
+    model = Model(config.model.name, fields, config, {"params": params}, (0.0,) * 3, (1.0,) * 3, about)
+    assert loading._told(Path("it"), model) is model
+    assert (f"stopped in its phase {stopped!r}, and its vectors are made of {missing}, too" in caplog.text) == bool(
+        missing
+    )
+    assert len(caplog.records) == bool(missing)

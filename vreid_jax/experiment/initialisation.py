@@ -2,27 +2,32 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
 
+from vreid_jax import models
 from vreid_jax.config.fields import matching
 from vreid_jax.errors import InputError
 from vreid_jax.json_files import read_json
 from vreid_jax.model_files import hub
-from vreid_jax.model_files.weights_file import is_weights_path, load_weights, read_metadata
+from vreid_jax.model_files.weights_file import load_weights, read_metadata
+from vreid_jax.models.inheritance import begun
 from vreid_jax.models.layers.inflation import check_inflation
-from vreid_jax.pretrained.fitting import MOUNTS, Tensor, fit
+from vreid_jax.pretrained.fitting import MOUNTS, Names, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
 from vreid_jax.training.checkpoints import load_variables, newest_phase
+from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
 # What systems read of the configuration of a run, of an earlier version's, too.
-_TOLD = {"model?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
+_TOLD = {"model?": {}, "data?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
 
 
 def initial_variables(
@@ -30,6 +35,7 @@ def initial_variables(
     variables,
     *,
     model: str,
+    fields: Mapping[str, Any] | None = None,
     patterns: Sequence[str] = (".*",),
     inflation: str = "mean",
     tell: bool = True,
@@ -37,8 +43,8 @@ def initial_variables(
     """Return `variables` with those of `init_from` that `patterns` name in their place.
 
     Also returns the names (`params/temporal/…`) of what came from a run of the same system, or its file: that is
-    trained already, and what a system does before a phase is not to change it (`keep`). With `tell`, what is left out
-    is logged in one line.
+    trained already, and what a system does before a phase is not to change it (`keep`). Of weights of another project,
+    also converted, a system's own parts are random. With `tell`, what is left out is logged in one line.
 
     Anything that does not fit is an error that lists both sides, except that temporal kernels, attention and blocks
     which the source lacks stay as they are, and so do classifiers for another number of identities and heads that a
@@ -49,6 +55,8 @@ def initial_variables(
         state dict of a PyTorch backbone (`.pt`, `.pth`, `.safetensors`).
       variables: of the new network, or their shapes.
       model: name of the new network.
+      fields: of the new network that are given; without those that tell networks of the same names apart, a state dict
+        of these names is refused.
       patterns: which of its parameters are taken.
       inflation: how kernels of a 2-D network enter a 3-D one, "mean" or "center".
       tell: whether to log.
@@ -62,32 +70,36 @@ def initial_variables(
     if not wanted:
         raise InputError(f"init_patterns {tuple(patterns)} match no parameter of this model")
     start = hub.local_path(init_from)
-    same_system = True
+    trained = True
     if not os.path.exists(start):
         raise InputError(f"init_from {init_from} is not there: give a run's workdir, or a file of weights")
-    if not is_weights_path(start):
+    if os.path.isdir(start):
         found, left_out = _fit_whole(load_variables(start), wanted, patterns, inflation)
     elif (metadata := read_metadata(start)) is None:
-        found, left_out = fit_torch(model, start, target, inflation)
-        same_system = False
+        found, left_out = fit_torch(model, start, target, inflation, fields or {})
+        trained = False
     elif metadata["model"] == model:
         found, left_out = _fit_whole(load_weights(start), wanted, patterns, inflation)
+        trained = "system" in metadata  # which weights of another project lack, and what is made of them
     else:
-        source = _named(flatten_dict(load_weights(start)))
-        found, left_out = fit(source, target, MOUNTS.get(model, ((),)), inflation), []
-        same_system = False
+        # Whole runs of another system are refused, as their workdirs are; of converted weights the backbone is taken.
+        mount = () if "system" in metadata else MOUNTS.get(metadata["model"], ((),))[0]
+        source, left_out = _below(mount, _named(flatten_dict(load_weights(start))))
+        found = fit(source, target, MOUNTS.get(model, ((),)), inflation)
+        trained = False
     check_fit(found, f"init_from {init_from} is of another model", "it")
     left_out = left_out + found.left_out
     if left_out and tell:
         log.warning("init_from: left out %s", ", ".join(left_out))
     taken = {path: jnp.asarray(value) for path, value in found.values.items() if path in wanted}
-    return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if same_system else []
+    return unflatten_dict(target | taken), sorted("/".join(path) for path in taken) if trained else []
 
 
 def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
-    `model` holds the fields of the module. The `phase_order` of a run that was stopped ends with the phase in which it was.
+    `model` holds the name and the fields of the module, and `data` its normalisation. The `phase_order` of a run that was stopped, or of its file, ends
+    with the phase in which it was.
 
     Raises:
       InputError: when the `config.json` of a run, or the file, is damaged.
@@ -95,15 +107,60 @@ def source_of(init_from: str) -> dict[str, Any]:
     if not init_from:
         return {}
     start = hub.local_path(init_from)
-    if is_weights_path(start):
-        metadata = read_metadata(start) or {}
-        return {**metadata.get("config", {}), "model": metadata.get("fields", {})}
+    if not os.path.isdir(start):
+        if (metadata := read_metadata(start)) is None:
+            return {}
+        config, seen = metadata.get("config", {}), metadata.get("preprocessing", {})
+        told = {"model": {**metadata["fields"], "name": metadata["model"]}, "data": {**config.get("data", {}), **seen}}
+        return begun({**config, **told}, metadata.get("phase", ""))
     file = start / "config.json"
     told = read_json(file, _TOLD) if file.is_file() else {}
-    order = list(told.get("phase_order", ()))
-    if order and (reached := newest_phase(start)) in order:
-        told["phase_order"] = order[: order.index(reached) + 1]
-    return told
+    return begun(told, newest_phase(start)) if told.get("phase_order") else told
+
+
+def check_source(init_from: str, source: Mapping[str, Any], network: Network) -> None:
+    """Compare by what a network computes beside its tensors with what those that it starts from were trained for.
+
+    A difference that can be meant, as another normalisation, is a warning.
+
+    Args:
+      init_from: what it starts from.
+      source: its configuration: see `source_of`.
+      network: the new one.
+
+    Raises:
+      InputError: for another stem, for which there is no reason.
+    """
+    fields = dict(source.get("model", {}))
+    name = fields.pop("name", "")
+    if name not in models.names():
+        return
+    try:
+        module = models.create(name, **fields)
+    except InputError:  # it has fields of another version, of which nothing is known
+        return
+    there = Network(module, **normalisation(ConfigDict(source.get("data", {})), models.entry(name)))
+    told, own = models.unshaped(there.module), models.unshaped(network.module)
+    other = {
+        f"model.{field}": (told[field], own[field]) for field in told if told[field] != own.get(field, told[field])
+    }
+    for field, (trained, given) in other.items():
+        if field.startswith("model.stem_"):
+            raise InputError(
+                f"init_from {init_from} was trained with {field} = {trained!r}, and this run has {given!r}: its weights "
+                f"would be those of another network; set {field} to {trained!r}, in a model that has the field "
+                "(resnet50_bnneck)"
+            )
+    for field in ("mean", "std"):
+        trained, given = getattr(there, field), getattr(network, field)
+        if not np.allclose(trained, given, rtol=0.01):
+            other[f"data.{field}"] = (trained, given)
+    if other:
+        log.warning(
+            "init_from %s was trained with %s; unless you mean to change that, set the fields to what they were",
+            init_from,
+            ", ".join(f"{field} = {trained!r}, not {given!r}" for field, (trained, given) in other.items()),
+        )
 
 
 def keep(names: Sequence[str], before: TrainState, after: TrainState) -> TrainState:
@@ -124,6 +181,13 @@ def _fit_whole(source, wanted, patterns: Sequence[str], inflation: str):
 
 def _named(flat) -> dict[tuple[str, ...], Tensor]:
     return {path: Tensor("/".join(path), value.shape, value) for path, value in flat.items()}
+
+
+def _below(mount: Names, source: Mapping[Names, Tensor]) -> tuple[dict[Names, Tensor], list[str]]:
+    """Return the tensors below a path, named from there, and the names of the others."""
+    inside = {path: path[1 : 1 + len(mount)] == mount for path in source}
+    found = {(path[0], *path[1 + len(mount) :]): source[path] for path in source if inside[path]}
+    return found, [source[path].name for path in source if not inside[path]]
 
 
 def _chosen(flat, patterns) -> dict:

@@ -13,7 +13,7 @@ from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import check_clips
 from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
-from vreid_jax.experiment.initialisation import source_of
+from vreid_jax.experiment.initialisation import check_source, source_of
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
 from vreid_jax.experiment.scoring import newest_position
 from vreid_jax.experiment.setup import Setup
@@ -99,7 +99,9 @@ def check_training(setup: Setup, plans: dict[str, Plan]) -> None:
     variables = setup.abstract_variables
     if not (setup.workdir / "config.json").exists():  # a run that goes on is as it began
         kept = setup.inherited_variables(variables, tell=False)[1] if settings.init_from else ()
-        models.check_run(setup.network.module, settings, kept, source_of(settings.init_from))
+        source = source_of(settings.init_from)
+        check_source(settings.init_from, source, setup.network)
+        models.check_run(setup.network.module, settings, kept, source)
     names = flatten_dict(variables["params"], sep="/")
     for name, plan in plans.items():
         with error_context(name):

@@ -112,6 +112,7 @@ class Setup:
             settings.init_from,
             variables,
             model=settings.model,
+            fields=settings.model_fields,
             patterns=settings.init_patterns,
             inflation=settings.inflation,
             tell=tell,

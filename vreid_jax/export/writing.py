@@ -129,6 +129,7 @@ def _describe(model: Model, platforms: Sequence[str]) -> dict[str, Any]:
         "fingerprint": model.fingerprint,
         "licence": model.licence,
         "dataset": model.about.get("dataset", ""),
+        **{name: model.about[name] for name in ("adapted",) if name in model.about},
         "platforms": list(platforms),
         "checked_on": jax_export.default_export_platform(),
         "input": {

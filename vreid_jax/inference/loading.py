@@ -26,6 +26,7 @@ from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
+from vreid_jax.models.inheritance import begun, untrained
 from vreid_jax.models.registry import Size
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.settings import check
@@ -38,6 +39,7 @@ METADATA_KEYS = (
     "system",
     "dataset",
     "step",
+    "phase",
     "scores",
     "scores_by",
     "open_set",
@@ -60,12 +62,12 @@ def load(path: str | Path | None = None) -> Model:
         raise InputError("the model is empty: give the workdir of a run, or a .safetensors file")
     path = hub.local_path(path)
     if os.path.isdir(path):  # unlike a method of the path, it says no to a name that no file can have
-        return _from_workdir(path)
+        return _told(path, _from_workdir(path))
     if not os.path.exists(path):
         raise InputError(f"there is no model {path}: give the workdir of a run, or a .safetensors file")
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a model: give the workdir of a run, or a .safetensors file")
-    return _from_file(path)
+    return _told(path, _from_file(path))
 
 
 def adapted(model: Model, about: Mapping[str, Any]) -> Model:
@@ -142,6 +144,26 @@ def without_classifier(model: Model) -> Model:
     return lean
 
 
+def _told(path: Path, model: Model) -> Model:
+    """Return the model, with a warning for what its vectors are made of and its run had not trained when it stopped."""
+    phase = model.about.get("phase", "")
+    if phase not in list(model.config.get("phase_order", ()))[:-1]:  # it came to its last one, or does not say
+        return model
+    parts: dict[str, str] = {}
+    for stream in model.streams.values():
+        parts |= models.trained_parts(model.module, stream.apply)
+    names = flatten_dict(dict(model.variables), sep="/")
+    if missing := untrained(begun(model.config.to_dict(), phase), parts, names):
+        log.warning(
+            "%s is of a run that was stopped in its phase %r, and its vectors are made of %s, too, which it had not trained: "
+            "they are worth little before the run has gone on",
+            path,
+            phase,
+            " and ".join(f"{part!r}" for part in missing),
+        )
+    return model
+
+
 def _from_box(path: Path) -> Model:
     try:
         return _from_file(path)
@@ -158,8 +180,9 @@ def _from_workdir(workdir: Path) -> Model:
         )
     if config.split == "all":
         raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
-    step, state = load_newest(workdir)
+    step, phase, state = load_newest(workdir)
     about = {"system": config.system, "dataset": config.dataset, "step": step, **_measured(workdir, step)}
+    about |= {"phase": phase} if phase else {}
     return Model(
         name=name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},

@@ -39,7 +39,7 @@ class Model:
       variables: `params` and `batch_stats`.
       mean: of the frames in [0, 1].
       std: likewise.
-      about: what is known of its training: `system`, `dataset`, `step`, `scores`, `scores_by` (the comparison of
+      about: what is known of its training: `system`, `dataset`, `step`, `phase`, `scores`, `scores_by` (the comparison of
         tracklets that gave them), `open_set`; of a file also `licence`, and `library_version` of who wrote it.
     """
 

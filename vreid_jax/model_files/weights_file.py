@@ -22,12 +22,6 @@ from vreid_jax.model_files.metadata import SHAPES, check_lengths
 FAMILY = "vreid_jax-"
 FORMAT = FAMILY + "1"
 REQUIRED_KEYS = ("model", "fields", "licence", "library_version")
-SUFFIXES = (".pt", ".pth", ".safetensors")
-
-
-def is_weights_path(path: str | Path) -> bool:
-    """Return whether a path names a weights file rather than a folder, by its suffix."""
-    return Path(path).suffix in SUFFIXES
 
 
 def save_weights(
@@ -41,8 +35,8 @@ def save_weights(
       model_name: one of `models.names()`.
       fields: of `models.create`.
       licence: a sentence.
-      **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `scores`,
-        `open_set`, `adapted` and `fingerprint`. The library's version is added.
+      **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `phase`,
+        `scores`, `open_set`, `adapted` and `fingerprint`. The library's version is added.
 
     Raises:
       InputError: if the file cannot be written.

@@ -18,6 +18,8 @@ from vreid_jax.models.registry import (
     inputs_of,
     names,
     size_of,
+    trained_parts,
+    unshaped,
 )
 from vreid_jax.models.systems import clip_similarity as _clip_similarity  # noqa: F401
 from vreid_jax.models.systems import nonlocal3d as _nonlocal3d  # noqa: F401
@@ -38,4 +40,6 @@ __all__ = [
     "inputs_of",
     "names",
     "size_of",
+    "trained_parts",
+    "unshaped",
 ]

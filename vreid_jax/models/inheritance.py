@@ -20,11 +20,34 @@ def never_trained(source: Mapping[str, Any], phase: str, names: Sequence[str]) -
     return order is not None and phase not in order and not inherited
 
 
+def begun(source: Mapping[str, Any], phase: str) -> dict[str, Any]:
+    """Return the configuration of a run that came to `phase`, with the later ones left out of its `phase_order`."""
+    order = list(source.get("phase_order", ()))
+    return {**source, "phase_order": order[: order.index(phase) + 1]} if phase in order else dict(source)
+
+
+def untrained(source: Mapping[str, Any], parts: Mapping[str, str], names: Collection[str]) -> list[str]:
+    """Return the parts of a network that its run, as far as it is known, never trained.
+
+    Args:
+      source: the configuration of the run.
+      parts: of the network, each with the phase that trains it: see `registry.trained_parts`.
+      names: of its variables.
+    """
+    own = {part: _of(part, names) for part in parts}
+    return [part for part, phase in parts.items() if own[part] and never_trained(source, phase, own[part])]
+
+
+def _of(part: str, names: Collection[str]) -> list[str]:
+    return [name for name in names if name.startswith((f"params/{part}/", f"params/{part}_"))]
+
+
 def check_streams(
     settings: Any,
     kept: Sequence[str],
     source: Mapping[str, Any],
     parts: Callable[[str | None], Collection[str]],
+    foreign: Collection[str] = (),
 ) -> None:
     """Refuse networks that nothing trains: from a run that never did where the new one uses them, and scored as they begin.
 
@@ -33,6 +56,7 @@ def check_streams(
       kept: names of the variables that come trained: see `registry.check_run`.
       source: the configuration of the run that they come from.
       parts: returns the networks of a stream, or of None, each named after the phase that trains it.
+      foreign: those of them whose feature weights of another project bring, too.
 
     Raises:
       InputError: in which the network is named.
@@ -40,14 +64,14 @@ def check_streams(
     scored = {part for stream in settings.evaluation.streams.values() for part in parts(stream.apply.get("stream"))}
     trained = {part for phase in settings.phases.values() for part in parts(phase.apply.get("stream"))}
     for part in sorted(scored | trained):
-        brought = [name for name in kept if name.startswith((f"params/{part}/", f"params/{part}_"))]
+        brought = _of(part, kept)
         if brought and never_trained(source, part, brought):
             raise InputError(
                 f"init_from {settings.init_from} brings {brought[0]} and others of its kind, which its run never trained: "
                 f"the phase {part!r} is not in its phase_order, or it was stopped before; set init_patterns to what it "
                 f"trained, as {tuple(f'{name}/.*' for name in source['phase_order'])}"
             )
-        from_elsewhere = brought or (settings.init_from and not kept)  # whose names are not those of this module
+        from_elsewhere = brought or (settings.init_from and not kept and part in foreign)
         if part in scored and part in settings.phase_names and part not in settings.phases and not from_elsewhere:
             raise InputError(
                 f"the evaluation would score the part {part!r} of the network untrained, for phase_order lacks the phase "

@@ -181,6 +181,25 @@ def check_scored(module: nn.Module, settings: Any, kept: Sequence[str], source: 
         check(settings, kept, source)
 
 
+def trained_parts(module: nn.Module, apply: Mapping[str, Any] | ConfigDict) -> Mapping[str, str]:
+    """Return the parts of a module that its feature is made of with these keyword arguments, each with its own phase.
+
+    A module with parts that are random before a phase of theirs says so in a method `trained_parts(**apply)`.
+    """
+    parts = getattr(module, "trained_parts", None)
+    return parts(**apply) if parts else {}
+
+
+def unshaped(module: nn.Module) -> Mapping[str, Any]:
+    """Return the fields that a module computes by and no tensor shows, as far as it reads them.
+
+    Weights mean what they were trained for only where these are the same. A module that has such fields says so in a
+    method `unshaped()`.
+    """
+    told = getattr(module, "unshaped", None)
+    return told() if told else {}
+
+
 def check_channels(clips: Any, inputs: str, what: str) -> None:
     """Raise `InputError` for clips of other channels than those of `inputs`; `what` reads them."""
     if clips.shape[-1] != CHANNELS[inputs]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,8 +71,9 @@ def fit(
 ) -> Fit:
     """Place the source's tensors under each of the `mounts` of a model.
 
-    A 2-D kernel is inflated to a 3-D one, a 1x1 kernel becomes a matrix, and a kernel on colours one on optical flow. Those of `OPTIONAL` that do not occur in
-    the source keep their initialisation, and so do variables outside all mounts.
+    A 2-D kernel is inflated to a 3-D one, a 1x1 kernel becomes a matrix, and a kernel on colours one on optical flow.
+    Those of `OPTIONAL` that do not occur in the source keep their initialisation, and so do variables outside all mounts
+    and, in a whole model, the batch norm beside a classifier that the source lacks.
 
     Args:
       source: tensors by path.
@@ -120,13 +121,20 @@ def _fit_below(
         else:
             result.unexplained.append(f"{tensor} for {'/'.join(path)} {tuple(target[path].shape)}")
     absent = set(OPTIONAL) - present
+    lean = set() if mount else _classified(wanted) - _classified(source)  # a model without a classifier lacks its norm
     for path in wanted:
         if path not in result.values and path not in result.kept:
-            (result.kept if _optional_parts(path) & absent else result.missing).append(path)
+            optional = _optional_parts(path) & absent or (path[-2] == "bn" and path[1:-2] in lean)
+            (result.kept if optional else result.missing).append(path)
 
 
 def _below(path: Names, mount: Names) -> bool:
     return path[1 : 1 + len(mount)] == mount
+
+
+def _classified(paths: Iterable[Names]) -> set[Names]:
+    """Return the modules that have a classifier."""
+    return {path[1:-2] for path in paths if path[-2] == "classifier"}
 
 
 def _optional_parts(path: Names) -> set[str]:

@@ -46,10 +46,7 @@ def from_torch(
     """
     module = models.create(model_name, **fields)
     target = flatten_dict(jax.eval_shape(lambda: _variables(module, model_name)))  # shapes, nothing computed
-    tensors = read_state_dict(state_dict)
-    if model_name == "resnet50_bnneck":
-        _check_stem(tensors, fields)
-    found, left_out = fit_torch(model_name, tensors, target, inflation)
+    found, left_out = fit_torch(model_name, state_dict, target, inflation, fields)
     check_fit(found, f"the weights do not fit {model_name!r}", "the state dict")
     left_out += found.left_out
     if left_out:
@@ -59,7 +56,11 @@ def from_torch(
 
 
 def fit_torch(
-    model_name: str, state_dict: Mapping[str, Any] | str | Path, target: Mapping[Names, Any], inflation: str
+    model_name: str,
+    state_dict: Mapping[str, Any] | str | Path,
+    target: Mapping[Names, Any],
+    inflation: str,
+    fields: Mapping[str, Any],
 ) -> tuple[Fit, list[str]]:
     """Fit a state dict to the variables `target` of a model; also return the names of the head tensors left out.
 
@@ -68,18 +69,22 @@ def fit_torch(
       state_dict: as for `from_torch`.
       target: the model's variables by path, as anything with a shape.
       inflation: as for `from_torch`.
+      fields: of the model that are given.
 
     Raises:
       InputError: for a model without name rules, an unknown inflation, a file that cannot be read, tensors that are not
-        of finite floats, and two for one place.
+        of finite floats, two for one place, and a state dict that does not say which of two networks it is of.
     """
     check_inflation(inflation)
     if model_name not in name_rules.RULES:
         known = ", ".join(sorted(name_rules.RULES))
         raise InputError(f"there are no rules for loading PyTorch weights into {model_name!r}; there are for: {known}")
+    tensors = read_state_dict(state_dict)
+    if model_name == "resnet50_bnneck":
+        _check_stem(tensors, fields)
     mounts = MOUNTS.get(model_name, ((),))
     source, left_out, unexplained = {}, [], []
-    for name, value in read_state_dict(state_dict).items():
+    for name, value in tensors.items():
         path = name_rules.translate(name, value.ndim, name_rules.RULES[model_name])
         if name_rules.is_head(name) and not (path and _has_place(path, mounts, target)):
             left_out.append(name)
@@ -109,13 +114,15 @@ def _check_stem(tensors: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         raise InputError(
             "the state dict has tensors base.…, as reid-strong-baseline and projects made from it name them. Some of their "
             "networks have no ReLU behind the first batch norm, and the tensors do not say which: give stem_relu=False "
-            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False), or stem_relu=True"
+            "for reid-strong-baseline itself (vreid convert … --field=stem_relu=False; in a configuration "
+            "model.stem_relu), or stem_relu=True"
         )
     if "stem_pool" not in fields and any(name.startswith("backbone.") for name in tensors):
         raise InputError(
             "the state dict has tensors backbone.…, as FastReID names them. Since August 2020, in all of 1.x, its networks "
             "pool the stem without padding, before that with a padding of 1, and the tensors do not say which: give "
-            "stem_pool=ceil for the former (vreid convert … --field=stem_pool=ceil), or stem_pool=padded"
+            "stem_pool=ceil for the former (vreid convert … --field=stem_pool=ceil; in a configuration "
+            "model.stem_pool), or stem_pool=padded"
         )
 
 

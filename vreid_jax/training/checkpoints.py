@@ -193,13 +193,13 @@ def load_variables(workdir: Path) -> dict[str, Any]:
 
 def load_state(workdir: Path) -> dict[str, Any]:
     """Read the whole train state of a workdir's newest checkpoint; see `load_newest`."""
-    return load_newest(workdir)[1]
+    return load_newest(workdir)[2]
 
 
-def load_newest(workdir: Path) -> tuple[int, dict[str, Any]]:
-    """Read step and whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
+def load_newest(workdir: Path) -> tuple[int, str, dict[str, Any]]:
+    """Read step, phase and whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
 
-    A damaged one is passed over with a warning, if there is another.
+    The phase is "" where it does not say one. A damaged one is passed over with a warning, if there is another.
 
     Raises:
       InputError: when the folder holds no checkpoint, or only damaged ones.
@@ -208,7 +208,7 @@ def load_newest(workdir: Path) -> tuple[int, dict[str, Any]]:
     if not folder.is_dir():
         raise InputError(f"{workdir} holds no checkpoints")
     with _open(folder) as manager:
-        found, _ = _newest(manager, lambda step: (step, _load(manager, step)))
+        found, _ = _newest(manager, lambda step: (step, _phase(manager, step), _load(manager, step)))
     if found is None:
         raise InputError(f"{workdir} holds no complete checkpoint")
     return found
@@ -219,8 +219,7 @@ def newest_phase(workdir: Path) -> str:
     if not (Path(workdir) / FOLDER).is_dir():
         return ""
     with _open(Path(workdir) / FOLDER) as manager:
-        place, _ = _newest(manager, lambda step: _place(manager, step))
-    return str(place.get("phase", "")) if isinstance(place, Mapping) else ""
+        return _newest(manager, lambda step: _phase(manager, step))[0] or ""
 
 
 def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,6 +290,12 @@ def _place(manager: ocp.CheckpointManager, step: int) -> Any:
         if expected and digests.of_json(stored) != expected["place"]:
             raise ValueError("its place in the run is not what was saved")
     return stored
+
+
+def _phase(manager: ocp.CheckpointManager, step: int) -> str:
+    """Return the phase in which a checkpoint was written; "" where it does not say one."""
+    place = _place(manager, step)
+    return str(place.get("phase", "")) if isinstance(place, Mapping) else ""
 
 
 def _stored(manager: ocp.CheckpointManager, step: int) -> Any:

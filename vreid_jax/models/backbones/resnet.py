@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -165,6 +165,18 @@ class ResNet(nn.Module):
         pooled = outputs["pooled"] = x.astype(jnp.float32).mean(axes)
         outputs["feature"] = pooled.mean(1) if self.kind == "2d" else pooled
         return outputs
+
+    @nn.nowrap
+    def unshaped(self) -> dict[str, Any]:
+        """Return the fields by which it computes, of those that no tensor shows."""
+        told: dict[str, Any] = {"stem_relu": self.stem_relu, "stem_pool": self.stem_pool}
+        if self.kind not in ("2d", "m3d"):
+            told["temporal_pool"] = self.temporal_pool
+            if 2 in self.temporal_strides:
+                told["temporal_shortcut"] = self.temporal_shortcut
+        if any((self.non_local_after or {}).values()):
+            told["non_local_scale"] = self.non_local_scale
+        return told
 
     def _pool_in_time(self, x: Array, stride: int) -> Array:
         """Pool three frames, or merge frames where the pool is one of space alone and strides time."""

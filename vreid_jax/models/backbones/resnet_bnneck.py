@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -71,6 +73,11 @@ class ResNetBNNeck(nn.Module):
         outputs = resnet(clips, train)
         head = Neck(self.num_classes, name="head")(outputs["pooled"], train)
         return {**outputs, "pooled": outputs["pooled"].mean(1), **head}
+
+    @nn.nowrap
+    def unshaped(self) -> dict[str, Any]:
+        """Return the fields by which it computes, of those that no tensor shows."""
+        return {"stem_relu": self.stem_relu, "stem_pool": self.stem_pool}
 
 
 register(

@@ -59,7 +59,7 @@ class NonLocal3D(nn.Module):
     @nn.compact
     def __call__(self, clips: Float[Array | np.ndarray, "B T H W 3"], train: bool = False) -> dict[str, Array]:
         """Return the backbone's endpoints of normalised clips, `feature` [B, feature_size], and perhaps `logits`."""
-        outputs = self._backbone()(clips, train)
+        outputs = self._backbone().clone(name="backbone", parent=self)(clips, train)
         pooled = outputs["pooled"]
         if self.network == "average":
             pooled = pooled.mean(1)
@@ -70,6 +70,7 @@ class NonLocal3D(nn.Module):
         head = BottleneckHead(self.feature_size, self.num_classes, self.dropout, name="head")
         return {**outputs, **head(pooled, train)}
 
+    @nn.nowrap
     def _backbone(self) -> nn.Module:
         """Make the registered backbone that `network` names."""
         fields: dict[str, Any] = {"width": self.width, "stage_sizes": self.stage_sizes}
@@ -90,7 +91,12 @@ class NonLocal3D(nn.Module):
         else:
             known = ", ".join((*ON_CLIPS, *ON_FRAMES))
             raise InputError(f"network is {self.network!r}, expected one of {known}")
-        return registry.create(name, **fields).clone(name="backbone", parent=self)
+        return registry.create(name, **fields)
+
+    @nn.nowrap
+    def unshaped(self) -> Mapping[str, Any]:
+        """Return the fields by which its backbone computes, of those that no tensor shows."""
+        return registry.unshaped(self._backbone())
 
     @nn.nowrap
     def attention_map(

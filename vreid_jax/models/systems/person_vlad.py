@@ -200,6 +200,11 @@ class PersonVLAD(nn.Module):
         check_alpha(self.alpha, kept, source)
 
     @nn.nowrap
+    def trained_parts(self, stream: str | None = None) -> dict[str, str]:
+        """Return the VLAD layer with the phase that sets its centres, where a stream has it."""
+        return {"vlad": self.kmeans_before} if self.aggregates and self.kmeans_before and not stream else {}
+
+    @nn.nowrap
     def _clips_together(self, frames: int) -> int:
         """Return how many clips so many frames are: one, where they are not more than `clip_length`."""
         if frames > self.clip_length and frames % self.clip_length:

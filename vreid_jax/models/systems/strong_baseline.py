@@ -60,8 +60,7 @@ class StrongBaseline(nn.Module):
         if self.pooling not in POOLINGS:
             raise InputError(f"pooling is {self.pooling!r}, expected one of {', '.join(POOLINGS)}")
         chosen = frames.backbone(self.backbone)
-        network = chosen.make(**{**self.backbone_fields, "dtype": self.dtype})
-        outputs = network.clone(name="frames", parent=self)(clips, train)
+        outputs = self._frames().clone(name="frames", parent=self)(clips, train)
         pooled = outputs["pooled"]
         if self.pooling == "average":
             pooled = pooled.mean(1)
@@ -70,6 +69,15 @@ class StrongBaseline(nn.Module):
         else:
             pooled = LastState(self.lstm_size, name="pooling")(pooled)
         return {**outputs, **BatchNormNeck(self.num_classes, self.losses_behind, name="neck")(pooled, train)}
+
+    @nn.nowrap
+    def unshaped(self) -> Mapping[str, Any]:
+        """Return the fields by which its backbone computes, of those that no tensor shows."""
+        return registry.unshaped(self._frames())
+
+    @nn.nowrap
+    def _frames(self) -> nn.Module:
+        return frames.backbone(self.backbone).make(**{**self.backbone_fields, "dtype": self.dtype})
 
 
 registry.register(

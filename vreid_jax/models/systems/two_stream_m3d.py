@@ -166,7 +166,17 @@ class TwoStreamM3D(nn.Module):
     @nn.nowrap
     def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
         """Raise `InputError` for a stream that comes from a run of the other one."""
-        check_streams(settings, kept, source, lambda stream: (stream,) if stream else STREAMS)
+        check_streams(settings, kept, source, self.trained_parts)
+
+    @nn.nowrap
+    def trained_parts(self, stream: str | None = None) -> dict[str, str]:
+        """Return the networks of a stream, each with the phase that trains it."""
+        return {name: name for name in ((stream,) if stream else STREAMS)}
+
+    @nn.nowrap
+    def unshaped(self) -> Mapping[str, Any]:
+        """Return the fields by which its spatial backbone computes, of those that no tensor shows."""
+        return registry.unshaped(registry.create("resnet50"))
 
     def _stream(self, name: str) -> Stream:
         """Make the module of a stream."""

@@ -158,7 +158,7 @@ class TwoStreamVGG(nn.Module):
     @nn.nowrap
     def check_run(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
         """Raise `InputError` for an `alpha` without effect, and networks or classifiers that nothing has trained."""
-        check_streams(settings, kept, source, self._parts)
+        check_streams(settings, kept, source, self.trained_parts, foreign=SINGLE)
         check_alpha(self.alpha, kept, source)
         if not any(stream.apply.get("stream") == "scores" for stream in settings.evaluation.streams.values()):
             return
@@ -167,19 +167,21 @@ class TwoStreamVGG(nn.Module):
             streams = (
                 phase.apply.get("stream") for phase in settings.phases.values() if matching([kernel], phase.train)
             )
-            if f"params/{kernel}" not in kept and not any(s != "vlad" and name in self._parts(s) for s in streams):
+            if f"params/{kernel}" not in kept and not any(
+                s != "vlad" and name in self.trained_parts(s) for s in streams
+            ):
                 raise InputError(
                     f"the stream scores would take the classifier of the network {name!r}, which no phase trains and "
                     f"init_from does not bring for so many people: train it in a phase {name!r}, alone with "
                     f"phases.{name}.train=('{name}/classifier/.*',), or take the stream out of evaluation.streams"
                 )
 
-    @staticmethod
-    def _parts(stream: str | None) -> tuple[str, ...]:
-        """Return the networks of a stream, "vlad" for the VLAD layers."""
+    @nn.nowrap
+    def trained_parts(self, stream: str | None = None) -> dict[str, str]:
+        """Return the networks of a stream, "vlad" for the VLAD layers, each with the phase that trains it."""
         if stream in SINGLE:
-            return (cast(str, stream),)
-        return (*SINGLE, "vlad") if stream == "vlad" else tuple(SINGLE)
+            return {stream: stream}
+        return {name: name for name in ((*SINGLE, "vlad") if stream == "vlad" else SINGLE)}
 
     @nn.nowrap
     def _joined(self, spatial: Float[Array, "B K D"], temporal: Float[Array, "B K D"]) -> Float[Array, "B F"]:
