@@ -15,11 +15,12 @@ from vreid_jax import data, experiment, models, report, retrieval
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.phases import phase_data, plan_phases, restore
-from vreid_jax.experiment.preflight import check_evaluation
+from vreid_jax.experiment.preflight import check_evaluation, check_reached
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.report import insight
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
+from vreid_jax.training.position import Position
 from vreid_jax.visualize import clip_pairs, pair_rows
 
 M = 3  # clips of a tracklet there
@@ -180,6 +181,13 @@ def test_a_new_run_that_is_scored_trains_what_it_is_scored_by(small, tmp_path):
     assert not (tmp_path / "run").exists()
     check_evaluation(make_setup(small(**other), tmp_path / "run"), scores=False)
     check_evaluation(make_setup(small(**other, **{"evaluation.similarity.kind": "top_t"}), tmp_path / "run"))
+
+
+def test_a_run_stopped_before_its_similarity_is_not_scored_by_it(finished, small):
+    setup = make_setup(small(**{"phases.similarity.clip.corrupt": 2}), finished[0])
+    with pytest.raises(InputError, match=r"stopped in its phase 'features', .* the part 'aggregation' of the network"):
+        check_reached(setup, Position("features", 3, 0, 1.0))
+    assert "after 1 of 4 steps" in check_reached(setup, Position("similarity", 1, 3, 1.0))
 
 
 def test_what_init_from_brings_is_what_its_run_trained(finished, small, tmp_path):

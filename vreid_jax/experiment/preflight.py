@@ -1,6 +1,7 @@
 """Everything that can be wrong with a run, found before its first step and before anything is written."""
 
 import contextlib
+import dataclasses
 import functools
 
 import jax
@@ -17,9 +18,11 @@ from vreid_jax.experiment.initialisation import check_source, source_of
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
 from vreid_jax.experiment.scoring import newest_position
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.models.inheritance import not_begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.runtime.mesh import abstract_on
 from vreid_jax.settings import check_arguments
+from vreid_jax.training.position import Position
 
 _NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
 
@@ -56,8 +59,8 @@ def check_evaluation(setup: Setup, scores: bool = True) -> None:
         check_arguments(
             setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery")
         )
-        if scores:
-            _check_scored(setup)
+    if scores:
+        _check_scored(setup)
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
@@ -70,8 +73,43 @@ def check_evaluation(setup: Setup, scores: bool = True) -> None:
             check_similarity(module, variables, tracklet, settings, setup.system.similarity)
 
 
+def check_reached(setup: Setup, position: Position) -> str:
+    """Return in a sentence what a stopped run still has to train, "" for a finished one, before it is scored as it is.
+
+    Raises:
+      InputError: where it would be scored by what only a phase that has not begun trains.
+    """
+    settings, order = setup.settings, list(setup.settings.phases)
+    if position.phase not in order:
+        return ""
+    later = order[order.index(position.phase) + 1 :]
+    phase = settings.phases[position.phase]
+    total = phase.length(data.num_batches_per_epoch(setup.train_source, phase))
+    if not later and position.phase_step >= total:
+        return ""
+    stopped = f"the run was stopped in its phase {position.phase!r}, after {position.phase_step} of {total} steps"
+    if later:
+        stopped += f", before {', '.join(map(repr, later))}"
+    parts: dict[str, str] = {}
+    for stream in settings.evaluation.streams.values():
+        parts |= models.trained_parts(setup.network.module, stream.apply)
+    if missing := not_begun(parts, later, position.inherited):
+        raise InputError(
+            f"{stopped}: the evaluation would score the part {missing[0]!r} of the network untrained; go on with the training "
+            f"first, by the command that began it in {setup.workdir}"
+        )
+    phases = {name: settings.phases[name] for name in order if name not in later}
+    try:
+        _check_scored(dataclasses.replace(setup, settings=dataclasses.replace(settings, phases=phases)))
+    except InputError as error:
+        raise InputError(f"{stopped}: {error}") from error
+    return stopped
+
+
 def _check_scored(setup: Setup) -> None:
     """Raise `InputError` for a similarity of a part that neither this run trains nor the one that it starts from did."""
+    if not setup.system.similarity:
+        return
     settings, position, source = setup.settings, newest_position(setup), {}
     if position is not None:
         kept = position.inherited

@@ -47,8 +47,10 @@ def newest_position(setup: Setup) -> Position | None:
         return checkpoints.newest(checkpoints.position)
 
 
-def score(setup: Setup, variables: dict, position: Position) -> Results:
+def score(setup: Setup, variables: dict, position: Position, unfinished: str = "") -> Results:
     """Score a network and the baselines, write `features/`, `config.json` and `results.json`, print the table.
+
+    `unfinished` says in a sentence what is still to be trained, "" for a finished run; the results say it, too.
 
     With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
     ordinary evaluation changes. All appear at the end: an evaluation that fails leaves those of the one before.
@@ -90,6 +92,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
     results.extra |= {"metric": settings.metric}
+    if unfinished:
+        results.extra["unfinished"] = unfinished
     if settings.dataset:
         results.extra["trained_on"] = dataset_name(setup.config)
     if folder := folder_of_results(setup.config):
