@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from walkers_runs import run, scores, seeds, some_of, table, whole_numbers
+from walkers_runs import configuration, run, scores, seeds, some_of, table, whole_numbers
 
 from vreid_jax.runtime import setup_process
 from vreid_jax.runtime.exit_codes import exit_codes
@@ -33,6 +33,7 @@ class Row(NamedTuple):
       paper: mAP and rank-1 of the paper, on MARS.
       argument: what stands behind the dataset of the configuration.
       start: the row of the 2-D stream from which it starts.
+      longer: by which factor its temporal phase is longer than that of other rows.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Row(NamedTuple):
     paper: str = ""
     argument: str = ""
     start: str = SPATIAL
+    longer: int = 1
 
 
 NO_RAL = {"model.ral": ""}
@@ -78,7 +80,7 @@ ROWS = {
     "unstrided": Row("M3D, time unstrided", {**NO_RAL, "model.temporal_stride": False}),
     "random": Row("M3D, kernels random at first", {**NO_RAL, "model.m3d_init": "random"}),
     "from-2d": Row("M3D, the 2-D network at first", {**NO_RAL, "model.m3d_scale": 0.0}),
-    "m3d-16-twice": Row("M3D, T = 16, twice the steps", {**NO_RAL, "phases.temporal.total_steps": 2000}, "", LONG),
+    "m3d-16-twice": Row("M3D, T = 16, twice the steps", NO_RAL, "", LONG, longer=2),
     # The start of the temporal kernels once more, in a ResNet-50 of the paper's size.
     "2d-full": Row("2-D, full size", FULL, "", "streams=spatial"),
     "full-from-2d": Row(
@@ -116,7 +118,12 @@ def main() -> None:
         default="2,1,3,16,study",
         help=f"of {', '.join(TABLES)}, in this order",
     )
-    parser.add_argument("--steps", type=int, default=0, help="steps of both phases; 0: as in the configuration")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=0,
+        help="steps of both phases (a row may take twice as many); 0: as in the configuration",
+    )
     arguments = parser.parse_args()
     setup_process()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -141,13 +148,17 @@ def _is_temporal(name: str) -> bool:
 
 def fields(out: Path, name: str, seed: int, steps: int = 0) -> dict[str, Any]:
     """Return the fields that a row sets, of which some make it start from the 2-D stream of its seed in `out`."""
-    lengths = dict.fromkeys(("phases.spatial.total_steps", "phases.temporal.total_steps"), steps) if steps else {}
+    row, temporal = ROWS[name], "phases.temporal.total_steps"
+    lengths = dict.fromkeys(("phases.spatial.total_steps", temporal), steps) if steps else {}
+    if row.longer > 1:
+        own = steps or configuration("m3d", {}, argument_of(name)).phases.temporal.total_steps
+        lengths[temporal] = row.longer * own
     start = {
         "phase_order": ("temporal",),
-        "init_from": str(out / f"{ROWS[name].start}-seed{seed}"),
+        "init_from": str(out / f"{row.start}-seed{seed}"),
         "init_patterns": ("spatial/.*",),
     }
-    return {**ROWS[name].changes, **lengths, **(start if _is_temporal(name) else {})}
+    return {**row.changes, **lengths, **(start if _is_temporal(name) else {})}
 
 
 def result_of(out: Path, name: str, seed: int, control: str = "", steps: int = 0) -> dict:

@@ -9,7 +9,8 @@ Phase `features` trains I3D, phase `similarity` the aggregation on a table of cl
 
     evaluation.similarity.kind         learned | top_t | average, at test; top-t % with evaluation.similarity.t,
                                        the average with or without evaluation.similarity.normalize
-    phases.similarity.apply.kind       learned | top_t, in training, there with phases.similarity.apply.t
+    phases.similarity.apply.kind       learned | top_t, in training, there with phases.similarity.apply.t; top_t at test
+                                       needs it: topt-e of Table 2 is trained with t = 100, topt-te with that of the test
     evaluation.streams.clips.clip      num_clips (M), length (L), corrupt (M_max); kind, with average=False only evenly:
                                        with evaluation.streams.clips.average=True also single_consecutive,
                                        single_random, single_evenly and single_all, the four of Table 1

@@ -166,8 +166,11 @@ def test_the_rows_of_m3d_are_configurations_that_start_from_the_2d_stream(monkey
         alone = name in ("2d", "2d-stride-2", "2d-full")
         assert tuple(settings.phases) == (("spatial",) if alone else ("temporal",))
         assert settings.init_from == ("" if alone else f"out/{'2d-full' if 'full' in name else '2d'}-seed1")
-        assert {phase.total_steps for phase in settings.phases.values()} == {7}
+        assert {phase.total_steps for phase in settings.phases.values()} == {14 if name == "m3d-16-twice" else 7}
         assert set(settings.evaluation.streams) == {"spatial"} | (set() if alone else {"temporal"})
+    usual, twice = (module.fields(Path("out"), name, 1) for name in ("m3d-16", "m3d-16-twice"))
+    assert twice == {**usual, "phases.temporal.total_steps": 2000}
+    assert runs.configuration("m3d", usual, module.argument_of("m3d-16")).phases.temporal.total_steps == 1000
     # Two rows of full size differ in how the temporal kernels start, and in nothing else.
     first, second = (
         runs.configuration("m3d", module.fields(Path("out"), name, 1), module.argument_of(name)).model
@@ -324,6 +327,25 @@ def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, 
     assert set(table.TITLES[name]) - {None} <= set(streams)
     assert "flow" in {models.inputs_of(module, stream.apply) for stream in streams.values()} or name == "vlad"
     assert set(table.PAPER) <= {title for titles in table.TITLES.values() for title in titles.values()}
+
+
+def test_a_row_with_optical_flow_first_finishes_the_row_that_it_begins_with(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("two_stream_table")
+    started = []
+
+    def run(system, name, seed, out, changes, control="", argument="walkers"):
+        started.append((name, seed, control))
+
+    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(module.m3d_table, "run", run)
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+    monkeypatch.setattr("sys.argv", ["two_stream_table.py", f"--out={tmp_path}", "--seeds=4", "--rows=vlad,flow"])
+    module.main()
+    assert started == [
+        *(("vgg", 4, ""), ("vlad", 4, ""), ("vlad", 4, "shuffled")),
+        *(("2d", 4, ""), ("flow", 4, ""), ("flow", 4, "shuffled")),
+    ]
 
 
 def write_results(folder, name, score, *streams):

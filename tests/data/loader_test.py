@@ -1,6 +1,7 @@
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from vreid_jax import config
+from vreid_jax import config, losses
 from vreid_jax.config import evaluation_stream
 from vreid_jax.config.phases import Phase
 from vreid_jax.config.run import Stream
@@ -128,6 +129,19 @@ def test_batches_from_a_later_start_are_those_of_the_whole(train):
     whole = list(batches(train))
     for first, second in zip(whole[3:], list(batches(train, start=3)), strict=True):
         assert_same(first, second)
+
+
+def test_a_loss_of_a_configuration_file_is_not_sent_to_the_processes_that_read(train, monkeypatch):
+    class Own(losses.Term):
+        pass
+
+    sent, made = [], loader._TrainingClips
+    monkeypatch.setattr(loader, "_TrainingClips", lambda *fields: sent.append(made(*fields)) or sent[0])
+    settings = {"size": SIZE, "seed": 3, "num_batches": 1, "num_threads": 1}
+    batch = next(train_batches(train, dataclasses.replace(phase(), losses={"own": Own(weight=1.0)}), **settings))
+    monkeypatch.undo()
+    assert_same(batch, next(batches(train, num_batches=1)))
+    assert_same(pickle.loads(pickle.dumps(sent[0]))(0), sent[0](0))
 
 
 @pytest.mark.slow

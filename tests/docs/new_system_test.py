@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from vreid_jax import experiment, inference, models
+from vreid_jax import experiment, inference, losses, models
 from vreid_jax.config import from_file
+from vreid_jax.config.files import with_config_paths
+from vreid_jax.config.phases import Phase
 from vreid_jax.models import registry
 from vreid_jax.training.network import Network
 from vreid_jax.training.state import TrainState
@@ -94,3 +96,24 @@ def test_its_similarity_is_the_mean_of_every_query_clips_best():
     expected = [[np.mean([max(cosine(a, b) for b in g) for a in q]) for g in gallery] for q in query]
     found = source().StatisticsPooling().similarity(query.astype(np.float32), gallery.astype(np.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loss_of_ones_own_stands_in_the_configuration_file_which_is_run_twice(tmp_path):
+    blocks = FILE.with_name("new_system.md").read_text().split("```python\n")
+    (loss,) = (block for block in blocks if "losses.register" in block.partition("```")[0])
+    file = tmp_path / "mine.py"
+    file.write_text(
+        loss.partition("```")[0]
+        + "from vreid_jax.config import default, phase\n\ndef get_config(argument=None):\n"
+        + "    config = default('mine', 'walkers')\n"
+        + "    config.phases = {'clips': phase(losses={'short_features': {'weight': 0.1}}, total_steps=1)}\n"
+        + "    return config\n"
+    )
+    try:
+        assert with_config_paths([f"--config={file}"]) == [f"--config={file}"]
+        config = from_file(str(file))  # as the flag does
+        assert config.phases.clips.losses.short_features.to_dict() == {"weight": 0.1, "free": 1.0}
+        term = Phase.parse(config.phases.clips).losses["short_features"]
+        assert term({"feature": np.array([[1.0, 2.0], [0.0, 0.5]])}, {}, None, None) == 2
+    finally:
+        losses.TERMS.pop("short_features", None)

@@ -15,10 +15,12 @@ from vreid_jax import data, experiment, models, report, retrieval
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.evaluation import features as extraction
 from vreid_jax.experiment.phases import phase_data, plan_phases, restore
+from vreid_jax.experiment.preflight import check_evaluation, check_reached
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.report import insight
 from vreid_jax.training import loop
 from vreid_jax.training.checkpoints import Checkpoints, load_variables
+from vreid_jax.training.position import Position
 from vreid_jax.visualize import clip_pairs, pair_rows
 
 M = 3  # clips of a tracklet there
@@ -149,7 +151,9 @@ def test_interrupted_in_the_cached_phase_and_resumed_is_the_same(small, finished
 @pytest.mark.parametrize("kind", ["top_t", pytest.param("average", marks=pytest.mark.slow)])
 def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind):
     workdir = shutil.copytree(finished[0], tmp_path / "run")
-    config = small(**{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
+    trained = {"phases.similarity.apply.kind": kind} if kind == "top_t" else {}
+    config = small(**trained, **{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": kind, "evaluation.similarity.t": 20, "evaluation.similarity.normalize": False})  # fmt: skip
+    (workdir / "config.json").write_text(config.to_json())  # as if it had been trained so
     results = experiment.train_and_evaluate(config, workdir, "evaluate")
     table = stored_clips(workdir)
     similarity = similarity_of(workdir, table["features"], kind=kind, t=20, normalize=False)
@@ -157,6 +161,42 @@ def test_baselines_are_fields_of_the_evaluation(finished, small, tmp_path, kind)
     np.testing.assert_allclose(
         results.protocols["walkers"]["mAP"], mean_average_precision(setup, table, similarity), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "train_and_evaluate"])
+def test_a_finished_run_is_not_scored_by_the_similarity_that_it_did_not_train(finished, small, tree, mode):
+    workdir = finished[0]
+    before = tree(workdir)
+    config = small(**{"phases.similarity.clip.corrupt": 2, "evaluation.similarity.kind": "top_t"})
+    words = r"'projection' of the network untrained: .* train with phases\.similarity\.apply\.kind=top_t, or score by 'learned' or"
+    with pytest.raises(InputError, match=words):
+        experiment.train_and_evaluate(config, workdir, mode)
+    assert tree(workdir) == before
+
+
+def test_a_new_run_that_is_scored_trains_what_it_is_scored_by(small, tmp_path):
+    other = {"phases.similarity.apply.kind": "top_t"}
+    with pytest.raises(InputError, match="'learned', and the evaluation would score the part 'aggregation'"):
+        experiment.train_and_evaluate(small(**other), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    check_evaluation(make_setup(small(**other), tmp_path / "run"), scores=False)
+    check_evaluation(make_setup(small(**other, **{"evaluation.similarity.kind": "top_t"}), tmp_path / "run"))
+
+
+def test_a_run_stopped_before_its_similarity_is_not_scored_by_it(finished, small):
+    setup = make_setup(small(**{"phases.similarity.clip.corrupt": 2}), finished[0])
+    with pytest.raises(InputError, match=r"stopped in its phase 'features', .* the part 'aggregation' of the network"):
+        check_reached(setup, Position("features", 3, 0, 1.0))
+    assert "after 1 of 4 steps" in check_reached(setup, Position("similarity", 1, 3, 1.0))
+
+
+def test_what_init_from_brings_is_what_its_run_trained(finished, small, tmp_path):
+    features = {"phase_order": ("features",), "init_from": str(finished[0])}
+    check_evaluation(make_setup(small(**features), tmp_path / "run"))
+    with pytest.raises(InputError, match="'projection' of the network untrained"):
+        check_evaluation(make_setup(small(**features, **{"evaluation.similarity.kind": "top_t"}), tmp_path / "run"))
+    with pytest.raises(InputError, match="'aggregation' of the network untrained"):
+        check_evaluation(make_setup(small(**features, init_patterns=("features/.*",)), tmp_path / "run"))
 
 
 def test_an_exact_shortlist_gives_a_run_the_first_ranks_of_the_whole_list(finished, small, tmp_path, monkeypatch):

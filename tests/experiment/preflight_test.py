@@ -14,10 +14,11 @@ from vreid_jax import evaluation, experiment, files, inference, models, report
 from vreid_jax.cli import command
 from vreid_jax.data import TrackletSource
 from vreid_jax.errors import InputError, NonFiniteLoss
-from vreid_jax.experiment.preflight import check_evaluation
+from vreid_jax.experiment.preflight import check_evaluation, check_reached
 from vreid_jax.experiment.setup import make_setup
 from vreid_jax.experiment.workdir import only_trainer, open_workdir
 from vreid_jax.inference.convert import convert
+from vreid_jax.training.position import Position
 
 
 def test_a_workdir_of_another_configuration_names_the_fields_and_stays_as_it_is(finished, toy, tree):
@@ -120,6 +121,40 @@ def test_what_is_wrong_is_said_before_any_training(toy, tmp_path, changes, words
     with pytest.raises(InputError, match=words):
         experiment.train_and_evaluate(toy, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def stopped(finished, tmp_path):
+    """The finished run as it would be if it had been stopped after its phase `spatial`."""
+    workdir = shutil.copytree(finished[0], tmp_path / "stopped")
+    for step in ("6", "8"):
+        shutil.rmtree(workdir / "checkpoints" / step)
+    return workdir
+
+
+def test_the_scores_of_a_stopped_run_say_that_it_was_stopped(finished, toy, stopped, capsys):
+    words = "the run was stopped in its phase 'spatial', after 4 of 4 steps, before 'temporal'"
+    experiment.train_and_evaluate(toy, stopped, "evaluate")
+    assert f"Warning: {words}." in capsys.readouterr().out
+    assert json.loads((stopped / "results.json").read_text())["unfinished"] == words
+    whole = make_setup(toy, finished[0])
+    assert check_reached(whole, Position("temporal", 4, 4, 1.0)) == ""
+    assert check_reached(whole, Position("temporal", 3, 4, 1.0)) == words.replace("spatial", "temporal").replace(
+        "after 4 of 4 steps, before 'temporal'", "after 3 of 4 steps"
+    )
+
+
+def test_a_stopped_run_is_not_scored_by_a_part_that_only_later_phases_train(toy, stopped, tree, monkeypatch):
+    before = tree(stopped)
+    module = models.entry("toy").module
+    monkeypatch.setattr(module, "trained_parts", lambda self, stream: {stream: stream}, raising=False)
+    with pytest.raises(
+        InputError, match=r"before 'temporal': .* would score the part 'temporal' .*untrained; go on with"
+    ):
+        experiment.train_and_evaluate(toy, stopped, "evaluate")
+    assert tree(stopped) == before
+    brought = Position("spatial", 4, 0, 1.0, inherited=("params/temporal/conv/kernel",))
+    assert "stopped in its phase 'spatial'" in check_reached(make_setup(toy, stopped), brought)
 
 
 def test_re_ranking_with_some_queries_in_the_gallery_is_refused_before_any_training(toy, tmp_path):

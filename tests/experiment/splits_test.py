@@ -260,3 +260,26 @@ def test_results_made_in_different_ways_are_not_averaged():
     with pytest.raises(InputError, match="evaluated in different ways"):
         all_splits.gather([content, other])
     assert all_splits.gather([content]).std == {"ilids_vid": {"rank1": 0.0}}
+    stopped = {**content, "unfinished": "the run was stopped"}
+    with pytest.raises(
+        InputError, match=r"not come equally far.*: of split_1, the run was stopped; go on with the training"
+    ):
+        all_splits.gather([content, stopped])
+    assert all_splits.gather([stopped, stopped]).extra["unfinished"] == "the run was stopped"
+
+
+def test_a_split_that_was_scored_before_its_end_is_trained_to_its_end(config, tmp_path):
+    scores = {
+        "num_queries": 4,
+        "num_valid_queries": 4,
+        "num_gallery": 4,
+        "mAP": 0.5,
+        "mAP_trapezoid": 0.5,
+        "cmc": [0.5],
+    }
+    content = {"system": "toy", "dataset": "ilids_vid", "split": 0, "seed": 0, "step": 2}
+    content["protocols"] = {"ilids_vid": {**scores, "rank1": 0.5, "rank5": 0.5, "rank10": 0.5, "rank20": 0.5}}
+    (tmp_path / "config.json").write_text(config.to_json())
+    for more, finished in (({}, True), ({"unfinished": "the run was stopped"}, False)):
+        (tmp_path / "results.json").write_text(json.dumps(content | more))
+        assert (all_splits._finished(config, tmp_path, "results.json") is not None) == finished

@@ -35,7 +35,7 @@ RUN_SHAPE = {
         "batch_frames": int,
         "headline?": str,
     },
-    "phases?": {str: {}},
+    "phases?": {str: {"apply?": {}}},
     "phase_order?": [str],
     "init_from?": str,
     "init_patterns?": [str],

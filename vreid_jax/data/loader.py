@@ -122,6 +122,7 @@ def train_batches(
     check_clip(phase)
     check_inputs(inputs, phase.clip.corrupt)
     lanes = max(1, num_workers)
+    phase = dataclasses.replace(phase, losses={})  # a loss of a configuration file could not be sent to the workers
     load = _TrainingClips(source, sampler, phase, size, seed, start, lanes, local, process * local, inputs, flow)
     # Prefetching is by clip rather than by batch, which may be of any size.
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=max(local, 4 * num_threads))

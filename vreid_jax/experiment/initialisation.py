@@ -27,7 +27,14 @@ from vreid_jax.training.state import TrainState
 log = logging.getLogger(__name__)
 
 # What systems read of the configuration of a run, of an earlier version's, too.
-_TOLD = {"model?": {}, "data?": {}, "phase_order?": [str], "init_from?": str, "init_patterns?": [str]}
+_TOLD = {
+    "model?": {},
+    "data?": {},
+    "phases?": {str: {"apply?": {}}},
+    "phase_order?": [str],
+    "init_from?": str,
+    "init_patterns?": [str],
+}
 
 
 def initial_variables(

@@ -1,6 +1,7 @@
 """Everything that can be wrong with a run, found before its first step and before anything is written."""
 
 import contextlib
+import dataclasses
 import functools
 
 import jax
@@ -15,18 +16,22 @@ from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
 from vreid_jax.experiment.initialisation import check_source, source_of
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
+from vreid_jax.experiment.scoring import newest_position
 from vreid_jax.experiment.setup import Setup
+from vreid_jax.models.inheritance import not_begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.runtime.mesh import abstract_on
 from vreid_jax.settings import check_arguments
+from vreid_jax.training.position import Position
 
 _NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
 
 
-def check_evaluation(setup: Setup, answerable: bool = True) -> None:
+def check_evaluation(setup: Setup, scores: bool = True) -> None:
     """Raise `InputError` for anything in the evaluation that cannot be done.
 
-    With `answerable` also where a protocol leaves no query that could be answered.
+    With `scores`, of a run that is scored now, also where a protocol leaves no query that could be answered, and for a
+    similarity that nothing has trained.
     """
     settings = setup.settings.evaluation
     if setup.settings.data.validation and setup.reads_flow:
@@ -38,7 +43,7 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         if settings.rerank:
             sides = setup.test.query.tracklet_ids[query], setup.test.gallery.tracklet_ids[gallery]
             retrieval.protocols.query_index(*sides)
-        if answerable:
+        if scores:
             evaluation.check_answerable(setup.test, name)
     for name in settings.selections:
         evaluation.parse_selection(name)
@@ -54,6 +59,8 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         check_arguments(
             setup.system.similarity, settings.similarity, "evaluation.similarity", ("self", "query", "gallery")
         )
+    if scores:
+        _check_scored(setup)
     for name, stream in settings.streams.items():
         check_clips(stream)
         check_arguments(module.__call__, stream.apply, f"evaluation.streams.{name}.apply", _NOT_GIVEN)
@@ -64,6 +71,53 @@ def check_evaluation(setup: Setup, answerable: bool = True) -> None:
         if not stream.average:
             tracklet = (1, stream.clip.num_clips, outputs["feature"].shape[-1])
             check_similarity(module, variables, tracklet, settings, setup.system.similarity)
+
+
+def check_reached(setup: Setup, position: Position) -> str:
+    """Return in a sentence what a stopped run still has to train, "" for a finished one, before it is scored as it is.
+
+    Raises:
+      InputError: where it would be scored by what only a phase that has not begun trains.
+    """
+    settings, order = setup.settings, list(setup.settings.phases)
+    if position.phase not in order:
+        return ""
+    later = order[order.index(position.phase) + 1 :]
+    phase = settings.phases[position.phase]
+    total = phase.length(data.num_batches_per_epoch(setup.train_source, phase))
+    if not later and position.phase_step >= total:
+        return ""
+    stopped = f"the run was stopped in its phase {position.phase!r}, after {position.phase_step} of {total} steps"
+    if later:
+        stopped += f", before {', '.join(map(repr, later))}"
+    parts: dict[str, str] = {}
+    for stream in settings.evaluation.streams.values():
+        parts |= models.trained_parts(setup.network.module, stream.apply)
+    if missing := not_begun(parts, later, position.inherited):
+        raise InputError(
+            f"{stopped}: the evaluation would score the part {missing[0]!r} of the network untrained; go on with the training "
+            f"first, by the command that began it in {setup.workdir}"
+        )
+    phases = {name: settings.phases[name] for name in order if name not in later}
+    try:
+        _check_scored(dataclasses.replace(setup, settings=dataclasses.replace(settings, phases=phases)))
+    except InputError as error:
+        raise InputError(f"{stopped}: {error}") from error
+    return stopped
+
+
+def _check_scored(setup: Setup) -> None:
+    """Raise `InputError` for a similarity of a part that neither this run trains nor the one that it starts from did."""
+    if not setup.system.similarity:
+        return
+    settings, position, source = setup.settings, newest_position(setup), {}
+    if position is not None:
+        kept = position.inherited
+    else:
+        kept = setup.inherited_variables(setup.abstract_variables, tell=False)[1] if settings.init_from else ()
+    with contextlib.suppress(InputError):  # what it started from may be gone by now
+        source = source_of(settings.init_from) if kept else {}
+    models.check_scored(setup.network.module, settings, kept, source)
 
 
 def check_training(setup: Setup, plans: dict[str, Plan]) -> None:

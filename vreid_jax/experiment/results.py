@@ -25,6 +25,7 @@ SHAPE = {
     "reranked?": {str: _SCORES},
     "twins?": {str: {"rank1": NUMBER, "num_pairs": int}},
     "metric?": str,
+    "unfinished?": str,
     "validation?": float,
     "open_set?": OPEN_SET,
 }
@@ -123,6 +124,8 @@ class Results:
             pairs = f"{scores['num_pairs']} comparisons"
             lines.append(f"{f'twins, {title}':32}{100 * scores['rank1']:8.1f}   the right one of two ({pairs})")
         lines += counts[1:]
+        if unfinished := self.extra.get("unfinished"):
+            lines.append(f"Warning: {unfinished}.")
         if self.invalid_queries:
             lines.append(f"{self.invalid_queries} queries have no match in the gallery and are left out.")
         if self.skipped_frames:

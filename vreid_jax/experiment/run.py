@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from vreid_jax.errors import InputError, Interrupted
 from vreid_jax.experiment.flow import give_flow
 from vreid_jax.experiment.phases import plan_phases, restore, train
-from vreid_jax.experiment.preflight import check_evaluation, check_training
+from vreid_jax.experiment.preflight import check_evaluation, check_reached, check_training
 from vreid_jax.experiment.results import Results
 from vreid_jax.experiment.scoring import restore_variables, score
 from vreid_jax.experiment.setup import make_setup
@@ -57,7 +57,7 @@ def _run(config: ConfigDict, workdir: Path, mode: str) -> Results | None:
 def _train(config: ConfigDict, workdir: Path, scores: bool) -> Results | None:
     setup = make_setup(config, workdir, trains=True)
     plans = plan_phases(setup)
-    check_evaluation(setup, answerable=scores)
+    check_evaluation(setup, scores)
     check_training(setup, plans)
     give_flow(setup)
     if setup.mesh.size < jax.device_count() and jax.process_index() == 0:
@@ -89,7 +89,7 @@ def _evaluate(config: ConfigDict, workdir: Path) -> Results:
     with stop_requests() as stop:
         variables, position = restore_variables(setup)
         _leave_if_stopped(stop)
-    return score(setup, variables, position)
+    return score(setup, variables, position, check_reached(setup, position))
 
 
 def _leave_if_stopped(stop: StopRequest) -> None:

@@ -20,7 +20,7 @@ from vreid_jax.experiment.setup import Setup
 from vreid_jax.experiment.workdir import folder_of_results, opened_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
-from vreid_jax.training.checkpoints import Checkpoints
+from vreid_jax.training.checkpoints import FOLDER, Checkpoints
 from vreid_jax.training.position import Position
 
 
@@ -39,8 +39,18 @@ def restore_variables(setup: Setup) -> tuple[dict, Position]:
         return found
 
 
-def score(setup: Setup, variables: dict, position: Position) -> Results:
+def newest_position(setup: Setup) -> Position | None:
+    """Return where a run stands by its newest checkpoint that is not damaged, None where there is none yet."""
+    if not (setup.workdir / FOLDER).is_dir():
+        return None
+    with contextlib.closing(Checkpoints(setup.workdir, setup.settings.checkpoint.keep)) as checkpoints:
+        return checkpoints.newest(checkpoints.position)
+
+
+def score(setup: Setup, variables: dict, position: Position, unfinished: str = "") -> Results:
     """Score a network and the baselines, write `features/`, `config.json` and `results.json`, print the table.
+
+    `unfinished` says in a sentence what is still to be trained, "" for a finished run; the results say it, too.
 
     With shuffled frames, a control, or on another dataset every file has a name of its own and nothing of the
     ordinary evaluation changes. All appear at the end: an evaluation that fails leaves those of the one before.
@@ -82,6 +92,8 @@ def score(setup: Setup, variables: dict, position: Position) -> Results:
     main = next(iter(results.protocols.values()))
     results.invalid_queries = main["num_queries"] - main["num_valid_queries"]
     results.extra |= {"metric": settings.metric}
+    if unfinished:
+        results.extra["unfinished"] = unfinished
     if settings.dataset:
         results.extra["trained_on"] = dataset_name(setup.config)
     if folder := folder_of_results(setup.config):

@@ -84,9 +84,16 @@ def gather(contents: list[dict]) -> Results:
     Where models of all splits were scored on one other dataset, `split` is the one of that.
 
     Raises:
-      InputError: the splits were evaluated in different ways.
+      InputError: the splits were evaluated in different ways, or some of them are not trained to the end.
     """
     first = contents[0]
+    reached = [content.get("unfinished", "") for content in contents]
+    if len(set(reached)) > 1:
+        number = next(number for number, unfinished in enumerate(reached) if unfinished)
+        raise InputError(
+            f"the splits have not come equally far, to be averaged: of split_{number}, {reached[number]}; go on with the "
+            "training first, by the command that began it"
+        )
     means = {
         part: {name: _mean(contents, part, name)[0] for name in first.get(part, {})}
         for part in ("protocols", "reranked")
@@ -112,7 +119,7 @@ def gather(contents: list[dict]) -> Results:
             "split_source": "; ".join(sources),
             "metric": first["metric"],
             "shuffled_frames": first["shuffled_frames"],
-            **{key: first[key] for key in ("dataset_config", "path", "validation") if key in first},
+            **{key: first[key] for key in ("dataset_config", "path", "validation", "unfinished") if key in first},
             **({"trained_on": trained_on} if trained_on else {}),
             "train_seconds": sum(content["train_seconds"] for content in contents),
             "evaluation_seconds": sum(content["evaluation_seconds"] for content in contents),
@@ -143,6 +150,7 @@ def _finished(config: ConfigDict, folder: Path, name: str) -> dict | None:
         if results.stat().st_mtime_ns < made_by.stat().st_mtime_ns:
             return None
         same = read_json(made_by, {}) == json.loads(config.to_json())
-        return read_results(results) if same else None
+        content = read_results(results) if same else None
+        return None if content and "unfinished" in content else content
     except (OSError, InputError):  # whatever is wrong with them, the split is run again
         return None

@@ -67,7 +67,10 @@ def register(name: str) -> Callable[[type[Term]], type[Term]]:
 
     def add(term: type[Term]) -> type[Term]:
         if name in TERMS:
-            raise ValueError(f"loss {name!r} is registered twice")
+            raise ValueError(
+                f"loss {name!r} is registered twice: a configuration file, which may be run more than once, does so only "
+                f"if {name!r} is not in vreid_jax.losses.TERMS"
+            )
         TERMS[name] = term
         return term
 

@@ -38,6 +38,17 @@ def untrained(source: Mapping[str, Any], parts: Mapping[str, str], names: Collec
     return [part for part, phase in parts.items() if own[part] and never_trained(source, phase, own[part])]
 
 
+def not_begun(parts: Mapping[str, str], later: Collection[str], inherited: Collection[str]) -> list[str]:
+    """Return the parts of a network that only later phases of a stopped run train, and that did not come trained.
+
+    Args:
+      parts: of the network, each with the phase that trains it: see `registry.trained_parts`.
+      later: the phases that have not begun.
+      inherited: names of the variables that came trained from another run.
+    """
+    return [part for part, phase in parts.items() if phase in later and not _of(part, inherited)]
+
+
 def _of(part: str, names: Collection[str]) -> list[str]:
     return [name for name in names if name.startswith((f"params/{part}/", f"params/{part}_"))]
 

@@ -71,7 +71,10 @@ def register(name: str, module: type[nn.Module], fields: tuple[str, ...], fixed:
       ValueError: for a name that is already taken, or a field that the class does not have.
     """
     if name in _ENTRIES:
-        raise ValueError(f"model {name!r} is registered twice")
+        raise ValueError(
+            f"model {name!r} is registered twice: a configuration file, which may be run more than once, does so only if "
+            f"{name!r} is not in vreid_jax.models.names()"
+        )
     known = {field.name for field in dataclasses.fields(module)}
     unknown = (set(fields) | set(fixed)) - known
     if unknown:
@@ -165,6 +168,16 @@ def check_run(module: nn.Module, settings: Any, kept: Sequence[str], source: Map
       source: the configuration of the run that they come from, as far as it is known: its `model`, `phase_order`, ….
     """
     if check := getattr(module, "check_run", None):
+        check(settings, kept, source)
+
+
+def check_scored(module: nn.Module, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+    """Raise `InputError` where the similarity of a run's evaluation is that of a part that nothing has trained.
+
+    A module that has such parts refuses them in a method `check_scored(settings, kept, source)`; the arguments are those of
+    `check_run`, also of a run that is there.
+    """
+    if check := getattr(module, "check_scored", None):
         check(settings, kept, source)
 
 

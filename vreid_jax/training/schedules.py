@@ -17,7 +17,10 @@ def register(name: str) -> Callable[[Maker], Maker]:
 
     def add(maker: Maker) -> Maker:
         if name in SCHEDULES:
-            raise ValueError(f"schedule {name!r} is registered twice")
+            raise ValueError(
+                f"schedule {name!r} is registered twice: a configuration file, which may be run more than once, does so "
+                f"only if {name!r} is not in vreid_jax.training.schedules.SCHEDULES"
+            )
         SCHEDULES[name] = maker
         return maker
 

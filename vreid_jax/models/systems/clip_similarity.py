@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +21,7 @@ from vreid_jax.models.registry import Classes, Dropout, Dtype, Size
 
 STAGES = ("features", "similarity")
 KINDS = ("learned", "top_t", "average")
+PARTS = {"learned": "aggregation", "top_t": "projection"}  # kind -> what a phase of that kind trains
 
 
 class Projection(nn.Module):
@@ -138,6 +142,32 @@ class ClipSimilarity(nn.Module):
         """Return α_t of every pair of clips, the query's clip first; the features need not be normalised."""
         return self.aggregation(l2_normalize(jnp.asarray(query)), l2_normalize(jnp.asarray(gallery)))[1]
 
+    @nn.nowrap
+    def check_scored(self, settings: Any, kept: Sequence[str], source: Mapping[str, Any]) -> None:
+        """Refuse to compare tracklets by the random part of a kind of which no phase was.
+
+        Raises:
+          InputError: in which the kind and the part are named.
+        """
+        kind = settings.evaluation.similarity.get("kind", KINDS[0])
+        part = PARTS.get(kind)
+        if part is None or all(stream.average for stream in settings.evaluation.streams.values()):
+            return
+        own = _kinds(phase.apply for phase in settings.phases.values())
+        if kind in own:
+            return
+        if any(name.startswith(f"params/{part}/") for name in kept):
+            order, phases = source.get("phase_order"), source.get("phases", {})
+            theirs = _kinds(phases.get(name, {}).get("apply", {}) for name in order or ())
+            if kind in theirs or (not theirs and (order is None or source.get("init_from"))):
+                return
+        others = " or ".join(repr(name) for name in (*sorted(own), "average"))
+        raise InputError(
+            f"evaluation.similarity.kind is {kind!r}, and the evaluation would score the part {part!r} of the network "
+            f"untrained: no phase that this run has, or that its start had, is of apply.kind = {kind!r}; train with "
+            f"phases.similarity.apply.kind={kind}, or score by {others}"
+        )
+
     def _similarity(self, query, gallery, kind: str, t: float | int, normalize: bool, train: bool):
         """Return the similarity [Q, G] of a kind; see `similarity`."""
         if kind == "learned":
@@ -152,6 +182,11 @@ class ClipSimilarity(nn.Module):
         """Make the parameters that the stage "features" does not use."""
         for kind in ("learned", "top_t"):
             self._similarity(clips, clips, kind, 100, True, False)
+
+
+def _kinds(applied: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the kinds of similarity that phases with these keyword arguments train."""
+    return {apply.get("kind", KINDS[0]) for apply in applied if apply.get("stage") == "similarity"}
 
 
 def prepare(phase: str, state, batches):
