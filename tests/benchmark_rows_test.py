@@ -329,25 +329,6 @@ def test_every_row_with_optical_flow_has_the_streams_that_it_is_read_from(name, 
     assert set(table.PAPER) <= {title for titles in table.TITLES.values() for title in titles.values()}
 
 
-def test_a_row_with_optical_flow_first_finishes_the_row_that_it_begins_with(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("two_stream_table")
-    started = []
-
-    def run(system, name, seed, out, changes, control="", argument="walkers"):
-        started.append((name, seed, control))
-
-    monkeypatch.setattr(module, "run", run)
-    monkeypatch.setattr(module.m3d_table, "run", run)
-    monkeypatch.setattr(module, "setup_process", lambda: None)
-    monkeypatch.setattr("sys.argv", ["two_stream_table.py", f"--out={tmp_path}", "--seeds=4", "--rows=vlad,flow"])
-    module.main()
-    assert started == [
-        *(("vgg", 4, ""), ("vlad", 4, ""), ("vlad", 4, "shuffled")),
-        *(("2d", 4, ""), ("flow", 4, ""), ("flow", 4, "shuffled")),
-    ]
-
-
 def write_results(folder, name, score, *streams):
     """Write results of a run, of the system and of streams, whose mAP is `score` percent."""
     scores = {"walkers": {"mAP": score / 100, **dict.fromkeys(("rank1", "rank5", "rank10"), score / 200)}}

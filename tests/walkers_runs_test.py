@@ -1,4 +1,4 @@
-"""Results on walkers that were kept are read only where the configuration that is asked for found them."""
+"""Results on walkers that were kept are read only where the configuration that is asked for found them; what starts first."""
 
 import importlib
 from pathlib import Path
@@ -101,3 +101,22 @@ def test_where_only_the_evaluation_differs_the_run_stays(runs, tmp_path):
         runs.run("nonlocal3d", "row", 1, tmp_path, {**SHORT, "evaluation.streams.clips.clip.stride": 1})
     with pytest.raises(InputError, match="remove this run and all that started from it"):
         runs.run("nonlocal3d", "row", 1, tmp_path, {})
+
+
+def test_a_row_with_optical_flow_first_finishes_the_row_that_it_begins_with(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("two_stream_table")
+    started = []
+
+    def run(system, name, seed, out, changes, control="", argument="walkers"):
+        started.append((name, seed, control))
+
+    monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(module.m3d_table, "run", run)
+    monkeypatch.setattr(module, "setup_process", lambda: None)
+    monkeypatch.setattr("sys.argv", ["two_stream_table.py", f"--out={tmp_path}", "--seeds=4", "--rows=vlad,flow"])
+    module.main()
+    assert started == [
+        *(("vgg", 4, ""), ("vlad", 4, ""), ("vlad", 4, "shuffled")),
+        *(("2d", 4, ""), ("flow", 4, ""), ("flow", 4, "shuffled")),
+    ]
