@@ -336,7 +336,7 @@ def walking_block(tmp_path, monkeypatch):
     import cv2
     import numpy as np
 
-    from vreid_jax.tracking import detection
+    from vreid_jax.tracking import detectors
 
     path = tmp_path / "walk.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (64, 48))
@@ -347,7 +347,7 @@ def walking_block(tmp_path, monkeypatch):
     def bright(frame):
         return np.array([cv2.boundingRect(np.uint8(frame[..., 0] > 128))]), np.array([0.9])
 
-    monkeypatch.setitem(detection._MAKERS, "hog", lambda _: bright)
+    monkeypatch.setitem(detectors._MAKERS, "hog", lambda _: bright)
     return path
 
 

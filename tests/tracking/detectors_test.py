@@ -9,7 +9,8 @@ import pytest
 from vreid_jax.datasets.scenes.drawing import draw_camera
 from vreid_jax.datasets.scenes.plan import SceneSettings
 from vreid_jax.tracking.appearance import Looks
-from vreid_jax.tracking.detection import find_people, make_detector
+from vreid_jax.tracking.detection import find_people
+from vreid_jax.tracking.detectors import make_detector
 from vreid_jax.tracking.hog import merged
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vreid_jax.errors import InputError
-from vreid_jax.tracking.detection import find_people, make_detector, suppress
+from vreid_jax.tracking.detection import find_people, suppress
+from vreid_jax.tracking.detectors import make_detector
 from vreid_jax.tracking.onnx_detector import OnnxDetector, decode, letterboxed, stretched
 
 onnx = pytest.importorskip("onnx")

@@ -132,9 +132,9 @@ def test_wrong_inputs_are_one_sentence_and_leave_nothing(video, tmp_path, capsys
 
 
 def test_the_command_prints_what_it_did(video, tmp_path, capsys, monkeypatch):
-    from vreid_jax.tracking import detection
+    from vreid_jax.tracking import detectors
 
-    monkeypatch.setitem(detection._MAKERS, "hog", lambda rest: bright)
+    monkeypatch.setitem(detectors._MAKERS, "hog", lambda rest: bright)
     assert (
         main(["track", video, f"--out={tmp_path / 't.txt'}", "--model=none", "--quiet", "--frames=20", "--json"]) == 0
     )

@@ -22,7 +22,7 @@ from vreid_jax.files import UNFINISHED, remove_unfinished
 from vreid_jax.inference import Model
 from vreid_jax.json_files import json_or_none
 from vreid_jax.search.address import is_address
-from vreid_jax.tracking.detection import make_detector
+from vreid_jax.tracking.detectors import make_detector
 
 UNREADABLE = "unreadable"  # in place of the content's digest
 _THREADS = 16  # that look at videos before anything is started

@@ -1,10 +1,10 @@
-"""Detectors of people: anything from a frame to boxes and scores, and how one is named."""
+"""What a detector of people is: anything from a frame to boxes and scores; and what is kept of these."""
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from vreid_jax.datasets.video.box_linking import iou
 from vreid_jax.errors import InputError
 
 _SMALLEST = 4.0  # pixels of a box's height
@@ -21,18 +21,6 @@ class Detector(Protocol):
           frame: uint8 `[H, W, 3]` RGB.
         """
         ...
-
-
-def make_detector(name: str) -> Detector:
-    """Return a detector by its name: `hog`, `onnx:FILE`, `torchvision`, `rfdetr`, or `ultralytics:WEIGHTS`.
-
-    Raises:
-      InputError: when there is none of that name, its library is not installed, or its file cannot be used.
-    """
-    kind, _, rest = name.partition(":")
-    if kind not in _MAKERS:
-        raise InputError(f"there is no detector {name!r}: they are {', '.join(_MAKERS)}; onnx:FILE for one of your own")
-    return _MAKERS[kind](rest)
 
 
 def find_people(detector: Detector, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,8 +46,6 @@ def find_people(detector: Detector, frame: np.ndarray) -> tuple[np.ndarray, np.n
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.ndarray:
     """Return the numbers of the boxes that stay, best first, when none may overlap a better one by more (IoU)."""
-    from vreid_jax.datasets.video.box_linking import iou
-
     order = np.argsort(-scores, kind="stable")
     overlap = iou(boxes, boxes)
     kept: list[int] = []
@@ -67,35 +53,3 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.n
         if not kept or overlap[number, kept].max() <= most_overlap:
             kept.append(number)
     return np.array(kept, int)
-
-
-def _hog(rest: str) -> Detector:
-    from vreid_jax.tracking.hog import HogDetector
-
-    if rest:
-        raise InputError(f"--detector=hog:{rest}: hog takes nothing behind its name")
-    return HogDetector()
-
-
-def _onnx(rest: str) -> Detector:
-    from vreid_jax.tracking.onnx_detector import OnnxDetector
-
-    return OnnxDetector(rest)
-
-
-def _installed(kind: str) -> Callable[[str], Detector]:
-    def make(rest: str) -> Detector:
-        from vreid_jax.tracking import installed
-
-        return getattr(installed, kind)(rest)
-
-    return make
-
-
-_MAKERS: dict[str, Callable[[str], Detector]] = {
-    "hog": _hog,
-    "onnx": _onnx,
-    "torchvision": _installed("torchvision"),
-    "rfdetr": _installed("rfdetr"),
-    "ultralytics": _installed("ultralytics"),
-}

@@ -21,7 +21,8 @@ from vreid_jax.inference import Model
 from vreid_jax.tracking import track_state
 from vreid_jax.tracking.appearance import Looks
 from vreid_jax.tracking.association import Tracker, TrackSettings
-from vreid_jax.tracking.detection import Detector, find_people, make_detector
+from vreid_jax.tracking.detection import Detector, find_people
+from vreid_jax.tracking.detectors import make_detector
 from vreid_jax.tracking.preview import write_preview
 from vreid_jax.tracking.streams import CameraGone, Stream, frames_of, newest_frames, open_stream, shown_name
 from vreid_jax.tracking.unfinished import Unfinished, check_new, unfinished
