@@ -57,6 +57,8 @@ def test_weights_of_another_stem_are_refused(tmp_path, name, fields, stated, wor
     save_weights(file, {"params": {}}, "resnet50_bnneck", stated, "of nobody")
     with pytest.raises(InputError, match=f"it.safetensors was trained {words}"):
         compared(file, name, **fields)
+    if name == "strong_baseline":
+        compared(file, name, backbone_fields=stated)
 
 
 KINETICS = {"network": "inflated", "temporal_shortcut": "subsample", "temporal_pool": True}
@@ -90,6 +92,7 @@ def test_other_fields_than_the_weights_were_trained_with_are_told(tmp_path, capl
         differ = [*differ, "data.mean = (0.45, 0.42, 0.39), not (0.485,", "data.std"] if known else []
     assert len(caplog.records) == bool(differ)
     assert all(words in caplog.text for words in differ)
+    assert ("was converted to a model with" in caplog.text) == bool(differ)
     assert caplog.text.count(" = ") == len(differ)
 
 

@@ -177,7 +177,8 @@ def test_what_is_known_of_the_cameras_stays_known(crowd, vreid, tmp_path, caplog
     assert not caplog.text
     crowd("south", 3, pictures=False, recorded_at="2026-05-04T08:00:00Z")
     assert vreid("link", f"--into={out}", *flags)[0] == 0
-    assert "no gallery has camera 2 any more, of which --cameras once said something" in caplog.text
+    assert "what --cameras once said of the cameras 1 and 2 is left out" in caplog.text
+    assert read_identities(out).about["walks"] == []
 
 
 def test_a_correction_of_a_gallery_that_is_gone_is_not_counted_as_applied(crowd, vreid, tmp_path):

@@ -1,5 +1,6 @@
 """Streams that a run takes over from another one, which may never have trained them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vreid_jax.experiment.initialisation import source_of
 from vreid_jax.inference import loading
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files.weights_file import save_weights
+from vreid_jax.models.inheritance import begun, never_trained
 from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.position import Position
 
@@ -138,11 +140,25 @@ def test_a_file_says_which_phases_its_run_had(toy_file, tmp_path):
 
 def test_a_run_that_was_stopped_has_only_the_phases_that_it_began(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"phase_order": ["spatial", "temporal", "vlad"]}))
-    for step, phase, begun in ((3, "spatial", 1), (9, "temporal", 2)):
+    for step, phase, count in ((3, "spatial", 1), (9, "temporal", 2)):
         checkpoints = Checkpoints(tmp_path, keep=2)
         checkpoints.save(step, {"params": {"x": np.zeros(2)}}, Position(phase, 3, step - 3, 1.0))
         checkpoints.close()
-        assert source_of(str(tmp_path))["phase_order"] == ["spatial", "temporal", "vlad"][:begun]
+        assert source_of(str(tmp_path))["phase_order"] == ["spatial", "temporal", "vlad"][:count]
+
+
+@pytest.mark.parametrize("inherited", [(), ("params/temporal/conv", "params/spatial/conv")])
+def test_what_a_stopped_run_had_of_another_project_does_not_count_as_trained(tmp_path, inherited):
+    told = {"phase_order": ["spatial", "temporal"], "init_from": "resnet50.pth", "init_patterns": [".*"]}
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    place = Position("spatial", 3, 0, 1.0, inherited)
+    checkpoints.save(3, {"params": {"x": np.zeros(2)}}, place)
+    checkpoints.close()
+    reached = loading._reached(dataclasses.asdict(place), told["phase_order"])
+    assert reached == {"phase": "spatial", "inherited": ["params/spatial", "params/temporal"] if inherited else []}
+    for source in (source_of(str(tmp_path)), begun(told, reached)):
+        assert never_trained(source, "temporal", ["params/temporal/conv"]) == (not inherited)
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,13 @@ def run(flags: argparse.Namespace) -> dict:
         check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras)
     else:
         walks = walks_of(earlier.about.get("walks", []), flags.into) if earlier is not None else ()
-        for gone in sorted({camera for walk in walks for camera in walk.cameras} - set(sightings.camids.tolist())):
+        there = set(sightings.camids.tolist())
+        for walk in (walk for walk in walks if not there >= set(walk.cameras)):
             log.warning(
-                "no gallery has camera %d any more, of which --cameras once said something: give it again", gone
+                "what --cameras once said of the cameras %d and %d is left out, since no gallery has one of them any more",
+                *walk.cameras,
             )
+        walks = tuple(walk for walk in walks if there >= set(walk.cameras))
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
     band = linking.given_band(flags.threshold) if flags.threshold is not None else None
     band = band or linking.find_band(sightings, flags.false_accept_rate, no_overlap=no_overlap)

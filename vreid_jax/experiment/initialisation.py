@@ -20,7 +20,7 @@ from vreid_jax.models.inheritance import begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.pretrained.fitting import MOUNTS, Names, Tensor, fit
 from vreid_jax.pretrained.from_torch import check_fit, fit_torch
-from vreid_jax.training.checkpoints import load_variables, newest_phase
+from vreid_jax.training.checkpoints import load_variables, newest_place
 from vreid_jax.training.network import Network, normalisation
 from vreid_jax.training.state import TrainState
 
@@ -106,7 +106,7 @@ def source_of(init_from: str) -> dict[str, Any]:
     """Return the configuration of the run that `init_from` names, or that a file was made of, as far as it is known.
 
     `model` holds the name and the fields of the module, and `data` its normalisation. The `phase_order` of a run that was
-    stopped, or of its file, ends with the phase in which it was.
+    stopped, or of its file, ends with the phase in which it was. `converted`: whether a file is of another project's weights.
 
     Raises:
       InputError: when the `config.json` of a run, or the file, is damaged.
@@ -119,10 +119,10 @@ def source_of(init_from: str) -> dict[str, Any]:
             return {}
         config, seen = metadata.get("config", {}), metadata.get("preprocessing", {})
         told = {"model": {**metadata["fields"], "name": metadata["model"]}, "data": {**config.get("data", {}), **seen}}
-        return begun({**config, **told}, metadata.get("phase", ""))
+        return begun({**config, **told, "converted": "system" not in metadata}, metadata)
     file = start / "config.json"
     told = read_json(file, _TOLD) if file.is_file() else {}
-    return begun(told, newest_phase(start)) if told.get("phase_order") else told
+    return begun(told, newest_place(start)) if told.get("phase_order") else told
 
 
 def check_source(init_from: str, source: Mapping[str, Any], network: Network) -> None:
@@ -156,18 +156,21 @@ def check_source(init_from: str, source: Mapping[str, Any], network: Network) ->
         if field.startswith("model.stem_"):
             raise InputError(
                 f"init_from {init_from} was trained with {field} = {trained!r}, and this run has {given!r}: its weights "
-                f"would be those of another network; set {field} to {trained!r}, in a model that has the field "
-                "(resnet50_bnneck)"
+                f"would be those of another network; set {field} to {trained!r}, of strong_baseline behind the dataset, as in "
+                f"strong_baseline:mars,model.backbone_fields={{{field.removeprefix('model.')!r}:{trained!r}}}"
             )
     for field in ("mean", "std"):
         trained, given = getattr(there, field), getattr(network, field)
         if not np.allclose(trained, given, rtol=0.01):
             other[f"data.{field}"] = (trained, given)
     if other:
+        what = ("was converted to a model with", "if it was trained so, set the fields to that")
         log.warning(
-            "init_from %s was trained with %s; unless you mean to change that, set the fields to what they were",
+            "init_from %s %s %s; %s",
             init_from,
+            what[0] if source.get("converted") else "was trained with",
             ", ".join(f"{field} = {trained!r}, not {given!r}" for field, (trained, given) in other.items()),
+            what[1] if source.get("converted") else "unless you mean to change that, set the fields to what they were",
         )
 
 

@@ -5,7 +5,9 @@ import dataclasses
 import functools
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
+from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec
 
 from vreid_jax import data, evaluation, models, retrieval
@@ -16,12 +18,12 @@ from vreid_jax.evaluation.metric import check_metric
 from vreid_jax.evaluation.pair_distances import check_similarity
 from vreid_jax.experiment.initialisation import check_source, source_of
 from vreid_jax.experiment.phases import Plan, new_state, phase_data
-from vreid_jax.experiment.scoring import newest_position
 from vreid_jax.experiment.setup import Setup
-from vreid_jax.models.inheritance import not_begun
+from vreid_jax.models.inheritance import inherited_at, not_begun
 from vreid_jax.models.layers.inflation import check_inflation
 from vreid_jax.runtime.mesh import abstract_on
 from vreid_jax.settings import check_arguments
+from vreid_jax.training.checkpoints import FOLDER, newest_place
 from vreid_jax.training.position import Position
 
 _NOT_GIVEN = ("clips", "train")  # arguments of a module that the run itself gives
@@ -95,24 +97,34 @@ def check_reached(setup: Setup, position: Position) -> str:
         parts |= models.trained_parts(setup.network.module, stream.apply)
     if missing := not_begun(parts, later, position.inherited):
         raise InputError(
-            f"{stopped}: the evaluation would score the part {missing[0]!r} of the network untrained; go on with the training "
-            f"first, by the command that began it in {setup.workdir}"
+            f"{stopped}: the evaluation would score the part {missing[0]!r} of the network untrained; {_go_on(setup)}"
         )
     phases = {name: settings.phases[name] for name in order if name not in later}
     try:
         _check_scored(dataclasses.replace(setup, settings=dataclasses.replace(settings, phases=phases)))
-    except InputError as error:
-        raise InputError(f"{stopped}: {error}") from error
+    except InputError as error:  # with all of its phases the run was not refused
+        raise InputError(
+            f"{stopped}: the evaluation would compare by what only a later one trains; {_go_on(setup)}"
+        ) from error
     return stopped
+
+
+def _go_on(setup: Setup) -> str:
+    return f"go on with the training first, by the command that began it in {setup.workdir}"
 
 
 def _check_scored(setup: Setup) -> None:
     """Raise `InputError` for a similarity of a part that neither this run trains nor the one that it starts from did."""
     if not setup.system.similarity:
         return
-    settings, position, source = setup.settings, newest_position(setup), {}
-    if position is not None:
-        kept = position.inherited
+    settings, source = setup.settings, {}
+    begun = (setup.workdir / FOLDER).is_dir()
+    if (
+        jax.process_count() > 1
+    ):  # opening checkpoints is a collective operation, and process 0 may make the folder meanwhile
+        begun = bool(multihost_utils.broadcast_one_to_all(np.bool_(begun)))
+    if begun and (place := newest_place(setup.workdir)):
+        kept = inherited_at(place) or ()
     else:
         kept = setup.inherited_variables(setup.abstract_variables, tell=False)[1] if settings.init_from else ()
     with contextlib.suppress(InputError):  # what it started from may be gone by now

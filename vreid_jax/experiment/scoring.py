@@ -20,7 +20,7 @@ from vreid_jax.experiment.setup import Setup
 from vreid_jax.experiment.workdir import folder_of_results, opened_workdir
 from vreid_jax.files import atomic_file
 from vreid_jax.runtime.mesh import make_mesh, replicate
-from vreid_jax.training.checkpoints import FOLDER, Checkpoints
+from vreid_jax.training.checkpoints import Checkpoints
 from vreid_jax.training.position import Position
 
 
@@ -37,14 +37,6 @@ def restore_variables(setup: Setup) -> tuple[dict, Position]:
         if found is None:
             raise InputError(f"workdir {setup.workdir} holds no complete checkpoint; train first")
         return found
-
-
-def newest_position(setup: Setup) -> Position | None:
-    """Return where a run stands by its newest checkpoint that is not damaged, None where there is none yet."""
-    if not (setup.workdir / FOLDER).is_dir():
-        return None
-    with contextlib.closing(Checkpoints(setup.workdir, setup.settings.checkpoint.keep)) as checkpoints:
-        return checkpoints.newest(checkpoints.position)
 
 
 def score(setup: Setup, variables: dict, position: Position, unfinished: str = "") -> Results:

@@ -7,7 +7,7 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vreid_jax.inference import box
 from vreid_jax.inference.model import Model
 from vreid_jax.model_files import hub
 from vreid_jax.model_files.weights_file import load_weights, preprocessing, read_metadata, save_weights
-from vreid_jax.models.inheritance import begun, untrained
+from vreid_jax.models.inheritance import begun, inherited_at, untrained
 from vreid_jax.models.registry import Size
 from vreid_jax.retrieval.distances import METRICS
 from vreid_jax.settings import check
@@ -40,6 +40,7 @@ METADATA_KEYS = (
     "dataset",
     "step",
     "phase",
+    "inherited",
     "scores",
     "scores_by",
     "open_set",
@@ -153,7 +154,7 @@ def _told(path: Path, model: Model) -> Model:
     for stream in model.streams.values():
         parts |= models.trained_parts(model.module, stream.apply)
     names = flatten_dict(dict(model.variables), sep="/")
-    if missing := untrained(begun(model.config.to_dict(), phase), parts, names):
+    if missing := untrained(begun(model.config.to_dict(), model.about), parts, names):
         log.warning(
             "%s is of a run that was stopped in its phase %r, and its vectors are made of %s, too, which it had not trained: "
             "they are worth little before the run has gone on",
@@ -180,9 +181,9 @@ def _from_workdir(workdir: Path) -> Model:
         )
     if config.split == "all":
         raise InputError(f"{workdir} holds the runs of all splits: give the folder of one, {workdir / 'split_0'}")
-    step, phase, state = load_newest(workdir)
+    step, place, state = load_newest(workdir)
     about = {"system": config.system, "dataset": config.dataset, "step": step, **_measured(workdir, step)}
-    about |= {"phase": phase} if phase else {}
+    about |= _reached(place, config.get("phase_order", ()))
     return Model(
         name=name,
         fields={key: value for key, value in config.model.to_dict().items() if key != "name"},
@@ -191,6 +192,14 @@ def _from_workdir(workdir: Path) -> Model:
         **normalisation(config.data, models.entry(name)),
         about=about,
     )
+
+
+def _reached(place: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """Return the phase to which a run came and, if that is not its last, which modules came trained from another run."""
+    phase, inherited = str(place.get("phase", "")), inherited_at(place)
+    if phase not in list(order)[:-1] or not isinstance(inherited, list | tuple):
+        return {"phase": phase} if phase else {}
+    return {"phase": phase, "inherited": sorted({"/".join(str(name).split("/")[:2]) for name in inherited})}
 
 
 def _measured(workdir: Path, step: int) -> dict[str, Any]:

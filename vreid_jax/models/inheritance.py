@@ -15,15 +15,35 @@ def never_trained(source: Mapping[str, Any], phase: str, names: Sequence[str]) -
       phase: which trains the variables.
       names: of the variables, `params/vlad/centres`.
     """
-    order, patterns = source.get("phase_order"), source.get("init_patterns", (".*",))
-    inherited = source.get("init_from") and matching([name.partition("/")[2] for name in names], patterns)
+    order, patterns, known = source.get("phase_order"), source.get("init_patterns", (".*",)), source.get("inherited")
+    if known is None:  # what its start was is not known, as of a run that has not begun
+        inherited = source.get("init_from") and matching([name.partition("/")[2] for name in names], patterns)
+    else:
+        inherited = any(f"{name}/".startswith(f"{each}/") for each in known for name in names)
     return order is not None and phase not in order and not inherited
 
 
-def begun(source: Mapping[str, Any], phase: str) -> dict[str, Any]:
-    """Return the configuration of a run that came to `phase`, with the later ones left out of its `phase_order`."""
-    order = list(source.get("phase_order", ()))
-    return {**source, "phase_order": order[: order.index(phase) + 1]} if phase in order else dict(source)
+def begun(source: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run that came to a place, with what is known of it there.
+
+    Of one that was stopped before its last phase, the later ones are left out of its `phase_order`, and `inherited` are the
+    names, or how they begin, of the variables that came trained from another run.
+
+    Args:
+      source: the configuration.
+      place: of its newest checkpoint, a stored `Position`, or the metadata of its file; empty where it has none.
+    """
+    told, order = dict(source), list(source.get("phase_order", ()))
+    if (phase := place.get("phase")) in order[:-1]:
+        told["phase_order"] = order[: order.index(phase) + 1]
+        if isinstance(inherited := inherited_at(place), list | tuple):
+            told["inherited"] = list(map(str, inherited))
+    return told
+
+
+def inherited_at(place: Mapping[str, Any]) -> Any:
+    """Return what a stored `Position` says came trained from another run; None where it says nothing."""
+    return place.get("inherited", place.get("brought"))  # until version 0.1
 
 
 def untrained(source: Mapping[str, Any], parts: Mapping[str, str], names: Collection[str]) -> list[str]:

@@ -196,10 +196,10 @@ def load_state(workdir: Path) -> dict[str, Any]:
     return load_newest(workdir)[2]
 
 
-def load_newest(workdir: Path) -> tuple[int, str, dict[str, Any]]:
-    """Read step, phase and whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
+def load_newest(workdir: Path) -> tuple[int, Mapping[str, Any], dict[str, Any]]:
+    """Read step, place and whole train state of a workdir's newest checkpoint, as nested dictionaries of NumPy arrays.
 
-    The phase is "" where it does not say one. A damaged one is passed over with a warning, if there is another.
+    The place is a `Position` as it was stored, perhaps by another version. A damaged one is passed over with a warning, if there is another.
 
     Raises:
       InputError: when the folder holds no checkpoint, or only damaged ones.
@@ -208,18 +208,18 @@ def load_newest(workdir: Path) -> tuple[int, str, dict[str, Any]]:
     if not folder.is_dir():
         raise InputError(f"{workdir} holds no checkpoints")
     with _open(folder) as manager:
-        found, _ = _newest(manager, lambda step: (step, _phase(manager, step), _load(manager, step)))
+        found, _ = _newest(manager, lambda step: (step, _place(manager, step), _load(manager, step)))
     if found is None:
         raise InputError(f"{workdir} holds no complete checkpoint")
     return found
 
 
-def newest_phase(workdir: Path) -> str:
-    """Return the phase in which a workdir's newest checkpoint was saved; "" where there is none that says it."""
+def newest_place(workdir: Path) -> Mapping[str, Any]:
+    """Return where a workdir's newest checkpoint was saved, see `load_newest`; nothing where there is none."""
     if not (Path(workdir) / FOLDER).is_dir():
-        return ""
+        return {}
     with _open(Path(workdir) / FOLDER) as manager:
-        return _newest(manager, lambda step: _phase(manager, step))[0] or ""
+        return _newest(manager, lambda step: _place(manager, step))[0] or {}
 
 
 def variables_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,12 +290,6 @@ def _place(manager: ocp.CheckpointManager, step: int) -> Any:
         if expected and digests.of_json(stored) != expected["place"]:
             raise ValueError("its place in the run is not what was saved")
     return stored
-
-
-def _phase(manager: ocp.CheckpointManager, step: int) -> str:
-    """Return the phase in which a checkpoint was written; "" where it does not say one."""
-    place = _place(manager, step)
-    return str(place.get("phase", "")) if isinstance(place, Mapping) else ""
 
 
 def _stored(manager: ocp.CheckpointManager, step: int) -> Any:

@@ -253,7 +253,7 @@ _M3D = ("temporal_scales", "stem_m3d", "temporal_stride", "m3d_scale", "m3d_init
 _IN_TIME = ("stem_length", "temporal_strides", "temporal_shortcut", "temporal_pool")
 _CLIPS = {"last_stride": 2, "temporal_strides": STRIDED_STAGES}
 
-register("resnet50", ResNet, _COMMON, {"kind": "2d", "last_stride": 1}, clip_length=1)
+register("resnet50", ResNet, (*_COMMON, "stem_relu", "stem_pool"), {"kind": "2d", "last_stride": 1}, clip_length=1)
 register("resnet50_m3d", ResNet, _COMMON + _RAL + _M3D, {"kind": "m3d", "last_stride": 2, "ral": "sct"})
 # Of Hara et al.: 16 frames of 112x112 with values up to 255, from which they subtract the mean of ActivityNet.
 register(
