@@ -157,7 +157,10 @@ def test_what_a_stopped_run_had_of_another_project_does_not_count_as_trained(tmp
     checkpoints.close()
     reached = loading._reached(dataclasses.asdict(place), told["phase_order"])
     assert reached == {"phase": "spatial", "inherited": ["params/spatial", "params/temporal"] if inherited else []}
-    for source in (source_of(str(tmp_path)), begun(told, reached)):
+    file = tmp_path / "it.safetensors"
+    config = from_file("m3d").to_dict() | told
+    save_weights(file, {"params": {}}, "m3d", {}, "of nobody", config=config, system="m3d", **reached)
+    for source in (source_of(str(tmp_path)), source_of(str(file)), begun(told, reached)):
         assert never_trained(source, "temporal", ["params/temporal/conv"]) == (not inherited)
 
 

@@ -42,6 +42,7 @@ SHAPES = {
     ),
     "scores": ({str: SCORES}, None),
     "step": (int, None),
+    "inherited": ([str], None),
     "open_set": OPEN_SET,
     "adapted": (
         {

@@ -36,7 +36,7 @@ def save_weights(
       fields: of `models.create`.
       licence: a sentence.
       **more: further metadata: `preprocessing`, and for a trained model `config`, `system`, `dataset`, `step`, `phase`,
-        `scores`, `open_set`, `adapted` and `fingerprint`. The library's version is added.
+        `inherited`, `scores`, `open_set`, `adapted` and `fingerprint`. The library's version is added.
 
     Raises:
       InputError: if the file cannot be written.
