@@ -57,7 +57,6 @@ def run(flags: argparse.Namespace) -> dict:
         write_corrections,
     )
     from vreid_jax.linking.linker import renamed_tracklets, replaced_tracklets
-    from vreid_jax.linking.walking import check_cameras_of, walks_of
     from vreid_jax.search.unchanged import gallery_stamps, stamps_of, unchanged
 
     out, page = _checked(flags)
@@ -84,18 +83,7 @@ def run(flags: argparse.Namespace) -> dict:
         earlier = earlier.with_names(renamed)
         replaced = replaced_tracklets(sightings, folder, earlier)
     corrections = without_tracklets([with_names(each, renamed) for each in corrections], replaced)
-    if flags.cameras:
-        walks = linking.read_walks(flags.cameras)
-        check_cameras_of(walks, set(sightings.camids.tolist()), flags.cameras)
-    else:
-        walks = walks_of(earlier.about.get("walks", []), flags.into) if earlier is not None else ()
-        there = set(sightings.camids.tolist())
-        for walk in (walk for walk in walks if not there >= set(walk.cameras)):
-            log.warning(
-                "what --cameras once said of the cameras %d and %d is left out, since no gallery has one of them any more",
-                *walk.cameras,
-            )
-        walks = tuple(walk for walk in walks if there >= set(walk.cameras))
+    walks = _walks(flags, earlier, set(sightings.camids.tolist()))
     no_overlap = flags.no_overlap or (earlier is not None and earlier.about["no_overlap"])
     band = linking.given_band(flags.threshold) if flags.threshold is not None else None
     band = band or linking.find_band(sightings, flags.false_accept_rate, no_overlap=no_overlap)
@@ -143,6 +131,23 @@ def run(flags: argparse.Namespace) -> dict:
             for key in ("metric", "threshold", "perhaps", "threshold_from", "fingerprint", "model")
         },
     }
+
+
+def _walks(flags: argparse.Namespace, earlier, there: set[int]):
+    """Return what is known of the ways between the cameras that are there: as given now, else as the earlier identities say."""
+    from vreid_jax.linking.walking import check_cameras_of, read_walks, walks_of
+
+    if flags.cameras:
+        walks = read_walks(flags.cameras)
+        check_cameras_of(walks, there, flags.cameras)
+        return walks
+    known = walks_of(earlier.about.get("walks", []), flags.into) if earlier is not None else ()
+    for walk in (walk for walk in known if not there >= set(walk.cameras)):
+        log.warning(
+            "what --cameras once said of the cameras %d and %d is left out, since no gallery has one of them any more",
+            *walk.cameras,
+        )
+    return tuple(walk for walk in known if there >= set(walk.cameras))
 
 
 def _checked(flags: argparse.Namespace) -> tuple[Path, Path | None]:

@@ -119,9 +119,8 @@ def _check_scored(setup: Setup) -> None:
         return
     settings, source = setup.settings, {}
     begun = (setup.workdir / FOLDER).is_dir()
-    if (
-        jax.process_count() > 1
-    ):  # opening checkpoints is a collective operation, and process 0 may make the folder meanwhile
+    # Opening checkpoints is a collective operation, and process 0 may make the folder meanwhile.
+    if jax.process_count() > 1:
         begun = bool(multihost_utils.broadcast_one_to_all(np.bool_(begun)))
     if begun and (place := newest_place(setup.workdir)):
         kept = inherited_at(place) or ()

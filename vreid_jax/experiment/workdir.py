@@ -15,7 +15,7 @@ from vreid_jax.config.run import Data, Evaluation
 from vreid_jax.errors import InputError
 from vreid_jax.files import UNFINISHED, atomic_file, given_path, only_process, remove_unfinished
 from vreid_jax.json_files import read_json
-from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.retrieval.distances import plain_metric
 from vreid_jax.settings import plain
 
 LOCK = ".lock"  # held while a process trains
@@ -135,8 +135,10 @@ def opened_workdir(path: Path, config: ConfigDict) -> Iterator[None]:
         yield
     metric = config.evaluation.metric
     if stored and (old := stored.get("evaluation", {}).get("metric", metric)) != metric:
-        searched = metric if metric in METRICS else METRICS[0]
-        print(f"{path} is evaluated by {metric}, and searched by {searched} from now on (before: {old})", flush=True)
+        print(
+            f"{path} is evaluated by {metric}, and searched by {plain_metric(metric)} from now on (before: {old})",
+            flush=True,
+        )
 
 
 def _make(path: Path) -> None:

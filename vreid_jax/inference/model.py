@@ -20,7 +20,7 @@ from vreid_jax.config.run import Stream, parse_streams
 from vreid_jax.data import Tracklets
 from vreid_jax.errors import InputError
 from vreid_jax.evaluation.features import ExtractionOptions, extract_stream, fuse
-from vreid_jax.retrieval.distances import METRICS
+from vreid_jax.retrieval.distances import plain_metric
 from vreid_jax.runtime.dtype import compute_dtype
 from vreid_jax.runtime.mesh import make_mesh, replicate
 from vreid_jax.training.network import Network
@@ -54,8 +54,7 @@ class Model:
     @property
     def metric(self) -> str:
         """The plain distance in which its vectors are compared."""
-        metric = self.config.evaluation.metric
-        return metric if metric in METRICS else METRICS[0]
+        return plain_metric(self.config.evaluation.metric)
 
     @property
     def licence(self) -> str:

@@ -20,6 +20,11 @@ from vreid_jax.retrieval.block_size import block_bytes
 METRICS = ("euclidean", "sqeuclidean", "cosine")
 
 
+def plain_metric(metric: str) -> str:
+    """Return how vectors are compared by themselves where a run is scored by `metric`: Euclidean for one that is learned."""
+    return metric if metric in METRICS else METRICS[0]
+
+
 def pairwise_distance(
     a: ArrayLike, b: ArrayLike, metric: str = "euclidean", *, mesh: Mesh | None = None, max_bytes: int | None = None
 ) -> np.ndarray:

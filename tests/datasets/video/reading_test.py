@@ -124,7 +124,7 @@ def test_a_video_that_ends_too_early_is_tracked_with_a_warning(tmp_path, caplog)
     assert f"{count} of about 60 frames of {path} could be read" in caplog.text
 
 
-def test_the_count_that_is_guessed_of_a_changing_rate_is_no_reason_to_warn(tmp_path, caplog):
+def test_the_count_that_is_guessed_of_a_changing_rate_does_not_warn(tmp_path, caplog):
     times = [33 * n for n in range(30)] + [1000 + 200 * n for n in range(30)]
     write_matroska(tmp_path / "v.webm", pictures(60), times, duration=7000)
     with open_stream(str(tmp_path / "v.webm")) as stream:
